@@ -1,0 +1,171 @@
+"""Requests and replies of the commands. A `start` command's request is the spec itself plus how to wait."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from schemas.errors import ErrorInfo
+from schemas.ids import Id
+from schemas.resources import (
+    OutputActual,
+    OutputSpec,
+    Presence,
+    RenditionActual,
+    RenditionSpec,
+    StreamActual,
+    StreamSpec,
+)
+
+WaitSeconds = Annotated[float, Meta(ge=0, le=60, description="how long to wait for the actual state")]
+DEFAULT_WAIT_SECONDS = 5.0
+
+
+class StartStream(StreamSpec, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """capture.start: make or change a stream."""
+
+    revision: int | None = None
+    """Expected current revision; a different one is answered with 409."""
+    wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS
+
+
+class StartRendition(RenditionSpec, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """hw-encode.start: make or change a rendition."""
+
+    revision: int | None = None
+    wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS
+
+
+class StartOutput(OutputSpec, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """publisher.start: make or change an output."""
+
+    revision: int | None = None
+    wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS
+
+
+class StopStream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """capture.stop: remove a stream."""
+
+    stream: Id
+    revision: int | None = None
+    wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS
+
+
+class StopRendition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """hw-encode.stop: remove a rendition."""
+
+    stream: Id
+    rendition: Id = "main"
+    revision: int | None = None
+    wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS
+
+
+class StopOutput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """publisher.stop: end an output; files are closed properly."""
+
+    stream: Id
+    output: Id
+    revision: int | None = None
+    wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS
+
+
+class Changed(Struct, frozen=True, kw_only=True):
+    """Reply to a command that changes something.
+
+    `code` 200: `actual` is the state at or after `revision`. 202: accepted, the owner has not acted within
+    `wait_s`; follow the events or ask again. An error of the owner is in `actual.error` and in the reply's
+    error headers.
+    """
+
+    code: Literal[200, 202]
+    service: Id
+    id: str
+    revision: int
+
+
+class StreamChanged(Changed, frozen=True, kw_only=True):
+    actual: StreamActual | None = None
+
+
+class RenditionChanged(Changed, frozen=True, kw_only=True):
+    actual: RenditionActual | None = None
+
+
+class OutputChanged(Changed, frozen=True, kw_only=True):
+    actual: OutputActual | None = None
+
+
+class ListResources(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """<service>.list: everything this kind of service has been asked for; optionally of one stream."""
+
+    stream: Id | None = None
+
+
+class StreamEntry(Struct, frozen=True, kw_only=True):
+    revision: int
+    spec: StreamSpec
+    actual: StreamActual | None = None
+
+
+class RenditionEntry(Struct, frozen=True, kw_only=True):
+    revision: int
+    spec: RenditionSpec
+    actual: RenditionActual | None = None
+
+
+class OutputEntry(Struct, frozen=True, kw_only=True):
+    revision: int
+    spec: OutputSpec
+    actual: OutputActual | None = None
+
+
+class StreamList(Struct, frozen=True, kw_only=True):
+    streams: tuple[StreamEntry, ...]
+
+
+class RenditionList(Struct, frozen=True, kw_only=True):
+    renditions: tuple[RenditionEntry, ...]
+
+
+class OutputList(Struct, frozen=True, kw_only=True):
+    outputs: tuple[OutputEntry, ...]
+
+
+class KeyFrameRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """hw-encode.<id>.keyframe: make the next picture an IDR."""
+
+    reason: str = ""
+
+
+class KeyFrameReply(Struct, frozen=True, kw_only=True):
+    forced: bool
+    """False when one was made so recently that this request is served by it."""
+
+
+class SessionInfo(Struct, frozen=True, kw_only=True):
+    """One WebRTC viewer."""
+
+    session: str
+    stream: Id
+    rendition: Id
+    state: str
+    packets_sent: int = 0
+    bytes_sent: int = 0
+    connected_ns: int = 0
+
+
+class ListSessions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    stream: Id | None = None
+
+
+class SessionList(Struct, frozen=True, kw_only=True):
+    sessions: tuple[SessionInfo, ...]
+
+
+class MeshStatus(Struct, frozen=True, kw_only=True):
+    """The whole mesh as `framemesh status --json` and the console's event socket show it."""
+
+    services: tuple[Presence, ...] = ()
+    streams: tuple[StreamEntry, ...] = ()
+    renditions: tuple[RenditionEntry, ...] = ()
+    outputs: tuple[OutputEntry, ...] = ()
+    error: ErrorInfo | None = None

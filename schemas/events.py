@@ -1,0 +1,23 @@
+"""Events: what happened to a resource, kept in JetStream. Unknown fields are ignored by readers."""
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from schemas.errors import ErrorInfo
+from schemas.ids import Id
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """Something that happened, on `mesh.v1.evt.<service>.<id>.<event>`."""
+
+    service: Id
+    id: str
+    event: Id
+    node: Id
+    at_ns: int
+    """CLOCK_REALTIME."""
+    state: str = ""
+    """The state after a transition (event `state`)."""
+    error: ErrorInfo | None = None
+    detail: dict[str, Any] = field(default_factory=dict)

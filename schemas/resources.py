@@ -1,0 +1,169 @@
+"""What was asked for (specs, in `mesh_desired`) and what is (actuals, in `mesh_actual`).
+
+A spec is what a `start` command carries: one vocabulary for NATS commands, mesh.yaml and the KV.
+Specs refuse unknown fields; actuals are read leniently, so an older console can watch a newer mesh.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from schemas.errors import ErrorInfo
+from schemas.frames import Delivery, PixelFormat
+from schemas.ids import Id
+from schemas.units import BitrateText, DurationText, SizeText
+
+Fps = Annotated[float, Meta(gt=0, le=240)]
+EncoderPolicy = Literal["require-hw", "prefer-hw", "software"]
+OutputFormat = Literal["mp4", "flv", "rtsp"]
+
+
+class StreamSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A live source: owned by capture on `node`."""
+
+    stream: Id
+    source: str
+    """rtsp:// rtmp:// srt:// http(s):// file:// v4l2:// test:// or app:// (an application writes the frames)."""
+    source_secret: str = ""
+    """`secret://name@revision` of the full URL when `source` had credentials in it; set by the service."""
+    node: Id | None = None
+    size: SizeText | None = None
+    fps: Fps | None = None
+    loop: bool = True
+    """Files start again at their end."""
+    audio: bool = True
+    timecode: bool = False
+    """Burn the machine-readable time code into the picture."""
+    delivery: Delivery = "live"
+
+
+class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An encoding of a stream: owned by hw-encode on the stream's node."""
+
+    stream: Id
+    rendition: Id = "main"
+    node: Id | None = None
+    codec: Literal["h264"] = "h264"
+    bitrate: BitrateText = "4M"
+    key_interval: DurationText = "2s"
+    encoder: EncoderPolicy = "prefer-hw"
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "ultrafast"
+    audio_bitrate: BitrateText = "128k"
+    always: bool = False
+    """Encode even while nobody shows demand."""
+
+
+class OutputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where a rendition goes: owned by publisher on `node`."""
+
+    stream: Id
+    output: Id
+    to: str
+    """file://….mp4, rtmp(s)://… or rtsp://…; `{stream}`, `{output}` and `{start:%Y%m%d-%H%M%S}` are filled in for files."""
+    to_secret: str = ""
+    """`secret://name@revision` of the full URL when `to` had credentials or a stream key; set by the service."""
+    rendition: Id = "main"
+    node: Id | None = None
+    format: OutputFormat | None = None
+    """Taken from the URL when not given."""
+
+
+Spec = StreamSpec | RenditionSpec | OutputSpec
+
+
+class VideoInfo(Struct, frozen=True, kw_only=True):
+    codec: str = ""
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    pixel_format: PixelFormat | None = None
+
+
+class AudioInfo(Struct, frozen=True, kw_only=True):
+    codec: str = ""
+    sample_rate: int = 0
+    channels: int = 0
+
+
+StreamState = Literal["connecting", "live", "stalled", "reconnecting", "failed", "off"]
+RenditionState = Literal["idle", "starting", "running", "failed"]
+OutputState = Literal["waiting", "connecting", "running", "retrying", "failed"]
+
+
+class StreamActual(Struct, frozen=True, kw_only=True):
+    """What capture sees of one stream."""
+
+    stream: Id
+    node: Id
+    revision: int
+    """Revision in `mesh_desired` that this state is the answer to."""
+    state: StreamState
+    source: str = ""
+    """The source as it may be shown: without credentials."""
+    since_ns: int = 0
+    error: ErrorInfo | None = None
+    epoch: int = 0
+    video: VideoInfo | None = None
+    audio: AudioInfo | None = None
+    source_tracks: tuple[str, ...] = ()
+    """Tracks of the rendition `source`; empty when the source's own packets cannot be carried."""
+    decoding: bool = False
+    """Frames are being written to the ring because somebody needs them."""
+    restarts: int = 0
+
+
+class RenditionActual(Struct, frozen=True, kw_only=True):
+    """What hw-encode sees of one rendition."""
+
+    stream: Id
+    rendition: Id
+    node: Id
+    revision: int
+    state: RenditionState
+    since_ns: int = 0
+    error: ErrorInfo | None = None
+    encoder: str = ""
+    encoder_reason: str = ""
+    """Why this encoder: which were tried, and what they said."""
+    hardware: bool = False
+    video: VideoInfo | None = None
+    tracks: tuple[str, ...] = ()
+    bitrate: int = 0
+    run: int = 0
+
+
+class OutputActual(Struct, frozen=True, kw_only=True):
+    """What publisher sees of one output."""
+
+    stream: Id
+    output: Id
+    rendition: Id
+    node: Id
+    revision: int
+    state: OutputState
+    to: str = ""
+    """The destination as it may be shown: without credentials or keys."""
+    since_ns: int = 0
+    error: ErrorInfo | None = None
+    file: str = ""
+    """The file being written, for file outputs."""
+    bytes_written: int = 0
+    retries: int = 0
+
+
+Actual = StreamActual | RenditionActual | OutputActual
+
+
+class Presence(Struct, frozen=True, kw_only=True):
+    """One running service on one node, refreshed while it lives."""
+
+    service: Id
+    node: Id
+    instance: str
+    version: str
+    pid: int
+    started_ns: int
+    metrics_url: str = ""
+    http_url: str = ""
+    shm_domain: str = ""
+    """Equal for processes that see the same rings."""

@@ -1,0 +1,100 @@
+"""Every subject, bucket and key of the mesh is built here and nowhere else."""
+
+from schemas.ids import check_id, split_compound_id
+
+PREFIX = "mesh.v1"
+
+DESIRED_BUCKET = "mesh_desired"
+ACTUAL_BUCKET = "mesh_actual"
+DEMAND_BUCKET = "mesh_demand"
+EPOCH_BUCKET = "mesh_epoch"
+SECRETS_BUCKET = "mesh_secrets"
+PRESENCE_BUCKET = "mesh_presence"
+EVENTS_STREAM = "mesh_events"
+
+SERVICES = (
+    "capture",
+    "hw-encode",
+    "publisher",
+    "webrtc-gateway",
+    "frame-extractor",
+    "cloud-mix-proxy",
+    "io-signal",
+)
+
+# Raw frames and audio have no rendition; in demand keys this reserved word stands in its place.
+RAW = "raw"
+SOURCE_RENDITION = "source"
+
+
+def frames(node: str, stream: str) -> str:
+    """FrameRefs of one stream; only processes on the same node can use them."""
+    return f"{PREFIX}.frames.{check_id(node, 'node')}.{check_id(stream, 'stream')}"
+
+
+def audio(node: str, stream: str) -> str:
+    """Raw audio of one stream."""
+    return f"{PREFIX}.audio.{check_id(node, 'node')}.{check_id(stream, 'stream')}"
+
+
+def ack(node: str, stream: str) -> str:
+    """Credits of the one consumer of a lossless stream."""
+    return f"{PREFIX}.ack.{check_id(node, 'node')}.{check_id(stream, 'stream')}"
+
+
+def packets(stream: str, rendition: str, track: str = "*") -> str:
+    """Encoded packets; `track` is `video`, `opus`, `aac` or `*` for all."""
+    if track != "*":
+        check_id(track, "track")
+    return f"{PREFIX}.packets.{check_id(stream, 'stream')}.{check_id(rendition, 'rendition')}.{track}"
+
+
+def command(service: str, verb: str, resource: str | None = None) -> str:
+    """A command that any instance answers or, with a resource id, one that only the resource's owner can."""
+    check_id(service, "service")
+    check_id(verb, "verb")
+    if resource is None:
+        return f"{PREFIX}.cmd.{service}.{verb}"
+    return f"{PREFIX}.cmd.{service}.{_check_resource(resource)}.{verb}"
+
+
+def event(service: str, resource: str, name: str) -> str:
+    """Something that happened to a resource."""
+    return f"{PREFIX}.evt.{check_id(service, 'service')}.{_check_resource(resource)}.{check_id(name, 'event')}"
+
+
+def all_events() -> str:
+    return f"{PREFIX}.evt.>"
+
+
+def state_key(service: str, resource: str) -> str:
+    """Key of a resource in `mesh_desired` and `mesh_actual`: `capture.cam0`, `hw-encode.cam0--main`."""
+    return f"{check_id(service, 'service')}.{_check_resource(resource)}"
+
+
+def split_state_key(key: str) -> tuple[str, str]:
+    service, _, resource = key.partition(".")
+    return check_id(service, "service"), _check_resource(resource)
+
+
+def demand_key(node: str, stream: str, rendition: str, consumer: str) -> str:
+    """Key under which a consumer shows that it needs `rendition` (or `RAW` frames) from the stream's node."""
+    return ".".join(
+        (
+            check_id(node, "node"),
+            check_id(stream, "stream"),
+            check_id(rendition, "rendition"),
+            check_id(consumer, "consumer"),
+        )
+    )
+
+
+def presence_key(service: str, node: str) -> str:
+    return f"{check_id(service, 'service')}.{check_id(node, 'node')}"
+
+
+def _check_resource(resource: str) -> str:
+    if "--" in resource:
+        split_compound_id(resource)
+        return resource
+    return check_id(resource)

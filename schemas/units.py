@@ -1,0 +1,57 @@
+"""Numbers as people write them: `4M`, `2s`, `1280x720`."""
+
+import re
+from typing import Annotated
+
+from msgspec import Meta
+
+from schemas.errors import InvalidValue
+
+_BITRATE = re.compile(r"^(\d+(?:\.\d+)?)([kKmM]?)$")
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+_SIZE = re.compile(r"^(\d{1,5})x(\d{1,5})$")
+_BITRATE_FACTOR = {"": 1, "k": 1_000, "K": 1_000, "m": 1_000_000, "M": 1_000_000}
+_DURATION_FACTOR = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+MAX_EDGE_PIXELS = 16_384
+
+BitrateText = Annotated[str, Meta(description="bit/s, with k or M", examples=["4M"])]
+DurationText = Annotated[str, Meta(description="a number and ms, s, m, h or d", examples=["2s"])]
+SizeText = Annotated[str, Meta(description="WIDTHxHEIGHT in pixels", examples=["1280x720"])]
+
+
+def parse_bitrate(text: str, field: str = "bitrate") -> int:
+    """`4M` -> 4000000 bit/s.
+
+    Raises:
+        InvalidValue: not a bitrate, or zero.
+    """
+    match = _BITRATE.match(text)
+    value = int(float(match[1]) * _BITRATE_FACTOR[match[2]]) if match else 0
+    if value <= 0:
+        raise InvalidValue(field, text, "write bit/s with k or M, for example 4M or 800k")
+    return value
+
+
+def parse_duration(text: str, field: str = "duration") -> float:
+    """`2s` -> 2.0 seconds.
+
+    Raises:
+        InvalidValue: not a duration.
+    """
+    match = _DURATION.match(text)
+    if not match:
+        raise InvalidValue(field, text, "write a number and ms, s, m, h or d, for example 2s")
+    return float(match[1]) * _DURATION_FACTOR[match[2]]
+
+
+def parse_size(text: str, field: str = "size") -> tuple[int, int]:
+    """`1280x720` -> (1280, 720) pixels. Both are even, as 4:2:0 pictures need.
+
+    Raises:
+        InvalidValue: not a size, odd, or out of range.
+    """
+    match = _SIZE.match(text)
+    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not (2 <= width <= MAX_EDGE_PIXELS and 2 <= height <= MAX_EDGE_PIXELS) or width % 2 or height % 2:
+        raise InvalidValue(field, text, f"write WIDTHxHEIGHT, even, 2 to {MAX_EDGE_PIXELS}, for example 1280x720")
+    return width, height
