@@ -1,0 +1,69 @@
+"""What the egress engine needs from the bus side: packets of a rendition, and the state of the mesh."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from schemas.commands import MeshStatus
+from schemas.packets import PacketHeader
+
+Deliver = Callable[[PacketHeader, memoryview], None]
+
+
+class Subscription(Protocol):
+    """Packets of one rendition, flowing to the `deliver` callback it was opened with until `close`."""
+
+    @property
+    def rendition(self) -> str:
+        """The rendition's name, resolved when `open` was given None."""
+        ...
+
+    @property
+    def tracks(self) -> Sequence[str]:
+        """`video`, `opus`, `aac` as far as known when opened; empty when nothing is known yet."""
+        ...
+
+    @property
+    def forces_key_frames(self) -> bool:
+        """The producer makes a key frame when asked (an encoder does, a camera may not).
+
+        True: a viewer starts on a fresh key frame. False: it starts from the current group of pictures.
+        """
+        ...
+
+    def request_key_frame(self) -> None:
+        """Ask the producer for a key frame; returns at once. The engine already limits how often it asks."""
+        ...
+
+    def cached(self) -> Sequence[tuple[PacketHeader, memoryview]]:
+        """The current group of pictures, oldest first, starting on a key packet; may be empty."""
+        ...
+
+    async def close(self) -> None:
+        """Deliver nothing more."""
+        ...
+
+
+class PacketSource(Protocol):
+    """Opens renditions by name."""
+
+    async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> Subscription:
+        """Start delivering whole access units, in order per track, on the event loop's thread.
+
+        `rendition` None means the stream's default. Message parts are put together before delivery.
+
+        Raises:
+            NotFound: no such stream or rendition.
+            Conflict: the rendition cannot be viewed as it is.
+            Unavailable: the bus or the owner does not answer.
+        """
+        ...
+
+
+class StatusFeed(Protocol):
+    """The state of the mesh for the console."""
+
+    def current(self) -> MeshStatus: ...
+
+    def subscribe(self) -> AsyncIterator[bytes]:
+        """JSON texts ready to send: first the whole state, then what changes. Bounded by its maker."""
+        ...
