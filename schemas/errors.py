@@ -24,6 +24,8 @@ class MeshError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+        self.reply: bytes = b""
+        """Body of the reply that carried this error, where it had one (the state after a failed change)."""
 
     @property
     def info(self) -> ErrorInfo:

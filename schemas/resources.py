@@ -59,7 +59,10 @@ class OutputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     stream: Id
     output: Id
     to: str
-    """file://….mp4, rtmp(s)://… or rtsp://…; `{stream}`, `{output}` and `{start:%Y%m%d-%H%M%S}` are filled in for files."""
+    """file://….mp4, rtmp(s)://… or rtsp://…
+
+    In file names `{stream}`, `{output}` and `{start:%Y%m%d-%H%M%S}` are filled in.
+    """
     to_secret: str = ""
     """`secret://name@revision` of the full URL when `to` had credentials or a stream key; set by the service."""
     rendition: Id = "main"

@@ -1,0 +1,336 @@
+"""A connection that lasts: reconnects for ever, never blocks the frame path, drains on shutdown."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, Self, TypeVar
+
+import msgspec
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as NatsSubscription
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError, NotFoundError
+
+from schemas.errors import InternalError, MeshError, Unavailable, error_from_code
+from schemas.events import Event
+from schemas.subjects import EVENTS_STREAM, all_events, event
+from shared.bus.endpoints import Endpoint, Served, serve
+from shared.bus.kv import Bucket, open_bucket
+from shared.urls import redact
+
+log = logging.getLogger(__name__)
+Reply = TypeVar("Reply")
+
+_RECONNECT_WAIT_SECONDS = 0.1  # a restarted server is found again at once; the mesh is few clients, not a herd
+_FLUSH_TIMEOUT_SECONDS = 1.0  # nats-py's default lets a publish hang for tens of seconds after a server died
+_PING_INTERVAL_SECONDS = 2
+_MAX_OUTSTANDING_PINGS = 2  # a silent server (SIGSTOP, partition) is given up after about 6 s
+_OUTBOX_MESSAGES = 4096  # about a second of everything a busy node says
+_OUTBOX_BYTES = 32 * 1024 * 1024
+_REQUEST_TIMEOUT_SECONDS = 10.0
+_EVENTS_MAX_AGE_SECONDS = 7 * 86_400
+_EVENTS_MAX_BYTES = 64 * 1024 * 1024
+_DRAIN_TIMEOUT_SECONDS = 3
+
+
+class Message(NamedTuple):
+    subject: str
+    data: bytes
+
+
+class BusStats(msgspec.Struct):
+    """Counters since the connection was made."""
+
+    posted: int = 0
+    dropped_disconnected: int = 0
+    dropped_full: int = 0
+    dropped_error: int = 0
+    reconnects: int = 0
+
+
+class Subscription:
+    """One subscription; `close()` ends it."""
+
+    def __init__(self, inner: NatsSubscription) -> None:
+        self._inner = inner
+
+    async def close(self) -> None:
+        try:
+            await self._inner.unsubscribe()
+        except nats.errors.Error as error:  # the connection is gone, and the subscription with it
+            log.debug("unsubscribe: %s", error)
+
+
+class Bus:
+    """The mesh's message bus. Make one per process with `connect`, end it with `drain`.
+
+    Not thread-safe but for `post_from_thread`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.stats = BusStats()
+        self._client = Client()
+        self._loop = asyncio.get_running_loop()
+        self._outbox: deque[tuple[str, bytes]] = deque()
+        self._outbox_bytes = 0
+        self._outbox_filled = asyncio.Event()
+        self._outbox_empty = asyncio.Event()
+        self._outbox_empty.set()
+        self._outbox_task: asyncio.Task[None] | None = None
+        self._reconnect_hooks: list[Callable[[], None]] = []
+        self._buckets: dict[str, Bucket] = {}
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        name: str,
+        credentials_file: str | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Self:
+        """Connect to the server at `url`.
+
+        Args:
+            name: shown by the server's monitoring.
+            credentials_file: NATS credentials (JWT and nkey seed), where the server asks for them.
+            timeout_seconds: None keeps trying for ever, as a service should.
+
+        Raises:
+            Unavailable: no server within `timeout_seconds`; or it refuses these credentials.
+        """
+        bus = cls(url)
+
+        async def connected() -> None:
+            bus.stats.reconnects += 1
+            log.info("reconnected to NATS at %s", redact(url)[0])
+            for hook in tuple(bus._reconnect_hooks):
+                hook()
+
+        async def disconnected() -> None:
+            if not bus._client.is_closed and not bus._client.is_draining:
+                log.warning("lost NATS at %s, reconnecting", redact(url)[0])
+
+        async def failed(error: Exception) -> None:
+            log.debug("NATS: %s", error or type(error).__name__)
+
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await bus._client.connect(
+                    url,
+                    name=name,
+                    allow_reconnect=True,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=_RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type]  # floats are fine, the hint is narrow
+                    connect_timeout=2,
+                    ping_interval=_PING_INTERVAL_SECONDS,
+                    max_outstanding_pings=_MAX_OUTSTANDING_PINGS,
+                    flush_timeout=_FLUSH_TIMEOUT_SECONDS,
+                    drain_timeout=_DRAIN_TIMEOUT_SECONDS,
+                    reconnected_cb=connected,
+                    disconnected_cb=disconnected,
+                    error_cb=failed,
+                    user_credentials=credentials_file,
+                )
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            await bus._client.close()
+            why = "no answer" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+            raise Unavailable(
+                f"no NATS server at {redact(url)[0]} ({why}); start one with `framemesh up` or set FRAMEMESH_NATS_URL"
+            ) from None
+        bus._outbox_task = asyncio.create_task(bus._empty_outbox(), name="bus-outbox")
+        return bus
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._client.is_connected)
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """The largest message the server takes."""
+        return int(self._client.max_payload)
+
+    def on_reconnect(self, hook: Callable[[], None]) -> Callable[[], None]:
+        """Call `hook` after every reconnect; returns a function that takes it off again."""
+        self._reconnect_hooks.append(hook)
+        return lambda: self._reconnect_hooks.remove(hook)
+
+    # -- publishing ------------------------------------------------------------------------------------------
+
+    def post(self, subject: str, data: bytes) -> None:
+        """Publish without ever waiting: while disconnected, or when the outbox is full, drop and count."""
+        if not self._client.is_connected:
+            self.stats.dropped_disconnected += 1
+            return
+        if len(self._outbox) >= _OUTBOX_MESSAGES or self._outbox_bytes + len(data) > _OUTBOX_BYTES:
+            self.stats.dropped_full += 1
+            return
+        self._outbox.append((subject, data))
+        self._outbox_bytes += len(data)
+        self._outbox_empty.clear()
+        self._outbox_filled.set()
+
+    def post_from_thread(self, subject: str, data: bytes) -> None:
+        """`post` for media threads."""
+        # RuntimeError: the loop is closing; a late frame has nowhere to go.
+        try:
+            self._loop.call_soon_threadsafe(self.post, subject, data)
+        except RuntimeError:
+            self.stats.dropped_disconnected += 1
+
+    def post_event(self, item: Event) -> None:
+        """Publish an event, kept in the events stream."""
+        self.post(event(item.service, item.id, item.event), msgspec.json.encode(item))
+
+    async def _empty_outbox(self) -> None:
+        while True:
+            await self._outbox_filled.wait()
+            while self._outbox:
+                subject, data = self._outbox.popleft()
+                self._outbox_bytes -= len(data)
+                try:
+                    await self._client.publish(subject, data)
+                    self.stats.posted += 1
+                except nats.errors.Error:
+                    self.stats.dropped_error += 1
+            self._outbox_filled.clear()
+            self._outbox_empty.set()
+
+    # -- subscribing -----------------------------------------------------------------------------------------
+
+    async def subscribe(self, subject: str, receive: Callable[[Message], None]) -> Subscription:
+        """Call `receive` in the event loop for every message; it must return at once.
+
+        Callbacks, not iterators: nats-py's `async for` is four times slower.
+        """
+
+        async def forward(message: Msg) -> None:
+            # A callback that raises would end in nats-py's error callback; what we can't read we count and skip.
+            try:
+                receive(Message(message.subject, message.data))
+            except MeshError as error:
+                log.warning("message on %s skipped: %s", message.subject, error)
+
+        return Subscription(await self._client.subscribe(subject, cb=forward))
+
+    # -- commands --------------------------------------------------------------------------------------------
+
+    async def request(
+        self,
+        subject: str,
+        request: msgspec.Struct,
+        reply_type: type[Reply],
+        timeout_seconds: float = _REQUEST_TIMEOUT_SECONDS,
+    ) -> Reply:
+        """Send a command and decode its reply.
+
+        Raises:
+            MeshError: the service's own typed error, or `Unavailable` when nobody answers.
+        """
+        data = await self.request_raw(subject, msgspec.json.encode(request), timeout_seconds)
+        try:
+            return msgspec.json.decode(data, type=reply_type)
+        except msgspec.DecodeError as error:
+            raise InternalError(f"unreadable reply from {subject}: {error}") from None
+
+    async def request_raw(self, subject: str, data: bytes, timeout_seconds: float = _REQUEST_TIMEOUT_SECONDS) -> bytes:
+        """Send a command as JSON bytes; returns the reply's bytes.
+
+        Raises:
+            MeshError: as for `request`. When the error reply has a body, it is in the exception's `reply`.
+        """
+        try:
+            message = await self._client.request(subject, data, timeout=timeout_seconds)
+        except nats.errors.NoRespondersError:
+            raise Unavailable(f"nobody answers {subject}: is that service running, and the name right?") from None
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(
+                f"no reply from {subject} within {timeout_seconds:g} s ({type(error).__name__})"
+            ) from None
+        headers = message.headers or {}
+        code = headers.get("Nats-Service-Error-Code")
+        if code is not None:
+            answer = error_from_code(int(code) if code.isdigit() else 500, headers.get("Nats-Service-Error", code))
+            answer.reply = message.data
+            raise answer
+        return bytes(message.data)
+
+    async def serve(
+        self,
+        name: str,
+        version: str,
+        description: str,
+        endpoints: list[Endpoint],
+        metadata: dict[str, str] | None = None,
+    ) -> Served:
+        """Answer commands as a NATS micro service; ready when this returns."""
+        served = await serve(self._client, name, version, description, endpoints, metadata or {})
+        await self._client.flush(timeout=2)  # the server has the subscriptions: no request can miss them now
+        return served
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    async def bucket(
+        self, name: str, *, ttl_seconds: float | None = None, memory: bool = False, history: int = 1
+    ) -> Bucket:
+        """Open a key-value bucket, making it where it does not exist.
+
+        Memory buckets are lost with the server and made again on first use after that.
+        """
+        if name not in self._buckets:
+            self._buckets[name] = await open_bucket(
+                self._client.jetstream(timeout=2), self, name, ttl_seconds=ttl_seconds, memory=memory, history=history
+            )
+        return self._buckets[name]
+
+    async def ensure_events(self) -> None:
+        """Make the bounded stream that keeps events, where it does not exist."""
+        jetstream = self._client.jetstream(timeout=2)
+        config = StreamConfig(
+            name=EVENTS_STREAM,
+            subjects=[all_events()],
+            max_age=_EVENTS_MAX_AGE_SECONDS,
+            max_bytes=_EVENTS_MAX_BYTES,
+            discard=DiscardPolicy.OLD,
+            storage=StorageType.FILE,
+        )
+        try:
+            await jetstream.stream_info(EVENTS_STREAM)
+        except NotFoundError:
+            try:
+                await jetstream.add_stream(config)
+            except APIError as error:  # another service made it first
+                log.debug("events stream: %s", error)
+
+    # -- ending ----------------------------------------------------------------------------------------------
+
+    async def flush(self, timeout_seconds: float = 1.0) -> None:
+        """Wait until everything posted so far has reached the server, or the time is over."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._outbox_empty.wait()
+                await self._client.flush(timeout=max(1, round(timeout_seconds)))
+        except (TimeoutError, nats.errors.Error):
+            log.debug("flush did not finish within %s s", timeout_seconds)
+
+    async def drain(self) -> None:
+        """Finish what is under way and disconnect. `drain`, not `Service.stop()`: that cancels running handlers."""
+        if self._client.is_closed:
+            return
+        await self.flush()
+        if self._outbox_task:
+            self._outbox_task.cancel()
+        try:
+            async with asyncio.timeout(_DRAIN_TIMEOUT_SECONDS + 1):
+                if self._client.is_connected:
+                    await self._client.drain()
+                else:
+                    await self._client.close()
+        except (TimeoutError, nats.errors.Error) as error:
+            log.debug("drain: %s", error or type(error).__name__)
+            await self._client.close()

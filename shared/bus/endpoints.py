@@ -1,0 +1,147 @@
+"""Typed NATS micro endpoints.
+
+nats.micro runs one endpoint's handlers one at a time, sends an unexpected exception's repr to the caller, and
+cannot take an endpoint off again. So: a handler is accepted and runs in a task of its own (bounded), every
+error is mapped, and each resource that has commands of its own has a small service that ends with it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import nats.errors
+import nats.micro
+from nats.aio.client import Client
+from nats.micro.request import Request as MicroRequest
+from nats.micro.service import EndpointStats, Service
+
+from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, TooMany
+
+log = logging.getLogger(__name__)
+
+_MAX_IN_FLIGHT = 256  # per service; beyond that callers are told to come back rather than queued without end
+_FINISH_TIMEOUT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One command: what it takes, what it answers, who handles it."""
+
+    subject: str
+    request: type[Any]
+    reply: type[Any]
+    handle: Callable[[Any], Awaitable[Any]]
+    error_in: Callable[[Any], ErrorInfo | None] | None = None
+    """Finds the owner's error inside a reply, so that it also travels in the error headers."""
+
+    @property
+    def verb(self) -> str:
+        return self.subject.rsplit(".", 1)[-1]
+
+
+class Served:
+    """A running micro service."""
+
+    def __init__(self, service: Service, tasks: set[asyncio.Task[None]]) -> None:
+        self._service = service
+        self._tasks = tasks
+
+    async def close(self) -> None:
+        """Stop answering; commands under way are finished, within a deadline."""
+        try:
+            await self._service.stop()
+        except nats.errors.Error as error:  # disconnected: the server has forgotten the endpoints by itself
+            log.debug("micro service stop: %s", error)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_FINISH_TIMEOUT_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+
+
+class _Counted(msgspec.Struct):
+    requests: int = 0
+    errors: int = 0
+    handling_seconds: float = 0.0
+
+
+async def serve(
+    client: Client, name: str, version: str, description: str, endpoints: list[Endpoint], metadata: dict[str, str]
+) -> Served:
+    counted = {endpoint.subject: _Counted() for endpoint in endpoints}
+    tasks: set[asyncio.Task[None]] = set()
+
+    def stats(endpoint: EndpointStats) -> dict[str, Any]:
+        # Handlers outlive nats.micro's own bookkeeping (they run in tasks), so the true figures are ours.
+        found = counted.get(endpoint.subject)
+        return msgspec.to_builtins(found) if found else {}
+
+    service = await nats.micro.add_service(
+        client, name=name, version=version, description=description, metadata=metadata, stats_handler=stats
+    )
+    for endpoint in endpoints:
+        await service.add_endpoint(
+            name=endpoint.subject.split(".cmd.", 1)[-1].replace(".", "_"),
+            subject=endpoint.subject,
+            handler=_accept(endpoint, counted[endpoint.subject], tasks),
+            metadata={"request": endpoint.request.__name__, "reply": endpoint.reply.__name__},
+        )
+    return Served(service, tasks)
+
+
+def _accept(
+    endpoint: Endpoint, counted: _Counted, tasks: set[asyncio.Task[None]]
+) -> Callable[[MicroRequest], Awaitable[None]]:
+    decoder = msgspec.json.Decoder(endpoint.request)
+
+    async def run(request: MicroRequest) -> None:
+        started = time.monotonic()
+        try:
+            reply, error = await _answer(endpoint, decoder, request.data)
+        finally:
+            counted.handling_seconds += time.monotonic() - started
+        counted.errors += error is not None
+        try:
+            if error is None:
+                await request.respond(reply)
+            else:
+                await request.respond_error(str(error.code), error.message, data=reply)
+        except (nats.errors.Error, ValueError) as failure:  # ValueError: published without a reply subject
+            log.debug("%s: reply not sent: %s", endpoint.subject, failure)
+
+    async def accept(request: MicroRequest) -> None:
+        counted.requests += 1
+        if len(tasks) >= _MAX_IN_FLIGHT:
+            counted.errors += 1
+            busy = TooMany(f"{_MAX_IN_FLIGHT} commands are under way; try again")
+            await request.respond_error(str(busy.code), busy.message)
+            return
+        task = asyncio.create_task(run(request), name=f"command {endpoint.subject}")
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    return accept
+
+
+async def _answer(
+    endpoint: Endpoint, decoder: "msgspec.json.Decoder[Any]", data: bytes
+) -> tuple[bytes, ErrorInfo | None]:
+    """The reply's bytes, and the error to put in its headers."""
+    try:
+        reply = await endpoint.handle(decoder.decode(data or b"{}"))
+    except msgspec.DecodeError as error:
+        return b"", BadRequest(f"{endpoint.verb}: {explain_decode_error(error)}").info
+    except MeshError as error:
+        return b"", error.info
+    except Exception:  # a bug of ours: the caller gets a code, the log gets the story
+        log.exception("command %s failed", endpoint.subject)
+        return b"", InternalError(f"{endpoint.verb} failed; see the service's log").info
+    return msgspec.json.encode(reply), endpoint.error_in(reply) if endpoint.error_in else None
+
+
+def explain_decode_error(error: msgspec.DecodeError) -> str:
+    """msgspec's text with the path as a person writes it: `renditions.main.codec` rather than `$.renditions...`."""
+    return str(error).replace("`$.", "`").replace(" - at `", " at `")

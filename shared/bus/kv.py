@@ -1,0 +1,303 @@
+"""Key-value buckets with compare-and-set, and mirrors that stay true across server restarts.
+
+A plain KV watch misses every put for about 20 s after nats-server was killed. A mirror therefore makes a new
+watch and lists everything again on each reconnect, and every few seconds compares the bucket's last sequence
+with what it has seen.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import nats.errors
+from nats.js import JetStreamContext
+from nats.js.api import KeyValueConfig, StorageType
+from nats.js.errors import (
+    APIError,
+    BucketNotFoundError,
+    KeyNotFoundError,
+    KeyWrongLastSequenceError,
+    NotFoundError,
+)
+from nats.js.kv import KeyValue
+
+from schemas.errors import Conflict, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from shared.bus.connection import Bus
+
+log = logging.getLogger(__name__)
+
+_RESYNC_SECONDS = 5.0
+_SNAPSHOT_TIMEOUT_SECONDS = 5.0
+_RETRY_SECONDS = 0.2
+_CALL_TIMEOUT_SECONDS = 5.0
+
+
+class Entry(NamedTuple):
+    key: str
+    value: bytes
+    revision: int
+
+
+class Bucket:
+    """One key-value bucket."""
+
+    def __init__(self, bus: "Bus", jetstream: JetStreamContext, config: KeyValueConfig) -> None:
+        self.name = config.bucket
+        self._bus = bus
+        self._jetstream = jetstream
+        self._config = config
+        self._kv: KeyValue | None = None
+
+    async def open(self) -> KeyValue:
+        """The bucket, made where it does not exist (memory buckets vanish with the server)."""
+        try:
+            self._kv = await self._jetstream.key_value(self.name)
+        except BucketNotFoundError:
+            try:
+                self._kv = await self._jetstream.create_key_value(self._config)
+            except APIError as error:  # another service made it between the two calls
+                log.debug("bucket %s: %s", self.name, error)
+                self._kv = await self._jetstream.key_value(self.name)
+        return self._kv
+
+    async def get(self, key: str) -> Entry | None:
+        """The current value, or None."""
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
+                entry = await (self._kv or await self.open()).get(key)
+        except KeyNotFoundError:
+            return None
+        except (nats.errors.Error, TimeoutError) as error:
+            raise self._unavailable(error) from None
+        return Entry(key, entry.value or b"", entry.revision or 0)
+
+    async def put(self, key: str, value: bytes) -> int:
+        """Write whatever is there; returns the new revision.
+
+        Raises:
+            Unavailable: the bus did not take it in time.
+        """
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
+                try:
+                    return await (self._kv or await self.open()).put(key, value)
+                except (NotFoundError, nats.errors.NoRespondersError):  # a memory bucket after a server restart
+                    return await (await self.open()).put(key, value)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise self._unavailable(error) from None
+
+    async def update(self, key: str, value: bytes, revision: int) -> int:
+        """Compare-and-set: write when the key's revision still is `revision` (0: does not exist).
+
+        Raises:
+            Conflict: somebody else was first.
+            Unavailable: the bus did not take it in time.
+        """
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
+                kv = self._kv or await self.open()
+                return await (kv.update(key, value, last=revision) if revision else kv.create(key, value))
+        except KeyWrongLastSequenceError:
+            raise Conflict(f"{key} was changed meanwhile; read it again and retry") from None
+        except (nats.errors.Error, TimeoutError) as error:
+            raise self._unavailable(error) from None
+
+    async def delete(self, key: str, revision: int | None = None) -> None:
+        """Remove the key; with `revision` only when it still has that revision.
+
+        Raises:
+            Conflict: somebody else was first.
+            Unavailable: the bus did not take it in time.
+        """
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
+                await (self._kv or await self.open()).delete(key, last=revision)
+        except APIError as error:
+            if error.err_code in (10071, 10164):  # wrong last sequence, as nats-py maps it for updates
+                raise Conflict(f"{key} was changed meanwhile; read it again and retry") from None
+            raise self._unavailable(error) from None
+        except (nats.errors.Error, TimeoutError) as error:
+            raise self._unavailable(error) from None
+
+    async def entries(self, keys: str = ">") -> dict[str, Entry]:
+        """Everything under `keys` (a subject pattern) right now."""
+        try:
+            async with asyncio.timeout(_SNAPSHOT_TIMEOUT_SECONDS):
+                watcher = await (self._kv or await self.open()).watch(keys)
+                try:
+                    return await _snapshot(watcher)
+                finally:
+                    await watcher.stop()  # type: ignore[no-untyped-call]
+        except (nats.errors.Error, TimeoutError) as error:
+            raise self._unavailable(error) from None
+
+    def mirror(self, keys: str = ">", on_change: Callable[[str, Entry | None], None] | None = None) -> "Mirror":
+        """A local copy of everything under `keys`, kept up to date from now on."""
+        return Mirror(self, self._bus, keys, on_change)
+
+    async def last_sequence(self) -> int:
+        """Sequence of the newest write to the bucket, of any key."""
+        status = await (self._kv or await self.open()).status()
+        return int(status.stream_info.state.last_seq)
+
+    def _unavailable(self, error: Exception) -> Unavailable:
+        return Unavailable(f"the bus did not answer for {self.name} ({type(error).__name__}); try again")
+
+
+class Mirror:
+    """A bucket's entries in memory. `on_change(key, entry or None)` is called in the event loop."""
+
+    def __init__(
+        self, bucket: Bucket, bus: "Bus", keys: str, on_change: Callable[[str, Entry | None], None] | None
+    ) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._bucket = bucket
+        self._keys = keys
+        self._on_change = on_change
+        self._changed = asyncio.Condition()
+        self._synced = asyncio.Event()
+        self._rewatch = asyncio.Event()
+        self._forget_hook = bus.on_reconnect(self._rewatch.set)
+        self._task = asyncio.create_task(self._run(), name=f"mirror {bucket.name}")
+
+    async def synced(self, timeout_seconds: float = 10.0) -> None:
+        """Wait for the first complete copy.
+
+        Raises:
+            Unavailable: not within the time.
+        """
+        try:
+            await asyncio.wait_for(self._synced.wait(), timeout_seconds)
+        except TimeoutError:
+            raise Unavailable(f"the bus did not list {self._bucket.name} in time") from None
+
+    async def wait_for(self, predicate: Callable[[dict[str, Entry]], bool], timeout_seconds: float) -> bool:
+        """Wait until the entries satisfy `predicate`; False when the time is over first."""
+        try:
+            async with asyncio.timeout(timeout_seconds), self._changed:
+                await self._changed.wait_for(lambda: predicate(self.entries))
+        except TimeoutError:
+            return predicate(self.entries)
+        return True
+
+    async def close(self) -> None:
+        self._forget_hook()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            self._rewatch.clear()
+            try:
+                await self._follow()
+            except (nats.errors.Error, Unavailable, TimeoutError) as error:
+                log.debug("watch of %s: %s", self._bucket.name, error or type(error).__name__)
+                # Waits for the reconnect hook, or a moment when the server is there but not ready.
+                try:
+                    await asyncio.wait_for(self._rewatch.wait(), _RETRY_SECONDS)
+                except TimeoutError:
+                    continue
+
+    async def _follow(self) -> None:
+        """Take a snapshot, then follow changes until a reconnect or a missed write."""
+        async with asyncio.timeout(_SNAPSHOT_TIMEOUT_SECONDS):
+            watcher = await (await self._bucket.open()).watch(self._keys)
+            seen = await self._bucket.last_sequence()
+        try:
+            async with asyncio.timeout(_SNAPSHOT_TIMEOUT_SECONDS):
+                await self._replace(await _snapshot(watcher))
+            self._synced.set()
+            while not self._rewatch.is_set():
+                update = asyncio.ensure_future(watcher.updates(timeout=_RESYNC_SECONDS))  # type: ignore[no-untyped-call]
+                rewatch = asyncio.ensure_future(self._rewatch.wait())
+                try:
+                    await asyncio.wait({update, rewatch}, return_when=asyncio.FIRST_COMPLETED)
+                    if not update.done():
+                        return
+                    try:
+                        changed = update.result()
+                    except nats.errors.TimeoutError:
+                        async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
+                            newest = await self._bucket.last_sequence()
+                        # Writes to other keys also move the sequence: list again, it is cheap and rare.
+                        if newest != seen:
+                            return
+                        continue
+                finally:
+                    update.cancel()
+                    rewatch.cancel()
+                if isinstance(changed, KeyValue.Entry):
+                    seen = max(seen, changed.revision or 0)
+                    await self._apply(changed)
+        finally:
+            try:
+                async with asyncio.timeout(1):
+                    await watcher.stop()  # type: ignore[no-untyped-call]
+            except (nats.errors.Error, TimeoutError):
+                log.debug("watch of %s ended with its connection", self._bucket.name)
+
+    async def _apply(self, entry: KeyValue.Entry) -> None:
+        if entry.operation in ("DEL", "PURGE"):
+            if self.entries.pop(entry.key, None) is not None:
+                await self._tell(entry.key, None)
+            return
+        known = self.entries.get(entry.key)
+        if known and known.revision >= (entry.revision or 0):
+            return
+        self.entries[entry.key] = Entry(entry.key, entry.value or b"", entry.revision or 0)
+        await self._tell(entry.key, self.entries[entry.key])
+
+    async def _replace(self, snapshot: dict[str, Entry]) -> None:
+        for key in [key for key in self.entries if key not in snapshot]:
+            del self.entries[key]
+            await self._tell(key, None)
+        for key, entry in snapshot.items():
+            known = self.entries.get(key)
+            # `!=`, not `<`: a store that was wiped starts its revisions again.
+            if known is None or known.revision != entry.revision:
+                self.entries[key] = entry
+                await self._tell(key, entry)
+
+    async def _tell(self, key: str, entry: Entry | None) -> None:
+        if self._on_change:
+            self._on_change(key, entry)
+        async with self._changed:
+            self._changed.notify_all()
+
+
+async def _snapshot(watcher: KeyValue.KeyWatcher) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    while (update := await watcher.updates(timeout=_SNAPSHOT_TIMEOUT_SECONDS)) is not None:  # type: ignore[no-untyped-call]
+        if not isinstance(update, KeyValue.Entry):
+            raise NotFound("the watch was stopped")
+        if update.operation in ("DEL", "PURGE"):
+            found.pop(update.key, None)
+        else:
+            found[update.key] = Entry(update.key, update.value or b"", update.revision or 0)
+    return found
+
+
+async def open_bucket(
+    jetstream: JetStreamContext, bus: "Bus", name: str, *, ttl_seconds: float | None, memory: bool, history: int
+) -> Bucket:
+    config = KeyValueConfig(
+        bucket=name,
+        history=history,
+        ttl=ttl_seconds,
+        storage=StorageType.MEMORY if memory else StorageType.FILE,
+        max_bytes=64 * 1024 * 1024,
+        direct=True,
+    )
+    bucket = Bucket(bus, jetstream, config)
+    for attempt in range(25):  # about 5 s: right after its start the server answers before JetStream does
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
+                await bucket.open()
+            return bucket
+        except (nats.errors.Error, TimeoutError) as error:
+            log.debug("bucket %s, attempt %d: %s", name, attempt, error or type(error).__name__)
+            await asyncio.sleep(_RETRY_SECONDS)
+    raise Unavailable(f"JetStream does not answer at this server; framemesh needs it (nats-server -js) for {name}")

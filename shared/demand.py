@@ -1,0 +1,154 @@
+"""Demand: consumers show what they need, producers work only while somebody does.
+
+A key `<node>.<stream>.<rendition>.<consumer>` in `mesh_demand` is put again every two seconds and forgotten five
+seconds after the last time; a consumer that dies is forgotten by itself. While the bus is away nothing expires.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+from schemas.errors import MeshError
+from schemas.subjects import DEMAND_BUCKET, demand_key
+
+if TYPE_CHECKING:
+    from shared.bus import Bucket, Bus, Entry
+
+log = logging.getLogger(__name__)
+
+TTL_SECONDS = 5.0
+_REFRESH_SECONDS = 2.0  # two may be lost before the demand lapses
+_EXPIRY_CHECK_SECONDS = 0.5
+
+
+class Wants:
+    """What this process needs from others. One per process; `want` and the handle it returns are all there is."""
+
+    def __init__(self, bus: "Bus") -> None:
+        self._bus = bus
+        self._keys: dict[str, int] = {}
+        self._poke = asyncio.Event()
+        self._gone: set[str] = set()
+        self._forget_hook = bus.on_reconnect(self._poke.set)
+        self._task = asyncio.create_task(self._refresh(), name="demand-refresh")
+
+    def want(self, node: str, stream: str, rendition: str, consumer: str) -> Callable[[], None]:
+        """Show demand from now on; call the returned function once to end it."""
+        key = demand_key(node, stream, rendition, consumer)
+        self._keys[key] = self._keys.get(key, 0) + 1
+        self._poke.set()
+        released = False
+
+        def release() -> None:
+            nonlocal released
+            if released:
+                return
+            released = True
+            self._keys[key] -= 1
+            if not self._keys[key]:
+                del self._keys[key]
+                self._gone.add(key)
+                self._poke.set()
+
+        return release
+
+    async def close(self) -> None:
+        """Withdraw everything."""
+        self._forget_hook()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._gone.update(self._keys)
+        self._keys.clear()
+        # Best effort: what cannot be withdrawn lapses by itself.
+        with contextlib.suppress(TimeoutError, MeshError):
+            async with asyncio.timeout(1):
+                await self._put_all()
+
+    async def _refresh(self) -> None:
+        while True:
+            self._poke.clear()
+            if self._bus.connected:
+                try:
+                    await self._put_all()
+                except MeshError as error:
+                    log.debug("demand: %s", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._poke.wait(), _REFRESH_SECONDS)
+
+    async def _put_all(self) -> None:
+        bucket = await self._bus.bucket(DEMAND_BUCKET, ttl_seconds=TTL_SECONDS, memory=True)
+        while self._gone:
+            key = self._gone.pop()
+            if key not in self._keys:
+                await bucket.delete(key)
+        for key in tuple(self._keys):
+            await bucket.put(key, b"")
+
+
+class DemandBoard:
+    """What others need from this node. `on_change` is called in the event loop when consumers come or go."""
+
+    def __init__(self, bus: "Bus", bucket: "Bucket", node: str, on_change: Callable[[], None]) -> None:
+        self._bus = bus
+        self._node = node
+        self._on_change = on_change
+        self._seen_seconds: dict[str, float] = {}
+        self._reconnected_seconds = float("-inf")
+        self._forget_hook = bus.on_reconnect(self._reconnected)
+        self._mirror = bucket.mirror(f"{node}.>", self._changed)
+        self._expiry = asyncio.create_task(self._expire(), name="demand-expiry")
+
+    @classmethod
+    async def open(cls, bus: "Bus", node: str, on_change: Callable[[], None]) -> Self:
+        """A board that already knows the demand of this moment."""
+        bucket = await bus.bucket(DEMAND_BUCKET, ttl_seconds=TTL_SECONDS, memory=True)
+        board = cls(bus, bucket, node, on_change)
+        await board._mirror.synced()
+        return board
+
+    def consumers(self, stream: str, rendition: str) -> list[str]:
+        """Names of those who need `rendition` of `stream` now."""
+        prefix = f"{self._node}.{stream}.{rendition}."
+        return [key.removeprefix(prefix) for key in self._seen_seconds if key.startswith(prefix)]
+
+    def wanted(self, stream: str, rendition: str) -> bool:
+        return bool(self.consumers(stream, rendition))
+
+    async def close(self) -> None:
+        self._forget_hook()
+        self._expiry.cancel()
+        await asyncio.gather(self._expiry, return_exceptions=True)
+        await self._mirror.close()
+
+    def _changed(self, key: str, entry: "Entry | None") -> None:
+        if entry is not None:
+            known = key in self._seen_seconds
+            self._seen_seconds[key] = time.monotonic()
+            if not known:
+                self._on_change()
+            return
+        # Withdrawn. But right after a reconnect a missing key only means that the bus lost its memory: the consumer
+        # has a TTL's time to say it again.
+        settled = time.monotonic() - self._reconnected_seconds > TTL_SECONDS
+        if settled and self._seen_seconds.pop(key, None) is not None:
+            self._on_change()
+
+    def _reconnected(self) -> None:
+        now = self._reconnected_seconds = time.monotonic()
+        for key in self._seen_seconds:
+            self._seen_seconds[key] = now
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(_EXPIRY_CHECK_SECONDS)
+            if not self._bus.connected:
+                continue
+            old = time.monotonic() - TTL_SECONDS
+            lapsed = [key for key, seen in self._seen_seconds.items() if seen < old]
+            for key in lapsed:
+                del self._seen_seconds[key]
+            if lapsed:
+                self._on_change()

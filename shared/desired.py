@@ -1,0 +1,163 @@
+"""Changing desired state: what every `start`, `stop` and `list` command does, whichever instance answers it.
+
+A spec is written to `mesh_desired` by compare-and-set; the owner notices and acts; the command waits until
+`mesh_actual` shows a settled state at or after that revision.
+"""
+
+import asyncio
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from schemas.errors import BadRequest, Conflict
+from schemas.resources import Actual, Presence, Spec
+from schemas.subjects import ACTUAL_BUCKET, DESIRED_BUCKET, PRESENCE_BUCKET, state_key
+from shared.bus import Bus, Entry, Mirror
+
+SpecT = TypeVar("SpecT", bound=Spec)
+ActualT = TypeVar("ActualT", bound=Actual)
+
+DESIRED_HISTORY = 5
+_TRANSIENT_STATES = frozenset({"connecting", "starting", "waiting"})
+_CAS_ATTEMPTS = 8
+
+
+class Desired(Generic[SpecT, ActualT]):
+    """Specs and states of one kind of resource, mesh-wide."""
+
+    def __init__(
+        self, service: str, spec_type: type[SpecT], actual_type: type[ActualT], mirrors: "StateMirrors"
+    ) -> None:
+        self._service = service
+        self._spec_type = spec_type
+        self._actual_type = actual_type
+        self._mirrors = mirrors
+
+    def spec(self, resource: str) -> tuple[SpecT, int] | None:
+        """The spec and its revision, or None when nobody asked for it."""
+        entry = self._mirrors.desired.entries.get(state_key(self._service, resource))
+        return (msgspec.json.decode(entry.value, type=self._spec_type), entry.revision) if entry else None
+
+    def actual(self, resource: str) -> ActualT | None:
+        entry = self._mirrors.actual.entries.get(state_key(self._service, resource))
+        return msgspec.json.decode(entry.value, type=self._actual_type) if entry else None
+
+    def list(self) -> list[tuple[str, SpecT, int, ActualT | None]]:
+        """(id, spec, revision, actual) of each, by id."""
+        prefix = f"{self._service}."
+        found = []
+        for key, entry in sorted(self._mirrors.desired.entries.items()):
+            if key.startswith(prefix):
+                resource = key.removeprefix(prefix)
+                spec = msgspec.json.decode(entry.value, type=self._spec_type)
+                found.append((resource, spec, entry.revision, self.actual(resource)))
+        return found
+
+    async def put(self, resource: str, spec: SpecT, expected_revision: int | None) -> int:
+        """Write the spec; the same spec again changes nothing. Returns the revision that holds it.
+
+        Raises:
+            Conflict: `expected_revision` is not the current one.
+        """
+        bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
+        key = state_key(self._service, resource)
+        data = msgspec.json.encode(spec)
+        for _ in range(_CAS_ATTEMPTS):
+            current = await bucket.get(key)
+            revision = current.revision if current else 0
+            if expected_revision is not None and expected_revision != revision:
+                raise Conflict(f"{key} is at revision {revision}, not {expected_revision}; read it again and retry")
+            if current and msgspec.json.decode(current.value, type=self._spec_type) == spec:
+                return revision
+            try:
+                return await bucket.update(key, data, revision)
+            except Conflict:
+                if expected_revision is not None:
+                    raise
+        raise Conflict(f"{key} is being changed by others all the time; try again")
+
+    async def remove(self, resource: str, expected_revision: int | None) -> int | None:
+        """Take the spec back; returns the revision it had, None when there was none.
+
+        Raises:
+            Conflict: `expected_revision` is not the current one.
+        """
+        bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
+        key = state_key(self._service, resource)
+        current = await bucket.get(key)
+        if current is None:
+            return None
+        if expected_revision is not None and expected_revision != current.revision:
+            raise Conflict(f"{key} is at revision {current.revision}, not {expected_revision}; read it again and retry")
+        await bucket.delete(key, revision=expected_revision)
+        return current.revision
+
+    async def wait_settled(self, resource: str, revision: int, timeout_seconds: float) -> ActualT | None:
+        """The actual state at or after `revision` once it is no longer on its way; None when that takes too long."""
+        key = state_key(self._service, resource)
+
+        def settled(entries: dict[str, Entry]) -> bool:
+            entry = entries.get(key)
+            if entry is None:
+                return False
+            actual = msgspec.json.decode(entry.value, type=self._actual_type)
+            return actual.revision >= revision and (actual.state not in _TRANSIENT_STATES or actual.error is not None)
+
+        if not await self._mirrors.actual.wait_for(settled, timeout_seconds):
+            return None
+        return self.actual(resource)
+
+    async def wait_gone(self, resource: str, timeout_seconds: float) -> bool:
+        """True once the owner has cleaned up; False when that takes too long."""
+        key = state_key(self._service, resource)
+        return await self._mirrors.actual.wait_for(lambda entries: key not in entries, timeout_seconds)
+
+
+class StateMirrors:
+    """Local copies of desired and actual state and of who is present. One per process."""
+
+    def __init__(self, bus: Bus, desired: Mirror, actual: Mirror, presence: Mirror) -> None:
+        self.bus = bus
+        self.desired = desired
+        self.actual = actual
+        self.presence = presence
+
+    @classmethod
+    async def open(cls, bus: Bus) -> "StateMirrors":
+        buckets = await asyncio.gather(
+            bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY),
+            bus.bucket(ACTUAL_BUCKET),
+            bus.bucket(PRESENCE_BUCKET, ttl_seconds=10.0, memory=True),
+        )
+        mirrors = cls(bus, *(bucket.mirror() for bucket in buckets))
+        await asyncio.gather(mirrors.desired.synced(), mirrors.actual.synced(), mirrors.presence.synced())
+        return mirrors
+
+    async def close(self) -> None:
+        await asyncio.gather(self.desired.close(), self.actual.close(), self.presence.close())
+
+    def present(self, service: str | None = None) -> list[Presence]:
+        """Services that run now, by name and node; of one kind when `service` is given."""
+        return [
+            msgspec.json.decode(entry.value, type=Presence)
+            for key, entry in sorted(self.presence.entries.items())
+            if service is None or key.startswith(f"{service}.")
+        ]
+
+    def choose_node(self, service: str, wish: str | None, here: str) -> str:
+        """The node that shall own a resource of `service`.
+
+        Raises:
+            BadRequest: it must be named, because several nodes could own it.
+        """
+        if wish is not None:
+            return wish
+        nodes = sorted({presence.node for presence in self.present(service)} | {here})
+        if len(nodes) > 1:
+            raise BadRequest(f'node missing: {service} runs on {", ".join(nodes)}; say which one with "node"')
+        return nodes[0]
+
+
+def error_in_reply(reply: Any) -> Any:
+    """The owner's error inside a `…Changed` reply, for the reply's error headers."""
+    return reply.actual.error if reply.actual else None

@@ -1,0 +1,126 @@
+"""Prometheus metrics and health over HTTP, on a thread of their own: `/metrics`, `/healthz`, `/readyz`.
+
+Names are `framemesh_<service>_<what>_<unit>`, in base units; labels are ids of configured things, so they are
+bounded. Hot paths count in plain integers and are read out when Prometheus asks.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
+
+from prometheus_client import REGISTRY, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from schemas.errors import Unavailable
+
+# The event loop ticks once a second; one that has not for this long is stuck and should be restarted.
+_LOOP_STUCK_AFTER_SECONDS = 10.0
+
+Sample = tuple[dict[str, str], float]
+Family = CounterMetricFamily | GaugeMetricFamily
+
+
+class Figures(Collector):
+    """Turns plain integers of hot paths into metrics at the moment they are scraped."""
+
+    def __init__(self) -> None:
+        self._families: list[tuple[Literal["counter", "gauge"], str, str, Callable[[], Iterable[Sample]]]] = []
+        REGISTRY.register(self)
+
+    def counter(self, name: str, text: str, read: Callable[[], Iterable[Sample]]) -> None:
+        self._families.append(("counter", name, text, read))
+
+    def gauge(self, name: str, text: str, read: Callable[[], Iterable[Sample]]) -> None:
+        self._families.append(("gauge", name, text, read))
+
+    def collect(self) -> Iterable[Family]:
+        for kind, name, text, read in self._families:
+            samples = list(read())
+            labels = list(samples[0][0]) if samples else []
+            family: Family = (CounterMetricFamily if kind == "counter" else GaugeMetricFamily)(
+                name, text, labels=labels
+            )
+            for sample_labels, value in samples:
+                family.add_metric([sample_labels[label] for label in labels], value)
+            yield family
+
+
+class Health:
+    """What `/healthz` and `/readyz` answer."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.problem = ""
+        self._last_tick_seconds = time.monotonic()
+
+    def tick(self) -> None:
+        """Called by the event loop once a second."""
+        self._last_tick_seconds = time.monotonic()
+
+    @property
+    def healthy(self) -> bool:
+        return not self.problem and time.monotonic() - self._last_tick_seconds < _LOOP_STUCK_AFTER_SECONDS
+
+
+class MetricsServer:
+    """Serves metrics and health until closed."""
+
+    def __init__(self, bind: str, port: int, setting: str, health: Health) -> None:
+        """Listen on `bind:port` (0: any free port).
+
+        Raises:
+            Unavailable: the port is taken; names `setting`.
+        """
+        handler = type("Handler", (_Handler,), {"health": health})
+        try:
+            self._server = _Server((bind, port), handler)
+        except OSError as error:
+            raise Unavailable(
+                f"metrics address {bind}:{port}: {error.strerror}; choose another port with {setting}"
+            ) from None
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}/metrics"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # A service that is killed and restarted gets its port back at once.
+    allow_reuse_address = True
+
+
+class _Handler(BaseHTTPRequestHandler):
+    health: Health
+    timeout = 5  # a scraper that stalls does not hold a thread for ever
+
+    def do_GET(self) -> None:
+        if self.path == "/metrics":
+            self._answer(200, generate_latest(REGISTRY), "text/plain; version=0.0.4; charset=utf-8")
+        elif self.path == "/healthz":
+            good = self.health.healthy
+            self._answer(200 if good else 503, (self.health.problem or ("ok" if good else "event loop stuck")).encode())
+        elif self.path == "/readyz":
+            self._answer(200 if self.health.ready else 503, b"ready" if self.health.ready else b"not ready")
+        else:
+            self._answer(404, b"there are /metrics, /healthz and /readyz")
+
+    def _answer(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Scrapes are not news."""
