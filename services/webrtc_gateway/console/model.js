@@ -1,0 +1,101 @@
+// From the state of the mesh to what a tile says: pure functions, no DOM.
+
+const SOURCE_RENDITION = "source";
+
+// State -> [text, tone]; tones are good, busy, warn, bad, off.
+const STREAM_STATES = {
+  live: ["Live", "good"],
+  connecting: ["Connecting", "busy"],
+  reconnecting: ["Reconnecting", "busy"],
+  stalled: ["No frames", "warn"],
+  failed: ["Failed", "bad"],
+  off: ["Off", "off"],
+  pending: ["Waiting for capture", "off"],
+};
+const OUTPUT_TONES = { running: "good", waiting: "off", connecting: "busy", retrying: "warn", failed: "bad" };
+const RENDITION_TONES = { running: "good", starting: "busy", idle: "off", failed: "bad" };
+
+/** Every stream of a MeshStatus as a tile shows it, by name. */
+export function streamsOf(status) {
+  const byName = (a, b) => a.name.localeCompare(b.name, "en", { numeric: true });
+  return (status.streams ?? []).map((entry) => streamOf(entry, status)).sort(byName);
+}
+
+function streamOf({ spec, actual }, status) {
+  const name = spec.stream;
+  const state = actual?.state ?? "pending";
+  const [stateText, tone] = STREAM_STATES[state] ?? [state, "off"];
+  const renditions = (status.renditions ?? []).filter((entry) => entry.spec.stream === name).map(renditionOf);
+  const outputs = (status.outputs ?? []).filter((entry) => entry.spec.stream === name).map(outputOf);
+  const errors = [];
+  if (actual?.error) errors.push({ who: "capture", ...actual.error });
+  for (const { name: who, error } of renditions) if (error) errors.push({ who: `rendition ${who}`, ...error });
+  for (const { name: who, error } of outputs) if (error) errors.push({ who: `output ${who}`, ...error });
+  return {
+    name,
+    state,
+    stateText,
+    tone,
+    live: state === "live",
+    source: actual?.source || spec.source,
+    node: actual?.node ?? spec.node ?? "",
+    video: actual?.video ?? null,
+    audio: actual?.audio ?? null,
+    since_ns: actual?.since_ns ?? 0,
+    restarts: actual?.restarts ?? 0,
+    carriesSource: (actual?.source_tracks ?? []).length > 0,
+    renditions,
+    outputs,
+    errors,
+  };
+}
+
+function renditionOf({ spec, actual }) {
+  const running = actual?.state === "running";
+  const fellBack = running && !actual.hardware && (spec.encoder ?? "prefer-hw") !== "software";
+  return {
+    name: spec.rendition ?? "main",
+    state: actual?.state ?? "waiting",
+    tone: RENDITION_TONES[actual?.state] ?? "off",
+    encoder: actual?.encoder || "",
+    where: running ? (actual.hardware ? "hardware" : "software") : "",
+    fellBack,
+    reason: actual?.encoder_reason ?? "",
+    bitrate: actual?.bitrate ?? 0,
+    error: actual?.error ?? null,
+  };
+}
+
+function outputOf({ spec, actual }) {
+  return {
+    name: spec.output,
+    state: actual?.state ?? "waiting",
+    tone: OUTPUT_TONES[actual?.state] ?? "off",
+    to: actual?.to || spec.to,
+    file: actual?.file ?? "",
+    bytes: actual?.bytes_written ?? 0,
+    retries: actual?.retries ?? 0,
+    error: actual?.error ?? null,
+  };
+}
+
+/** One line on how a stream is encoded: text, tone and, when there is one, the reason. */
+export function encodingOf(stream) {
+  const rendition = stream.renditions.find(({ state }) => state === "running") ?? stream.renditions[0];
+  if (rendition?.where) {
+    const text = [rendition.encoder || "encoder", rendition.where].join(" · ");
+    return { text, tone: rendition.fellBack ? "warn" : "good", reason: rendition.reason };
+  }
+  if (rendition && rendition.state !== "idle") {
+    return { text: `encoder ${rendition.state}`, tone: rendition.tone, reason: rendition.reason };
+  }
+  if (stream.carriesSource) return { text: `${SOURCE_RENDITION} packets, not transcoded`, tone: "off", reason: "" };
+  return { text: "encodes on demand", tone: "off", reason: "" };
+}
+
+/** `1280×720 · 30 fps · h264`, as far as it is known. */
+export function pictureOf({ video }) {
+  if (!video?.width) return "";
+  const fps = video.fps ? `${Number(video.fps.toFixed(2))} fps` : "";
+  return [`${video.width}×${video.height}`, fps, video.codec].filter(Boolean).join(" · ");
+}

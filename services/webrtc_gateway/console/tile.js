@@ -1,0 +1,195 @@
+// One stream on the wall: its picture, what the picture measures, and the label under it.
+
+import { el, icon, setAttribute, setText } from "./dom.js";
+import * as format from "./format.js";
+import { encodingOf, pictureOf } from "./model.js";
+import { Details } from "./details.js";
+import { Player } from "./player.js";
+
+const HOLD_MS = 1500; // scrolling past a tile, or a glance at another one, does not end its session
+const HICCUP_FAILURES = 3; // fewer failed attempts than this are over before anyone could read about them
+const PICTURE_TEXT = { connecting: "connecting", reconnecting: "reconnecting" };
+const NOTE_TEXT = { capture: "capture to screen", timecode: "time code to screen", buffer: "in the jitter buffer" };
+const METERS = [
+  ["fps", "Frames shown per second"],
+  ["latency", "Latency"],
+  ["size", "Picture size on arrival"],
+  ["bitrate", "Bitrate received"],
+  ["lost", "Packets lost"],
+  ["join", "From asking to the first picture"],
+];
+
+export class Tile {
+  #stream = null;
+  #details = new Details();
+  #meters = new Map();
+  #hold = null;
+  #shown_outputs = "";
+  #parts;
+
+  /** `onOpen(tile)` is called when the big view is asked for, `onClose()` when it is left. */
+  constructor(name, clock, { onOpen, onClose }) {
+    this.name = name;
+    const parts = {
+      stage: el("div", { class: "stage" }),
+      placeholder: el("p", { class: "placeholder" }),
+      picture: el("p", { class: "picture-chip", hidden: true }, el("span", { class: "spinner", "aria-hidden": "true" })),
+      pictureText: el("span"),
+      meters: el("dl", { class: "meters" }),
+      chip: el("span", { class: "chip" }),
+      format: el("span", { class: "format" }),
+      source: el("span", { class: "source" }),
+      encoding: el("span", { class: "encoding" }),
+      outputs: el("ul", { class: "outputs", "aria-label": `Outputs of ${name}` }),
+      error: el("p", { class: "error", hidden: true }),
+      open: el("button", { type: "button", class: "open", "aria-label": `Enlarge ${name}`, on: { click: () => onOpen(this) } }),
+      sound: el("button", { type: "button", class: "round sound", on: { click: () => this.toggleSound() } }),
+      close: el("button", { type: "button", class: "round close", "aria-label": "Back to all streams", on: { click: onClose } }, icon("close")),
+    };
+    for (const [key, title] of METERS) {
+      const value = el("dd");
+      this.#meters.set(key, value);
+      parts.meters.append(el("div", { title, "data-meter": key }, el("dt", { class: "unseen", text: title }), value));
+    }
+    parts.picture.append(parts.pictureText);
+    this.#parts = parts;
+    this.element = el(
+      "li",
+      { class: "tile", "data-stream": name, "data-state": "pending", "data-picture": "idle" },
+      el("div", { class: "screen" }, parts.stage, parts.placeholder, parts.open, parts.picture, parts.meters, parts.sound, parts.close),
+      el(
+        "div",
+        { class: "label" },
+        el("div", { class: "line" }, el("h2", { class: "name", text: name }), parts.chip, parts.format),
+        el("div", { class: "line quiet" }, parts.source, parts.encoding),
+        parts.outputs,
+        parts.error,
+      ),
+      this.#details.element,
+    );
+    this.player = new Player(name, parts.stage, clock);
+    this.setSound(false);
+  }
+
+  /** Show another state of the stream. */
+  update(stream) {
+    this.#stream = stream;
+    const { chip, source, encoding, outputs, sound } = this.#parts;
+    const said = encodingOf(stream);
+    setAttribute(this.element, "data-state", stream.state);
+    setText(chip, stream.stateText);
+    setAttribute(chip, "data-tone", stream.tone);
+    setText(this.#parts.format, pictureOf(stream));
+    setText(source, stream.source);
+    setAttribute(source, "title", stream.source);
+    setText(encoding, said.text);
+    setAttribute(encoding, "data-tone", said.tone);
+    setAttribute(encoding, "title", said.reason || null);
+    const shown = JSON.stringify(stream.outputs);
+    if (shown !== this.#shown_outputs) outputs.replaceChildren(...stream.outputs.map(outputChip));
+    this.#shown_outputs = shown;
+    outputs.hidden = stream.outputs.length === 0;
+    sound.hidden = !stream.audio;
+    this.player.expect(stream.live, stream.video?.fps);
+    this.#details.update(stream);
+    this.#showPicture();
+  }
+
+  /** Whether the picture should run; stopping waits a moment. */
+  want(wanted, hold_ms = HOLD_MS) {
+    if (wanted) {
+      clearTimeout(this.#hold);
+      this.#hold = null;
+      this.player.want(true);
+    } else if (this.#hold === null) {
+      this.#hold = setTimeout(() => this.player.want(false), hold_ms);
+    }
+  }
+
+  get audible() {
+    return !this.player.report.muted;
+  }
+
+  toggleSound() {
+    if (this.#stream?.audio) this.setSound(!this.audible);
+  }
+
+  setSound(audible) {
+    this.player.setMuted(!audible);
+    const { sound } = this.#parts;
+    sound.replaceChildren(icon(audible ? "soundOn" : "soundOff"));
+    setAttribute(sound, "aria-pressed", audible);
+    setAttribute(sound, "aria-label", `Sound of ${this.name}`);
+    setAttribute(sound, "title", audible ? "Mute" : "Unmute");
+  }
+
+  /** Grow to the big view or back. */
+  setBig(big) {
+    this.element.classList.toggle("big", big);
+    for (const [name, value] of [["role", "dialog"], ["aria-modal", "true"], ["aria-label", this.name]]) {
+      setAttribute(this.element, name, big ? value : null);
+    }
+    this.#parts.open.hidden = big;
+    (big ? this.#parts.close : this.#parts.open).focus({ preventScroll: true });
+  }
+
+  /** Watch the picture and write down what it measures. */
+  tick() {
+    this.player.tick();
+    this.#showPicture();
+  }
+
+  close() {
+    clearTimeout(this.#hold);
+    this.player.close();
+    this.element.remove();
+  }
+
+  #showPicture() {
+    const { report } = this.player;
+    const { picture, pictureText, placeholder, meters } = this.#parts;
+    const had = report.firstPictureAt !== null;
+    setAttribute(this.element, "data-picture", report.state);
+    setAttribute(this.element, "data-had-picture", had ? "" : null);
+    picture.hidden = !(report.state in PICTURE_TEXT);
+    setText(pictureText, PICTURE_TEXT[report.state] ?? "");
+    placeholder.hidden = had;
+    setText(placeholder, had || this.#stream?.live ? "" : (this.#stream?.stateText ?? ""));
+    meters.hidden = !had;
+    this.#showMeters(report);
+    this.#showError(report);
+  }
+
+  #showMeters(report) {
+    const lost = report.packetsLost;
+    const values = {
+      fps: `${report.fps.toFixed(1)} fps`,
+      latency: format.milliseconds(report.latencyMs),
+      size: report.width ? `${report.width}×${report.height}` : "–",
+      bitrate: format.bitrate(report.bitrate),
+      lost: `${lost} lost`,
+      join: `join ${format.milliseconds(report.joinMs)}`,
+    };
+    for (const [key, text] of Object.entries(values)) setText(this.#meters.get(key), text);
+    const note = NOTE_TEXT[report.latencySource];
+    setAttribute(this.#meters.get("latency"), "title", note ? `Latency, ${note}` : null);
+    setAttribute(this.#meters.get("lost"), "data-tone", lost > 0 ? "warn" : null);
+  }
+
+  #showError(report) {
+    const errors = [...(this.#stream?.errors ?? [])];
+    if (report.error && report.failures >= HICCUP_FAILURES) errors.push({ who: "picture", ...report.error });
+    const { error } = this.#parts;
+    const lines = errors.map(({ who, message }) => `${who}: ${message}`);
+    error.hidden = lines.length === 0;
+    setText(error, lines.length > 1 ? `${lines[0]} (+${lines.length - 1} more)` : (lines[0] ?? ""));
+    setAttribute(error, "title", lines.join("\n") || null);
+    this.#details.setErrors(errors);
+  }
+}
+
+function outputChip(output) {
+  const title = [output.to, output.file, output.error?.message].filter(Boolean).join("\n");
+  const state = el("span", { class: "output-state", text: output.state });
+  return el("li", { class: "output", "data-tone": output.tone, "data-state": output.state, title }, output.name, state);
+}

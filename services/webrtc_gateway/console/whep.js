@@ -1,0 +1,135 @@
+// One WHEP session (draft-ietf-wish-whep): offer, answer, media, goodbye.
+
+const ANSWER_DEADLINE_MS = 3000;
+const ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+const PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+const WANTED_EXTENSIONS = new Set([ABS_CAPTURE_TIME, PLAYOUT_DELAY]);
+const GONE_STATES = new Set(["disconnected", "failed", "closed"]);
+
+/** The server said no, or nothing; `code` is the HTTP status, 0 when there was no answer. */
+export class WhepError extends Error {
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export class WhepSession {
+  #url;
+  #handlers;
+  #peer = null;
+  #resource = null;
+  #abort = new AbortController();
+  #closed = false;
+
+  /** `handlers`: onStream(MediaStream) once media is negotiated, onLost(reason) when the peer goes away. */
+  constructor(url, handlers) {
+    this.#url = url;
+    this.#handlers = handlers;
+    this.postedAt = null;
+  }
+
+  /** The receiver of the picture, null before `open`. */
+  get videoReceiver() {
+    return this.#peer?.getReceivers().find((receiver) => receiver.track.kind === "video") ?? null;
+  }
+
+  get answered() {
+    return this.#resource !== null;
+  }
+
+  /** Negotiate. Throws WhepError; a session is used once. */
+  async open() {
+    const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this.#peer = peer;
+    const media = new MediaStream();
+    for (const kind of ["video", "audio"]) {
+      const transceiver = peer.addTransceiver(kind, { direction: "recvonly" });
+      negotiateExtensions(transceiver);
+      // The network here is a wire: no reserve against jitter, show what has come.
+      if ("jitterBufferTarget" in transceiver.receiver) transceiver.receiver.jitterBufferTarget = 0;
+    }
+    peer.addEventListener("track", ({ track }) => {
+      media.addTrack(track);
+      if (track.kind === "video" && !this.#closed) {
+        track.addEventListener("ended", () => this.#lost("the track ended"));
+        this.#handlers.onStream(media);
+      }
+    });
+    peer.addEventListener("connectionstatechange", () => {
+      if (GONE_STATES.has(peer.connectionState)) this.#lost(`connection ${peer.connectionState}`);
+    });
+    const offer = await peer.createOffer();
+    // The server is ICE-lite and learns our address from the first check: no candidates, no waiting for them.
+    const [answer] = await Promise.all([this.#post(offer.sdp), peer.setLocalDescription(offer)]);
+    if (this.#closed) return;
+    await peer.setRemoteDescription({ type: "answer", sdp: answer });
+  }
+
+  /** End the session here and, without waiting for it, at the server. */
+  close() {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#abort.abort();
+    this.#peer?.close();
+    this.#delete();
+  }
+
+  /** Inbound statistics of picture and connection, as one RTCStatsReport. */
+  stats() {
+    return this.#closed || !this.#peer ? Promise.resolve(new Map()) : this.#peer.getStats();
+  }
+
+  async #post(sdp) {
+    this.postedAt = performance.now();
+    const deadline = setTimeout(() => this.#abort.abort(), ANSWER_DEADLINE_MS);
+    let response;
+    let body;
+    try {
+      response = await fetch(this.#url, {
+        method: "POST",
+        headers: { "Content-Type": "application/sdp" },
+        body: sdp,
+        signal: this.#abort.signal,
+      });
+      body = await response.text();
+    } catch (error) {
+      throw new WhepError(0, error.name === "AbortError" ? "the gateway did not answer in time" : "the gateway cannot be reached");
+    } finally {
+      clearTimeout(deadline);
+    }
+    if (response.status !== 201) throw new WhepError(response.status, refusal(response.status, body));
+    const location = response.headers.get("Location");
+    this.#resource = location ? new URL(location, response.url) : "";
+    if (this.#closed) this.#delete(); // closed while the answer was under way
+    return body;
+  }
+
+  #delete() {
+    if (!this.#resource) return;
+    // keepalive: also when the page is going away. A server that is gone has no session left to end.
+    fetch(this.#resource, { method: "DELETE", keepalive: true }).catch(() => {});
+    this.#resource = "";
+  }
+
+  #lost(reason) {
+    if (!this.#closed) this.#handlers.onLost(reason);
+  }
+}
+
+function refusal(status, body) {
+  try {
+    const { message } = JSON.parse(body);
+    if (typeof message === "string" && message) return message;
+  } catch {
+    // not JSON: a proxy's page; its status says enough
+  }
+  return `the gateway answered ${status}`;
+}
+
+function negotiateExtensions(transceiver) {
+  if (!transceiver.setHeaderExtensionsToNegotiate) return; // Firefox, Safari: the defaults have to do
+  const extensions = transceiver.getHeaderExtensionsToNegotiate();
+  for (const extension of extensions) if (WANTED_EXTENSIONS.has(extension.uri)) extension.direction = "sendrecv";
+  transceiver.setHeaderExtensionsToNegotiate(extensions);
+}
