@@ -1,0 +1,224 @@
+"""What a sequence parameter set says of the video: size, profile, level, reordering.
+
+Sources: ITU-T H.264 7.3.2.1.1 and Annex E, ITU-T H.265 7.3.2.2 and 7.3.3.
+"""
+
+from typing import NamedTuple
+
+from schemas.errors import BadRequest
+from schemas.packets import VideoCodec
+from shared.media import bitstream
+
+_BASELINE = 66
+# Profiles whose SPS has the chroma and scaling fields (7.3.2.1.1).
+_HIGH_PROFILES = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135))
+_EXTENDED_SAR = 255
+_MACROBLOCK_PIXELS = 16
+_PROFILE_BITS, _LEVEL_BITS = 88, 8  # of profile_tier_level in H.265
+_MAX_GOLOMB_ZEROS = 32  # ue(v) is at most 32 bits wide
+_MAX_EDGE_PIXELS = 16_888  # of the highest level of either codec
+
+
+class SequenceInfo(NamedTuple):
+    """Size in pixels after cropping, profile_idc, constraint flags (H.264), level_idc and picture reordering."""
+
+    width: int
+    height: int
+    profile: int
+    constraints: int
+    level: int
+    max_num_reorder: int | None
+    """0: pictures come in display order (no B-frames); None: the SPS does not tell."""
+
+
+def sequence_info(data: bytes, codec: VideoCodec) -> SequenceInfo | None:
+    """What the first SPS in Annex B `data` (extradata or a key access unit) says; None when there is none.
+
+    Raises:
+        BadRequest: the SPS is broken.
+    """
+    wanted = bitstream.HEVC_SPS if codec == "hevc" else bitstream.H264_SPS
+    for nal in bitstream.nal_units(data, codec):
+        if nal.type == wanted:
+            return parse_sps(data[nal.start : nal.end], codec)
+    return None
+
+
+def parse_sps(sps: bytes, codec: VideoCodec) -> SequenceInfo:
+    """One SPS NAL unit, with its NAL header and without start code.
+
+    Raises:
+        BadRequest: it is cut short or has impossible values.
+    """
+    bits = _Bits(sps.replace(b"\x00\x00\x03", b"\x00\x00"))  # emulation prevention (7.3.1)
+    info = _parse_hevc(bits) if codec == "hevc" else _parse_h264(bits)
+    if not (0 < info.width <= _MAX_EDGE_PIXELS and 0 < info.height <= _MAX_EDGE_PIXELS):
+        raise BadRequest(f"SPS with an impossible size of {info.width}x{info.height}")
+    return info
+
+
+class _Bits:
+    """Reads bits from the front; raises BadRequest at the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._value = int.from_bytes(data, "big")
+        self._left = len(data) * 8
+
+    def u(self, count: int) -> int:
+        self._left -= count
+        if self._left < 0:
+            raise BadRequest("SPS is cut short")
+        return self._value >> self._left & ((1 << count) - 1)
+
+    def ue(self) -> int:
+        zeros = 0
+        while not self.u(1):
+            zeros += 1
+            if zeros > _MAX_GOLOMB_ZEROS:
+                raise BadRequest("SPS with a number of more than 32 bits")
+        return (1 << zeros) - 1 + self.u(zeros)
+
+    def se(self) -> int:
+        value = self.ue()
+        return (value + 1) // 2 if value & 1 else -(value // 2)
+
+
+def _parse_h264(bits: _Bits) -> SequenceInfo:
+    bits.u(8)  # NAL header
+    profile, constraints, level = bits.u(8), bits.u(8), bits.u(8)
+    bits.ue()  # seq_parameter_set_id
+    chroma_format = 1
+    if profile in _HIGH_PROFILES:
+        chroma_format = bits.ue()
+        if chroma_format == 3 and bits.u(1):  # separate_colour_plane_flag
+            chroma_format = 0
+        bits.ue()  # bit_depth_luma_minus8
+        bits.ue()  # bit_depth_chroma_minus8
+        bits.u(1)  # qpprime_y_zero_transform_bypass_flag
+        if bits.u(1):  # seq_scaling_matrix_present_flag
+            for index in range(8 if chroma_format != 3 else 12):
+                if bits.u(1):
+                    _skip_scaling_list(bits, 16 if index < 6 else 64)
+    bits.ue()  # log2_max_frame_num_minus4
+    order = bits.ue()  # pic_order_cnt_type
+    if order == 0:
+        bits.ue()  # log2_max_pic_order_cnt_lsb_minus4
+    elif order == 1:
+        bits.u(1)
+        bits.se()
+        bits.se()
+        for _ in range(_at_most(bits.ue(), 255)):
+            bits.se()
+    bits.ue()  # max_num_ref_frames
+    bits.u(1)  # gaps_in_frame_num_value_allowed_flag
+    width = (bits.ue() + 1) * _MACROBLOCK_PIXELS
+    map_units = bits.ue() + 1
+    frames_only = bits.u(1)
+    height = (2 - frames_only) * map_units * _MACROBLOCK_PIXELS
+    if not frames_only:
+        bits.u(1)  # mb_adaptive_frame_field_flag
+    bits.u(1)  # direct_8x8_inference_flag
+    if bits.u(1):  # frame_cropping_flag
+        unit_x, unit_y = _crop_units(chroma_format)
+        unit_y *= 2 - frames_only
+        width -= (bits.ue() + bits.ue()) * unit_x
+        height -= (bits.ue() + bits.ue()) * unit_y
+    # Baseline has no B slices; with pic_order_cnt_type 2 output order is decoding order (8.2.1.3).
+    reorder = 0 if profile == _BASELINE or order == 2 else None
+    if bits.u(1):  # vui_parameters_present_flag
+        restriction = _vui_max_num_reorder(bits)
+        reorder = restriction if reorder is None else reorder
+    return SequenceInfo(width, height, profile, constraints, level, reorder)
+
+
+def _vui_max_num_reorder(bits: _Bits) -> int | None:
+    """max_num_reorder_frames of the VUI (E.1.1), None without bitstream_restriction."""
+    if bits.u(1) and bits.u(8) == _EXTENDED_SAR:
+        bits.u(32)
+    if bits.u(1):  # overscan_info
+        bits.u(1)
+    if bits.u(1):  # video_signal_type
+        bits.u(4)
+        if bits.u(1):
+            bits.u(24)
+    if bits.u(1):  # chroma_loc_info
+        bits.ue()
+        bits.ue()
+    if bits.u(1):  # timing_info
+        bits.u(65)
+    nal_hrd = bits.u(1)
+    if nal_hrd:
+        _skip_hrd(bits)
+    vcl_hrd = bits.u(1)
+    if vcl_hrd:
+        _skip_hrd(bits)
+    if nal_hrd or vcl_hrd:
+        bits.u(1)  # low_delay_hrd_flag
+    bits.u(1)  # pic_struct_present_flag
+    if not bits.u(1):  # bitstream_restriction_flag
+        return None
+    bits.u(1)
+    for _ in range(4):
+        bits.ue()
+    return bits.ue()
+
+
+def _skip_hrd(bits: _Bits) -> None:
+    count = _at_most(bits.ue(), 31) + 1
+    bits.u(8)
+    for _ in range(count):
+        bits.ue()
+        bits.ue()
+        bits.u(1)
+    bits.u(20)
+
+
+def _skip_scaling_list(bits: _Bits, size: int) -> None:
+    last = following = 8
+    for _ in range(size):
+        if following:
+            following = (last + bits.se()) % 256
+        last = following or last
+
+
+def _parse_hevc(bits: _Bits) -> SequenceInfo:
+    bits.u(16 + 4)  # NAL header, sps_video_parameter_set_id
+    sub_layers = bits.u(3)
+    bits.u(1 + 2 + 1)  # temporal_id_nesting, profile_space, tier
+    profile = bits.u(5)
+    bits.u(_PROFILE_BITS - 8)
+    level = bits.u(_LEVEL_BITS)
+    present = [(bits.u(1), bits.u(1)) for _ in range(sub_layers)]
+    if sub_layers:
+        bits.u(2 * (8 - sub_layers))
+    for has_profile, has_level in present:
+        bits.u(_PROFILE_BITS * has_profile + _LEVEL_BITS * has_level)
+    bits.ue()  # sps_seq_parameter_set_id
+    chroma_format = bits.ue()
+    if chroma_format == 3 and bits.u(1):
+        chroma_format = 0
+    width, height = bits.ue(), bits.ue()
+    if bits.u(1):  # conformance_window_flag
+        unit_x, unit_y = _crop_units(chroma_format)
+        width -= (bits.ue() + bits.ue()) * unit_x
+        height -= (bits.ue() + bits.ue()) * unit_y
+    bits.ue()  # bit_depth_luma_minus8
+    bits.ue()  # bit_depth_chroma_minus8
+    bits.ue()  # log2_max_pic_order_cnt_lsb_minus4
+    reorder = 0
+    for _ in range(sub_layers + 1 if bits.u(1) else 1):  # sps_sub_layer_ordering_info_present_flag
+        bits.ue()  # sps_max_dec_pic_buffering_minus1
+        reorder = bits.ue()  # of the highest sub-layer in the end
+        bits.ue()  # sps_max_latency_increase_plus1
+    return SequenceInfo(width, height, profile, 0, level, reorder)
+
+
+def _crop_units(chroma_format: int) -> tuple[int, int]:
+    """Luma pixels of one cropping unit for 4:0:0, 4:2:0, 4:2:2 and 4:4:4."""
+    return (2 if chroma_format in (1, 2) else 1), (2 if chroma_format == 1 else 1)
+
+
+def _at_most(value: int, limit: int) -> int:
+    if value > limit:
+        raise BadRequest(f"SPS with a count of {value}, at most {limit} is allowed")
+    return value
