@@ -1,0 +1,46 @@
+"""Frame rings: pictures in shared memory, handed over by reference, held by kernel locks.
+
+`StreamWriter` (or `RingWriter`) puts pictures in, `RingReader` leases them; `layout` documents the file format.
+"""
+
+from shared.ring.errors import (
+    BadRing,
+    FrameOverwritten,
+    LeaseError,
+    LeaseLimit,
+    NotConsumed,
+    RingError,
+    RingGone,
+    Superseded,
+)
+from shared.ring.folder import RingEntry, list_rings, sweep
+from shared.ring.layout import RingGeometry, RingHeader
+from shared.ring.lease import Lease
+from shared.ring.lossless import LosslessGate
+from shared.ring.reader import LeaseCounts, RingReader
+from shared.ring.stream_writer import StreamWriter
+from shared.ring.writer import RingWriter, WritableSlot, WriterCounts
+
+__all__ = [
+    "BadRing",
+    "FrameOverwritten",
+    "Lease",
+    "LeaseCounts",
+    "LeaseError",
+    "LeaseLimit",
+    "LosslessGate",
+    "NotConsumed",
+    "RingEntry",
+    "RingError",
+    "RingGeometry",
+    "RingGone",
+    "RingHeader",
+    "RingReader",
+    "RingWriter",
+    "StreamWriter",
+    "Superseded",
+    "WritableSlot",
+    "WriterCounts",
+    "list_rings",
+    "sweep",
+]
