@@ -1,0 +1,102 @@
+"""The renditions that are being viewed: opened for the first viewer, closed a little after the last."""
+
+import asyncio
+import logging
+
+from schemas.errors import Unavailable
+from services.webrtc_gateway.counters import EgressCounters
+from services.webrtc_gateway.fanout import RenditionFeed
+from services.webrtc_gateway.source import PacketSource, Subscription
+
+logger = logging.getLogger(__name__)
+
+OPEN_SECONDS = 10.0  # an encoder that starts on demand needs a second or two
+LINGER_SECONDS = 3.0  # a page that is reloaded finds its rendition still flowing
+
+Key = tuple[str, str | None]
+
+
+class OpenFeed:
+    """A feed with its subscription and its users, viewers that are still connecting included."""
+
+    def __init__(self, feed: RenditionFeed, subscription: Subscription) -> None:
+        self.feed = feed
+        self.subscription = subscription
+        self.users = 0
+        self.linger: asyncio.TimerHandle | None = None
+
+
+class Feeds:
+    """Every open feed, by stream and rendition."""
+
+    def __init__(self, source: PacketSource, counters: EgressCounters) -> None:
+        self._source = source
+        self._counters = counters
+        self._open: dict[Key, OpenFeed] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def acquire(self, stream: str, rendition: str | None) -> OpenFeed:
+        """The feed, opened when need be; `release` it once.
+
+        Raises:
+            MeshError: what the source says; Unavailable when it says nothing in OPEN_SECONDS.
+        """
+        lock = self._locks.setdefault(stream, asyncio.Lock())
+        try:
+            async with lock:
+                entry = self._open.get((stream, rendition)) or await self._start(stream, rendition)
+                entry.users += 1
+        finally:
+            if not lock.locked() and not any(key[0] == stream for key in self._open):
+                self._locks.pop(stream, None)
+        if entry.linger is not None:
+            entry.linger.cancel()
+            entry.linger = None
+        return entry
+
+    def release(self, entry: OpenFeed) -> None:
+        entry.users -= 1
+        if entry.users == 0:
+            entry.linger = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._close, entry)
+
+    async def close(self) -> None:
+        """Close every feed; viewers that are left end with reason `draining`."""
+        for entry in set(self._open.values()):
+            if entry.linger is not None:
+                entry.linger.cancel()
+            self._close(entry)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=OPEN_SECONDS)
+
+    async def _start(self, stream: str, rendition: str | None) -> OpenFeed:
+        feed = RenditionFeed(stream, self._counters)
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                subscription = await self._source.open(stream, rendition, feed.deliver)
+        except TimeoutError:
+            raise Unavailable(f"{stream} does not answer within {OPEN_SECONDS:.0f} s") from None
+        known = self._open.get((stream, subscription.rendition))
+        if known is not None:  # the default is a rendition that somebody already views by its name
+            await subscription.close()
+            self._open[stream, rendition] = known
+            return known
+        entry = OpenFeed(feed, subscription)
+        feed.begin(subscription, subscription.forces_key_frames, subscription.cached())
+        self._open[stream, rendition] = self._open[stream, subscription.rendition] = entry
+        return entry
+
+    def _close(self, entry: OpenFeed) -> None:
+        for key in [key for key, value in self._open.items() if value is entry]:
+            del self._open[key]
+        entry.feed.end("draining")
+        task = asyncio.create_task(self._close_subscription(entry))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close_subscription(self, entry: OpenFeed) -> None:
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await entry.subscription.close()
+        except Exception:  # whatever the bus raises: the feed is gone already, only the log can still tell
+            logger.exception("closing %s/%s", entry.feed.stream, entry.subscription.rendition)

@@ -1,0 +1,148 @@
+"""WHEP sessions: made from an offer, found by id, ended by either side."""
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass
+
+from schemas.commands import SessionInfo
+from schemas.errors import Conflict, NotFound, TooMany, Unavailable
+from schemas.ids import check_id
+from services.webrtc_gateway.counters import EgressCounters
+from services.webrtc_gateway.dtls import DtlsIdentity
+from services.webrtc_gateway.feeds import Feeds, OpenFeed
+from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.sdp import parse_offer, write_answer
+from services.webrtc_gateway.source import PacketSource
+from services.webrtc_gateway.srtp import PacketBatch
+from services.webrtc_gateway.viewer import Viewer
+
+DEFAULT_MAX_SESSIONS = 64  # about what one core sends at 4 Mbit/s each
+_SESSION_BYTES = 16  # 128 random bits: whoever knows the id may end the session
+_TICK_SECONDS = 1.0  # sender reports and deadlines
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the HTTP door tells a new viewer."""
+
+    session: str
+    stream: str
+    rendition: str
+    sdp: str
+
+
+class WhepGateway:
+    """Every viewer of this process, on one UDP port."""
+
+    def __init__(
+        self, source: PacketSource, transport: SharedIceTransport, *, max_sessions: int = DEFAULT_MAX_SESSIONS
+    ) -> None:
+        self.counters = EgressCounters()
+        self.transport = transport
+        self.max_sessions = max_sessions
+        self._feeds = Feeds(source, self.counters)
+        self._identity = DtlsIdentity()
+        self._batch = PacketBatch()  # one is enough: filling and sending never yields
+        self._viewers: dict[str, tuple[Viewer, OpenFeed]] = {}
+        self._opening = 0
+        self._draining = False
+        self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
+
+    async def create(self, stream: str, rendition: str | None, offer_text: str) -> Answer:
+        """Answer a WHEP offer; media flows once ICE and DTLS are through.
+
+        Raises:
+            BadRequest: the offer or a name is malformed.
+            NotFound: no such stream or rendition.
+            NotAcceptable: no codec in common.
+            Conflict: the rendition cannot be viewed over WebRTC.
+            TooMany: `max_sessions` are open.
+            Unavailable: the bus does not answer, or this process is shutting down.
+        """
+        check_id(stream, "stream")
+        if rendition is not None:
+            check_id(rendition, "rendition")
+        parse_offer(offer_text, ())  # a bad offer must not start an encoder
+        if self._draining:
+            raise Unavailable("this gateway is shutting down; try again in a moment")
+        if len(self._viewers) + self._opening >= self.max_sessions:
+            raise TooMany(f"{self.max_sessions} sessions are open; close one or raise max_sessions")
+        self._opening += 1
+        try:
+            entry = await self._feeds.acquire(stream, rendition)
+        finally:
+            self._opening -= 1
+        try:
+            return self._make(entry, offer_text)
+        except BaseException:
+            self._feeds.release(entry)
+            raise
+
+    def delete(self, session: str) -> None:
+        """End a session.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        found = self._viewers.get(session)
+        if found is None:
+            raise NotFound("no such session; it may have ended already")
+        found[0].close("deleted")
+
+    def exists(self, session: str) -> bool:
+        return session in self._viewers
+
+    def sessions(self, stream: str | None = None) -> tuple[SessionInfo, ...]:
+        infos = (viewer.info for viewer, _ in self._viewers.values())
+        return tuple(info for info in infos if stream is None or info.stream == stream)
+
+    async def close(self) -> None:
+        """Drain: tell every viewer, then let go of the renditions. The transport stays the caller's to close."""
+        self._draining = True
+        self._ticker.cancel()
+        for viewer, _ in list(self._viewers.values()):
+            viewer.close("draining")
+        await self._feeds.close()
+
+    def _make(self, entry: OpenFeed, offer_text: str) -> Answer:
+        feed, subscription = entry.feed, entry.subscription
+        if feed.unsupported:
+            raise Conflict(feed.unsupported)
+        if self._draining:
+            raise Unavailable("this gateway is shutting down; try again in a moment")
+        offer = parse_offer(offer_text, subscription.tracks)
+        viewer = Viewer(
+            session=secrets.token_urlsafe(_SESSION_BYTES),
+            rendition=subscription.rendition,
+            feed=feed,
+            offer=offer,
+            transport=self.transport,
+            batch=self._batch,
+            identity=self._identity,
+            counters=self.counters,
+            on_closed=self._forget,
+        )
+        self._viewers[viewer.session] = (viewer, entry)
+        self.counters.sessions_opened += 1
+        self.transport.add(viewer.ice)
+        feed.add(viewer)
+        sdp = write_answer(
+            offer,
+            ufrag=viewer.ice.ufrag,
+            password=viewer.ice.password,
+            fingerprint=self._identity.fingerprint,
+            candidates=self.transport.candidates,
+            cname=viewer.cname,
+        )
+        return Answer(session=viewer.session, stream=feed.stream, rendition=subscription.rendition, sdp=sdp)
+
+    def _forget(self, viewer: Viewer, reason: str) -> None:
+        _, entry = self._viewers.pop(viewer.session)
+        self._feeds.release(entry)
+
+    def _tick(self) -> None:
+        self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
+        now_s = time.monotonic()
+        for viewer, _ in list(self._viewers.values()):
+            viewer.tick(now_s)

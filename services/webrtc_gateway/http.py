@@ -1,0 +1,79 @@
+"""The HTTP door: WHEP, the console's pages and the console's data on one port."""
+
+import mimetypes
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from schemas.errors import Conflict
+from services.webrtc_gateway.events import EventRoutes
+from services.webrtc_gateway.gateway import WhepGateway
+from services.webrtc_gateway.source import StatusFeed
+from services.webrtc_gateway.whep import MAX_OFFER_BYTES, WhepRoutes, refusal
+
+CONSOLE_DIR = Path(__file__).parent / "console"
+_SHUTDOWN_SECONDS = 2.0  # requests in flight get this long when the door closes
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_app(gateway: WhepGateway, status: StatusFeed, console_dir: Path = CONSOLE_DIR) -> web.Application:
+    """Everything that is served over HTTP; `console_dir` holds index.html and what it loads."""
+    app = web.Application(client_max_size=MAX_OFFER_BYTES, middlewares=[_plain_errors])
+    WhepRoutes(gateway).add_to(app)
+    EventRoutes(status).add_to(app)
+    mimetypes.add_type("text/javascript", ".js")  # some systems say text/plain, and browsers refuse such modules
+
+    async def index(request: web.Request) -> web.StreamResponse:
+        page = console_dir / "index.html"
+        if not page.is_file():
+            return refusal(404, "the console's pages are not installed")
+        return web.FileResponse(page, headers={"Cache-Control": "no-cache"})
+
+    app.router.add_get("/", index)
+    app.router.add_get("/console", index)
+    app.router.add_get("/console/", index)
+    if console_dir.is_dir():
+        app.router.add_static("/console/", console_dir)
+    return app
+
+
+class HttpDoor:
+    """The application, listening."""
+
+    def __init__(self, app: web.Application, host: str, port: int) -> None:
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._host, self._port = host, port
+
+    async def start(self) -> int:
+        """Listen; the port, which differs from the one asked for only when that is 0.
+
+        Raises:
+            Conflict: the port is taken.
+        """
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise Conflict(
+                f"HTTP port {self._port} on {self._host or '*'}: {error.strerror}; free it or set another http_port"
+            ) from error
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def close(self) -> None:
+        await self._runner.cleanup()
+
+
+@web.middleware
+async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The router's own 404 and 405 with CORS headers too, so that a page's script can read them."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        error.headers["Access-Control-Allow-Origin"] = "*"
+        raise

@@ -1,0 +1,93 @@
+"""The WHEP resource over HTTP (draft-ietf-wish-whep, RFC 9725 for its shape)."""
+
+import asyncio
+
+from aiohttp import web
+
+from schemas.errors import BadRequest, MeshError, NotFound
+from services.webrtc_gateway.gateway import WhepGateway
+
+MAX_OFFER_BYTES = 64 * 1024  # Chromium's is 6-8 KiB
+_BODY_SECONDS = 5.0  # an offer fits a few packets; whoever needs longer is holding the door
+_SDP = "application/sdp"
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Location, ETag, Link",
+}
+_PREFLIGHT = {
+    **_CORS,
+    "Access-Control-Allow-Methods": "OPTIONS, POST, PATCH, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
+    "Access-Control-Max-Age": "86400",
+    "Accept-Post": _SDP,
+}
+
+
+class WhepRoutes:
+    """POST an offer to `/whep/<stream>[/<rendition>]`; DELETE the session that Location names."""
+
+    def __init__(self, gateway: WhepGateway) -> None:
+        self._gateway = gateway
+
+    def add_to(self, app: web.Application) -> None:
+        for path in ("/whep/{stream}", "/whep/{stream}/{rendition}"):
+            app.router.add_post(path, self._post)
+            app.router.add_options(path, self._preflight)
+        session = "/whep/{stream}/{rendition}/{session}"
+        app.router.add_delete(session, self._delete)
+        app.router.add_patch(session, self._patch)
+        app.router.add_options(session, self._preflight)
+
+    async def _post(self, request: web.Request) -> web.Response:
+        if request.content_type != _SDP:
+            return refusal(415, f"send the offer as Content-Type: {_SDP}")
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                offer = (await request.read()).decode()
+            answer = await self._gateway.create(
+                request.match_info["stream"], request.match_info.get("rendition"), offer
+            )
+        except TimeoutError:
+            return refusal(408, f"the offer did not arrive within {_BODY_SECONDS:.0f} s")
+        except web.HTTPRequestEntityTooLarge:
+            return refusal(413, f"an offer has at most {MAX_OFFER_BYTES} bytes")
+        except UnicodeDecodeError:
+            return refused(BadRequest("the offer is not UTF-8 text"))
+        except MeshError as error:
+            return refused(error)
+        return web.Response(
+            status=201,
+            text=answer.sdp,
+            content_type=_SDP,
+            headers={
+                **_CORS,
+                "Location": f"/whep/{answer.stream}/{answer.rendition}/{answer.session}",
+                "ETag": f'"{answer.session[:8]}"',
+            },
+        )
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        try:
+            self._gateway.delete(request.match_info["session"])
+        except MeshError as error:
+            return refused(error)
+        return web.Response(status=200, headers=_CORS)
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        """Trickled candidates are not needed: an ICE-lite side learns the peer's address from its checks."""
+        if not self._gateway.exists(request.match_info["session"]):
+            return refused(NotFound("no such session; it may have ended already"))
+        return web.Response(status=204, headers=_CORS)
+
+    async def _preflight(self, request: web.Request) -> web.Response:
+        return web.Response(status=204, headers=_PREFLIGHT)
+
+
+def refused(error: MeshError) -> web.Response:
+    """An error as an answer: its code as the status, its text as the body."""
+    return refusal(error.code, error.message)
+
+
+def refusal(status: int, message: str) -> web.Response:
+    headers = {**_CORS, "Retry-After": "2"} if status in (429, 503) else _CORS
+    return web.Response(status=status, text=message + "\n", headers=headers)
