@@ -1,0 +1,1 @@
+"""publisher: encoded packets to files and to servers, without encoding them again."""
