@@ -145,7 +145,7 @@ class RingWriter:
     ) -> "RingWriter":
         """Make a ring in `folder`, all its memory reserved; sweeps dead rings first and supersedes older epochs.
 
-        `history` newest pictures stay intact always, pictures younger than `keep_seconds` while others will do.
+        `history` newest pictures stay intact always (one slot is always left to write to), pictures younger than `keep_seconds` while others will do.
         Sequences go on after `last_sequence`.
 
         Raises:
@@ -155,8 +155,8 @@ class RingWriter:
         """
         if not MIN_SLOTS <= slots <= MAX_SLOTS:
             raise InvalidValue("slots", slots, f"use {MIN_SLOTS} to {MAX_SLOTS}")
-        if not 0 <= history < slots:
-            raise InvalidValue("history", history, f"use 0 to {slots - 1}, fewer than slots")
+        if history < 0:
+            raise InvalidValue("history", history, "use 0 or more")
         header = RingHeader(
             stream=check_id(stream, "stream"),
             node=check_id(node, "node"),
