@@ -8,7 +8,9 @@ import time
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from schemas.errors import TooMany
 from services.webrtc_gateway.source import StatusFeed
+from services.webrtc_gateway.whep import refused
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class EventRoutes:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if len(self._sockets) >= MAX_CONSOLES:
-            return web.Response(status=503, text=f"{MAX_CONSOLES} consoles are open; close one\n")
+            return refused(TooMany(f"{MAX_CONSOLES} consoles are open; close one"))
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_SECONDS, max_msg_size=_MAX_MESSAGE_BYTES)
         await socket.prepare(request)
         self._sockets.add(socket)

@@ -2,9 +2,10 @@
 
 import asyncio
 
+import msgspec
 from aiohttp import web
 
-from schemas.errors import BadRequest, MeshError, NotFound
+from schemas.errors import BadRequest, ErrorInfo, MeshError, NotFound
 from services.webrtc_gateway.gateway import WhepGateway
 
 MAX_OFFER_BYTES = 64 * 1024  # Chromium's is 6-8 KiB
@@ -84,10 +85,11 @@ class WhepRoutes:
 
 
 def refused(error: MeshError) -> web.Response:
-    """An error as an answer: its code as the status, its text as the body."""
+    """An error as an answer: its code as the status, an ErrorInfo as the body."""
     return refusal(error.code, error.message)
 
 
 def refusal(status: int, message: str) -> web.Response:
     headers = {**_CORS, "Retry-After": "2"} if status in (429, 503) else _CORS
-    return web.Response(status=status, text=message + "\n", headers=headers)
+    body = msgspec.json.encode(ErrorInfo(code=status, message=message))
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)

@@ -171,6 +171,7 @@ async def test_refusals(path: str, body: str, content_type: str, status: int) ->
     ):
         assert response.status == status
         assert response.headers["Access-Control-Allow-Origin"] == "*"
+        assert (await response.json())["message"]
         assert rig.stream.opened == 0
 
 
