@@ -5,21 +5,34 @@ A spec is written to `mesh_desired` by compare-and-set; the owner notices and ac
 """
 
 import asyncio
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Collection
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from schemas.errors import BadRequest, Conflict
+from schemas.commands import Changed
+from schemas.errors import BadRequest, Conflict, NotFound
 from schemas.resources import Actual, Presence, Spec
 from schemas.subjects import ACTUAL_BUCKET, DESIRED_BUCKET, PRESENCE_BUCKET, state_key
-from shared.bus import Bus, Entry, Mirror
+from shared.bus import Bucket, Bus, Entry, Mirror
 
 SpecT = TypeVar("SpecT", bound=Spec)
 ActualT = TypeVar("ActualT", bound=Actual)
+ReplyT = TypeVar("ReplyT", bound=Changed)
 
 DESIRED_HISTORY = 5
 _TRANSIENT_STATES = frozenset({"connecting", "starting", "waiting"})
 _CAS_ATTEMPTS = 8
+
+
+class ChangeRequest(Protocol):
+    """What every changing command carries besides its spec."""
+
+    @property
+    def revision(self) -> int | None: ...
+
+    @property
+    def wait_s(self) -> float: ...
 
 
 class Desired(Generic[SpecT, ActualT]):
@@ -42,7 +55,7 @@ class Desired(Generic[SpecT, ActualT]):
         entry = self._mirrors.actual.entries.get(state_key(self._service, resource))
         return msgspec.json.decode(entry.value, type=self._actual_type) if entry else None
 
-    def list(self) -> list[tuple[str, SpecT, int, ActualT | None]]:
+    def all(self) -> list[tuple[str, SpecT, int, ActualT | None]]:
         """(id, spec, revision, actual) of each, by id."""
         prefix = f"{self._service}."
         found = []
@@ -52,6 +65,45 @@ class Desired(Generic[SpecT, ActualT]):
                 spec = msgspec.json.decode(entry.value, type=self._spec_type)
                 found.append((resource, spec, entry.revision, self.actual(resource)))
         return found
+
+    def owned(self, node: str) -> dict[str, tuple[SpecT, int]]:
+        """(spec, revision) by id of what this node shall run."""
+        return {resource: (spec, revision) for resource, spec, revision, _ in self.all() if spec.node == node}
+
+    def leftovers(self, node: str, wanted: Collection[str]) -> list[str]:
+        """Ids whose state an earlier run on this node left behind although nobody wants them any more."""
+        prefix = f"{self._service}."
+        return [
+            key.removeprefix(prefix)
+            for key, entry in self._mirrors.actual.entries.items()
+            if key.startswith(prefix)
+            and key.removeprefix(prefix) not in wanted
+            and msgspec.json.decode(entry.value, type=self._actual_type).node == node
+        ]
+
+    async def apply(self, resource: str, spec: SpecT, request: "ChangeRequest", reply: Callable[..., ReplyT]) -> ReplyT:
+        """Write the spec and wait for the owner, as a `start` command does.
+
+        Raises:
+            Conflict: the request's revision is not the current one.
+        """
+        revision = await self.put(resource, spec, request.revision)
+        actual = await self.wait_settled(resource, revision, request.wait_s)
+        code = 200 if actual else 202
+        return reply(code=code, service=self._service, id=resource, revision=revision, actual=actual)
+
+    async def withdraw(self, resource: str, request: "ChangeRequest", reply: Callable[..., ReplyT]) -> ReplyT:
+        """Remove the spec and wait until the owner has cleaned up, as a `stop` command does.
+
+        Raises:
+            NotFound: there is none of that name.
+            Conflict: the request's revision is not the current one.
+        """
+        revision = await self.remove(resource, request.revision)
+        if revision is None:
+            raise NotFound(f"{resource!r} does not exist; {self._service}.list shows what does")
+        gone = await self.wait_gone(resource, request.wait_s)
+        return reply(code=200 if gone else 202, service=self._service, id=resource, revision=revision, actual=None)
 
     async def put(self, resource: str, spec: SpecT, expected_revision: int | None) -> int:
         """Write the spec; the same spec again changes nothing. Returns the revision that holds it.
@@ -116,11 +168,20 @@ class Desired(Generic[SpecT, ActualT]):
 class StateMirrors:
     """Local copies of desired and actual state and of who is present. One per process."""
 
-    def __init__(self, bus: Bus, desired: Mirror, actual: Mirror, presence: Mirror) -> None:
+    def __init__(self, bus: Bus, desired: Bucket, actual: Bucket, presence: Bucket) -> None:
         self.bus = bus
-        self.desired = desired
-        self.actual = actual
-        self.presence = presence
+        self._listeners: list[Callable[[str], None]] = []
+        self.desired: Mirror = desired.mirror(on_change=self._changed)
+        self.actual: Mirror = actual.mirror(on_change=self._changed)
+        self.presence: Mirror = presence.mirror(on_change=self._changed)
+
+    def on_change(self, listener: Callable[[str], None]) -> None:
+        """Call `listener(key)` in the event loop after every change of any of the three."""
+        self._listeners.append(listener)
+
+    def _changed(self, key: str, _entry: Entry | None) -> None:
+        for listener in self._listeners:
+            listener(key)
 
     @classmethod
     async def open(cls, bus: Bus) -> "StateMirrors":
@@ -129,7 +190,7 @@ class StateMirrors:
             bus.bucket(ACTUAL_BUCKET),
             bus.bucket(PRESENCE_BUCKET, ttl_seconds=10.0, memory=True),
         )
-        mirrors = cls(bus, *(bucket.mirror() for bucket in buckets))
+        mirrors = cls(bus, *buckets)
         await asyncio.gather(mirrors.desired.synced(), mirrors.actual.synced(), mirrors.presence.synced())
         return mirrors
 

@@ -1,0 +1,117 @@
+"""Commands of capture, and the streams this node owns."""
+
+import msgspec
+from shared.packet_ring import sweep as sweep_packet_rings
+
+from schemas.commands import ListResources, StartStream, StopStream, StreamChanged, StreamEntry, StreamList
+from schemas.errors import ErrorInfo, InvalidValue
+from schemas.resources import StreamActual, StreamSpec
+from schemas.subjects import RAW, SOURCE_RENDITION, command
+from services.capture.metrics import register_metrics
+from services.capture.settings import CaptureSettings
+from services.capture.sources import check_source
+from services.capture.stream import StreamRunner
+from shared.bus import Endpoint
+from shared.demand import DemandBoard
+from shared.desired import Desired, StateMirrors, error_in_reply
+from shared.reconcile import Reconciler, Reporter
+from shared.ring import sweep as sweep_frame_rings
+from shared.secret_store import forget_secret, keep_secret
+from shared.service import VERSION, Context
+from shared.urls import redact
+
+SERVICE = "capture"
+Streams = Desired[StreamSpec, StreamActual]
+
+
+async def build(context: Context[CaptureSettings]) -> None:
+    """Connect the parts: mirrors of the mesh's state, demand, one runner per stream, the commands."""
+    sweep_frame_rings(context.settings.shm_dir)
+    sweep_packet_rings(context.settings.shm_dir)
+    mirrors = await StateMirrors.open(context.bus)
+    context.stack.push_async_callback(mirrors.close)
+    streams = Streams(SERVICE, StreamSpec, StreamActual, mirrors)
+    reporter = Reporter(context)
+    context.stack.push_async_callback(reporter.flush)
+    runners: dict[str, StreamRunner] = {}
+
+    def demand_changed() -> None:
+        for stream, runner in runners.items():
+            runner.set_demand(raw=board.wanted(stream, RAW), packets=board.wanted(stream, SOURCE_RENDITION))
+
+    def make(stream: str) -> StreamRunner:
+        runner = runners[stream] = StreamRunner(stream, context, reporter)
+        demand_changed()
+        return runner
+
+    def failed(stream: str, spec: StreamSpec, revision: int, error: ErrorInfo) -> StreamActual:
+        return StreamActual(
+            stream=stream, node=context.node, revision=revision, state="failed", source=spec.source, error=error
+        )
+
+    board = await DemandBoard.open(context.bus, context.node, demand_changed)
+    context.stack.push_async_callback(board.close)
+    reconciler = Reconciler(context, reporter, make, failed)
+    context.stack.push_async_callback(reconciler.close)
+    register_metrics(context.figures, runners)
+
+    owned = streams.owned(context.node)
+    for stream in streams.leftovers(context.node, owned):
+        reporter.remove(stream)
+    reconciler.want(owned)
+    mirrors.on_change(lambda _key: reconciler.want(streams.owned(context.node)))
+    commands = _Commands(context, mirrors, streams)
+    served = await context.bus.serve(SERVICE, VERSION, "Live sources become streams.", commands.endpoints())
+    context.stack.push_async_callback(served.close)
+
+
+class _Commands:
+    def __init__(self, context: Context[CaptureSettings], mirrors: StateMirrors, streams: Streams) -> None:
+        self._context = context
+        self._mirrors = mirrors
+        self._streams = streams
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint(command(SERVICE, "start"), StartStream, StreamChanged, self.start, error_in_reply),
+            Endpoint(command(SERVICE, "stop"), StopStream, StreamChanged, self.stop),
+            Endpoint(command(SERVICE, "list"), ListResources, StreamList, self.list),
+        ]
+
+    async def start(self, request: StartStream) -> StreamChanged:
+        """Make or change a stream.
+
+        Raises:
+            InvalidValue, BadRequest: the spec can never work.
+            Conflict: stale revision.
+        """
+        if request.source_secret:
+            raise InvalidValue("source_secret", request.source_secret, "leave it out; write the full URL in source")
+        spec = StreamSpec(**{name: getattr(request, name) for name in StreamSpec.__struct_fields__})
+        check_source(spec)
+        node = self._mirrors.choose_node(SERVICE, spec.node, self._context.node)
+        shown, secret = redact(request.source)
+        reference = await keep_secret(self._context.bus, SERVICE, spec.stream, request.source) if secret else ""
+        spec = msgspec.structs.replace(spec, source=shown, source_secret=reference, node=node)
+        return await self._streams.apply(spec.stream, spec, request, StreamChanged)
+
+    async def stop(self, request: StopStream) -> StreamChanged:
+        """Remove a stream.
+
+        Raises:
+            NotFound: there is none of that name.
+            Conflict: stale revision.
+        """
+        reply = await self._streams.withdraw(request.stream, request, StreamChanged)
+        await forget_secret(self._context.bus, SERVICE, request.stream)
+        return reply
+
+    async def list(self, request: ListResources) -> StreamList:
+        """Every stream of the mesh, or one."""
+        return StreamList(
+            streams=tuple(
+                StreamEntry(revision=revision, spec=spec, actual=actual)
+                for stream, spec, revision, actual in self._streams.all()
+                if request.stream in (None, stream)
+            )
+        )

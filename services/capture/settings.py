@@ -1,0 +1,22 @@
+"""Settings of capture."""
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from shared.settings import Settings
+
+
+class CaptureSettings(Settings, frozen=True, kw_only=True):
+    file_roots: tuple[Path, ...] = ()
+    """Folders that file:// sources may be in; files elsewhere are refused."""
+    ring_slots: Annotated[int, Meta(ge=4, le=64)] = 8
+    """Pictures a frame ring holds: what readers may lease at once plus what the writer needs to go on."""
+    packet_ring_seconds: Annotated[float, Meta(ge=1, le=600)] = 15.0
+    """How far back the packets of rendition `source` reach: joins, pre-roll, resuming after a crash."""
+    packet_ring_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 32)] = 32 << 20
+    """Upper bound of one packet ring."""
+    open_timeout_seconds: Annotated[float, Meta(gt=0, le=120)] = 5.0
+    read_timeout_seconds: Annotated[float, Meta(gt=0, le=120)] = 5.0
+    """A source that sends nothing for this long is reconnected."""

@@ -1,0 +1,50 @@
+"""The kinds of sources, by URL scheme. To add one: write its file, add its line to `_KINDS`."""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from schemas.errors import InvalidValue
+from schemas.resources import StreamSpec
+from schemas.units import parse_size
+from services.capture.settings import CaptureSettings
+from services.capture.sources.application import ApplicationSource
+from services.capture.sources.base import Source
+from services.capture.sources.file import FileSource
+from services.capture.sources.network import NetworkSource
+from services.capture.sources.pattern import PatternSource
+from services.capture.sources.srt import SrtSource
+from services.capture.sources.v4l2 import V4l2Source
+
+_KINDS: dict[str, Callable[[StreamSpec, str, CaptureSettings], Source]] = {
+    "test": PatternSource,
+    "file": FileSource,
+    "rtsp": NetworkSource,
+    "rtsps": NetworkSource,
+    "rtmp": NetworkSource,
+    "http": NetworkSource,
+    "https": NetworkSource,
+    "udp": NetworkSource,
+    "srt": SrtSource,
+    "v4l2": V4l2Source,
+    "app": ApplicationSource,
+}
+
+
+def check_source(spec: StreamSpec) -> None:
+    """Refuse at once what can never work, without any I/O; the owner finds the rest.
+
+    Raises:
+        InvalidValue: names the field, the value and the fix.
+    """
+    scheme = urlsplit(spec.source).scheme.lower()
+    if scheme not in _KINDS:
+        raise InvalidValue("source", scheme or spec.source, f"use a URL that starts with {', '.join(_KINDS)} and ://")
+    if spec.size is not None:
+        parse_size(spec.size)
+    if scheme == "test":
+        PatternSource.check(spec)
+
+
+def make_source(spec: StreamSpec, url: str, settings: CaptureSettings) -> Source:
+    """The source for a checked spec; `url` is the full one, with credentials."""
+    return _KINDS[urlsplit(url).scheme.lower()](spec, url, settings)

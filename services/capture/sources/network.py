@@ -1,0 +1,42 @@
+"""rtsp:// rtmp:// http(s):// udp:// : a live source on the network, pulled by libav."""
+
+import threading
+from urllib.parse import urlsplit
+
+from schemas.errors import Unavailable
+from schemas.resources import StreamSpec
+from services.capture.settings import CaptureSettings
+from services.capture.sink import StreamSink
+from services.capture.sources.container import ContainerPlayer
+from shared.netguard import Policy, check, open_input
+
+SCHEMES = frozenset(("rtsp", "rtsps", "rtmp", "http", "https", "udp"))
+
+# Little probing and no reordering queue: a picture must not wait inside the demuxer.
+_OPTIONS = {
+    "rtsp": {"rtsp_transport": "tcp", "max_delay": "100000", "fflags": "nobuffer"},
+    "rtsps": {"rtsp_transport": "tcp", "max_delay": "100000", "fflags": "nobuffer"},
+    "rtmp": {"fflags": "nobuffer", "rtmp_live": "live"},
+    "udp": {"fflags": "nobuffer"},
+}
+# A file behind http is played at its own speed; a live stream behind http already comes at that speed.
+_PACED = ("http", "https")
+
+
+class NetworkSource:
+    def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
+        self._spec = spec
+        self._url = url
+        self._settings = settings
+
+    def run(self, sink: StreamSink, stop: threading.Event) -> None:
+        settings = self._settings
+        guarded = check(self._url, Policy(schemes=SCHEMES, allow_private=True, file_roots=()), field="source")
+        scheme = urlsplit(self._url).scheme.lower()
+        timeout = (settings.open_timeout_seconds, settings.read_timeout_seconds)
+        with open_input(guarded, options=_OPTIONS.get(scheme, {}), timeout=timeout) as container:
+            player = ContainerPlayer(container, self._spec, self._spec.source, paced=scheme in _PACED)
+            player.announce(sink)
+            player.play(sink, stop)
+        if not stop.is_set():
+            raise Unavailable(f"source {self._spec.source}: the sender ended the stream")

@@ -1,0 +1,109 @@
+"""srt://host:port : received by an `ffmpeg -c copy` child, because PyAV's build of libav has no SRT."""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+
+import av
+
+from schemas.errors import Unavailable
+from schemas.resources import StreamSpec
+from services.capture.settings import CaptureSettings
+from services.capture.sink import StreamSink
+from services.capture.sources.container import ContainerPlayer
+from shared.netguard import Policy, check, explain_av_error
+from shared.urls import scrub
+
+_LAST_LINES = 5
+_TERMINATE_SECONDS = 2.0
+
+
+class SrtSource:
+    def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
+        self._spec = spec
+        self._url = url
+        self._settings = settings
+
+    def run(self, sink: StreamSink, stop: threading.Event) -> None:
+        guarded = check(
+            self._url, Policy(schemes=frozenset(("srt",)), allow_private=True, file_roots=()), field="source"
+        )
+        ffmpeg = shutil.which("ffmpeg")
+        if ffmpeg is None:
+            raise Unavailable("srt sources need the ffmpeg program (Debian package ffmpeg) in PATH")
+        command = [
+            ffmpeg, "-nostdin", "-loglevel", "error", "-fflags", "nobuffer",
+            "-i", guarded.pinned, "-c", "copy", "-map", "0", "-f", "mpegts", "-flush_packets", "1", "pipe:1",
+        ]  # fmt: skip
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        listener = threading.Thread(target=_keep_lines, args=(child, last_lines), daemon=True)
+        listener.start()
+        try:
+            self._play(child, sink, stop)
+        finally:
+            _end(child)
+            listener.join(timeout=1)
+        if not stop.is_set():
+            said = scrub("; ".join(last_lines) or "the sender ended the stream", [self._url])
+            raise Unavailable(f"source {self._spec.source}: {said}")
+
+    def _play(self, child: subprocess.Popen[bytes], sink: StreamSink, stop: threading.Event) -> None:
+        pipe = _Pipe(child, self._settings.open_timeout_seconds, self._settings.read_timeout_seconds, stop)
+        try:
+            container = av.open(pipe, "r", format="mpegts", options={"fflags": "nobuffer"})
+        except (av.FFmpegError, ValueError) as error:
+            if pipe.ended:
+                return
+            raise explain_av_error(error, self._spec.source) from None
+        with container:
+            player = ContainerPlayer(container, self._spec, self._spec.source, paced=False)
+            player.announce(sink)
+            player.play(sink, stop)
+
+
+class _Pipe:
+    """The child's output as a file that gives up after a while, so that nothing hangs on a silent sender."""
+
+    def __init__(
+        self, child: subprocess.Popen[bytes], open_seconds: float, read_seconds: float, stop: threading.Event
+    ) -> None:
+        assert child.stdout is not None
+        self._fd = child.stdout.fileno()
+        self._read_seconds = read_seconds
+        self._deadline = time.monotonic() + open_seconds
+        self._stop = stop
+        self.ended = False
+
+    def read(self, size: int) -> bytes:
+        while not self._stop.is_set():
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                break
+            if select.select([self._fd], [], [], min(left, 0.2))[0]:
+                data = os.read(self._fd, size)
+                self._deadline = time.monotonic() + self._read_seconds
+                self.ended = not data
+                return data
+        self.ended = True
+        return b""
+
+
+def _keep_lines(child: subprocess.Popen[bytes], lines: "deque[str]") -> None:
+    assert child.stderr is not None
+    for line in child.stderr:
+        lines.append(line.decode(errors="replace").strip())
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.send_signal(signal.SIGTERM)
+    try:
+        child.wait(_TERMINATE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

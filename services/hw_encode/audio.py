@@ -1,0 +1,156 @@
+"""The audio thread of one rendition: raw sound in, Opus and AAC packets out."""
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Literal
+
+import av
+import numpy as np
+from av.audio.codeccontext import AudioCodecContext
+
+from schemas.frames import AudioHeader
+from schemas.resources import RenditionSpec
+from schemas.units import parse_bitrate
+from shared.packets import PacketPublisher
+
+log = logging.getLogger(__name__)
+
+_NS = 1_000_000_000
+_QUEUE_BLOCKS = 100  # 2 s of 20 ms blocks; an encoder behind by more has lost the moment anyway
+_WAIT_SECONDS = 0.5
+# A block that starts this far from where the last one ended is a gap, not rounding: the encoders start afresh.
+_GAP_NS = 30_000_000
+
+Block = tuple[AudioHeader, memoryview]
+
+
+class AudioEncoder:
+    """Encodes the sound of one stream into both tracks until stopped."""
+
+    def __init__(self, spec: RenditionSpec, publisher: PacketPublisher) -> None:
+        self._spec = spec
+        self._publisher = publisher
+        self._queue: queue.Queue[Block | None] = queue.Queue(_QUEUE_BLOCKS)
+        self._stop = threading.Event()
+        self._tracks: tuple[_Track, ...] = ()
+        self._form = (0, 0)
+        self._next_ns = 0
+        self.dropped_blocks = 0
+        self.encoded_packets = 0
+        self._thread = threading.Thread(target=self._run, name=f"audio {spec.stream}--{spec.rendition}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def feed(self, header: AudioHeader, samples: memoryview) -> None:
+        """Hand over one block of interleaved s16 samples; never blocks: when full, the oldest goes and is counted."""
+        while True:
+            try:
+                self._queue.put_nowait((header, samples))
+                return
+            except queue.Full:
+                self.dropped_blocks += 1
+                try:
+                    self._queue.get_nowait()
+                except queue.Empty:
+                    continue
+
+    def stop(self, timeout_seconds: float) -> None:
+        self._stop.set()
+        self._thread.join(timeout_seconds)
+
+    # -- in the thread ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                block = self._queue.get(timeout=_WAIT_SECONDS)
+            except queue.Empty:
+                continue
+            if block is None:
+                continue
+            try:
+                self._encode(*block)
+            except av.FFmpegError as error:
+                log.error("sound not encoded: %s", error, extra={"stream": self._spec.stream})
+                self._tracks = ()
+
+    def _encode(self, header: AudioHeader, samples: memoryview) -> None:
+        form = (header.sample_rate, header.channels)
+        if not self._tracks or form != self._form or abs(header.pts_ns - self._next_ns) > _GAP_NS:
+            self._form = form
+            self._next_ns = header.pts_ns
+            bitrate = parse_bitrate(self._spec.audio_bitrate, "audio_bitrate")
+            self._tracks = (
+                _Track("opus", header, bitrate),
+                _Track("aac", header, bitrate),
+            )
+        self._next_ns += header.samples * _NS // header.sample_rate
+        pcm = np.frombuffer(samples, np.int16).reshape(1, -1)
+        for track in self._tracks:
+            for payload, fields in track.encode(pcm):
+                self._publisher.publish(
+                    payload,
+                    track=track.name,
+                    codec=track.name,
+                    key=True,
+                    epoch=header.epoch,
+                    captured_ns=header.captured_ns,
+                    **fields,
+                )
+                self.encoded_packets += 1
+
+
+class _Track:
+    """One encoder, with its own small re-blocking: Opus takes 20 ms, AAC 1024 samples."""
+
+    def __init__(self, name: Literal["opus", "aac"], header: AudioHeader, bitrate: int) -> None:
+        self.name = name
+        self._rate = header.sample_rate
+        self._channels = header.channels
+        self._layout = "mono" if header.channels == 1 else "stereo"
+        self._base_ns = header.pts_ns
+        self._fed_samples = 0
+        context = av.CodecContext.create("libopus" if name == "opus" else "aac", "w")
+        assert isinstance(context, AudioCodecContext)
+        context.sample_rate = header.sample_rate
+        context.layout = self._layout
+        context.format = "s16" if name == "opus" else "fltp"
+        context.time_base = Fraction(1, header.sample_rate)
+        context.bit_rate = bitrate
+        if name == "opus":
+            # 20 ms frames; middle complexity costs half the CPU of the highest and nobody hears it at 128 kbit/s.
+            context.options = {"frame_duration": "20", "compression_level": "5"}
+        context.open()
+        self._context = context
+        frame_size = header.sample_rate // 50 if name == "opus" else 1024
+        self._resampler = av.AudioResampler(
+            format=context.format, layout=self._layout, rate=header.sample_rate, frame_size=frame_size
+        )
+
+    def encode(self, pcm: "np.ndarray[Any, np.dtype[np.int16]]") -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """Feed interleaved samples, shape (1, samples x channels); yields (payload, packet header fields)."""
+        frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout=self._layout)
+        frame.sample_rate = self._rate
+        frame.time_base = Fraction(1, self._rate)
+        frame.pts = self._fed_samples
+        self._fed_samples += frame.samples
+        for block in self._resampler.resample(frame):
+            for packet in self._context.encode(block):
+                if packet.pts is None:
+                    continue
+                pts_ns = self._base_ns + packet.pts * _NS // self._rate
+                yield (
+                    bytes(packet),
+                    {
+                        "pts_ns": pts_ns,
+                        "dts_ns": pts_ns,
+                        "duration_ns": (packet.duration or 0) * _NS // self._rate,
+                        "sample_rate": self._rate,
+                        "channels": self._channels,
+                        "extradata": self._context.extradata or b"",
+                    },
+                )

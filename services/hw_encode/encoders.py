@@ -1,0 +1,171 @@
+"""Which video encoders there are, in the order they are tried. To add one: add an entry to `ENCODERS`.
+
+An entry says what libav calls it, whether it is hardware, and its options for lowest latency. Whether it works
+here is found by trying it (`first_working`), not by guessing from the machine.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
+
+from schemas.errors import Unavailable
+from schemas.resources import EncoderPolicy, RenditionSpec
+from schemas.units import parse_bitrate
+
+log = logging.getLogger(__name__)
+
+TIME_BASE = Fraction(1, 90_000)  # the RTP clock of video; exact for every usual frame rate
+# The rate buffer: half a second bounds a key frame's burst to what a viewer's path swallows, at little cost in quality.
+_RATE_BUFFER_SECONDS = 0.5
+# Key frames are forced by time, in `video.py`; libav's own counter must not add any.
+_NO_AUTOMATIC_KEY_FRAMES = 1_000_000
+_PROBE_PICTURES = 4  # hardware encoders that hold pictures back must still give one within these
+
+
+@dataclass(frozen=True)
+class EncoderKind:
+    """One encoder of libav."""
+
+    name: str
+    codec: str
+    hardware: bool
+    options: Callable[[RenditionSpec], dict[str, str]] = field(default=lambda spec: {})
+    keeps_input: bool = True
+    """libav may read the picture after `encode` has returned, so it must get a copy of its own.
+
+    False only where this was tried with the slot overwritten after release (tests/integration/test_hw_encode.py).
+    """
+
+
+def _x264_options(spec: RenditionSpec) -> dict[str, str]:
+    return {
+        "preset": spec.preset,
+        "tune": "zerolatency",
+        "profile": "baseline",  # what every WebRTC client decodes
+        "forced-idr": "1",
+        # Scene cuts would add key frames nobody asked for; headers at every IDR let anyone join there.
+        "x264-params": "scenecut=0:repeat-headers=1",
+    }
+
+
+ENCODERS: tuple[EncoderKind, ...] = (
+    EncoderKind(
+        "h264_nvenc",
+        "h264",
+        hardware=True,
+        options=lambda spec: {"preset": "p1", "tune": "ull", "zerolatency": "1", "forced-idr": "1", "delay": "0"},
+    ),
+    EncoderKind(
+        "h264_qsv",
+        "h264",
+        hardware=True,
+        options=lambda spec: {"preset": "veryfast", "async_depth": "1", "look_ahead": "0", "forced_idr": "1"},
+    ),
+    EncoderKind(
+        "h264_amf",
+        "h264",
+        hardware=True,
+        options=lambda spec: {"usage": "ultralowlatency", "forced_idr": "1"},
+    ),
+    EncoderKind("h264_v4l2m2m", "h264", hardware=True),
+    EncoderKind("libx264", "h264", hardware=False, options=_x264_options, keeps_input=False),
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The encoder that was chosen, and what was tried before it."""
+
+    kind: EncoderKind
+    reason: str
+
+
+def open_encoder(kind: EncoderKind, spec: RenditionSpec, width: int, height: int, fps: float) -> VideoCodecContext:
+    """An open encoder for yuv420p pictures.
+
+    Raises:
+        av.FFmpegError, ValueError: this encoder does not work here, or not with these parameters.
+    """
+    bitrate = parse_bitrate(spec.bitrate)
+    context = av.CodecContext.create(kind.name, "w")
+    assert isinstance(context, VideoCodecContext)
+    context.width, context.height = width, height
+    context.pix_fmt = "yuv420p"
+    context.time_base = TIME_BASE
+    context.framerate = Fraction(fps).limit_denominator(1001) if fps else Fraction(30)
+    context.bit_rate = bitrate
+    context.gop_size = _NO_AUTOMATIC_KEY_FRAMES
+    context.max_b_frames = 0
+    context.options = {
+        "maxrate": str(bitrate),
+        "bufsize": str(int(bitrate * _RATE_BUFFER_SECONDS)),
+        **kind.options(spec),
+    }
+    context.open()
+    return context
+
+
+def candidates(codec: str, policy: EncoderPolicy) -> Iterator[EncoderKind]:
+    """The encoders of `codec` that `policy` allows, best first."""
+    for kind in ENCODERS:
+        allowed = kind.hardware if policy == "require-hw" else not kind.hardware or policy == "prefer-hw"
+        if kind.codec == codec and allowed:
+            yield kind
+
+
+# What a try said, per encoder: hardware does not come and go while a process lives, and a try can take a second.
+_failures: dict[str, str] = {}
+
+
+def first_working(spec: RenditionSpec, width: int, height: int, without: frozenset[str] = frozenset()) -> Choice:
+    """The best encoder that works here, by trying each; `without` names those that have failed in use.
+
+    Raises:
+        Unavailable: none does; the text says what each one answered.
+    """
+    said = []
+    for kind in candidates(spec.codec, spec.encoder):
+        if kind.name in without:
+            said.append(f"{kind.name} failed in use")
+            continue
+        failure = _failures.get(kind.name) if kind.name in _failures else _try(kind, spec, width, height)
+        if failure:
+            _failures[kind.name] = failure
+            said.append(f"{kind.name}: {failure}")
+            continue
+        reason = "; ".join([*said, f"{kind.name} works"])
+        log.info("encoder %s chosen: %s", kind.name, reason)
+        return Choice(kind, reason)
+    wish = "hardware " if spec.encoder == "require-hw" else ""
+    raise Unavailable(f"no {wish}encoder for {spec.codec} works here: {'; '.join(said)}")
+
+
+def _try(kind: EncoderKind, spec: RenditionSpec, width: int, height: int) -> str:
+    """Encode a few grey pictures; returns why it did not work, or nothing."""
+    try:
+        context = open_encoder(kind, spec, width, height, 30.0)
+        grey = np.full((height * 3 // 2, width), 128, np.uint8)
+        for number in range(_PROBE_PICTURES):
+            picture = VideoFrame(width, height, "yuv420p")
+            for plane in picture.planes:
+                plane.update(grey.tobytes()[: plane.buffer_size].ljust(plane.buffer_size, b"\x80"))
+            picture.pts = number * 3000
+            picture.time_base = TIME_BASE
+            picture.pict_type = PictureType.I if number == 0 else PictureType.NONE
+            if context.encode(picture):
+                return ""
+    except (av.FFmpegError, ValueError, RuntimeError) as error:
+        return _short(error)
+    return f"gave nothing after {_PROBE_PICTURES} pictures"
+
+
+def _short(error: Exception) -> str:
+    text: Any = getattr(error, "strerror", None) or str(error)
+    return str(text).splitlines()[0][:80]

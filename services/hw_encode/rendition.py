@@ -1,0 +1,232 @@
+"""One rendition's life: idle until somebody wants it, then encoding, then idle again."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from schemas.commands import KeyFrameReply, KeyFrameRequest
+from schemas.errors import MeshError
+from schemas.frames import FrameAck, FrameRef
+from schemas.packets import unpack_audio
+from schemas.resources import RenditionActual, RenditionSpec, VideoInfo
+from schemas.subjects import RAW, ack, audio, command, frames
+from schemas.units import parse_bitrate
+from services.hw_encode.audio import AudioEncoder
+from services.hw_encode.encoders import Choice
+from services.hw_encode.settings import HwEncodeSettings
+from services.hw_encode.video import VideoEncoder
+from shared.bus import Endpoint, Message, Served, Subscription
+from shared.demand import Wants
+from shared.epochs import next_epoch
+from shared.packets import PacketPublisher
+from shared.reconcile import Reporter
+from shared.ring import RingReader
+from shared.service import VERSION, Context
+
+log = logging.getLogger(__name__)
+
+_THREAD_STOP_SECONDS = 3.0
+_decode_ref = msgspec.json.Decoder(FrameRef).decode
+
+
+@dataclass
+class Pipeline:
+    """What exists only while a rendition is being encoded."""
+
+    video: VideoEncoder
+    audio: AudioEncoder
+    publisher: PacketPublisher
+    subscriptions: tuple[Subscription, ...]
+    stop_wanting: Callable[[], None]
+
+
+class RenditionRunner:
+    """Runs one rendition as its spec says; see `shared.reconcile.Runner`."""
+
+    def __init__(
+        self,
+        rendition_id: str,
+        context: Context[HwEncodeSettings],
+        reporter: Reporter,
+        reader: RingReader,
+        wants: Wants,
+        observe_latency: Callable[[RenditionSpec, float], None],
+    ) -> None:
+        self._id = rendition_id
+        self._context = context
+        self._reporter = reporter
+        self._reader = reader
+        self._wants = wants
+        self._observe_latency = observe_latency
+        self._loop = asyncio.get_running_loop()
+        self._spec: RenditionSpec | None = None
+        self._actual: RenditionActual | None = None
+        self._served: Served | None = None
+        self._demand_changed = asyncio.Event()
+        self._wanted = False
+        self._task: asyncio.Task[Any] | None = None
+        self.pipeline: Pipeline | None = None
+
+    # -- the reconciler's side -------------------------------------------------------------------------------
+
+    async def start(self, spec: RenditionSpec, revision: int) -> None:
+        self._spec = spec
+        self._actual = RenditionActual(
+            stream=spec.stream,
+            rendition=spec.rendition,
+            node=self._context.node,
+            revision=revision,
+            state="idle",
+            since_ns=time.time_ns(),
+            bitrate=parse_bitrate(spec.bitrate),
+        )
+        self._reporter.report(self._id, self._actual)
+        self._served = await self._context.bus.serve(
+            "hw-encode",
+            VERSION,
+            f"Commands of rendition {self._id}.",
+            [Endpoint(command("hw-encode", "keyframe", self._id), KeyFrameRequest, KeyFrameReply, self._key_frame)],
+            {"rendition": self._id},
+        )
+        self._task = self._context.spawn(self._follow_demand(), f"rendition {self._id}")
+
+    async def update(self, spec: RenditionSpec, revision: int) -> bool:
+        """Any other spec means another encoder; the same one only has a new revision."""
+        if self._spec != spec or self._actual is None:
+            return False
+        self._report(revision=revision)
+        return True
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._served:
+            await self._served.close()
+        await self._close_pipeline()
+
+    def set_demand(self, wanted: bool) -> None:
+        """Somebody wants this rendition, or nobody does."""
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._demand_changed.set()
+
+    async def _key_frame(self, _request: KeyFrameRequest) -> KeyFrameReply:
+        return KeyFrameReply(forced=bool(self.pipeline and self.pipeline.video.request_key_frame()))
+
+    # -- demand ----------------------------------------------------------------------------------------------
+
+    async def _follow_demand(self) -> None:
+        while True:
+            assert self._spec is not None  # start() has set it
+            if (self._wanted or self._spec.always) and self.pipeline is None:
+                try:
+                    await self._open_pipeline(self._spec)
+                except MeshError as error:
+                    self._report(state="failed", error=error.info)
+            elif not self._wanted and not self._spec.always and self.pipeline:
+                self._demand_changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._demand_changed.wait(), self._context.settings.idle_seconds)
+                    continue  # wanted again meanwhile
+                await self._close_pipeline()
+                self._report(state="idle", error=None, tracks=())
+            await self._demand_changed.wait()
+            self._demand_changed.clear()
+
+    async def _open_pipeline(self, spec: RenditionSpec) -> None:
+        """Start both media threads and ask the stream's capture for frames.
+
+        Raises:
+            OutOfSpace: shared memory is too small for the packet ring.
+            Unavailable: the bus does not answer.
+        """
+        bus, settings, node = self._context.bus, self._context.settings, self._context.node
+        run = await next_epoch(bus, self._id)
+        publisher = PacketPublisher(
+            bus,
+            settings.shm_dir,
+            stream=spec.stream,
+            rendition=spec.rendition,
+            run=run,
+            ring_seconds=settings.packet_ring_seconds,
+            ring_bytes=settings.packet_ring_bytes,
+        )
+        ack_subject = ack(node, spec.stream)
+
+        def acknowledge(credit: FrameAck) -> None:
+            bus.post_from_thread(ack_subject, msgspec.json.encode(credit))
+
+        video = VideoEncoder(
+            spec,
+            self._reader,
+            publisher,
+            on_running=self._running_from_thread,
+            on_failed=self._failed_from_thread,
+            on_encoded=lambda seconds: self._observe_latency(spec, seconds),
+            acknowledge=acknowledge,
+        )
+        sound = AudioEncoder(spec, publisher)
+
+        def receive_frame(message: Message) -> None:
+            video.inbox.put(_decode_ref(message.data))
+
+        def receive_audio(message: Message) -> None:
+            sound.feed(*unpack_audio(message.data))
+
+        subscriptions = (
+            await bus.subscribe(frames(node, spec.stream), receive_frame),
+            await bus.subscribe(audio(node, spec.stream), receive_audio),
+        )
+        stop_wanting = self._wants.want(node, spec.stream, RAW, f"hw-encode-{spec.rendition}")
+        self.pipeline = Pipeline(video, sound, publisher, subscriptions, stop_wanting)
+        self._report(state="starting", error=None, run=run)
+        video.start()
+        sound.start()
+
+    async def _close_pipeline(self) -> None:
+        pipeline, self.pipeline = self.pipeline, None
+        if pipeline is None:
+            return
+        pipeline.stop_wanting()
+        for subscription in pipeline.subscriptions:
+            await subscription.close()
+        await asyncio.gather(
+            asyncio.to_thread(pipeline.video.stop, _THREAD_STOP_SECONDS),
+            asyncio.to_thread(pipeline.audio.stop, _THREAD_STOP_SECONDS),
+        )
+        pipeline.publisher.close()
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def _running_from_thread(self, choice: Choice, video: VideoInfo) -> None:
+        self._from_thread(
+            state="running",
+            error=None,
+            encoder=choice.kind.name,
+            encoder_reason=choice.reason,
+            hardware=choice.kind.hardware,
+            video=video,
+            tracks=("video", "opus", "aac"),
+        )
+
+    def _failed_from_thread(self, error: MeshError) -> None:
+        self._from_thread(state="failed", error=error.info)
+
+    def _from_thread(self, **changes: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear it
+            self._loop.call_soon_threadsafe(lambda: self._report(**changes))
+
+    def _report(self, **changes: Any) -> None:
+        if self._actual is None:
+            return
+        if changes.get("state", self._actual.state) != self._actual.state:
+            changes["since_ns"] = time.time_ns()
+        self._actual = msgspec.structs.replace(self._actual, **changes)
+        self._reporter.report(self._id, self._actual)

@@ -1,0 +1,159 @@
+"""Commands of hw-encode, and the renditions of this node's streams.
+
+Besides those asked for, every stream of this node has a rendition `main` that nobody needs to ask for: it costs
+nothing until somebody wants it.
+"""
+
+import msgspec
+
+from schemas.commands import (
+    ListResources,
+    RenditionChanged,
+    RenditionEntry,
+    RenditionList,
+    StartRendition,
+    StopRendition,
+)
+from schemas.errors import ErrorInfo, InvalidValue, NotFound
+from schemas.ids import compound_id
+from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
+from schemas.subjects import RAW, SOURCE_RENDITION, command
+from schemas.units import parse_bitrate, parse_duration
+from services.hw_encode.metrics import register_metrics
+from services.hw_encode.rendition import RenditionRunner
+from services.hw_encode.settings import HwEncodeSettings
+from shared.bus import Endpoint
+from shared.demand import DemandBoard, Wants
+from shared.desired import Desired, StateMirrors, error_in_reply
+from shared.reconcile import Reconciler, Reporter
+from shared.ring import RingReader
+from shared.service import VERSION, Context
+
+SERVICE = "hw-encode"
+DEFAULT_RENDITION = "main"
+Renditions = Desired[RenditionSpec, RenditionActual]
+Streams = Desired[StreamSpec, StreamActual]
+
+_MAX_LEASES = 16  # one per rendition being encoded, with room for encoders that hold on to a picture
+
+
+async def build(context: Context[HwEncodeSettings]) -> None:
+    """Connect the parts: mirrors of the mesh's state, demand, one runner per rendition, the commands."""
+    mirrors = await StateMirrors.open(context.bus)
+    context.stack.push_async_callback(mirrors.close)
+    renditions = Renditions(SERVICE, RenditionSpec, RenditionActual, mirrors)
+    streams = Streams("capture", StreamSpec, StreamActual, mirrors)
+    reporter = Reporter(context)
+    context.stack.push_async_callback(reporter.flush)
+    wants = Wants(context.bus)
+    context.stack.push_async_callback(wants.close)
+    reader = RingReader(context.settings.shm_dir, max_leases=_MAX_LEASES)
+    context.stack.callback(reader.close)
+    runners: dict[str, RenditionRunner] = {}
+    observe_latency = register_metrics(context.figures, runners, reader)
+
+    def wanted_here() -> dict[str, tuple[RenditionSpec, int]]:
+        wanted = renditions.owned(context.node)
+        for stream in streams.owned(context.node):
+            default = compound_id(stream, DEFAULT_RENDITION)
+            if renditions.spec(default) is None:
+                spec = RenditionSpec(stream=stream, rendition=DEFAULT_RENDITION, node=context.node)
+                wanted[default] = (spec, 0)
+        return wanted
+
+    def demand_changed() -> None:
+        for rendition_id, runner in runners.items():
+            stream, _, rendition = rendition_id.partition("--")
+            runner.set_demand(board.wanted(stream, rendition))
+
+    def make(rendition_id: str) -> RenditionRunner:
+        runner = runners[rendition_id] = RenditionRunner(
+            rendition_id, context, reporter, reader, wants, observe_latency
+        )
+        demand_changed()
+        return runner
+
+    def failed(_id: str, spec: RenditionSpec, revision: int, error: ErrorInfo) -> RenditionActual:
+        return RenditionActual(
+            stream=spec.stream,
+            rendition=spec.rendition,
+            node=context.node,
+            revision=revision,
+            state="failed",
+            error=error,
+        )
+
+    board = await DemandBoard.open(context.bus, context.node, demand_changed)
+    context.stack.push_async_callback(board.close)
+    reconciler = Reconciler(context, reporter, make, failed)
+    context.stack.push_async_callback(reconciler.close)
+    for rendition_id in renditions.leftovers(context.node, wanted_here()):
+        reporter.remove(rendition_id)
+    reconciler.want(wanted_here())
+    mirrors.on_change(lambda _key: reconciler.want(wanted_here()))
+    commands = _Commands(context, mirrors, renditions, streams)
+    served = await context.bus.serve(SERVICE, VERSION, "Frames become packets.", commands.endpoints())
+    context.stack.push_async_callback(served.close)
+
+
+class _Commands:
+    def __init__(
+        self, context: Context[HwEncodeSettings], mirrors: StateMirrors, renditions: Renditions, streams: Streams
+    ) -> None:
+        self._context = context
+        self._mirrors = mirrors
+        self._renditions = renditions
+        self._streams = streams
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint(command(SERVICE, "start"), StartRendition, RenditionChanged, self.start, error_in_reply),
+            Endpoint(command(SERVICE, "stop"), StopRendition, RenditionChanged, self.stop),
+            Endpoint(command(SERVICE, "list"), ListResources, RenditionList, self.list),
+        ]
+
+    async def start(self, request: StartRendition) -> RenditionChanged:
+        """Make or change a rendition.
+
+        Raises:
+            InvalidValue: the spec can never work.
+            NotFound: there is no such stream.
+            Conflict: stale revision.
+        """
+        if request.rendition in (SOURCE_RENDITION, RAW):
+            raise InvalidValue(
+                "rendition", request.rendition, "this name is taken by the source itself; choose another"
+            )
+        parse_bitrate(request.bitrate)
+        parse_bitrate(request.audio_bitrate, "audio_bitrate")
+        parse_duration(request.key_interval, "key_interval")
+        found = self._streams.spec(request.stream)
+        if found is None:
+            raise NotFound(f"stream {request.stream!r} does not exist; start it first with capture.start")
+        node = found[0].node or self._context.node
+        if request.node not in (None, node):
+            raise InvalidValue("node", request.node, f"the frames of {request.stream} are on node {node}; leave it out")
+        spec = RenditionSpec(**{name: getattr(request, name) for name in RenditionSpec.__struct_fields__})
+        spec = msgspec.structs.replace(spec, node=node)
+        return await self._renditions.apply(compound_id(spec.stream, spec.rendition), spec, request, RenditionChanged)
+
+    async def stop(self, request: StopRendition) -> RenditionChanged:
+        """Remove a rendition. `main` stays available on demand, with its defaults.
+
+        Raises:
+            NotFound: nobody asked for it.
+            Conflict: stale revision.
+        """
+        return await self._renditions.withdraw(
+            compound_id(request.stream, request.rendition), request, RenditionChanged
+        )
+
+    async def list(self, request: ListResources) -> RenditionList:
+        """Every rendition that was asked for, or those of one stream."""
+        return RenditionList(
+            renditions=tuple(
+                RenditionEntry(revision=revision, spec=spec, actual=actual)
+                for _, spec, revision, actual in self._renditions.all()
+                if request.stream in (None, spec.stream)
+            )
+        )

@@ -1,0 +1,210 @@
+"""The video thread of one rendition: references in, pictures leased in the ring, packets out."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import av
+import msgspec
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
+
+from schemas.errors import MeshError
+from schemas.frames import FrameAck, FrameRef
+from schemas.resources import RenditionSpec, VideoInfo
+from schemas.units import parse_duration
+from services.hw_encode.encoders import TIME_BASE, Choice, first_working, open_encoder
+from shared.inbox import FrameInbox
+from shared.media.bitstream import parameter_sets
+from shared.media.frames import picture_frame
+from shared.packets import PacketPublisher
+from shared.ring import Lease, LeaseError, RingReader
+
+log = logging.getLogger(__name__)
+
+_NS = 1_000_000_000
+_WAIT_SECONDS = 0.5  # how often an idle thread looks whether it shall end
+_KEY_FRAME_MIN_GAP_SECONDS = 0.25  # requests closer than this are served by the key frame that was just made
+_DEFAULT_FPS = 30.0
+
+
+class VideoCounts(msgspec.Struct):
+    encoded: int = 0
+    key_frames: int = 0
+    missed: int = 0
+    """References whose picture was overwritten or gone."""
+    failovers: int = 0
+
+
+class VideoEncoder:
+    """Encodes the pictures of one stream until stopped."""
+
+    def __init__(
+        self,
+        spec: RenditionSpec,
+        reader: RingReader,
+        publisher: PacketPublisher,
+        *,
+        on_running: Callable[[Choice, VideoInfo], None],
+        on_failed: Callable[[MeshError], None],
+        on_encoded: Callable[[float], None],
+        acknowledge: Callable[[FrameAck], None],
+    ) -> None:
+        """Args:
+        on_running: called from the thread when an encoder has been opened.
+        on_failed: called from the thread when no encoder works; the thread goes on trying with new pictures.
+        on_encoded: called from the thread with the seconds from capture to packet, once per picture.
+        acknowledge: gives a lossless stream's writer its credit back.
+        """
+        self._spec = spec
+        self._reader = reader
+        self._publisher = publisher
+        self._on_running, self._on_failed, self._on_encoded = on_running, on_failed, on_encoded
+        self._acknowledge = acknowledge
+        self._key_interval_ns = int(parse_duration(spec.key_interval, "key_interval") * _NS)
+        self.inbox = FrameInbox()
+        self.counts = VideoCounts()
+        self._stop = threading.Event()
+        self._force_key = threading.Event()
+        self._encoder: VideoCodecContext | None = None
+        self._choice: Choice | None = None
+        self._size = (0, 0)
+        self._broken: frozenset[str] = frozenset()
+        self._last_key_ns = 0
+        self._last_key_at_seconds = float("-inf")
+        self._in_flight: dict[int, FrameRef] = {}
+        self._extradata = b""
+        self._thread = threading.Thread(target=self._run, name=f"encode {spec.stream}--{spec.rendition}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float) -> None:
+        """End the thread; blocks for at most `timeout_seconds`."""
+        self._stop.set()
+        self.inbox.close()
+        self._thread.join(timeout_seconds)
+
+    def request_key_frame(self) -> bool:
+        """Make the next picture an IDR; False when one was made so recently that this request is served by it."""
+        if time.monotonic() - self._last_key_at_seconds < _KEY_FRAME_MIN_GAP_SECONDS:
+            return False
+        self._force_key.set()
+        return True
+
+    # -- in the thread ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            ref = self.inbox.get(_WAIT_SECONDS)
+            if ref is None:
+                continue
+            error = ""
+            try:
+                with self._reader.lease(ref) as lease:
+                    self._encode(ref, lease)
+            except LeaseError as missed:
+                self.counts.missed += 1
+                error = str(missed)
+            except MeshError as failure:
+                self._on_failed(failure)
+                error = failure.message
+            except Exception:  # a bug here must not end the thread silently: it says so and goes on with the next
+                log.exception("picture not encoded", extra={"stream": ref.stream, "sequence": ref.sequence})
+                error = "internal error"
+            if ref.delivery == "lossless":
+                self._acknowledge(
+                    FrameAck(
+                        stream=ref.stream,
+                        epoch=ref.epoch,
+                        consumer=f"hw-encode-{self._spec.rendition}",
+                        sequence=ref.sequence,
+                        error=error,
+                    )
+                )
+
+    def _encode(self, ref: FrameRef, lease: Lease) -> None:
+        if self._encoder is None or self._size != (ref.width, ref.height):
+            self._open(ref)
+        while True:
+            assert self._encoder is not None  # _open raises or sets it
+            assert self._choice is not None
+            picture = picture_frame(lease.array, ref, copy=self._choice.kind.keeps_input)
+            picture.pts = ref.pts_ns * TIME_BASE.denominator // _NS
+            picture.time_base = TIME_BASE
+            self._mark_key(picture, ref)
+            self._in_flight[picture.pts] = ref
+            try:
+                packets = self._encoder.encode(picture)
+            except av.FFmpegError as error:
+                self._fail_over(ref, error)
+                continue
+            break
+        for packet in packets:
+            self._publish(packet)
+
+    def _open(self, ref: FrameRef) -> None:
+        """Choose and open an encoder for pictures of this size.
+
+        Raises:
+            Unavailable: none works.
+        """
+        fps = _NS / ref.duration_ns if ref.duration_ns else _DEFAULT_FPS
+        self._choice = first_working(self._spec, ref.width, ref.height, self._broken)
+        self._encoder = open_encoder(self._choice.kind, self._spec, ref.width, ref.height, fps)
+        self._size = (ref.width, ref.height)
+        self._in_flight.clear()
+        self._force_key.set()
+        self._on_running(
+            self._choice,
+            VideoInfo(codec=self._spec.codec, width=ref.width, height=ref.height, fps=round(fps, 3)),
+        )
+
+    def _fail_over(self, ref: FrameRef, error: av.FFmpegError) -> None:
+        assert self._choice is not None
+        log.error("encoder %s failed: %s", self._choice.kind.name, error, extra={"stream": ref.stream})
+        self._broken |= {self._choice.kind.name}
+        self.counts.failovers += 1
+        self._encoder = None
+        self._open(ref)
+
+    def _mark_key(self, picture: VideoFrame, ref: FrameRef) -> None:
+        due = ref.pts_ns - self._last_key_ns >= self._key_interval_ns or ref.pts_ns < self._last_key_ns
+        if due or self._force_key.is_set():
+            self._force_key.clear()
+            self._last_key_ns = ref.pts_ns
+            self._last_key_at_seconds = time.monotonic()
+            picture.pict_type = PictureType.I
+
+    def _publish(self, packet: "av.Packet[Any]") -> None:
+        ref = self._in_flight.pop(packet.pts, None) if packet.pts is not None else None
+        if ref is None:
+            log.warning("packet without a picture", extra={"stream": self._spec.stream})
+            return
+        # The one copy of a packet: it leaves libav's memory for the bus and the packet ring.
+        payload = bytes(packet)
+        key = packet.is_keyframe
+        if key:
+            with contextlib.suppress(MeshError):  # an encoder without in-band headers keeps what it had
+                self._extradata = parameter_sets(payload, "h264") or self._extradata
+            self.counts.key_frames += 1
+        self._publisher.publish(
+            payload,
+            track="video",
+            codec=self._spec.codec,
+            epoch=ref.epoch,
+            sequence=ref.sequence,
+            key=key,
+            pts_ns=ref.pts_ns,
+            dts_ns=ref.pts_ns,
+            duration_ns=ref.duration_ns,
+            captured_ns=ref.captured_ns,
+            width=ref.width,
+            height=ref.height,
+            extradata=self._extradata if key else b"",
+        )
+        self.counts.encoded += 1
+        self._on_encoded((time.time_ns() - ref.captured_ns) / _NS)

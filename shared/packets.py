@@ -1,0 +1,148 @@
+"""Encoded packets on their way: a producer's end and a consumer's end of one rendition.
+
+The producer writes every packet to the rendition's packet ring (joins, pre-roll, resuming after a crash) and,
+while somebody listens, to the bus. An access unit above the server's payload limit goes in numbered parts.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from schemas.packets import PacketHeader, pack, unpack_packet
+from schemas.subjects import packets
+from shared.bus import Bus, Message, Subscription
+from shared.packet_ring import PacketRingWriter
+
+# Room for the header and the protocol's own line around the payload of one part.
+_MESSAGE_OVERHEAD_BYTES = 4096
+
+Deliver = Callable[[PacketHeader, memoryview], None]
+
+
+class PacketPublisher:
+    """The producer's end; video and audio threads may share it."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        folder: Path,
+        *,
+        stream: str,
+        rendition: str,
+        run: int,
+        ring_seconds: float,
+        ring_bytes: int,
+    ) -> None:
+        """Args:
+        run: grows with every new producer of this rendition.
+
+        Raises:
+            OutOfSpace: shared memory is too small for the packet ring.
+        """
+        self._bus = bus
+        self._stream = stream
+        self._rendition = rendition
+        self._run = run
+        self._ring = PacketRingWriter.create(folder, stream, rendition, run, seconds=ring_seconds, max_bytes=ring_bytes)
+        self._indexes: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self.on_bus = True
+        """False while nobody listens: packets go to the ring only."""
+        self.published_packets = 0
+        self.published_bytes = 0
+
+    def publish(self, payload: bytes, *, track: str, **fields: Any) -> None:
+        """Publish one access unit; `fields` are the remaining ones of `PacketHeader`."""
+        with self._lock:
+            self._publish(payload, track, fields)
+
+    def _publish(self, payload: bytes, track: str, fields: dict[str, Any]) -> None:
+        index = self._indexes[track] = self._indexes.get(track, 0) + 1
+        fields.setdefault("sequence", index)
+        header = PacketHeader(
+            stream=self._stream,
+            rendition=self._rendition,
+            track=track,  # type: ignore[arg-type]  # callers pass a Track; a str keeps **fields simple
+            run=self._run,
+            index=index,
+            encoded_ns=time.time_ns(),
+            **fields,
+        )
+        self._ring.append(header, payload)
+        if self.on_bus:
+            subject = packets(self._stream, self._rendition, track)
+            for message in _messages(header, payload, self._bus.max_payload_bytes):
+                self._bus.post_from_thread(subject, message)
+        self.published_packets += 1
+        self.published_bytes += len(payload)
+
+    def close(self) -> None:
+        with self._lock:
+            self._ring.close()
+
+
+def _messages(header: PacketHeader, payload: bytes, limit_bytes: int) -> list[bytes]:
+    part_bytes = limit_bytes - _MESSAGE_OVERHEAD_BYTES
+    if len(payload) <= part_bytes:
+        return [pack(header, payload)]
+    view = memoryview(payload)
+    cuts = range(0, len(view), part_bytes)
+    return [
+        pack(msgspec.structs.replace(header, part=part, parts=len(cuts)), view[start : start + part_bytes])
+        for part, start in enumerate(cuts)
+    ]
+
+
+class PacketSubscription:
+    """The consumer's end: whole access units, in the event loop, until closed."""
+
+    def __init__(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._parts: dict[str, list[memoryview]] = {}
+        self._subscription: Subscription | None = None
+        self.incomplete = 0
+        """Access units given up because a part was lost."""
+
+    @classmethod
+    async def open(cls, bus: Bus, stream: str, rendition: str, deliver: Deliver) -> Self:
+        subscription = cls(deliver)
+        subscription._subscription = await bus.subscribe(packets(stream, rendition), subscription._receive)
+        return subscription
+
+    async def close(self) -> None:
+        if self._subscription:
+            await self._subscription.close()
+        self._deliver = _ignore
+
+    def _receive(self, message: Message) -> None:
+        header, payload = unpack_packet(message.data)
+        if header.parts > 1:
+            whole = self._join(header, payload)
+            if whole is None:
+                return
+            header, payload = msgspec.structs.replace(header, part=0, parts=1), whole
+        self._deliver(header, payload)
+
+    def _join(self, header: PacketHeader, payload: memoryview) -> memoryview | None:
+        waiting = self._parts.setdefault(header.track, [])
+        if header.part == 0:
+            self.incomplete += bool(waiting)
+            waiting.clear()
+        elif header.part != len(waiting):
+            self.incomplete += bool(waiting)
+            waiting.clear()
+            return None
+        waiting.append(payload)
+        if len(waiting) < header.parts:
+            return None
+        whole = memoryview(b"".join(waiting))
+        waiting.clear()
+        return whole
+
+
+def _ignore(_header: PacketHeader, _payload: memoryview) -> None:
+    """What a closed subscription does with a message that was under way."""
