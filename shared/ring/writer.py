@@ -145,7 +145,8 @@ class RingWriter:
     ) -> "RingWriter":
         """Make a ring in `folder`, all its memory reserved; sweeps dead rings first and supersedes older epochs.
 
-        `history` newest pictures stay intact always (one slot is always left to write to), pictures younger than `keep_seconds` while others will do.
+        The `history` newest pictures stay intact always (but one slot is always left to write to), pictures
+        younger than `keep_seconds` while others will do.
         Sequences go on after `last_sequence`.
 
         Raises:
@@ -187,7 +188,10 @@ class RingWriter:
     @property
     def superseded(self) -> bool:
         """A writer with a newer epoch has taken over: stop."""
-        return self._words[SUPERSEDED_BY_WORD] > self.epoch
+        return self._newer_epoch() > self.epoch
+
+    def _newer_epoch(self) -> int:
+        return self._words[SUPERSEDED_BY_WORD] if self._file.fd >= 0 else 0
 
     @property
     def starved_seconds(self) -> float:
@@ -202,7 +206,7 @@ class RingWriter:
         Raises:
             Superseded: a newer writer has the stream.
         """
-        self._check_superseded()
+        self._check_usable()
         published, history = self._published, self._history
         cutoff_ns = time.monotonic_ns() - self._keep_ns
         settled = history
@@ -232,7 +236,7 @@ class RingWriter:
     ) -> FrameRef:
         if self._file.fd < 0 or self._words[SUPERSEDED_BY_WORD] > self.epoch:
             self._abandon(slot)
-            self._check_superseded()
+            self._check_usable()
         sequence = self.last_sequence + 1
         offset = self._offsets[slot]
         try:
@@ -273,10 +277,10 @@ class RingWriter:
         self._free.append(slot)
         self.counts.abandoned += 1
 
-    def _check_superseded(self) -> None:
+    def _check_usable(self) -> None:
         if self._file.fd < 0:
             raise RuntimeError(f"{self.name} is closed, or was made before a fork")
-        newer_epoch = self._words[SUPERSEDED_BY_WORD]
+        newer_epoch = self._newer_epoch()
         if newer_epoch > self.epoch:
             raise Superseded(self.header.stream, self.epoch, newer_epoch)
 
@@ -288,6 +292,10 @@ class RingWriter:
         (self.folder / self.name).unlink(missing_ok=True)
         self._file.unlock(unlock(0, TO_FILE_END))
         self._file.close()
+        # The memory is free once nothing maps it: what remains are arrays of slots that the caller still has.
+        self._pictures.clear()
+        self._words.release()
+        del self._map
 
     def __enter__(self) -> "RingWriter":
         return self
