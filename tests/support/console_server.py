@@ -1,164 +1,148 @@
-"""Serves the console page with a made-up mesh, as the gateway does, and pictures through aiortc.
+"""The gateway's own door and engine with a made-up mesh behind them, for tests of the console page.
 
+As a process of its own, to be killed: `python -m tests.support.console_server HTTP_PORT UDP_PORT`.
 The page runs under the strictest content policy it must bear: nothing inline, nothing from elsewhere.
 """
 
 import asyncio
-import json
+import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
-import aioice.ice
-import av
 import msgspec
-import numpy as np
-from aiohttp import WSMsgType, web
-from aiortc import RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiohttp import web
 
-from schemas.commands import MeshStatus
+from schemas.commands import MeshStatus, StreamEntry
+from schemas.errors import ErrorInfo, NotFound
 from schemas.events import Event
+from schemas.resources import AudioInfo, StreamActual, StreamSpec, StreamState, VideoInfo
+from services.webrtc_gateway.gateway import WhepGateway
+from services.webrtc_gateway.http import HttpDoor, build_app
+from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.source import Deliver
+from tests.integration.whep_rig import FPS, HEIGHT, WIDTH, EncodedStream, EncodedSubscription
 
-CONSOLE = Path(__file__).parents[2] / "services" / "webrtc_gateway" / "console"
 CONTENT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; media-src 'self' blob:;"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-PICTURE_WIDTH, PICTURE_HEIGHT = 640, 360
+QUEUE_MESSAGES = 1000  # more than any test sends
 
 
-class Pattern(VideoStreamTrack):
-    """Slow diagonal waves with, when given, a mark burnt in by `burn(luma, ms)`."""
+class MadeUpMesh:
+    """State and events as a test wants them; plays the part of the bus."""
 
-    def __init__(self, hue: int, burn: Callable[[np.ndarray, int], None] | None) -> None:
-        super().__init__()
-        self.hue, self.burn = hue, burn
-        self.plane = np.add.outer(np.arange(PICTURE_HEIGHT), np.arange(PICTURE_WIDTH)).astype(np.uint16)
+    def __init__(self, status: MeshStatus) -> None:
+        self._status = status
+        self._queues: set[asyncio.Queue[bytes]] = set()
 
-    async def recv(self) -> av.VideoFrame:
-        pts, time_base = await self.next_timestamp()
-        phase = pts // 900
-        planes = np.empty((PICTURE_HEIGHT * 3 // 2, PICTURE_WIDTH), np.uint8)
-        planes[:PICTURE_HEIGHT] = 48 + ((self.plane + phase) % 256) // 2
-        planes[PICTURE_HEIGHT:] = 128
-        planes[PICTURE_HEIGHT : PICTURE_HEIGHT * 5 // 4] = self.hue
-        if self.burn:
-            self.burn(planes[:PICTURE_HEIGHT], time.time_ns() // 1_000_000)
-        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-        frame.pts, frame.time_base = pts, time_base
-        return frame
+    def current(self) -> MeshStatus:
+        return self._status
+
+    async def subscribe(self) -> AsyncIterator[bytes]:
+        queue: asyncio.Queue[bytes] = asyncio.Queue(QUEUE_MESSAGES)
+        self._queues.add(queue)
+        try:
+            yield _message("status", self._status)
+            while True:
+                yield await queue.get()
+        finally:
+            self._queues.discard(queue)
+
+    def show(self, status: MeshStatus) -> None:
+        self._status = status
+        self._send(_message("status", status))
+
+    def emit(self, event: Event) -> None:
+        self._send(_message("event", event))
+
+    def _send(self, message: bytes) -> None:
+        for queue in self._queues:
+            queue.put_nowait(message)
+
+
+class EncodedStreams:
+    """Pictures of some of the mesh's streams."""
+
+    def __init__(self, *names: str) -> None:
+        self.by_name = {name: EncodedStream(name) for name in names}
+
+    async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> EncodedSubscription:
+        if stream not in self.by_name:
+            raise NotFound(f"stream {stream}: no pictures here")
+        return await self.by_name[stream].open(stream, rendition, deliver)
 
 
 class ConsoleServer:
-    """One gateway as the page sees it; `stop()` is abrupt and `start()` takes the same port again."""
+    """`stop()` and `start()` again keep the port, as a restarted gateway does."""
 
-    def __init__(self, status: MeshStatus, pictures: bool = False) -> None:
-        self.status = status
-        self.pictures = pictures
-        self.port = 0
-        self.posts: list[tuple[float, str]] = []
-        self.deletes: list[str] = []
-        self.burn: Callable[[np.ndarray, int], None] | None = None
-        self._sockets: set[web.WebSocketResponse] = set()
-        self._peers: dict[str, RTCPeerConnection] = {}
-        self._runner: web.AppRunner | None = None
+    def __init__(self, mesh: MadeUpMesh, streams: EncodedStreams, http_port: int = 0, udp_port: int = 0) -> None:
+        self.mesh, self.streams = mesh, streams
+        self.http_port, self.udp_port = http_port, udp_port
+        self.gateway: WhepGateway | None = None
+        self._stack = AsyncExitStack()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
+        return f"http://127.0.0.1:{self.http_port}/"
+
+    async def __aenter__(self) -> "ConsoleServer":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
 
     async def start(self) -> None:
-        app = web.Application()
+        transport = SharedIceTransport.open(self.udp_port, ["127.0.0.1"], bind="127.0.0.1")
+        self._stack.callback(transport.close)
+        self.gateway = WhepGateway(self.streams, transport)
+        self._stack.push_async_callback(self.gateway.close)
+        app = build_app(self.gateway, self.mesh)
         app.on_response_prepare.append(_add_policy)
-        app.router.add_get("/", lambda _: _file(CONSOLE / "index.html"))
-        app.router.add_static("/console/", CONSOLE)
-        app.router.add_get("/api/events", self._events)
-        app.router.add_post("/whep/{stream}", self._offer)
-        app.router.add_delete("/whep/{stream}/sessions/{session}", self._delete)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        door = HttpDoor(app, "127.0.0.1", self.http_port)
+        self.http_port = await door.start()
+        self._stack.push_async_callback(door.close)
+        for stream in self.streams.by_name.values():
+            playing = asyncio.create_task(stream.play())
+            self._stack.callback(playing.cancel)
 
     async def stop(self) -> None:
-        """As if killed: sockets are cut, peers fall silent."""
-        for socket in list(self._sockets):
-            if socket._req and socket._req.transport:
-                socket._req.transport.abort()
-        if self._runner:
-            await self._runner.cleanup()
-            self._runner = None
-        peers, self._peers = list(self._peers.values()), {}
-        await asyncio.gather(*(peer.close() for peer in peers))
-
-    async def show(self, status: MeshStatus) -> None:
-        self.status = status
-        await self._send({"type": "status", "status": _plain(status)})
-
-    async def emit(self, event: Event) -> None:
-        await self._send({"type": "event", "event": _plain(event)})
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        for socket in list(self._sockets):
-            await socket.send_str(json.dumps(message))
-
-    async def _events(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_str(json.dumps({"type": "status", "status": _plain(self.status)}))
-        self._sockets.add(socket)
-        try:
-            async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    ping = json.loads(message.data)
-                    await socket.send_str(
-                        json.dumps({"type": "pong", "t": ping["t"], "server_ms": time.time_ns() / 1_000_000})
-                    )
-        finally:
-            self._sockets.discard(socket)
-        return socket
-
-    async def _offer(self, request: web.Request) -> web.Response:
-        stream = request.match_info["stream"]
-        self.posts.append((time.monotonic(), stream))
-        known = {entry.spec.stream for entry in self.status.streams}
-        if not self.pictures or stream not in known:
-            return web.json_response({"code": 404, "message": f"no pictures of {stream} here"}, status=404)
-        peer = RTCPeerConnection()
-        session = f"s{len(self.posts)}"
-        self._peers[session] = peer
-        offer = RTCSessionDescription(await request.text(), "offer")
-        peer.addTrack(Pattern(60 + 45 * (sum(stream.encode()) % 4), self.burn))
-        await peer.setRemoteDescription(offer)
-        await peer.setLocalDescription(await peer.createAnswer())
-        location = f"/whep/{stream}/sessions/{session}"
-        return web.Response(
-            status=201, text=peer.localDescription.sdp, content_type="application/sdp", headers={"Location": location}
-        )
-
-    async def _delete(self, request: web.Request) -> web.Response:
-        session = request.match_info["session"]
-        self.deletes.append(session)
-        if peer := self._peers.pop(session, None):
-            await peer.close()
-        return web.Response()
+        await self._stack.aclose()
 
 
-def use_loopback_only() -> None:
-    """aioice leaves loopback out of its candidates; tests want nothing else."""
-    aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
+def stream(name: str, state: StreamState = "live", error: ErrorInfo | None = None, source: str = "") -> StreamEntry:
+    """A stream as capture shows it."""
+    source = source or f"rtsp://camera.local/{name}"
+    actual = StreamActual(
+        stream=name,
+        node="edge1",
+        revision=1,
+        state=state,
+        source=source,
+        since_ns=time.time_ns(),
+        error=error,
+        video=VideoInfo(codec="h264", width=WIDTH, height=HEIGHT, fps=FPS),
+        audio=AudioInfo(codec="aac", sample_rate=48_000, channels=2),
+    )
+    return StreamEntry(revision=1, spec=StreamSpec(stream=name, source=source), actual=actual)
 
 
-async def _file(path: Path) -> web.FileResponse:
-    return web.FileResponse(path)
+def _message(kind: str, value: MeshStatus | Event) -> bytes:
+    return msgspec.json.encode({"type": kind, kind: value})
 
 
 async def _add_policy(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Content-Security-Policy"] = CONTENT_POLICY
-    response.headers["Cache-Control"] = "no-store"
 
 
-def _plain(value: object) -> object:
-    return msgspec.json.decode(msgspec.json.encode(value))
+async def _main(http_port: int, udp_port: int) -> None:
+    mesh = MadeUpMesh(MeshStatus(streams=(stream("cam0"),)))
+    async with ConsoleServer(mesh, EncodedStreams("cam0"), http_port, udp_port) as server:
+        print(server.http_port, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(int(sys.argv[1]), int(sys.argv[2])))

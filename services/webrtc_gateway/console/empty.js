@@ -32,7 +32,7 @@ export function teach(section) {
 }
 
 function copyButton(command) {
-  const label = el("span", { text: "Copy", role: "status" });
+  const label = el("span", { text: "Copy", "aria-live": "polite" });
   const copy = async () => {
     setText(label, (await toClipboard(command)) ? "Copied" : "Select and copy by hand");
     setTimeout(() => setText(label, "Copy"), COPIED_FOR_MS);

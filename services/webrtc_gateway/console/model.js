@@ -6,7 +6,7 @@ const SOURCE_RENDITION = "source";
 const STREAM_STATES = {
   live: ["Live", "good"],
   connecting: ["Connecting", "busy"],
-  reconnecting: ["Reconnecting", "busy"],
+  reconnecting: ["Reconnecting", "warn"],
   stalled: ["No frames", "warn"],
   failed: ["Failed", "bad"],
   off: ["Off", "off"],

@@ -7,9 +7,10 @@ import { WhepError, WhepSession } from "./whep.js";
 
 const STALL_MS = 2000; // no picture for this long while the stream is live: join again
 const STALL_FRAMES = 3; // and, for slow streams, this many missing pictures
-const FIRST_PICTURE_DEADLINE_MS = 4000; // an encoder made on demand needs about one second to start
+const FIRST_PICTURE_DEADLINE_MS = 3000; // after the answer; a camera may send key frames every two seconds only
 const STEADY_MS = 2000; // a picture that lasted this long earns an immediate first retry
 const SUSPECT_MS = 150; // the event socket broke: are pictures still coming?
+const STILL_WIDTH_PX = 960; // sharp enough to recognise, small enough to keep for every tile
 const REFUSED_RETRY_MS = 10000; // a refusal that a retry will hardly change
 const REFUSALS = new Set([400, 406, 409, 415]);
 
@@ -27,12 +28,15 @@ export class Player {
   #muted = true;
   #playing_since = 0;
   #decoded_before = 0;
+  #still = el("canvas", { class: "still", "aria-hidden": "true", hidden: true });
+  #suspicious = false; // the event socket is down
 
   /** `stage` is the element the picture goes into; `report` what the page shows and tests read. */
   constructor(stream, stage, clock) {
     this.#url = new URL(`whep/${encodeURIComponent(stream)}`, document.baseURI);
     this.#stage = stage;
     this.#clock = clock;
+    stage.append(this.#still);
     this.report = {
       state: "idle", // idle waiting connecting playing reconnecting
       fps: 0,
@@ -84,6 +88,8 @@ export class Player {
 
   /** The server has just been heard of: do not sit out the delay. */
   poke() {
+    if (this.#suspicious && this.report.state === "playing" && this.#quiet_ms() >= this.#patience_ms()) this.#rejoin();
+    this.#suspicious = false;
     if (!this.#timers.has("retry") && this.report.state !== "waiting") return;
     this.#backoff.reset();
     this.#connect();
@@ -92,11 +98,8 @@ export class Player {
   /** The event socket broke, so the gateway may be gone: rejoin unless pictures keep coming. */
   suspect() {
     if (this.#next?.session.answered) this.#fail(this.#next, new WhepError(0, "the gateway went away"));
-    if (this.report.state !== "playing") return;
-    const patience_ms = Math.min(STALL_MS, Math.max(SUSPECT_MS, this.#frames_ms(STALL_FRAMES)));
-    this.#after("suspect", patience_ms, () => {
-      if (performance.now() - this.#front.meter.lastFrameAt >= patience_ms) this.#rejoin();
-    });
+    this.#suspicious = true;
+    this.#after("suspect", this.#patience_ms(), () => this.tick());
   }
 
   /** Watch the picture; called a few times a second. */
@@ -115,15 +118,14 @@ export class Player {
       width: video.videoWidth,
       height: video.videoHeight,
     });
-    const quiet_ms = now_ms - meter.lastFrameAt;
     // A hidden tab presents nothing; that is no fault of the stream's.
     if (document.hidden) meter.lastFrameAt = now_ms;
-    else if (this.#live && quiet_ms > Math.max(STALL_MS, this.#frames_ms(STALL_FRAMES))) this.#rejoin();
+    else if (this.#live && this.#quiet_ms() >= this.#patience_ms()) this.#rejoin();
   }
 
   close() {
     this.want(false);
-    this.#front?.video.remove();
+    this.#still.remove();
   }
 
   #connect() {
@@ -137,10 +139,17 @@ export class Player {
       onLost: (reason) => this.#lost(attempt, reason),
     });
     this.#next = attempt;
+    attempt.session.open().then(
+      () => this.#awaitPicture(attempt),
+      (error) => this.#fail(attempt, error),
+    );
+  }
+
+  #awaitPicture(attempt) {
+    if (attempt !== this.#next) return; // it is there already, or given up
     this.#after("first picture", FIRST_PICTURE_DEADLINE_MS, () => {
       this.#fail(attempt, new WhepError(0, "connected, but no picture came"));
     });
-    attempt.session.open().catch((error) => this.#fail(attempt, error));
   }
 
   #attach(attempt, media) {
@@ -164,11 +173,8 @@ export class Player {
 
   #show(attempt, now_ms) {
     this.#cancel("first picture");
-    if (this.#front) {
-      this.#decoded_before += this.#front.meter.framesDecoded;
-      this.#front.session.close();
-      this.#front.video.remove();
-    }
+    if (this.#front) this.#retire();
+    this.#still.hidden = true;
     this.#front = attempt;
     this.#next = null;
     this.#playing_since = now_ms;
@@ -188,7 +194,7 @@ export class Player {
   #rejoin() {
     this.#cancel("suspect");
     this.report.reconnects += 1;
-    this.report.fps = 0;
+    Object.assign(this.report, { fps: 0, latencyMs: null, bitrate: null });
     if (performance.now() - this.#playing_since > STEADY_MS) this.#backoff.reset();
     this.#set("reconnecting");
     this.#retry(this.#backoff.next());
@@ -200,7 +206,8 @@ export class Player {
     this.#cancel("first picture");
     attempt.session.close();
     attempt.video?.remove();
-    this.report.error = { code: error.code ?? 0, message: error.message };
+    // While the event socket is down too, the page already says so, once.
+    this.report.error = this.#suspicious ? null : { code: error.code ?? 0, message: error.message };
     this.report.failures += 1;
     this.#retry(REFUSALS.has(error.code) ? REFUSED_RETRY_MS : this.#backoff.next());
   }
@@ -216,13 +223,39 @@ export class Player {
       this.#next.video?.remove();
       this.#next = null;
     }
-    this.#front?.session.close(); // its last picture stays until it is played again
-    this.report.fps = 0;
-    this.report.error = null;
+    if (this.#front) {
+      this.#freeze();
+      this.#retire();
+    }
+    Object.assign(this.report, { fps: 0, latencyMs: null, bitrate: null, error: null });
   }
 
-  #frames_ms(count) {
-    return this.#nominal_fps > 0 ? (count * 1000) / this.#nominal_fps : 0;
+  // Closing a session blanks its video, so what it showed last is kept as a still.
+  #freeze() {
+    const { video } = this.#front;
+    if (!video.videoWidth) return;
+    const scale = Math.min(1, STILL_WIDTH_PX / video.videoWidth);
+    this.#still.width = Math.round(video.videoWidth * scale);
+    this.#still.height = Math.round(video.videoHeight * scale);
+    this.#still.getContext("2d").drawImage(video, 0, 0, this.#still.width, this.#still.height);
+    this.#still.hidden = false;
+  }
+
+  #retire() {
+    this.#decoded_before += this.#front.meter.framesDecoded;
+    this.#front.session.close();
+    this.#front.video.remove();
+    this.#front = null;
+  }
+
+  #quiet_ms() {
+    return performance.now() - this.#front.meter.lastFrameAt;
+  }
+
+  // How long without a picture is too long: several pictures' time, and less when the gateway may be gone.
+  #patience_ms() {
+    const missing_ms = this.#nominal_fps > 0 ? (STALL_FRAMES * 1000) / this.#nominal_fps : 0;
+    return Math.max(this.#suspicious ? SUSPECT_MS : STALL_MS, missing_ms);
   }
 
   #set(state) {

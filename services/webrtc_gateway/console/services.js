@@ -38,5 +38,5 @@ function item(name, presences) {
     : el("span", { text: label });
   const said = link ? [] : [el("span", { class: "unseen", text: up ? ", up" : ", not running" })];
   const dot = el("span", { class: "dot", "aria-hidden": "true" });
-  return el("li", { class: "service", "data-service": name, "data-up": up, title }, dot, text, ...said);
+  return el("li", { class: "service", "data-service": name, "data-up": String(up), title }, dot, text, ...said);
 }

@@ -164,7 +164,7 @@ export class Tile {
     const lost = report.packetsLost;
     const values = {
       fps: `${report.fps.toFixed(1)} fps`,
-      latency: format.milliseconds(report.latencyMs),
+      latency: (report.latencySource === "buffer" ? "buffer " : "") + format.milliseconds(report.latencyMs),
       size: report.width ? `${report.width}×${report.height}` : "–",
       bitrate: format.bitrate(report.bitrate),
       lost: `${lost} lost`,

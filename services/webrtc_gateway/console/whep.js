@@ -1,6 +1,6 @@
 // One WHEP session (draft-ietf-wish-whep): offer, answer, media, goodbye.
 
-const ANSWER_DEADLINE_MS = 3000;
+const ANSWER_DEADLINE_MS = 6000; // an encoder that starts on demand needs a second or two
 const ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 const PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 const WANTED_EXTENSIONS = new Set([ABS_CAPTURE_TIME, PLAYOUT_DELAY]);

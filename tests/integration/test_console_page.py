@@ -1,0 +1,347 @@
+"""The console page in headless Chromium, on the gateway's own door and engine, under a strict content policy."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+from test_whep_chromium import CHROMIUM
+
+from schemas.commands import MeshStatus, OutputEntry, RenditionEntry
+from schemas.errors import ErrorInfo
+from schemas.events import Event
+from schemas.resources import OutputActual, OutputSpec, Presence, RenditionActual, RenditionSpec
+from shared.media import timecode
+from tests.support.console_server import ConsoleServer, EncodedStreams, MadeUpMesh, stream
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.browser,
+    pytest.mark.timeout(60),
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Chromium"),
+]
+# As a user's browser is set: autoplay is left to its policy, which lets muted pictures play.
+ARGUMENTS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HOSTILE = '<img src=x onerror="window.pwned = 1"><script>window.pwned = 1</script>'
+PLAYING = "framemesh.tiles.get('cam0')?.state === 'playing' && framemesh.tiles.get('cam0').framesPresented > 5"
+
+
+@asynccontextmanager
+async def browser_page(complaints: list[str]) -> AsyncIterator[Page]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = await browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(8000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        try:
+            yield page
+        finally:
+            await browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser found wrong: script errors, violations of the content policy, failed loads."""
+    return []
+
+
+@pytest.fixture
+async def page(complaints: list[str]) -> AsyncIterator[Page]:
+    async with browser_page(complaints) as opened:
+        yield opened
+
+
+async def until(page: Page, condition: str, seconds: float = 5.0) -> Any:
+    """Milliseconds until the JavaScript expression held; fails with the tiles' reports at the deadline."""
+    waited_ms, report = await page.evaluate(
+        f"""async () => {{
+          const began = performance.now();
+          while (performance.now() < began + {seconds * 1e3}) {{
+            if ({condition}) return [performance.now() - began, null];
+            await new Promise((resolve) => setTimeout(resolve, 10));
+          }}
+          return [null, JSON.stringify([...framemesh.tiles])];
+        }}"""
+    )
+    assert waited_ms is not None, f"not within {seconds} s: {condition}; {report}"
+    return waited_ms
+
+
+def presence(service: str, metrics_url: str) -> Presence:
+    return Presence(
+        service=service, node="edge1", instance="i", version="0.1.0", pid=1, started_ns=1, metrics_url=metrics_url
+    )
+
+
+def rendition(name: str, **actual: Any) -> RenditionEntry:
+    return RenditionEntry(
+        revision=1,
+        spec=RenditionSpec(stream=name),
+        actual=RenditionActual(stream=name, rendition="main", node="edge1", revision=1, **actual),
+    )
+
+
+def output(name: str, output_id: str, **actual: Any) -> OutputEntry:
+    return OutputEntry(
+        revision=1,
+        spec=OutputSpec(stream=name, output=output_id, to="file://a.mp4"),
+        actual=OutputActual(stream=name, output=output_id, rendition="main", node="edge1", revision=1, **actual),
+    )
+
+
+async def test_an_empty_mesh_teaches(page: Page, complaints: list[str]) -> None:
+    async with ConsoleServer(MadeUpMesh(MeshStatus()), EncodedStreams()) as server:
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await page.goto(server.url)
+        await page.get_by_role("button", name="Copy").first.click()
+        copied = await page.evaluate("() => navigator.clipboard.readText()")
+        assert copied.startswith('framemesh call capture.start \'{"stream":"cam0","source":"rtsp://')
+        await expect(page.locator(".service[data-up=false]")).to_have_count(7)
+        server.mesh.show(MeshStatus(streams=(stream("cam0", state="connecting"),)))
+        await expect(page.locator(".tile")).to_have_count(1)
+        await expect(page.locator("#empty")).to_be_hidden()
+    assert complaints == []
+
+
+async def test_streams_with_states_and_errors(page: Page) -> None:
+    refused = ErrorInfo(code=503, message="camera.local:554 refused the connection")
+    status = MeshStatus(
+        services=(presence("capture", "http://127.0.0.1:9101/metrics"),),
+        streams=(stream("cam1", "reconnecting", refused), stream("cam0", "off")),
+        renditions=(rendition("cam0", state="running", encoder="libx264", encoder_reason="h264_nvenc: no device"),),
+        outputs=(
+            output("cam0", "archive", state="running", to="file://a.mp4"),
+            output("cam0", "live", state="failed", to="rtmp://a/…", error=ErrorInfo(code=404, message="no such key")),
+        ),
+    )
+    async with ConsoleServer(MadeUpMesh(status), EncodedStreams()) as server:
+        await page.goto(server.url)
+        await expect(page.locator(".tile .name")).to_have_text(["cam0", "cam1"])
+        await expect(page.locator(".tile .chip")).to_have_text(["Off", "Reconnecting"])
+        cam0, cam1 = page.locator("[data-stream=cam0]"), page.locator("[data-stream=cam1]")
+        await expect(cam0).to_have_attribute("data-state", "off")
+        await expect(cam0.locator(".encoding")).to_have_text("libx264 · software")
+        await expect(cam0.locator(".encoding")).to_have_attribute("title", "h264_nvenc: no device")
+        await expect(cam0.locator(".format")).to_have_text("640×360 · 30 fps · h264")
+        await expect(cam0.locator(".source")).to_have_text("rtsp://camera.local/cam0")
+        await expect(cam0.locator(".output")).to_have_text(["archiverunning", "livefailed"])
+        await expect(cam0.locator(".error")).to_have_text("output live: no such key")
+        await expect(cam1.locator(".error")).to_have_text("capture: camera.local:554 refused the connection")
+        await expect(page.locator(".service[data-up=true] a")).to_have_attribute(
+            "href", "http://127.0.0.1:9101/metrics"
+        )
+        await expect(page.locator("#version")).to_have_text("framemesh 0.1.0")
+
+
+async def test_hostile_texts_stay_texts(page: Page, complaints: list[str]) -> None:
+    error = ErrorInfo(code=500, message=HOSTILE)
+    status = MeshStatus(
+        services=(presence("capture", "javascript:window.pwned=1"),),
+        streams=(stream("cam0", "failed", error, source=HOSTILE),),
+        renditions=(rendition("cam0", state="running", encoder=HOSTILE, encoder_reason=HOSTILE),),
+        outputs=(output("cam0", "live", state="failed", to=HOSTILE, error=error),),
+        error=error,
+    )
+    async with ConsoleServer(MadeUpMesh(status), EncodedStreams()) as server:
+        await page.goto(server.url)
+        await expect(page.locator(".source")).to_have_text(HOSTILE)
+        event = Event(service="capture", id="cam0", event="state", node="edge1", at_ns=1, state=HOSTILE, error=error)
+        server.mesh.emit(event)
+        await page.locator("#events-toggle").click()
+        await expect(page.locator(".event-error")).to_have_text(HOSTILE)
+        await page.keyboard.press("Escape")
+        await page.get_by_role("button", name="Enlarge cam0").click()
+        await expect(page.locator(".errors li span").first).to_have_text(HOSTILE)
+        assert await page.evaluate("() => document.querySelectorAll('img:not(.mark), script:not([src])').length") == 0
+        assert await page.evaluate("() => window.pwned") is None
+        assert await page.locator(".service a").count() == 0, "a javascript: address must not become a link"
+    assert complaints == []
+
+
+async def test_events_newest_first_and_bounded(page: Page) -> None:
+    async with ConsoleServer(MadeUpMesh(MeshStatus()), EncodedStreams()) as server:
+        await page.goto(server.url)
+        await until(page, "document.body.dataset.feed === 'connected' && framemesh.clock.rttMs !== null")
+        for number in range(60):
+            server.mesh.emit(Event(service="capture", id=f"cam{number}", event="state", node="edge1", at_ns=1))
+        await page.locator("#events-toggle").click()
+        await expect(page.locator(".event-what").first).to_have_text("capture cam59")
+        assert await page.locator(".event").count() == 50
+
+
+async def test_picture_big_view_and_sound_by_keyboard(page: Page, complaints: list[str]) -> None:
+    mesh = MadeUpMesh(MeshStatus(streams=(stream("cam0"), stream("cam1", "off"))))
+    async with ConsoleServer(mesh, EncodedStreams("cam0")) as server:
+        await page.goto(server.url)
+        await until(page, PLAYING, 10)
+        assert await page.evaluate("() => document.querySelector('video').muted")
+        await until(page, "framemesh.tiles.get('cam0').latencySource === 'capture'")
+        report = await page.evaluate("() => framemesh.tiles.get('cam0')")
+        print(f"join {report['joinMs']:.0f} ms, latency {report['latencyMs']:.0f} ms")
+        assert report["width"] == 640
+        assert 0 <= report["latencyMs"] < 500
+        await page.get_by_role("button", name="Enlarge cam0").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".tile.big")).to_have_attribute("aria-modal", "true")
+        assert await page.evaluate("() => document.getElementById('top').inert")
+        await page.keyboard.press("m")
+        assert await page.evaluate("() => document.querySelector('video').muted") is False
+        await expect(page.get_by_role("button", name="Sound of cam0")).to_have_attribute("aria-pressed", "true")
+        await page.keyboard.press("Escape")
+        await expect(page.locator(".tile.big")).to_have_count(0)
+        assert await page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "Enlarge cam0"
+        assert await page.evaluate("() => framemesh.tiles.get('cam0').reconnects") == 0
+    assert complaints == []
+
+
+async def test_only_visible_tiles_play(page: Page) -> None:
+    names = ("cam0", "cam1", "cam2")
+    await page.set_viewport_size({"width": 600, "height": 300})
+    mesh = MadeUpMesh(MeshStatus(streams=tuple(stream(name) for name in names)))
+    async with ConsoleServer(mesh, EncodedStreams(*names)) as server:
+        await page.goto(server.url)
+        await until(page, PLAYING, 10)
+        assert server.gateway
+        assert {session.stream for session in server.gateway.sessions()} == {"cam0"}
+        await page.locator("[data-stream=cam2]").scroll_into_view_if_needed()
+        await until(page, "framemesh.tiles.get('cam2').state === 'playing'")
+        await until(page, "framemesh.tiles.get('cam0').state === 'idle'")
+        still = (
+            "() => document.querySelector('[data-stream=cam0] canvas').getContext('2d').getImageData(320, 100, 1, 1)"
+        )
+        assert max((await page.evaluate(f"({still})().data[1]"), 0)) > 30, "the last picture stays"
+
+
+async def test_socket_drop_reconnects_quickly(page: Page) -> None:
+    mesh = MadeUpMesh(MeshStatus())
+    async with ConsoleServer(mesh, EncodedStreams()) as server:
+        await page.goto(server.url)
+        await until(page, "document.body.dataset.feed === 'connected'")
+        await server.stop()
+        await until(page, "document.body.dataset.feed === 'reconnecting'")
+        mesh.show(MeshStatus(streams=(stream("new", "connecting"),)))
+        await server.start()
+        waited_ms = await until(page, "document.body.dataset.feed === 'connected'")
+        print(f"event socket back {waited_ms:.0f} ms after the door")
+        assert waited_ms < 1000
+        await expect(page.locator(".tile .name")).to_have_text(["new"])
+
+
+async def test_killed_gateway_gives_the_picture_back(page: Page) -> None:
+    http_port, udp_port = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
+    first = await gateway_process(http_port, udp_port)
+    second = None
+    try:
+        await page.goto(f"http://127.0.0.1:{http_port}/")
+        await until(page, PLAYING, 10)
+        await page.evaluate("() => { window.was = document.querySelector('video'); }")
+        killed = time.monotonic()
+        os.kill(first.pid, signal.SIGKILL)
+        await until(page, "framemesh.tiles.get('cam0').state === 'reconnecting'", 1)
+        assert await page.evaluate(PICTURE_BRIGHTNESS) > 30, "the last picture stays"
+        second = await gateway_process(http_port, udp_port)
+        up = time.monotonic()
+        await until(page, "framemesh.tiles.get('cam0').state === 'playing'")
+        back = time.monotonic()
+        print(f"picture back {back - killed:.2f} s after the kill, {back - up:.2f} s after the door opened")
+        assert back - up < 1.0
+        report = await page.evaluate("() => framemesh.tiles.get('cam0')")
+        assert report["reconnects"] == 1
+        assert await page.evaluate("() => document.querySelectorAll('video').length") == 1
+    finally:
+        for process in filter(None, (first, second)):
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+PICTURE_BRIGHTNESS = """() => {
+  const context = new OffscreenCanvas(16, 9).getContext('2d');
+  context.drawImage(document.querySelector('video'), 0, 0, 16, 9);
+  return Math.max(...context.getImageData(0, 4, 16, 1).data.filter((_, index) => index % 4 === 1));
+}"""
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, 2 / 3])
+async def test_time_code_is_read(page: Page, scale: float) -> None:
+    at_ms = 1_795_224_463_841
+    picture = np.full((360 * 3 // 2, 640), 128, np.uint8)
+    timecode.burn(picture, at_ms)
+    luma = picture[:360]
+    async with ConsoleServer(MadeUpMesh(MeshStatus()), EncodedStreams()) as server:
+        await page.goto(server.url)
+        found = await page.evaluate(
+            """async ([levels, scale, near]) => {
+              const { TimecodeReader } = await import('/console/timecode.js');
+              const whole = new OffscreenCanvas(640, 360);
+              const pixels = new ImageData(640, 360);
+              levels.forEach((level, i) => pixels.data.set([level, level, level, 255], i * 4));
+              whole.getContext('2d').putImageData(pixels, 0, 0);
+              const shown = document.createElement('canvas');
+              shown.width = shown.videoWidth = 640 * scale;
+              shown.height = shown.videoHeight = 360 * scale;
+              shown.getContext('2d').drawImage(whole, 0, 0, shown.width, shown.height);
+              return new TimecodeReader().read(shown, near);
+            }""",
+            [luma.ravel().tolist(), scale, at_ms + 40],
+        )
+    assert found == at_ms
+
+
+async def test_clock_trusts_the_shortest_round_trip(page: Page) -> None:
+    async with ConsoleServer(MadeUpMesh(MeshStatus()), EncodedStreams()) as server:
+        await page.goto(server.url)
+        wall_ms = await page.evaluate(
+            """async () => {
+              const { ServerClock } = await import('/console/clock.js');
+              const clock = new ServerClock();
+              clock.add(0, 100, 5080);  // slow, asymmetric: 30 ms wrong
+              clock.add(200, 202, 5201);
+              clock.add(300, 340, 5310);
+              return clock.wallAt(1000);
+            }"""
+        )
+    assert wall_ms == 6000
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def gateway_process(http_port: int, udp_port: int) -> asyncio.subprocess.Process:
+    """The console's gateway as a process of its own, once its door is open."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.support.console_server",
+        str(http_port),
+        str(udp_port),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout
+    line = await asyncio.wait_for(process.stdout.readline(), timeout=15)
+    assert line.strip() == str(http_port).encode()
+    return process
