@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 
 HISTORY_PACKETS = 1024  # per track, for retransmission: 2 s at 4 Mbit/s, and SRTP's replay window
 MAX_GROUP_PACKETS = 4096  # a longer group of pictures is not kept: catching up would take too long
-KEY_REQUEST_SECONDS = 0.3  # one key frame serves everybody who asks within this time
-# A group this young is as good as a new key frame: it is caught up within one picture's time.
-FRESH_GROUP_SECONDS = 0.15
+KEY_REQUEST_SECONDS = 0.3  # one key frame mends every viewer's loss within this time
+# A joining viewer takes a group this young as it is (three pictures, caught up at once); else it gets a key frame.
+FRESH_GROUP_SECONDS = 0.1
 PACE_SECONDS = 0.001  # between bursts of one backlog, so that a key frame fits receivers' socket buffers
 CAPTURE_TIME_SECONDS = 1.0  # abs-capture-time at least this often; receivers interpolate
 
@@ -160,15 +160,19 @@ class RenditionFeed:
         old = time.monotonic() - self._group[0].arrived_s > FRESH_GROUP_SECONDS
         return () if self.forces_key_frames and old else tuple(self._group)
 
-    def request_key_frame(self) -> None:
-        """Ask the producer, at most once in KEY_REQUEST_SECONDS; a request in between is made up for later."""
-        if self._ask_timer is not None or self._producer is None:
-            return
-        wait_s = self._asked_s + KEY_REQUEST_SECONDS - time.monotonic()
-        if wait_s <= 0:
-            self._ask()
+    def request_key_frame(self, at_most_every_s: float = KEY_REQUEST_SECONDS) -> None:
+        """Ask the producer, now or as soon as the last request is that long ago; one request serves all askers."""
+        loop = asyncio.get_running_loop()
+        wait_s = max(0.0, self._asked_s + at_most_every_s - time.monotonic())
+        if self._ask_timer is not None:
+            if self._ask_timer.when() <= loop.time() + wait_s:
+                return
+            self._ask_timer.cancel()
+            self._ask_timer = None
+        if wait_s > 0:
+            self._ask_timer = loop.call_later(wait_s, self._ask)
         else:
-            self._ask_timer = asyncio.get_running_loop().call_later(wait_s, self._ask)
+            self._ask()
 
     def start_pacing(self) -> None:
         """A viewer has a backlog."""

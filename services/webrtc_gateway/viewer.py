@@ -11,7 +11,7 @@ from typing import Literal
 from schemas.commands import SessionInfo
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
-from services.webrtc_gateway.fanout import RenditionFeed, TrackHistory
+from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed, TrackHistory
 from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
 from services.webrtc_gateway.packetizer import RtpUnit
 from services.webrtc_gateway.rtcp import bye, parse_feedback, sender_report
@@ -82,7 +82,7 @@ class Viewer:
     def path_selected(self) -> None:
         """The handshake follows at once and takes about a picture's time: let the key frame be made meanwhile."""
         if self._video is not None and not self.feed.starting_group():
-            self.feed.request_key_frame()
+            self.feed.request_key_frame(FRESH_GROUP_SECONDS)
 
     def receive_dtls(self, datagram: bytes) -> None:
         self._dtls.receive(datagram)
@@ -213,7 +213,7 @@ class Viewer:
             return
         group = self.feed.starting_group()
         if not group:
-            self.feed.request_key_frame()
+            self.feed.request_key_frame(FRESH_GROUP_SECONDS)
             return
         self._start(group[0])
         self._backlog.extend((unit, 0) for unit in group)

@@ -1,14 +1,17 @@
 """Headless Chromium as a WHEP viewer of the real gateway: picture, sound, join time, and how it learns of the end."""
 
 import contextlib
+import itertools
 import statistics
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Page, async_playwright
 from whep_rig import EncodedStream, Rig, gateway_rig
+
+from services.webrtc_gateway.ice import IcePeer
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -165,3 +168,23 @@ async def test_cached_group_catches_up(tmp_path: Path) -> None:
         found = await stats_when(page, "s.video?.framesDecoded >= 90")
         assert found["video"]["packetsLost"] == 0
         print(f"join from the cached group {join_ms:.0f} ms, nacks {found['video']['nackCount']}")
+
+
+async def test_loss_is_mended_by_retransmission(tmp_path: Path) -> None:
+    stream = EncodedStream(bitrate=4_000_000)
+    async with gateway_rig(stream) as rig, chromium(rig, tmp_path) as page:
+        await page.evaluate(PLAYER, "/whep/cam0")
+        send, counted = rig.transport.send, itertools.count()
+
+        def lossy(peer: IcePeer, batch: Sequence[bytes | memoryview]) -> int:
+            """Every 25th datagram gets lost on its way."""
+            send(peer, [datagram for datagram in batch if next(counted) % 25])
+            return len(batch)
+
+        rig.transport.send = lossy  # type: ignore[method-assign]
+        found = await stats_when(page, "s.video?.framesDecoded >= 150", 15)
+        assert found["video"]["framesDecoded"] >= 150
+        assert found["video"]["nackCount"] > 0
+        assert rig.gateway.counters.retransmitted > 0
+        assert found["video"]["keyFramesDecoded"] <= 2, "retransmission must mend it, not key frames"
+        print(f"retransmitted {rig.gateway.counters.retransmitted} of {rig.gateway.counters.packets}")

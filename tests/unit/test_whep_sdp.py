@@ -1,0 +1,106 @@
+"""Offers as Chromium 156 and aiortc 1.16 make them, and as nobody should."""
+
+from pathlib import Path
+
+import pytest
+from aiortc.sdp import SessionDescription
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import BadRequest
+from services.webrtc_gateway.sdp import MID, PLAYOUT_DELAY, NotAcceptable, Offer, parse_offer, write_answer
+
+pytestmark = pytest.mark.unit
+FIXTURES = Path(__file__).parent / "fixtures"
+CHROMIUM = (FIXTURES / "whep_offer_chromium.sdp").read_bytes().decode()
+AIORTC = (FIXTURES / "whep_offer_aiortc.sdp").read_bytes().decode()
+BOTH = ("video", "opus")
+
+
+def answer_to(offer: Offer) -> str:
+    return write_answer(
+        offer, ufrag="ufrag", password="p" * 24, fingerprint="AA:BB", candidates=["1 1 udp 1 ::1 9 typ host"], cname="c"
+    )
+
+
+@pytest.mark.parametrize("text", [CHROMIUM, AIORTC])
+def test_the_answer_fits_the_offer(text: str) -> None:
+    offer = parse_offer(text, BOTH)
+    asked, answer = SessionDescription.parse(text), SessionDescription.parse(answer_to(offer))
+    assert [m.kind for m in answer.media] == [m.kind for m in asked.media]
+    assert [m.rtp.muxId for m in answer.media] == [m.rtp.muxId for m in asked.media]
+    assert answer.group[0].items == [m.rtp.muxId for m in asked.media]
+    for section, wanted in zip(answer.media, asked.media, strict=True):
+        assert section.ice.iceLite
+        assert section.dtls is not None
+        assert section.dtls.role == "server"
+        assert (section.direction, section.rtcp_mux) in (("sendonly", True), ("sendonly", False))
+        assert "a=rtcp-mux" in answer_to(offer)
+        (codec,) = section.rtp.codecs
+        assert codec.payloadType in [c.payloadType for c in wanted.rtp.codecs]
+        offered = {(e.id, e.uri) for e in wanted.rtp.headerExtensions}
+        assert {(e.id, e.uri) for e in section.rtp.headerExtensions} <= offered
+        track = offer.track(section.kind)
+        assert track is not None
+        assert section.ssrc[0].ssrc == track.ssrc
+
+
+def test_chromium_gets_constrained_baseline_in_mode_1_and_no_delay() -> None:
+    video = SessionDescription.parse(answer_to(parse_offer(CHROMIUM, BOTH))).media[0]
+    (codec,) = video.rtp.codecs
+    assert codec.payloadType == 108
+    assert codec.parameters["profile-level-id"] == "42e01f"
+    assert codec.parameters["packetization-mode"] == "1"
+    assert {e.uri for e in video.rtp.headerExtensions} == {MID, PLAYOUT_DELAY}
+
+
+def test_a_stream_without_sound_answers_inactive() -> None:
+    offer = parse_offer(CHROMIUM, ("video",))
+    assert offer.track("audio") is None
+    answer = SessionDescription.parse(answer_to(offer))
+    assert [(m.kind, m.direction) for m in answer.media] == [("video", "sendonly"), ("audio", "inactive")]
+
+
+def test_what_we_do_not_speak_is_rejected_by_port_0() -> None:
+    data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:7\r\na=sctp-port:5000\r\n"
+    answer = SessionDescription.parse(answer_to(parse_offer(CHROMIUM + data, BOTH)))
+    assert (answer.media[2].kind, answer.media[2].port) == ("application", 0)
+    assert answer.group[0].items == ["0", "1"]
+
+
+def test_no_h264_is_not_acceptable() -> None:
+    with pytest.raises(NotAcceptable, match="packetization-mode=1"):
+        parse_offer(CHROMIUM.replace("packetization-mode=1", "packetization-mode=0"), BOTH)
+    with pytest.raises(NotAcceptable):
+        parse_offer(CHROMIUM.replace("recvonly", "sendonly"), BOTH)
+
+
+@pytest.mark.parametrize("missing", ["a=fingerprint", "a=setup", "a=ice-ufrag", "a=rtcp-mux", "m="])
+def test_incomplete_offers_are_bad(missing: str) -> None:
+    text = "\r\n".join(line for line in CHROMIUM.split("\r\n") if not line.startswith(missing))
+    with pytest.raises(BadRequest):
+        parse_offer(text, BOTH)
+
+
+def test_a_server_role_peer_is_refused() -> None:
+    with pytest.raises(BadRequest, match="passive"):
+        parse_offer(CHROMIUM.replace("a=setup:actpass", "a=setup:passive"), BOTH)
+
+
+@given(st.text(max_size=300))
+def test_any_text(text: str) -> None:
+    with pytest.raises(BadRequest):
+        parse_offer(text, BOTH)
+
+
+@given(st.integers(0, CHROMIUM.count("\n") - 1), st.text(max_size=40))
+def test_any_line_changed(number: int, line: str) -> None:
+    lines = CHROMIUM.split("\r\n")
+    lines[number] = lines[number][:4] + line
+    try:
+        offer = parse_offer("\r\n".join(lines), BOTH)
+    except (BadRequest, NotAcceptable):
+        return
+    answer = answer_to(offer)
+    assert "\r\n\r\n" not in answer
+    assert all(part[1:2] == "=" for part in answer.split("\r\n")[:-1]), answer
