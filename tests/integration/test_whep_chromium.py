@@ -1,5 +1,6 @@
 """Headless Chromium as a WHEP viewer of the real gateway: picture, sound, join time, and how it learns of the end."""
 
+import asyncio
 import contextlib
 import itertools
 import statistics
@@ -158,6 +159,17 @@ async def test_a_page_notices_the_drain(tmp_path: Path) -> None:
         assert state == "closed"
         print(f"page says {state} {at_ms - before_ms:.0f} ms after the gateway closed")
         assert at_ms - before_ms < 1000
+
+
+async def test_closing_the_page_frees_the_session(tmp_path: Path) -> None:
+    async with gateway_rig(EncodedStream()) as rig, chromium(rig, tmp_path) as page:
+        await page.evaluate(PLAYER, "/whep/cam0")
+        assert len(rig.gateway.sessions()) == 1
+        await page.evaluate(LEAVE)
+        async with asyncio.timeout(2):
+            while rig.gateway.sessions():  # noqa: ASYNC110 - the gateway has no event for this
+                await asyncio.sleep(0.01)
+        assert rig.gateway.counters.closed["dtls"] == 1
 
 
 async def test_cached_group_catches_up(tmp_path: Path) -> None:
