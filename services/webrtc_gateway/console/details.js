@@ -11,7 +11,7 @@ export class Details {
   #shown_errors = "";
 
   constructor() {
-    this.element = el("div", { class: "details" }, this.#errors, this.#facts);
+    this.element = el("div", { class: "details" }, this.#errors, this.#facts, keys());
   }
 
   update(stream) {
@@ -45,6 +45,11 @@ export class Details {
       el("span", { text: message }),
     )));
   }
+}
+
+function keys() {
+  const hints = [["Esc", "back"], ["← →", "other streams"], ["M", "sound"]];
+  return el("p", { class: "keys" }, ...hints.flatMap(([key, what]) => [el("kbd", { text: key }), ` ${what} `]));
 }
 
 function soundOf(audio) {

@@ -89,6 +89,7 @@ export function encodingOf(stream) {
   if (rendition && rendition.state !== "idle") {
     return { text: `encoder ${rendition.state}`, tone: rendition.tone, reason: rendition.reason };
   }
+  if (!stream.live) return { text: "", tone: "off", reason: "" };
   if (stream.carriesSource) return { text: `${SOURCE_RENDITION} packets, not transcoded`, tone: "off", reason: "" };
   return { text: "encodes on demand", tone: "off", reason: "" };
 }

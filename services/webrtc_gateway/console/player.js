@@ -3,6 +3,7 @@
 import { Backoff } from "./backoff.js";
 import { el } from "./dom.js";
 import { Meter } from "./meter.js";
+import { Still } from "./still.js";
 import { WhepError, WhepSession } from "./whep.js";
 
 const STALL_MS = 2000; // no picture for this long while the stream is live: join again
@@ -10,7 +11,6 @@ const STALL_FRAMES = 3; // and, for slow streams, this many missing pictures
 const FIRST_PICTURE_DEADLINE_MS = 3000; // after the answer; a camera may send key frames every two seconds only
 const STEADY_MS = 2000; // a picture that lasted this long earns an immediate first retry
 const SUSPECT_MS = 150; // the event socket broke: are pictures still coming?
-const STILL_WIDTH_PX = 960; // sharp enough to recognise, small enough to keep for every tile
 const REFUSED_RETRY_MS = 10000; // a refusal that a retry will hardly change
 const REFUSALS = new Set([400, 406, 409, 415]);
 
@@ -28,7 +28,7 @@ export class Player {
   #muted = true;
   #playing_since = 0;
   #decoded_before = 0;
-  #still = el("canvas", { class: "still", "aria-hidden": "true", hidden: true });
+  #still = new Still();
   #suspicious = false; // the event socket is down
 
   /** `stage` is the element the picture goes into; `report` what the page shows and tests read. */
@@ -36,7 +36,7 @@ export class Player {
     this.#url = new URL(`whep/${encodeURIComponent(stream)}`, document.baseURI);
     this.#stage = stage;
     this.#clock = clock;
-    stage.append(this.#still);
+    stage.append(this.#still.element);
     this.report = {
       state: "idle", // idle waiting connecting playing reconnecting
       fps: 0,
@@ -125,7 +125,7 @@ export class Player {
 
   close() {
     this.want(false);
-    this.#still.remove();
+    this.#still.element.remove();
   }
 
   #connect() {
@@ -174,7 +174,7 @@ export class Player {
   #show(attempt, now_ms) {
     this.#cancel("first picture");
     if (this.#front) this.#retire();
-    this.#still.hidden = true;
+    this.#still.hide();
     this.#front = attempt;
     this.#next = null;
     this.#playing_since = now_ms;
@@ -224,21 +224,10 @@ export class Player {
       this.#next = null;
     }
     if (this.#front) {
-      this.#freeze();
+      this.#still.keep(this.#front.video);
       this.#retire();
     }
     Object.assign(this.report, { fps: 0, latencyMs: null, bitrate: null, error: null });
-  }
-
-  // Closing a session blanks its video, so what it showed last is kept as a still.
-  #freeze() {
-    const { video } = this.#front;
-    if (!video.videoWidth) return;
-    const scale = Math.min(1, STILL_WIDTH_PX / video.videoWidth);
-    this.#still.width = Math.round(video.videoWidth * scale);
-    this.#still.height = Math.round(video.videoHeight * scale);
-    this.#still.getContext("2d").drawImage(video, 0, 0, this.#still.width, this.#still.height);
-    this.#still.hidden = false;
   }
 
   #retire() {
