@@ -1,0 +1,13 @@
+"""The gate that every URL passes before libav or we open it: what it names, where that leads, whether it may.
+
+`check` parses and resolves, `open_input` opens what was checked and nothing else: addresses stay pinned, redirects
+and playlist entries are checked again, local files stay under their roots.
+"""
+
+from shared.netguard.errors import explain_av_error
+from shared.netguard.guard import check, check_async
+from shared.netguard.http_reader import HttpReader, Timeouts
+from shared.netguard.libav import open_input
+from shared.netguard.url import GuardedUrl, Policy
+
+__all__ = ["GuardedUrl", "HttpReader", "Policy", "Timeouts", "check", "check_async", "explain_av_error", "open_input"]

@@ -1,0 +1,159 @@
+"""Opens what was checked with libav."""
+
+import logging
+from collections.abc import Mapping
+from io import BytesIO
+from typing import TYPE_CHECKING, BinaryIO
+
+from schemas.errors import BadRequest, InvalidValue, MeshError, NotFound, Unavailable
+from shared.netguard.errors import explain_av_error
+from shared.netguard.guard import check
+from shared.netguard.http_reader import HttpReader, Timeouts
+from shared.netguard.rtsp_relay import RtspRelay
+from shared.netguard.url import GuardedUrl
+
+if TYPE_CHECKING:
+    import av.container
+
+_log = logging.getLogger(__name__)
+
+_AVIO_FLAG_WRITE = 2
+_MAX_LOST_ENTRIES = 3  # live playlists lose a segment now and then; more in a row is a broken source
+
+# Demuxers that read one resource only, plus HLS where every entry passes `_PlaylistIo`. Left out are those that
+# open whatever a file tells them: concat, image2, sdp, dash, imf and the like.
+_MEDIA = (
+    "mov,mp4,matroska,webm,mpegts,mpeg,flv,live_flv,avi,ogg,mp3,aac,ac3,flac,wav,w64,aiff,ivf,h264,hevc,av1,obu,m4v,"
+    "mjpeg,mpjpeg,mxf,asf,gif,apng,yuv4mpegpipe,webvtt,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+)
+_FORMATS = {
+    "http": f"{_MEDIA},hls",
+    "https": f"{_MEDIA},hls",
+    "file": _MEDIA,
+    "v4l2": "video4linux2,v4l2",
+    "rtsp": "rtsp",
+    "rtsps": "rtsp",
+    "rtmp": "flv,live_flv",
+    "rtmps": "flv,live_flv",
+    "udp": "mpegts",
+}
+# The protocols that libav itself opens for a scheme. HTTP is ours, so there it opens none.
+_PROTOCOLS = {
+    "http": "none",
+    "https": "none",
+    "file": "file",
+    "v4l2": "none",
+    "rtsp": "tcp,udp,rtp",
+    "rtsps": "tls,tcp",
+    "rtmp": "rtmp,tcp",
+    "rtmps": "rtmps,tls,tcp",
+    "udp": "udp",
+}
+
+
+def open_input(
+    guarded: GuardedUrl,
+    options: Mapping[str, str] | None = None,
+    timeouts: Timeouts | None = None,
+    format: str | None = None,
+) -> "av.container.InputContainer":
+    """Open a checked URL at its pinned address, with no way for what it contains to lead elsewhere.
+
+    `options` are libav's, for demuxer, protocol and codecs; whitelists cannot be changed by them. A refused redirect
+    or playlist entry is raised here or, when it comes later, by `demux` and `decode`; give those errors
+    to `explain_av_error`. RTSP goes over TCP unless `options` has another `rtsp_transport`.
+
+    Raises:
+        MeshError: typed, see `explain_av_error`.
+    """
+    import av  # heavy, and not there in every image
+
+    timeouts = timeouts or Timeouts()
+    scheme = guarded.scheme
+    if scheme not in _FORMATS:
+        raise InvalidValue(guarded.field_name, guarded.shown, f"{scheme}:// cannot be opened by libav here")
+    settings = {**_defaults(guarded), **(options or {})}
+    settings["format_whitelist"] = _FORMATS[scheme]
+    settings["protocol_whitelist"] = _PROTOCOLS[scheme]
+    limits = (timeouts.open_seconds, timeouts.read_seconds)
+    watch: _PlaylistIo | RtspRelay | None = None
+    try:
+        if scheme in ("http", "https"):
+            # A keep-alive request would go round `io_open` to a connection that is not libav's.
+            settings.update(http_persistent="0", http_multiple="0")
+            source, watch = HttpReader(guarded, timeouts), _PlaylistIo(guarded, timeouts)
+            return av.open(source, "r", format=format, container_options=settings, timeout=limits, io_open=watch)
+        if scheme == "file":
+            name = str(guarded.file)
+        elif scheme == "v4l2":
+            name, format = str(guarded.file), "v4l2"
+        elif scheme in ("rtsp", "rtsps") and not guarded.policy.allow_private:
+            watch = RtspRelay(guarded, timeouts.open_seconds)
+            name = watch.url
+            # Over UDP a server can name another host to send to, and the relay could not pass it on.
+            settings.update(rtsp_transport="tcp", protocol_whitelist="tcp")
+        else:
+            name = guarded.pinned
+        return av.open(name, "r", format=format, container_options=settings, timeout=limits)
+    except MeshError:
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:
+        cause = (watch.error if watch else None) or error
+        raise explain_av_error(cause, f"{guarded.field_name} {guarded.shown!r}", [guarded.url]) from None
+
+
+def _defaults(guarded: GuardedUrl) -> dict[str, str]:
+    if guarded.scheme in ("rtsp", "rtsps"):
+        return {"rtsp_transport": "tcp"}
+    if guarded.scheme == "rtmp":
+        # Servers choose the virtual host by tcUrl, which libav would make of the pinned address.
+        parts = guarded.target.partition("?")[0].split("/")
+        application = "/".join(parts[1:3] if len(parts) > 3 and ":" not in parts[2] else parts[1:2])
+        return {"rtmp_tcurl": f"rtmp://{_named(guarded)}/{application}"}
+    return {}
+
+
+def _named(guarded: GuardedUrl) -> str:
+    host = f"[{guarded.host}]" if ":" in guarded.host else guarded.host
+    return f"{host}:{guarded.port}"
+
+
+class _PlaylistIo:
+    """libav's `io_open`: every entry of a playlist is checked like the URL that named it."""
+
+    def __init__(self, parent: GuardedUrl, timeouts: Timeouts) -> None:
+        self._parent = parent
+        self._policy = parent.policy.only("http", "https")
+        self._timeouts = timeouts
+        self._lost = 0
+        self._refused = False
+        self.error: MeshError | None = None
+        """Why the last entry was not opened."""
+
+    def __call__(self, url: str, flags: int, options: Mapping[str, str]) -> BinaryIO | HttpReader:
+        if self._refused:  # that is being raised; what libav still tries before it gives up is of no interest
+            return BytesIO()
+        try:
+            return self._open(url, flags, options)
+        except (NotFound, Unavailable) as error:
+            self.error = error
+            self._lost += 1
+            if self._lost > _MAX_LOST_ENTRIES:
+                self._refused = True
+                raise
+            _log.warning("playlist entry lost: %s", error.message)
+            return BytesIO()  # nothing in it: libav goes on with the next
+        except MeshError as error:
+            self.error = error
+            self._refused = True
+            raise
+
+    def _open(self, url: str, flags: int, options: Mapping[str, str]) -> HttpReader:
+        if flags & _AVIO_FLAG_WRITE:
+            raise BadRequest(f"{self._parent.field_name} {self._parent.shown!r}: a playlist cannot ask for writing")
+        entry = check(url, self._policy, f"playlist entry of {self._parent.field_name} {self._parent.shown!r}:")
+        end = options.get("end_offset")
+        start = int(options.get("offset", "0"))
+        reader = HttpReader(entry, self._timeouts, start, int(end) if end else None, credentials=self._parent)
+        self._lost = 0
+        return reader

@@ -1,0 +1,70 @@
+"""A URL that passed the gate, and the policy that it was held against."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import quote
+
+# Left as they are; anything else is percent-encoded before it goes into a request or to libav.
+_USERINFO_SAFE = "%!$&'()*+,;=-._~"
+_PATH_SAFE = "/%:@!$&'()*+,;=-._~[]"
+_QUERY_SAFE = _PATH_SAFE + "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What may be opened: schemes, whether loopback and private networks count, where files may lie."""
+
+    schemes: frozenset[str]
+    allow_private: bool = False
+    file_roots: tuple[Path, ...] = ()
+    verify_tls: bool = True
+    """Off for devices with self-signed certificates."""
+
+    def only(self, *schemes: str) -> "Policy":
+        """The same policy for fewer schemes: what a redirect or a playlist entry may lead to."""
+        return replace(self, schemes=self.schemes & frozenset(schemes))
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedUrl:
+    """A URL that passed, with the addresses that it may be opened at. Its `repr` holds no secrets."""
+
+    url: str = field(repr=False)
+    shown: str
+    scheme: str
+    policy: Policy = field(repr=False)
+    field_name: str = "source"
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    query: str = field(default="", repr=False)
+    username: str | None = field(default=None, repr=False)
+    """Percent-encoded, as `password`."""
+    password: str | None = field(default=None, repr=False)
+    addresses: tuple[str, ...] = ()
+    file: Path | None = None
+    """Resolved path of a local file or device."""
+
+    @property
+    def userinfo(self) -> str:
+        """`user:password@`, escaped, or nothing. Secret."""
+        if self.username is None:
+            return ""
+        password = "" if self.password is None else ":" + quote(self.password, safe=_USERINFO_SAFE)
+        return f"{quote(self.username, safe=_USERINFO_SAFE)}{password}@"
+
+    @property
+    def target(self) -> str:
+        """Path and query, escaped, as a request line carries them. May hold secrets."""
+        query = f"?{quote(self.query, safe=_QUERY_SAFE)}" if self.query else ""
+        return (quote(self.path, safe=_PATH_SAFE) or "/") + query
+
+    def at(self, host: str, userinfo: bool = True) -> str:
+        """The URL with another host, port always given."""
+        named = f"[{host}]" if ":" in host else host
+        return f"{self.scheme}://{self.userinfo if userinfo else ''}{named}:{self.port}{self.target}"
+
+    @property
+    def pinned(self) -> str:
+        """The URL with the first resolved address for its host, so that nobody resolves the name again. Secret."""
+        return self.at(self.addresses[0])
