@@ -115,7 +115,10 @@ class Muxer:
             av.FFmpegError, OSError: the target failed; for a network target perhaps at an earlier packet.
         """
         stream, clock = self._streams[track], self._clocks[track]
-        packet = av.Packet(payload)  # type: ignore[arg-type]  # takes any buffer
+        # Into libav's own memory: a packet that only borrows Python's would need the global lock to be freed, and
+        # the thread of the `fifo` muxer frees packets while closing holds that lock.
+        packet = av.Packet(len(payload))
+        packet.update(payload)  # type: ignore[arg-type]  # takes any buffer
         dts = max(_ticks(dts_ns, clock), self._last_dts.get(track, -1) + 1)
         self._last_dts[track] = dts
         packet.stream = stream

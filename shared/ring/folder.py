@@ -22,7 +22,6 @@ from shared.ring.locks import is_write_locked
 _log = logging.getLogger(__name__)
 
 FOLDER_MODE: Final = 0o2770  # files inherit the group, so services of one group share the rings
-TEMPORARY_SUFFIX: Final = ".making"
 _NAME = re.compile(r"(?P<stream>[a-z0-9-]{1,63})\.(?P<epoch>\d{1,20})\.(?P<ring_id>[0-9a-f]{16})\.ring\Z")
 _TEMPORARY_NAME = re.compile(r"\.[a-z0-9-]{1,63}\.\d{1,20}\.[0-9a-f]{16}\.ring\.making\Z")
 # O_NONBLOCK: a pipe that was put there must not make us wait for its other end.

@@ -3,7 +3,6 @@
 A `RingWriter` and its slots belong to one thread at a time.
 """
 
-import errno
 import mmap
 import os
 import secrets
@@ -17,11 +16,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import InvalidValue, OutOfSpace
+from schemas.errors import InvalidValue
 from schemas.frames import Clock, Delivery, FrameRef
 from schemas.ids import check_id
 from shared.ring.errors import Superseded
-from shared.ring.folder import TEMPORARY_SUFFIX, ensure_folder, newest_epoch, supersede_older, sweep
+from shared.ring.file import make_locked_file
+from shared.ring.folder import ensure_folder, newest_epoch, supersede_older, sweep
 from shared.ring.layout import (
     CLOCK_CODES,
     CLOSED_WORD,
@@ -38,16 +38,12 @@ from shared.ring.layout import (
 )
 from shared.ring.locks import TO_FILE_END, LockFile, unlock, write_lock
 
-FILE_MODE: Final = 0o640  # only the writer's user may write: no consumer can damage a picture
 DEFAULT_SLOTS: Final = 8
 # What a reader is about to fetch stays intact as long as other slots will do: the newest pictures, and those
 # younger than a reader may take to wake up (a busy edge host: tens of ms). Older slots are reused newest first,
 # while they are warm: copying 4K I420 into 3 slots in turn took 1.0 ms, into 8 in turn 1.4 ms (2-core Xeon VM).
 DEFAULT_HISTORY: Final = 2
 DEFAULT_KEEP_SECONDS: Final = 0.040
-_LINK_ATTEMPTS: Final = 5  # only the fallback can lose its file to a sweep, and hardly twice in a row
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG)
-_NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 NO_SEQUENCES: Final[Container[int]] = ()
 
 
@@ -323,59 +319,11 @@ def _map_for_writing(file: LockFile, length_bytes: int) -> mmap.mmap:
 
 def _make_file(folder: Path, header: RingHeader) -> LockFile:
     """The ring's file: reserved, locked, its header written, and only then named."""
-    for _ in range(_LINK_ATTEMPTS):
-        temporary: Path | None = None
-        flags = os.O_RDWR | os.O_CLOEXEC
-        try:
-            fd = os.open(folder, flags | os.O_TMPFILE, FILE_MODE)
-        except OSError as error:
-            if error.errno not in _NO_TMPFILE:
-                raise
-            temporary = folder / f".{header.name}{TEMPORARY_SUFFIX}"
-            fd = os.open(temporary, flags | os.O_CREAT | os.O_EXCL, FILE_MODE)
-        file = LockFile(fd)
-        try:
-            _prepare(folder, header, file)
-            if temporary is None:
-                _link(fd, folder, header.name)
-            else:
-                os.rename(temporary, folder / header.name)
-        except FileNotFoundError:  # swept between its creation and its lock
-            file.close()
-            continue
-        except BaseException:
-            file.close()
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
-            raise
-        return file
-    raise FileNotFoundError(f"{folder} is being removed, or swept without end, while a ring is made there")
-
-
-def _prepare(folder: Path, header: RingHeader, file: LockFile) -> None:
-    if not file.try_lock(write_lock(WRITER_LOCK_OFFSET)):
-        raise BlockingIOError(f"{header.name} is locked although it has only just been made")
-    os.fchmod(file.fd, FILE_MODE)  # the umask may have taken the group's right to read
-    try:
-        os.posix_fallocate(file.fd, 0, header.file_bytes)
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        space = os.statvfs(folder)
-        raise OutOfSpace(
-            f"frame ring of {header.stream}, {header.slots} slots of {header.geometry.frame_bytes} bytes in {folder}",
-            header.file_bytes,
-            space.f_bavail * space.f_frsize,
-            "enlarge that tmpfs (in compose: `size` of its volume; also `ulimit -f`), "
-            "or set FRAMEMESH_SHM_DIR to a larger one",
-        ) from error
-    os.pwrite(file.fd, header.pack(), 0)
-
-
-def _link(fd: int, folder: Path, name: str) -> None:
-    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        # linkat(2) with AT_SYMLINK_FOLLOW names an unnamed file; Python takes that path when a dir_fd is given.
-        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=folder_fd, follow_symlinks=True)
-    finally:
-        os.close(folder_fd)
+    return make_locked_file(
+        folder,
+        header.name,
+        size_bytes=header.file_bytes,
+        lock_offset=WRITER_LOCK_OFFSET,
+        what=f"frame ring of {header.stream}, {header.slots} slots of {header.geometry.frame_bytes} bytes",
+        fill=lambda fd: os.pwrite(fd, header.pack(), 0),
+    )
