@@ -66,6 +66,15 @@ class Desired(Generic[SpecT, ActualT]):
                 found.append((resource, spec, entry.revision, self.actual(resource)))
         return found
 
+    def unasked(self) -> list[ActualT]:
+        """States of resources that exist although nobody asked for them, by id."""
+        prefix = f"{self._service}."
+        return [
+            msgspec.json.decode(entry.value, type=self._actual_type)
+            for key, entry in sorted(self._mirrors.actual.entries.items())
+            if key.startswith(prefix) and key not in self._mirrors.desired.entries
+        ]
+
     def owned(self, node: str) -> dict[str, tuple[SpecT, int]]:
         """(spec, revision) by id of what this node shall run."""
         return {resource: (spec, revision) for resource, spec, revision, _ in self.all() if spec.node == node}

@@ -71,7 +71,7 @@ def _meaning(error: BaseException) -> tuple[type[MeshError], str]:
     if code in _UNAVAILABLE:
         return Unavailable, _UNAVAILABLE[code]
     if isinstance(error, ValueError):
-        return BadRequest, f"cannot be opened ({_strerror(error)})"
+        return BadRequest, f"is no media of a kind that can be read here ({_strerror(error)})"
     if isinstance(error, OSError):
         return Unavailable, f"cannot be opened ({_strerror(error)})"
     return InternalError, f"failed ({_strerror(error)})"

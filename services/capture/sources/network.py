@@ -8,7 +8,7 @@ from schemas.resources import StreamSpec
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
 from services.capture.sources.container import ContainerPlayer
-from shared.netguard import Policy, check, open_input
+from shared.netguard import Policy, Timeouts, check, open_input
 
 SCHEMES = frozenset(("rtsp", "rtsps", "rtmp", "http", "https", "udp"))
 
@@ -33,8 +33,8 @@ class NetworkSource:
         settings = self._settings
         guarded = check(self._url, Policy(schemes=SCHEMES, allow_private=True, file_roots=()), field="source")
         scheme = urlsplit(self._url).scheme.lower()
-        timeout = (settings.open_timeout_seconds, settings.read_timeout_seconds)
-        with open_input(guarded, options=_OPTIONS.get(scheme, {}), timeout=timeout) as container:
+        timeouts = Timeouts(settings.open_timeout_seconds, settings.read_timeout_seconds)
+        with open_input(guarded, options=_OPTIONS.get(scheme, {}), timeouts=timeouts) as container:
             player = ContainerPlayer(container, self._spec, self._spec.source, paced=scheme in _PACED)
             player.announce(sink)
             player.play(sink, stop)

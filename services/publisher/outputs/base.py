@@ -27,8 +27,8 @@ class OutputSettings:
     """Every wait for a peer: connecting, each answer, each packet that its buffers have no room for."""
     queue_bytes: int = 16 * 1024 * 1024
     """What is kept for a destination that is slow: 4 s of 32 Mbit/s, more than cameras and encoders are set to."""
-    queue_packets: int = 1_200
-    """4 s of 120 pictures and 100 sound packets per second, and some."""
+    queue_packets: int = 4_096
+    """15 s of 120 pictures and 100 sound packets per second, and some: as much as a packet ring hands over at once."""
     track_wait_seconds: float = 1.0
     """How long the start waits for a track that is expected but silent; sound packets come every 20 ms."""
 

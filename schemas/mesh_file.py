@@ -1,0 +1,124 @@
+"""mesh.yaml: what a mesh shall be, as people write it. The minimal form is two lines:
+
+streams:
+  cam0: rtsp://camera.local/stream1
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from schemas.commands import StartOutput, StartRendition, StartStream
+from schemas.errors import BadRequest, InvalidValue
+from schemas.frames import Delivery
+from schemas.ids import Id, check_id
+from schemas.resources import EncoderPolicy, Fps, OutputFormat
+from schemas.units import BitrateText, DurationText, SizeText
+
+_LATER = {"mixes": "cloud-mix-proxy", "signals": "io-signal", "rules": "io-signal"}
+
+
+class RenditionInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """See `schemas.resources.RenditionSpec`; what is not given comes from `defaults.renditions`."""
+
+    codec: str | None = None
+    bitrate: BitrateText | None = None
+    key_interval: DurationText | None = None
+    encoder: EncoderPolicy | None = None
+    preset: str | None = None
+    audio_bitrate: BitrateText | None = None
+    always: bool | None = None
+
+
+class OutputInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """See `schemas.resources.OutputSpec`."""
+
+    to: str
+    rendition: Id = "main"
+    node: Id | None = None
+    format: OutputFormat | None = None
+
+
+class StreamInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """See `schemas.resources.StreamSpec`."""
+
+    source: str
+    node: Id | None = None
+    size: SizeText | None = None
+    fps: Fps | None = None
+    loop: bool = True
+    audio: bool = True
+    timecode: bool = False
+    delivery: Delivery = "live"
+    renditions: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    renditions: RenditionInFile = field(default_factory=RenditionInFile)
+
+
+class MeshPlan(Struct, frozen=True, kw_only=True):
+    """The commands that a mesh.yaml stands for, in the order they are given."""
+
+    streams: tuple[StartStream, ...] = ()
+    renditions: tuple[StartRendition, ...] = ()
+    outputs: tuple[StartOutput, ...] = ()
+
+
+def plan_from_mapping(document: Any) -> MeshPlan:
+    """The plan of a parsed mesh.yaml.
+
+    Raises:
+        BadRequest: names the path of the offending field, its value and the fix.
+    """
+    if not isinstance(document, dict):
+        raise BadRequest("mesh.yaml: write a mapping that starts with `streams:`")
+    known = {"streams", "defaults", *_LATER}
+    for key in document:
+        if key not in known:
+            raise InvalidValue(str(key), document[key], f"no such section; there are {', '.join(sorted(known))}")
+        if key in _LATER and document[key]:
+            raise InvalidValue(key, "…", f"needs {_LATER[key]}, which this mesh does not have")
+    defaults = _convert(document.get("defaults") or {}, Defaults, "defaults")
+    streams, renditions, outputs = [], [], []
+    for name, raw in _mapping(document.get("streams"), "streams").items():
+        path = f"streams.{name}"
+        check_id(str(name), path)
+        entry = _convert({"source": raw} if isinstance(raw, str) else raw, StreamInFile, path)
+        fields = msgspec.structs.asdict(entry)
+        del fields["renditions"], fields["outputs"]
+        streams.append(StartStream(stream=name, **fields))
+        for rendition, text in entry.renditions.items():
+            where = f"{path}.renditions.{rendition}"
+            given = {**_given(defaults.renditions), **_given(_convert(text or {}, RenditionInFile, where))}
+            request = {"stream": name, "rendition": str(rendition), **given}
+            renditions.append(_convert(request, StartRendition, where))
+        for output, text in entry.outputs.items():
+            where = f"{path}.outputs.{output}"
+            fields = msgspec.structs.asdict(
+                _convert({"to": text} if isinstance(text, str) else text, OutputInFile, where)
+            )
+            outputs.append(_convert({"stream": name, "output": str(output), **fields}, StartOutput, where))
+    return MeshPlan(streams=tuple(streams), renditions=tuple(renditions), outputs=tuple(outputs))
+
+
+def _mapping(value: Any, path: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidValue(path, value, "write a mapping of names")
+    return value
+
+
+def _given(rendition: RenditionInFile) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(rendition).items() if value is not None}
+
+
+def _convert(value: Any, kind: Any, path: str) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        text, _, inside = str(error).partition(" - at `$")
+        raise BadRequest(f"{path}{inside.rstrip('`')}: {text}") from None

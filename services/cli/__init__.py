@@ -1,0 +1,1 @@
+"""The command line: `framemesh up | status | apply | call | doctor`."""

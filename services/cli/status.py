@@ -1,0 +1,84 @@
+"""What runs in the mesh, and how it is.
+
+examples:
+  framemesh status
+  framemesh status --json | jq '.streams[].actual.state'
+"""
+
+import argparse
+
+import msgspec
+
+from schemas.commands import MeshStatus
+from services.cli.connection import add_nats_argument, connected
+from shared.desired import StateMirrors
+from shared.status import mesh_status
+
+HELP = "what runs, and how it is"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_nats_argument(parser)
+
+
+async def run(options: argparse.Namespace) -> int:
+    async with connected(options) as bus:
+        mirrors = await StateMirrors.open(bus)
+        try:
+            status = mesh_status(mirrors)
+        finally:
+            await mirrors.close()
+    print(msgspec.json.encode(status).decode() if options.json else describe(status))
+    return 0
+
+
+def describe(status: MeshStatus) -> str:
+    """The state of the mesh as a text of a few tables."""
+    lines = ["SERVICES  " + ("  ".join(f"{p.service}@{p.node}" for p in status.services) or "none are running")]
+    if not status.streams:
+        lines += [
+            "",
+            "No streams yet. Add one:",
+            '  framemesh call capture.start \'{"stream":"cam0","source":"test://"}\'',
+        ]
+        return "\n".join(lines)
+    rows = [("STREAM", "STATE", "PICTURE", "SOURCE")]
+    problems = []
+    for stream in status.streams:
+        actual = stream.actual
+        video = actual.video if actual else None
+        picture = f"{video.width}x{video.height} {video.codec} {video.fps:g} fps" if video and video.width else "-"
+        rows.append((stream.spec.stream, actual.state if actual else "no owner", picture, stream.spec.source))
+        if actual and actual.error:
+            problems.append(f"{stream.spec.stream}: {actual.error.message}")
+    lines += ["", *_table(rows)]
+    rows = [("RENDITION", "STATE", "ENCODER", "BITRATE")]
+    for rendition in status.renditions:
+        state = rendition.actual
+        name = f"{rendition.spec.stream}/{rendition.spec.rendition}"
+        encoder = (
+            f"{state.encoder} ({'hardware' if state.hardware else 'software'})" if state and state.encoder else "-"
+        )
+        rows.append((name, state.state if state else "no owner", encoder, rendition.spec.bitrate))
+        if state and state.error:
+            problems.append(f"{name}: {state.error.message}")
+    lines += ["", *_table(rows)]
+    if status.outputs:
+        rows = [("OUTPUT", "STATE", "WRITTEN", "TO")]
+        for output in status.outputs:
+            done = output.actual
+            name = f"{output.spec.stream}/{output.spec.output}"
+            written = f"{done.bytes_written / 1e6:.1f} MB" if done else "-"
+            where = done.file if done and done.file else output.spec.to
+            rows.append((name, done.state if done else "no owner", written, where))
+            if done and done.error:
+                problems.append(f"{name}: {done.error.message}")
+        lines += ["", *_table(rows)]
+    if problems:
+        lines += ["", "PROBLEMS", *(f"  {problem}" for problem in problems)]
+    return "\n".join(lines)
+
+
+def _table(rows: list[tuple[str, str, str, str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return ["  ".join([*(row[column].ljust(widths[column]) for column in range(3)), row[3]]) for row in rows]

@@ -1,0 +1,172 @@
+"""A supervised process: started, heard, restarted with backoff, ended."""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+log = logging.getLogger(__name__)
+
+# The first restart is at once: a killed service shall be back within two seconds. One that cannot live is left
+# more and more time.
+_RESTART_DELAYS_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+_STABLE_AFTER_SECONDS = 20.0
+_LAST_LINES = 20
+_TERMINATE_SECONDS = 10.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_libc = ctypes.CDLL(None)  # loaded before any fork: the child may only call it
+
+
+class Child:
+    """One process that shall always run."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        ready_variable: str = "",
+        on_ready: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """Args:
+        ready_variable: the process gets the number of a pipe under this name and writes one line when it is ready.
+        on_ready: called with that line, after every start.
+        """
+        self.name = name
+        self._command = command
+        self._environment = environment
+        self._ready_variable = ready_variable
+        self._on_ready = on_ready
+        self._process: asyncio.subprocess.Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self.exited_at_start: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        """Set to the exit status when the very first start fails: what cannot start at all is not restarted."""
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._supervise(), name=f"child {self.name}")
+
+    async def stop(self) -> None:
+        """Ask it to end, wait, then make it."""
+        self._stopping = True
+        process = self._process
+        if process and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), _TERMINATE_SECONDS)
+            except TimeoutError:
+                log.error("%s does not end; killing it", self.name)
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _supervise(self) -> None:
+        attempt = 0
+        ever_ready = False
+        while True:
+            started = time.monotonic()
+            status, was_ready = await self._run_once()
+            ever_ready = ever_ready or was_ready
+            if self._stopping:
+                return
+            if self._ready_variable and not ever_ready:
+                if not self.exited_at_start.done():
+                    self.exited_at_start.set_result(status)
+                return
+            if time.monotonic() - started > _STABLE_AFTER_SECONDS:
+                attempt = 0
+            delay = _RESTART_DELAYS_SECONDS[min(attempt, len(_RESTART_DELAYS_SECONDS) - 1)]
+            attempt += 1
+            self.restarts += 1
+            log.warning(
+                "%s ended (%s); starting it again%s", self.name, _say(status), f" in {delay} s" if delay else ""
+            )
+            await asyncio.sleep(delay)
+
+    async def _run_once(self) -> tuple[int, bool]:
+        """Start it and wait for its end: (exit status, whether it became ready)."""
+        read_fd = write_fd = -1
+        environment = dict(self._environment)
+        if self._ready_variable:
+            read_fd, write_fd = os.pipe()
+            os.set_inheritable(write_fd, True)
+            environment[self._ready_variable] = str(write_fd)
+        try:
+            process = self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=(write_fd,) if write_fd >= 0 else (),
+                start_new_session=True,  # Ctrl-C is for the launcher, which ends its children in order
+                preexec_fn=_die_with_parent,  # only prctl, no Python locks are taken
+            )
+        finally:
+            if write_fd >= 0:
+                os.close(write_fd)
+        listener = asyncio.create_task(self._listen(process))
+        waiting = asyncio.create_task(self._wait_ready(read_fd)) if read_fd >= 0 else None
+        status = await process.wait()
+        await listener
+        was_ready = False
+        if waiting:
+            was_ready = await waiting
+        return status, was_ready
+
+    async def _wait_ready(self, read_fd: int) -> bool:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb", 0)
+        )
+        try:
+            line = await reader.readline()
+        finally:
+            transport.close()
+        if line and self._on_ready:
+            self._on_ready(line)
+        return bool(line)
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        """Pass its log on, and keep the last lines."""
+        assert process.stderr is not None
+        while True:
+            try:
+                line = await process.stderr.readline()
+            except ValueError:  # a line longer than the reader's limit: the rest of it follows
+                continue
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip()
+            self.last_lines.append(text)
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _die_with_parent() -> None:
+    """The child ends with the launcher, however the launcher ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _say(status: int) -> str:
+    if status < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-status).name
+    return f"exit status {status}"

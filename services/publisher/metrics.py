@@ -1,0 +1,38 @@
+"""Metrics of publisher, read from the writers' progress when scraped."""
+
+from collections.abc import Callable, Mapping
+
+from services.publisher.output_runner import OutputRunner
+from services.publisher.progress import OutputProgress
+from shared.metrics import Figures, Sample
+
+
+def register_metrics(figures: Figures, runners: Mapping[str, OutputRunner]) -> None:
+    def each(read: Callable[[OutputProgress], float]) -> Callable[[], list[Sample]]:
+        return lambda: [(labels, read(progress)) for labels, progress in _progress(runners)]
+
+    counter = figures.counter
+    counter("framemesh_publisher_bytes", "Bytes written or sent.", each(lambda p: p.bytes_written))
+    counter("framemesh_publisher_retries", "Times a destination had to be opened again.", each(lambda p: p.retries))
+    counter("framemesh_publisher_files", "Files begun, or connections made.", each(lambda p: p.files))
+    counter(
+        "framemesh_publisher_dropped_packets",
+        "Packets that did not reach the destination, by reason.",
+        lambda: [
+            ({**labels, "reason": reason}, count)
+            for labels, progress in _progress(runners)
+            for reason, count in progress.dropped.items()
+        ],
+    )
+    figures.gauge(
+        "framemesh_publisher_running", "1 while packets reach the destination.", each(lambda p: p.state == "running")
+    )
+
+
+def _progress(runners: Mapping[str, OutputRunner]) -> list[tuple[dict[str, str], OutputProgress]]:
+    found = []
+    for output_id, runner in tuple(runners.items()):
+        if runner.writer:
+            stream, _, output = output_id.partition("--")
+            found.append(({"stream": stream, "output": output}, runner.writer.progress))
+    return found

@@ -1,0 +1,146 @@
+"""One output's life: its demand, its packets, its writer."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+import msgspec
+
+from schemas.ids import compound_id
+from schemas.packets import PacketHeader
+from schemas.resources import OutputActual, OutputSpec
+from schemas.subjects import SOURCE_RENDITION, command
+from services.publisher.progress import OutputProgress, Position
+from services.publisher.settings import PublisherSettings
+from services.publisher.writer import OutputWriter
+from shared.bus import Bus
+from shared.demand import Wants
+from shared.packet_ring import PacketRingReader
+from shared.packets import PacketSubscription
+from shared.reconcile import Reporter
+from shared.ring import RingError
+from shared.secret_store import read_secret
+from shared.service import Context
+
+log = logging.getLogger(__name__)
+
+_STOP_SECONDS = 6.0  # a file is closed in milliseconds; a push may sit in one last network call
+
+
+class OutputRunner:
+    """Runs one output as its spec says; see `shared.reconcile.Runner`."""
+
+    def __init__(
+        self, output_id: str, context: Context[PublisherSettings], reporter: Reporter, wants: Wants, source_node: str
+    ) -> None:
+        self._id = output_id
+        self._context = context
+        self._reporter = reporter
+        self._wants = wants
+        self._source_node = source_node
+        self._loop = asyncio.get_running_loop()
+        self._actual: OutputActual | None = None
+        self._undo = contextlib.AsyncExitStack()
+        self._spec: OutputSpec | None = None
+        self._position: tuple[int, int] = (-1, -1)
+        self.writer: OutputWriter | None = None
+
+    async def start(self, spec: OutputSpec, revision: int) -> None:
+        """Begin to take packets.
+
+        Raises:
+            InvalidValue: the destination can never work.
+            NotFound: the secret of the destination is gone.
+        """
+        bus = self._context.bus
+        self._spec = spec
+        url = await read_secret(bus, spec.to_secret) if spec.to_secret else spec.to
+        self._actual = OutputActual(
+            stream=spec.stream,
+            output=spec.output,
+            rendition=spec.rendition,
+            node=self._context.node,
+            revision=revision,
+            state="waiting",
+            to=spec.to,
+        )
+        writer = OutputWriter(
+            spec,
+            url,
+            self._context.settings.outputs,
+            self._progress_from_thread,
+            on_need_key=lambda: _ask_for_key(bus, spec),
+        )
+        resume = await asyncio.to_thread(writer.resume_position)
+        self.writer = writer
+        writer.start()
+        subscription = await PacketSubscription.open(bus, spec.stream, spec.rendition, self._feed)
+        self._undo.push_async_callback(subscription.close)
+        if resume:
+            self._catch_up(spec, resume)
+        self._undo.callback(
+            self._wants.want(self._source_node, spec.stream, spec.rendition, f"publisher-{spec.output}")
+        )
+
+    async def update(self, spec: OutputSpec, revision: int) -> bool:
+        """Another spec is another output; the same one only has a new revision."""
+        if spec != self._spec or self._actual is None:
+            return False
+        self._actual = msgspec.structs.replace(self._actual, revision=revision)
+        self._reporter.report(self._id, self._actual)
+        return True
+
+    async def stop(self) -> None:
+        """Write what has come, close the destination properly."""
+        await self._undo.aclose()
+        if self.writer:
+            finished = await asyncio.to_thread(self.writer.stop, _STOP_SECONDS)
+            if not finished:
+                log.warning("%s: the destination does not let go", self._id)
+            await asyncio.to_thread(self.writer.forget_position)
+
+    # -- packets ---------------------------------------------------------------------------------------------
+
+    def _feed(self, header: PacketHeader, payload: memoryview) -> None:
+        if header.track == "video":
+            # What was caught up from the packet ring comes a second time when the bus was already delivering it.
+            if (header.run, header.index) <= self._position:
+                return
+            self._position = (header.run, header.index)
+        if self.writer:
+            self.writer.feed(header, payload)
+
+    def _catch_up(self, spec: OutputSpec, resume: Position) -> None:
+        """After a crash of this service: take what the recording lacks from the producer's packet ring."""
+        try:
+            with PacketRingReader.open_latest(self._context.settings.shm_dir, spec.stream, spec.rendition) as ring:
+                missed = list(ring.after(resume.run, resume.index))
+        except (RingError, LookupError) as error:
+            log.info("%s: nothing to resume from: %s", self._id, error)
+            return
+        log.info("%s: resuming with %d packets from the packet ring", self._id, len(missed))
+        for header, payload in missed:
+            self._feed(header, memoryview(payload))
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def _progress_from_thread(self, progress: OutputProgress) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear it
+            self._loop.call_soon_threadsafe(self._report, progress)
+
+    def _report(self, progress: OutputProgress) -> None:
+        if self._actual is None:
+            return
+        shared: dict[str, Any] = {
+            name: getattr(progress, name) for name in ("state", "since_ns", "error", "file", "bytes_written", "retries")
+        }
+        self._actual = msgspec.structs.replace(self._actual, **shared)
+        self._reporter.report(self._id, self._actual)
+
+
+def _ask_for_key(bus: Bus, spec: OutputSpec) -> None:
+    """Ask the encoder for a key frame; a camera's own packets bring theirs when they do."""
+    if spec.rendition != SOURCE_RENDITION:
+        subject = command("hw-encode", "keyframe", compound_id(spec.stream, spec.rendition))
+        bus.post_from_thread(subject, b"{}")

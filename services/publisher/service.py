@@ -1,0 +1,130 @@
+"""Commands of publisher, and the outputs this node owns."""
+
+import msgspec
+
+from schemas.commands import ListResources, OutputChanged, OutputEntry, OutputList, StartOutput, StopOutput
+from schemas.errors import ErrorInfo, InvalidValue, NotFound
+from schemas.ids import compound_id, split_compound_id
+from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
+from schemas.subjects import command
+from services.publisher.metrics import register_metrics
+from services.publisher.output_runner import OutputRunner
+from services.publisher.outputs import make_output
+from services.publisher.settings import PublisherSettings
+from shared.bus import Endpoint
+from shared.demand import Wants
+from shared.desired import Desired, StateMirrors, error_in_reply
+from shared.reconcile import Reconciler, Reporter
+from shared.secret_store import forget_secret, keep_secret
+from shared.service import VERSION, Context
+from shared.urls import redact
+
+SERVICE = "publisher"
+Outputs = Desired[OutputSpec, OutputActual]
+Streams = Desired[StreamSpec, StreamActual]
+
+
+async def build(context: Context[PublisherSettings]) -> None:
+    """Connect the parts: mirrors of the mesh's state, one runner per output, the commands."""
+    mirrors = await StateMirrors.open(context.bus)
+    context.stack.push_async_callback(mirrors.close)
+    outputs = Outputs(SERVICE, OutputSpec, OutputActual, mirrors)
+    streams = Streams("capture", StreamSpec, StreamActual, mirrors)
+    reporter = Reporter(context)
+    context.stack.push_async_callback(reporter.flush)
+    wants = Wants(context.bus)
+    context.stack.push_async_callback(wants.close)
+    runners: dict[str, OutputRunner] = {}
+    register_metrics(context.figures, runners)
+
+    def make(output_id: str) -> OutputRunner:
+        stream, _ = split_compound_id(output_id)
+        found = streams.spec(stream)
+        node = (found[0].node if found else None) or context.node
+        runner = runners[output_id] = OutputRunner(output_id, context, reporter, wants, node)
+        return runner
+
+    def failed(_id: str, spec: OutputSpec, revision: int, error: ErrorInfo) -> OutputActual:
+        return OutputActual(
+            stream=spec.stream,
+            output=spec.output,
+            rendition=spec.rendition,
+            node=context.node,
+            revision=revision,
+            state="failed",
+            to=spec.to,
+            error=error,
+        )
+
+    reconciler = Reconciler(context, reporter, make, failed)
+    context.stack.push_async_callback(reconciler.close)
+    owned = outputs.owned(context.node)
+    for output_id in outputs.leftovers(context.node, owned):
+        reporter.remove(output_id)
+    reconciler.want(owned)
+    mirrors.on_change(lambda _key: reconciler.want(outputs.owned(context.node)))
+    commands = _Commands(context, mirrors, outputs, streams)
+    served = await context.bus.serve(SERVICE, VERSION, "Renditions go where they are wanted.", commands.endpoints())
+    context.stack.push_async_callback(served.close)
+
+
+class _Commands:
+    def __init__(
+        self, context: Context[PublisherSettings], mirrors: StateMirrors, outputs: Outputs, streams: Streams
+    ) -> None:
+        self._context = context
+        self._mirrors = mirrors
+        self._outputs = outputs
+        self._streams = streams
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint(command(SERVICE, "start"), StartOutput, OutputChanged, self.start, error_in_reply),
+            Endpoint(command(SERVICE, "stop"), StopOutput, OutputChanged, self.stop),
+            Endpoint(command(SERVICE, "list"), ListResources, OutputList, self.list),
+        ]
+
+    async def start(self, request: StartOutput) -> OutputChanged:
+        """Make or change an output.
+
+        Raises:
+            InvalidValue: the spec can never work.
+            NotFound: there is no such stream.
+            Conflict: stale revision.
+        """
+        if request.to_secret:
+            raise InvalidValue("to_secret", request.to_secret, "leave it out; write the full URL in to")
+        spec = OutputSpec(**{name: getattr(request, name) for name in OutputSpec.__struct_fields__})
+        make_output(spec, spec.to, self._context.settings.outputs)
+        found = self._streams.spec(spec.stream)
+        if found is None:
+            raise NotFound(f"stream {spec.stream!r} does not exist; start it first with capture.start")
+        # Unless told otherwise an output runs where its stream is: packets need not cross the network.
+        node = spec.node or found[0].node or self._mirrors.choose_node(SERVICE, None, self._context.node)
+        output_id = compound_id(spec.stream, spec.output)
+        shown, secret = redact(spec.to, stream_key=True)
+        reference = await keep_secret(self._context.bus, SERVICE, output_id, spec.to) if secret else ""
+        spec = msgspec.structs.replace(spec, to=shown, to_secret=reference, node=node)
+        return await self._outputs.apply(output_id, spec, request, OutputChanged)
+
+    async def stop(self, request: StopOutput) -> OutputChanged:
+        """End an output; files are closed properly.
+
+        Raises:
+            NotFound: there is none of that name.
+            Conflict: stale revision.
+        """
+        output_id = compound_id(request.stream, request.output)
+        reply = await self._outputs.withdraw(output_id, request, OutputChanged)
+        await forget_secret(self._context.bus, SERVICE, output_id)
+        return reply
+
+    async def list(self, request: ListResources) -> OutputList:
+        """Every output of the mesh, or those of one stream."""
+        return OutputList(
+            outputs=tuple(
+                OutputEntry(revision=revision, spec=spec, actual=actual)
+                for _, spec, revision, actual in self._outputs.all()
+                if request.stream in (None, spec.stream)
+            )
+        )

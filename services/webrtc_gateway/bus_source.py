@@ -1,0 +1,100 @@
+"""Renditions for the egress engine, from the bus and the packet ring."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from schemas.errors import NotFound
+from schemas.ids import compound_id
+from schemas.packets import PacketHeader
+from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
+from schemas.subjects import SOURCE_RENDITION, command
+from services.webrtc_gateway.source import Deliver, Subscription
+from shared.bus import Bus
+from shared.demand import Wants
+from shared.desired import Desired, StateMirrors
+from shared.packet_ring import PacketRingReader
+from shared.packets import PacketSubscription
+from shared.ring import RingError
+
+# Encoded for viewers: no reordered pictures, a key frame on demand, sound as Opus.
+DEFAULT_RENDITION = "main"
+_CONSUMER = "webrtc-gateway"
+
+
+class BusPacketSource:
+    """Opens renditions of the mesh; see `source.PacketSource`."""
+
+    def __init__(self, bus: Bus, mirrors: StateMirrors, wants: Wants, folder: Path) -> None:
+        self._bus = bus
+        self._streams = Desired("capture", StreamSpec, StreamActual, mirrors)
+        self._renditions = Desired("hw-encode", RenditionSpec, RenditionActual, mirrors)
+        self._wants = wants
+        self._folder = folder
+
+    async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> Subscription:
+        """Raises:
+        NotFound: no such stream or rendition.
+        """
+        found = self._streams.spec(stream)
+        if found is None:
+            raise NotFound(f"stream {stream!r} does not exist; `framemesh status` lists those that do")
+        name = rendition or DEFAULT_RENDITION
+        tracks = self._tracks(stream, name)
+        packets = await PacketSubscription.open(self._bus, stream, name, deliver)
+        stop_wanting = self._wants.want(found[0].node or "", stream, name, _CONSUMER)
+        return _BusSubscription(self._bus, stream, name, tracks, packets, stop_wanting, self._folder)
+
+    def _tracks(self, stream: str, rendition: str) -> tuple[str, ...]:
+        source = self._streams.actual(stream)
+        if rendition == SOURCE_RENDITION:
+            if source is None or not source.source_tracks:
+                raise NotFound(f"{stream} has no packets of its own that can be viewed; view {stream}/main instead")
+            return source.source_tracks
+        known = self._renditions.actual(compound_id(stream, rendition))
+        if known is None and rendition != DEFAULT_RENDITION:
+            raise NotFound(f"{stream} has no rendition {rendition!r}; start it with hw-encode.start")
+        if source is None or (source.video is None and source.audio is None):
+            return ()  # not open yet, or written by an application: nobody knows yet
+        return ("video", "opus") if source.audio else ("video",)
+
+
+class _BusSubscription:
+    """See `source.Subscription`."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        stream: str,
+        rendition: str,
+        tracks: Sequence[str],
+        packets: PacketSubscription,
+        stop_wanting: Callable[[], None],
+        folder: Path,
+    ) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._packets = packets
+        self._stop_wanting = stop_wanting
+        self._folder = folder
+        self.rendition = rendition
+        self.tracks = tracks
+
+    @property
+    def forces_key_frames(self) -> bool:
+        return self.rendition != SOURCE_RENDITION
+
+    def request_key_frame(self) -> None:
+        if self.forces_key_frames:
+            subject = command("hw-encode", "keyframe", compound_id(self._stream, self.rendition))
+            self._bus.post(subject, b"{}")
+
+    def cached(self) -> list[tuple[PacketHeader, memoryview]]:
+        try:
+            with PacketRingReader.open_latest(self._folder, self._stream, self.rendition) as ring:
+                return [(header, memoryview(payload)) for header, payload in ring.from_last_key()]
+        except (RingError, LookupError):  # no ring on this node (yet): viewers wait for a key frame
+            return []
+
+    async def close(self) -> None:
+        self._stop_wanting()
+        await self._packets.close()

@@ -1,0 +1,40 @@
+"""Metrics of webrtc-gateway, read from the engine's counters when scraped."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from services.webrtc_gateway.gateway import WhepGateway
+from shared.metrics import Figures, Sample
+
+
+def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
+    counters, transport = gateway.counters, gateway.transport
+
+    def one(read: Callable[[], float]) -> Callable[[], list[Sample]]:
+        return lambda: [({}, read())]
+
+    def by_reason(counts: Counter[str]) -> Callable[[], list[Sample]]:
+        return lambda: [({"reason": reason}, count) for reason, count in tuple(counts.items())]
+
+    counter = figures.counter
+    counter("framemesh_webrtc_packets", "RTP packets sent.", one(lambda: counters.packets))
+    counter("framemesh_webrtc_bytes", "Bytes of RTP packets sent.", one(lambda: counters.bytes))
+    counter("framemesh_webrtc_access_units", "Access units packetised.", one(lambda: counters.units))
+    counter("framemesh_webrtc_nacked_packets", "Packets viewers asked for again.", one(lambda: counters.nacks))
+    counter("framemesh_webrtc_retransmitted_packets", "Packets sent again.", one(lambda: counters.retransmitted))
+    counter("framemesh_webrtc_key_frame_requests", "PLI and FIR of viewers.", one(lambda: counters.plis))
+    counter("framemesh_webrtc_sessions_opened", "Offers answered.", one(lambda: counters.sessions_opened))
+    counter("framemesh_webrtc_sessions_connected", "Sessions that came up.", one(lambda: counters.sessions_connected))
+    counter(
+        "framemesh_webrtc_fanout_cpu_seconds",
+        "CPU spent packetising, protecting and sending.",
+        one(lambda: counters.fanout_cpu_ns / 1e9),
+    )
+    counter("framemesh_webrtc_dropped", "Not sent, by reason.", by_reason(counters.drops))
+    counter("framemesh_webrtc_sessions_closed", "Sessions ended, by reason.", by_reason(counters.closed))
+    counter(
+        "framemesh_webrtc_datagrams_refused",
+        "Datagrams the full socket buffer refused.",
+        one(lambda: transport.dropped_send_full),
+    )
+    figures.gauge("framemesh_webrtc_sessions", "Sessions open now.", one(lambda: len(gateway.sessions())))

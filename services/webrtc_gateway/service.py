@@ -1,0 +1,53 @@
+"""webrtc-gateway's parts: the UDP port, the sessions, the HTTP door, its commands."""
+
+import ipaddress
+
+from schemas.commands import ListSessions, SessionList
+from schemas.subjects import command
+from services.webrtc_gateway.bus_source import BusPacketSource
+from services.webrtc_gateway.gateway import WhepGateway
+from services.webrtc_gateway.http import HttpDoor, build_app
+from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.metrics import register_metrics
+from services.webrtc_gateway.settings import GatewaySettings
+from services.webrtc_gateway.status_feed import MeshStatusFeed
+from shared.bus import Endpoint
+from shared.demand import Wants
+from shared.desired import StateMirrors
+from shared.service import VERSION, Context
+
+SERVICE = "webrtc-gateway"
+
+
+async def build(context: Context[GatewaySettings]) -> None:
+    """Connect the parts, door last: who can knock is answered."""
+    settings = context.settings
+    mirrors = await StateMirrors.open(context.bus)
+    context.stack.push_async_callback(mirrors.close)
+    wants = Wants(context.bus)
+    context.stack.push_async_callback(wants.close)
+    everywhere = ipaddress.ip_address(settings.bind).is_unspecified
+    hosts = settings.webrtc_hosts or (() if everywhere else (settings.bind,))
+    transport = SharedIceTransport.open(settings.udp_port, hosts, bind="" if everywhere else settings.bind)
+    context.stack.callback(transport.close)
+    source = BusPacketSource(context.bus, mirrors, wants, settings.shm_dir)
+    gateway = WhepGateway(source, transport, max_sessions=settings.max_sessions)
+    context.stack.push_async_callback(gateway.close)
+    register_metrics(context.figures, gateway)
+    feed = await MeshStatusFeed.open(context.bus, mirrors)
+    context.stack.push_async_callback(feed.close)
+
+    async def sessions(request: ListSessions) -> SessionList:
+        return SessionList(sessions=gateway.sessions(request.stream))
+
+    served = await context.bus.serve(
+        SERVICE,
+        VERSION,
+        "The HTTP and WebRTC front door.",
+        [Endpoint(command(SERVICE, "sessions"), ListSessions, SessionList, sessions)],
+    )
+    context.stack.push_async_callback(served.close)
+    door = HttpDoor(build_app(gateway, feed), settings.bind, settings.http_port)
+    port = await door.start()
+    context.stack.push_async_callback(door.close)
+    context.http_url = f"http://{'127.0.0.1' if everywhere else settings.bind}:{port}/"

@@ -1,0 +1,85 @@
+"""The state of the mesh as the console's event socket tells it: whole, at every change, a few times a second."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Self
+
+import msgspec
+
+from schemas.commands import MeshStatus
+from schemas.events import Event
+from schemas.subjects import all_events
+from shared.bus import Bus, Message, Subscription
+from shared.desired import StateMirrors
+from shared.status import mesh_status
+
+_MIN_GAP_SECONDS = 0.25  # changes closer than this are told together
+_QUEUE_MESSAGES = 64  # a console behind by more than this misses events; the state it gets is always the latest
+
+
+class MeshStatusFeed:
+    """See `source.StatusFeed`."""
+
+    def __init__(self, mirrors: StateMirrors) -> None:
+        self._mirrors = mirrors
+        self._listeners: set[_Listener] = set()
+        self._subscription: Subscription | None = None
+        self._due: asyncio.TimerHandle | None = None
+        mirrors.on_change(lambda _key: self._changed())
+
+    @classmethod
+    async def open(cls, bus: Bus, mirrors: StateMirrors) -> Self:
+        feed = cls(mirrors)
+        feed._subscription = await bus.subscribe(all_events(), feed._event)
+        return feed
+
+    def current(self) -> MeshStatus:
+        return mesh_status(self._mirrors)
+
+    async def subscribe(self) -> AsyncIterator[bytes]:
+        listener = _Listener()
+        self._listeners.add(listener)
+        try:
+            yield self._status_message()
+            while True:
+                yield await listener.queue.get()
+        finally:
+            self._listeners.discard(listener)
+
+    async def close(self) -> None:
+        if self._due:
+            self._due.cancel()
+        if self._subscription:
+            await self._subscription.close()
+
+    def _status_message(self) -> bytes:
+        return msgspec.json.encode({"type": "status", "status": self.current()})
+
+    def _changed(self) -> None:
+        if self._due is None and self._listeners:
+            self._due = asyncio.get_running_loop().call_later(_MIN_GAP_SECONDS, self._tell_status)
+
+    def _tell_status(self) -> None:
+        self._due = None
+        self._tell(self._status_message())
+
+    def _event(self, message: Message) -> None:
+        if self._listeners:
+            event = msgspec.json.decode(message.data, type=Event)
+            self._tell(msgspec.json.encode({"type": "event", "event": event}))
+
+    def _tell(self, text: bytes) -> None:
+        for listener in self._listeners:
+            listener.put(text)
+
+
+class _Listener:
+    """One console's bounded queue; when it is full the oldest goes."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[bytes] = asyncio.Queue(_QUEUE_MESSAGES)
+
+    def put(self, text: bytes) -> None:
+        if self.queue.full():
+            self.queue.get_nowait()
+        self.queue.put_nowait(text)
