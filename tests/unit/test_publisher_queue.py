@@ -1,5 +1,6 @@
 """The queue in front of an output."""
 
+import itertools
 import threading
 import time
 
@@ -121,5 +122,5 @@ def test_it_is_bounded_and_counts_everything(
     assert sum(len(packet.payload) for packet in held) <= max_bytes
     assert len(held) <= max_packets
     assert len(held) + queue.drops().total() == len(sizes)
-    gaps = [b for a, b in zip(held, held[1:], strict=False) if b.header.index != a.header.index + 1]
+    gaps = [b for a, b in itertools.pairwise(held) if b.header.index != a.header.index + 1]
     assert all(packet.header.key for packet in gaps), "after a gap comes a key"
