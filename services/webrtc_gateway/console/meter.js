@@ -36,13 +36,13 @@ export class Meter {
 
   /** Note a presented picture: arguments of requestVideoFrameCallback. */
   frame(now_ms, metadata) {
-    this.lastFrameAt = performance.now();
+    const shown_ms = performance.now(); // expectedDisplayTime can lie before the arrival of the picture
+    this.lastFrameAt = shown_ms;
     this.framesPresented = metadata.presentedFrames;
     this.#times.push([now_ms, metadata.presentedFrames]);
     while (now_ms - this.#times[0][0] > FPS_WINDOW_MS) this.#times.shift();
     if (now_ms - this.#last.latency < LATENCY_EVERY_MS) return;
     this.#last.latency = now_ms;
-    const shown_ms = metadata.expectedDisplayTime ?? now_ms;
     if (this.#fromCaptureTime(shown_ms, metadata.rtpTimestamp)) return;
     if (now_ms - this.#last.timecode >= TIMECODE_EVERY_MS) {
       this.#last.timecode = now_ms;
