@@ -1,6 +1,7 @@
 """Opens what was checked with libav."""
 
 import logging
+import time
 from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
@@ -9,7 +10,6 @@ from schemas.errors import BadRequest, InvalidValue, MeshError, NotFound, Unavai
 from shared.netguard.errors import explain_av_error
 from shared.netguard.guard import check
 from shared.netguard.http_reader import HttpReader, Timeouts
-from shared.netguard.rtsp_relay import RtspRelay
 from shared.netguard.url import GuardedUrl
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ _FORMATS = {
     "rtmps": "flv,live_flv",
     "udp": "mpegts",
 }
-# The protocols that libav itself opens for a scheme. HTTP is ours, so there it opens none.
+# The protocols that libav itself opens for a scheme. HTTP is ours, so there it opens none. Without `rtsp` in the list
+# libav connects to the URL it was given, and refuses redirects, which it would follow to any host by itself.
 _PROTOCOLS = {
     "http": "none",
     "https": "none",
@@ -61,7 +62,8 @@ def open_input(
 
     `options` are libav's, for demuxer, protocol and codecs; whitelists cannot be changed by them. A refused redirect
     or playlist entry is raised here or, when it comes later, by `demux` and `decode`; give those errors
-    to `explain_av_error`. RTSP goes over TCP unless `options` has another `rtsp_transport`.
+    to `explain_av_error`. RTSP redirects are refused. RTSP goes over TCP, unless the policy allows private networks and
+    `options` has another `rtsp_transport`; its request line names the address, which cameras do not mind.
 
     Raises:
         MeshError: typed, see `explain_av_error`.
@@ -75,31 +77,34 @@ def open_input(
     settings = {**_defaults(guarded), **(options or {})}
     settings["format_whitelist"] = _FORMATS[scheme]
     settings["protocol_whitelist"] = _PROTOCOLS[scheme]
+    if not guarded.policy.allow_private and scheme in ("rtsp", "rtsps"):
+        settings["rtsp_transport"] = "tcp"  # over UDP a server can name another host to send to
     limits = (timeouts.open_seconds, timeouts.read_seconds)
-    watch: _PlaylistIo | RtspRelay | None = None
+    playlist_io = _PlaylistIo(guarded, timeouts)
+    started = time.monotonic()
     try:
         if scheme in ("http", "https"):
             # A keep-alive request would go round `io_open` to a connection that is not libav's.
             settings.update(http_persistent="0", http_multiple="0")
-            source, watch = HttpReader(guarded, timeouts), _PlaylistIo(guarded, timeouts)
-            return av.open(source, "r", format=format, container_options=settings, timeout=limits, io_open=watch)
+            source = HttpReader(guarded, timeouts)
+            return av.open(source, "r", format=format, container_options=settings, timeout=limits, io_open=playlist_io)
         if scheme == "file":
             name = str(guarded.file)
         elif scheme == "v4l2":
             name, format = str(guarded.file), "v4l2"
-        elif scheme in ("rtsp", "rtsps") and not guarded.policy.allow_private:
-            watch = RtspRelay(guarded, timeouts.open_seconds)
-            name = watch.url
-            # Over UDP a server can name another host to send to, and the relay could not pass it on.
-            settings.update(rtsp_transport="tcp", protocol_whitelist="tcp")
         else:
             name = guarded.pinned
         return av.open(name, "r", format=format, container_options=settings, timeout=limits)
     except MeshError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        cause = (watch.error if watch else None) or error
-        raise explain_av_error(cause, f"{guarded.field_name} {guarded.shown!r}", [guarded.url]) from None
+        # RTSP reports "invalid data" when the deadline interrupts it.
+        late = scheme != "file" and time.monotonic() - started >= timeouts.open_seconds
+        cause = playlist_io.error or (TimeoutError() if late else error)
+        what = f"{guarded.field_name} {guarded.shown!r}"
+        if scheme in ("rtsp", "rtsps") and isinstance(cause, av.ArgumentError):
+            what += " (if the server redirects, give the URL where it leads)"
+        raise explain_av_error(cause, what, [guarded.url]) from None
 
 
 def _defaults(guarded: GuardedUrl) -> dict[str, str]:
