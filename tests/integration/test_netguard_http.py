@@ -1,9 +1,13 @@
 """HTTP through the gate, with real servers: what plays, and what cannot be reached by any trick."""
 
 import socket
+import ssl
+import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -330,11 +334,16 @@ def test_a_lost_segment_does_not_end_a_live_playlist(server: MediaServer) -> Non
 
 
 def test_an_endless_chunked_stream(server: MediaServer) -> None:
+    hung_up = threading.Event()
+
     def endless(handler: object) -> None:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")  # type: ignore[attr-defined]
         body = media("mpegts")
-        while not server.stop.is_set():
-            handler.wfile.write(b"%x\r\n%b\r\n" % (len(body), body))  # type: ignore[attr-defined]
+        try:
+            while not server.stop.is_set():
+                handler.wfile.write(b"%x\r\n%b\r\n" % (len(body), body))  # type: ignore[attr-defined]
+        except OSError:
+            hung_up.set()
 
     server.pages["/endless"] = endless
     with open_input(check(server.url("/endless"), POLICY), timeouts=QUICK) as container:
@@ -342,6 +351,36 @@ def test_an_endless_chunked_stream(server: MediaServer) -> None:
             if number == 200:
                 break
     assert number == 200
+    del container  # libav's container closes no file that it was given; letting go of it does
+    assert hung_up.wait(2)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Key and certificate for `localhost`, signed by itself."""
+    file = tmp_path / "localhost.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(file), "-out", str(tmp_path / "cert.pem")]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True, timeout=20)
+    file.write_bytes(file.read_bytes() + (tmp_path / "cert.pem").read_bytes())
+    return file
+
+
+def test_https(server: MediaServer, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    names: list[str | None] = []
+    context.sni_callback = lambda connection, name, _: names.append(name)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    url = server.url("/seg0.ts", host="localhost").replace("http://", "https://")
+    with pytest.raises(Unavailable, match="certificate is not valid for localhost"):
+        pictures(url, QUICK)
+    assert pictures(url, QUICK, replace(POLICY, verify_tls=False)) == 30
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert pictures(url, QUICK) == 30
+    assert set(names) == {"localhost"}  # the name asked for, though the address was pinned
+    with pytest.raises(Unavailable, match="certificate"):
+        pictures(url.replace("localhost", "127.0.0.1"), QUICK)
 
 
 def test_reader_as_a_file(server: MediaServer) -> None:
