@@ -18,8 +18,9 @@ from shared.ring.layout import RingGeometry, RingHeader
 from shared.ring.lease import Lease
 from shared.ring.lossless import LosslessGate
 from shared.ring.reader import LeaseCounts, RingReader
+from shared.ring.slot import WritableSlot, WriterCounts
 from shared.ring.stream_writer import StreamWriter
-from shared.ring.writer import RingWriter, WritableSlot, WriterCounts
+from shared.ring.writer import RingWriter
 
 __all__ = [
     "BadRing",

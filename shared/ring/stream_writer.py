@@ -10,7 +10,8 @@ from typing import Final, Literal
 from schemas.errors import OutOfSpace
 from schemas.frames import Delivery
 from shared.ring.layout import RingGeometry
-from shared.ring.writer import DEFAULT_SLOTS, NO_SEQUENCES, RingWriter, WritableSlot, WriterCounts
+from shared.ring.slot import WritableSlot, WriterCounts
+from shared.ring.writer import DEFAULT_SLOTS, NO_SEQUENCES, RingWriter
 
 _log = logging.getLogger(__name__)
 

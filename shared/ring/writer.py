@@ -8,13 +8,11 @@ import os
 import secrets
 import time
 from collections.abc import Container
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.errors import InvalidValue
 from schemas.frames import Clock, Delivery, FrameRef
@@ -37,61 +35,11 @@ from shared.ring.layout import (
     slot_header_offset,
 )
 from shared.ring.locks import TO_FILE_END, LockFile, unlock, write_lock
+from shared.ring.slot import WritableSlot, WriterCounts
+from shared.ring.slot_order import DEFAULT_HISTORY, DEFAULT_KEEP_SECONDS, SlotOrder
 
 DEFAULT_SLOTS: Final = 8
-# What a reader is about to fetch stays intact as long as other slots will do: the newest pictures, and those
-# younger than a reader may take to wake up (a busy edge host: tens of ms). Older slots are reused newest first,
-# while they are warm: copying 4K I420 into 3 slots in turn took 1.0 ms, into 8 in turn 1.4 ms (2-core Xeon VM).
-DEFAULT_HISTORY: Final = 2
-DEFAULT_KEEP_SECONDS: Final = 0.040
 NO_SEQUENCES: Final[Container[int]] = ()
-
-
-@dataclass
-class WriterCounts:
-    """What has become of the slots, since the writer was made."""
-
-    committed: int = 0
-    abandoned: int = 0
-    starved: int = 0
-    """`acquire` found every slot leased: the caller dropped a picture."""
-    passed_over: int = 0
-    """Slots that were not reused because a reader held them."""
-
-
-class WritableSlot:
-    """A slot to put one picture into. Commit or abandon it; one that is forgotten is abandoned."""
-
-    __slots__ = ("_writer", "array", "index")
-
-    def __init__(self, writer: "RingWriter", index: int, array: NDArray[np.uint8]) -> None:
-        self._writer: RingWriter | None = writer
-        self.index = index
-        self.array = array
-        """uint8, `geometry.array_shape`, in shared memory, of undefined content. Not to be used after commit."""
-
-    def commit(
-        self, pts_ns: int, captured_ns: int, monotonic_ns: int, duration_ns: int = 0, clock: Clock = "arrival"
-    ) -> FrameRef:
-        """Publish the picture to readers; returns the reference to send them.
-
-        Raises:
-            Superseded: a newer writer has the stream; the picture is dropped.
-            RuntimeError: committed or abandoned before.
-        """
-        writer, self._writer = self._writer, None
-        if writer is None:
-            raise RuntimeError("this slot was committed or abandoned before")
-        return writer._commit(self.index, pts_ns, captured_ns, monotonic_ns, duration_ns, clock)
-
-    def abandon(self) -> None:
-        """Give the slot back without a picture."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer._abandon(self.index)
-
-    def __del__(self) -> None:
-        self.abandon()
 
 
 class RingWriter:
@@ -114,14 +62,7 @@ class RingWriter:
         self._offsets = [slot_header_offset(slot) for slot in slots]
         self._lock_requests = [write_lock(offset) for offset in self._offsets]
         self._unlock_requests = [unlock(offset) for offset in self._offsets]
-        self._sequences = [0] * header.slots
-        self._committed_at_ns = [0] * header.slots
-        self._free = list(reversed(slots))
-        """Slots without a picture; the last one is taken first."""
-        self._published: list[int] = []
-        """Slots with a picture, newest first."""
-        self._history = min(history, header.slots - 1)
-        self._keep_ns = int(keep_seconds * 1e9)
+        self._order = SlotOrder(header.slots, history, keep_seconds)
         self._starved_since: float | None = None
 
     @classmethod
@@ -203,25 +144,17 @@ class RingWriter:
             Superseded: a newer writer has the stream.
         """
         self._check_usable()
-        published, history = self._published, self._history
-        cutoff_ns = time.monotonic_ns() - self._keep_ns
-        settled = history
-        while settled < len(published) and self._committed_at_ns[published[settled]] > cutoff_ns:
-            settled += 1
-        for slots in (published[settled:], self._free[::-1], published[history:settled][::-1]):
-            for slot in slots:
-                if self._sequences[slot] in protect:
-                    continue
-                if not self._file.try_lock(self._lock_requests[slot]):
-                    self.counts.passed_over += 1
-                    continue
-                if self._sequences[slot]:
-                    published.remove(slot)
-                else:
-                    self._free.remove(slot)
-                self._words[self._offsets[slot] >> 3] = self._sequences[slot] = 0
-                self._starved_since = None
-                return WritableSlot(self, slot, self._pictures[slot])
+        order = self._order
+        for slot in order.candidates(time.monotonic_ns()):
+            if order.sequences[slot] in protect:
+                continue
+            if not self._file.try_lock(self._lock_requests[slot]):
+                self.counts.passed_over += 1
+                continue
+            order.take(slot)
+            self._words[self._offsets[slot] >> 3] = 0
+            self._starved_since = None
+            return WritableSlot(self, slot, self._pictures[slot])
         self.counts.starved += 1
         if self._starved_since is None:
             self._starved_since = time.monotonic()
@@ -245,9 +178,8 @@ class RingWriter:
         self._words[offset >> 3] = sequence
         self._words[LAST_SEQUENCE_WORD] = sequence
         self._file.unlock(self._unlock_requests[slot])
-        self.last_sequence = self._sequences[slot] = sequence
-        self._committed_at_ns[slot] = time.monotonic_ns()
-        self._published.insert(0, slot)
+        self.last_sequence = sequence
+        self._order.publish(slot, sequence, time.monotonic_ns())
         self.counts.committed += 1
         header, geometry = self.header, self.geometry
         return FrameRef(
@@ -270,7 +202,7 @@ class RingWriter:
 
     def _abandon(self, slot: int) -> None:
         self._file.unlock(self._unlock_requests[slot])
-        self._free.append(slot)
+        self._order.give_back(slot)
         self.counts.abandoned += 1
 
     def _check_usable(self) -> None:

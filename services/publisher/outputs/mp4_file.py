@@ -19,9 +19,10 @@ from services.publisher.outputs.base import Output, OutputSettings
 from shared.media.mux import Muxer, TrackParameters
 
 _MICROSECONDS = 1_000_000
-# empty_moov: the header goes first, without samples; default_base_moof: fragments stand alone, as players of
-# MSE and HLS want; skip_trailer: no index at the end, whose memory would grow as long as the recording does.
-_MOVFLAGS = "empty_moov+default_base_moof+skip_trailer"
+# delay_moov: the header is written with the first fragment, when it is known where each track starts (written
+# before, libav takes every track to start at 0 and sound is off by that much); default_base_moof: fragments stand
+# alone, as MSE and HLS want; skip_trailer: no index at the end, whose memory would grow with the recording.
+_MOVFLAGS = "delay_moov+default_base_moof+skip_trailer"
 
 
 class Mp4File(Output):
@@ -38,6 +39,7 @@ class Mp4File(Output):
         self._muxer: Muxer | None = None
         self._written_packets = 0
         self._settled_packets = 0
+        self._fragments = 0
 
     def open(self, tracks: Mapping[Track, TrackParameters], start_ns: int) -> None:
         try:
@@ -54,7 +56,7 @@ class Mp4File(Output):
             self._muxer = Muxer(self._sink, "mp4", tracks, options)
         except (OSError, av.FFmpegError) as error:
             self._sink.close()
-            path.unlink(missing_ok=True)  # ours and without a picture
+            path.unlink(missing_ok=True)
             raise explain_file(error, path) from None
 
     def write(self, header: PacketHeader, payload: memoryview, pts_ns: int, dts_ns: int) -> None:
@@ -69,6 +71,7 @@ class Mp4File(Output):
             if sink.bytes_written > before:
                 # The muxer cut a fragment because of a packet of this call or, when it sorts tracks, one before.
                 self._settled_packets = max(self._written_packets - _SORTED_PACKETS, self._settled_packets)
+                self._fragments += 1
                 sink.fragment_done()
         except (OSError, av.FFmpegError) as error:
             raise explain_file(error, Path(self.file), len(payload)) from None
@@ -84,11 +87,14 @@ class Mp4File(Output):
         try:
             muxer.close()
             sink.sync()
+            self._fragments += 1
         except (OSError, av.FFmpegError) as error:
             raise explain_file(error, Path(self.file)) from None
         finally:
             self.bytes_written = sink.bytes_written
             sink.close()
+            if not self._fragments:  # nothing in it can be played: a full disk is not littered at every attempt
+                Path(self.file).unlink(missing_ok=True)
         self._settled_packets = self._written_packets
 
     @property

