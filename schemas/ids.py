@@ -11,13 +11,14 @@ from schemas.errors import InvalidValue
 # `(?!\n)`: Python's `$` would let a trailing newline through into a subject or a file name.
 ID_PATTERN = r"^(?!.*--)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$(?!\n)"
 COMPOUND_SEPARATOR = "--"
+ID_RULE = "1-63 of a-z, 0-9 and single hyphens, starting and ending with a letter or digit"
 _ID = re.compile(ID_PATTERN)
 
 Id = Annotated[
     str,
     Meta(
         pattern=ID_PATTERN,
-        description="1-63 of a-z, 0-9 and single hyphens, starting and ending with a letter or digit",
+        description=ID_RULE,
         examples=["cam0"],
     ),
 ]
@@ -30,9 +31,7 @@ def check_id(value: str, field: str = "id") -> str:
         InvalidValue: names the field, the value and the rule.
     """
     if not _ID.match(value):
-        raise InvalidValue(
-            field, value, "use 1-63 of a-z, 0-9 and single hyphens, starting and ending with a letter or digit"
-        )
+        raise InvalidValue(field, value, f"use {ID_RULE}")
     return value
 
 

@@ -1,7 +1,6 @@
 """Commands of capture, and the streams this node owns."""
 
 import msgspec
-from shared.packet_ring import sweep as sweep_packet_rings
 
 from schemas.commands import ListResources, StartStream, StopStream, StreamChanged, StreamEntry, StreamList
 from schemas.errors import ErrorInfo, InvalidValue
@@ -9,11 +8,12 @@ from schemas.resources import StreamActual, StreamSpec
 from schemas.subjects import RAW, SOURCE_RENDITION, command
 from services.capture.metrics import register_metrics
 from services.capture.settings import CaptureSettings
-from services.capture.sources import check_source
+from services.capture.sources import check_here, check_source
 from services.capture.stream import StreamRunner
 from shared.bus import Endpoint
 from shared.demand import DemandBoard
 from shared.desired import Desired, StateMirrors, error_in_reply
+from shared.packet_ring import sweep as sweep_packet_rings
 from shared.reconcile import Reconciler, Reporter
 from shared.ring import sweep as sweep_frame_rings
 from shared.secret_store import forget_secret, keep_secret
@@ -90,6 +90,8 @@ class _Commands:
         spec = StreamSpec(**{name: getattr(request, name) for name in StreamSpec.__struct_fields__})
         check_source(spec)
         node = self._mirrors.choose_node(SERVICE, spec.node, self._context.node)
+        if node == self._context.node:
+            check_here(spec, self._context.settings)
         shown, secret = redact(request.source)
         reference = await keep_secret(self._context.bus, SERVICE, spec.stream, request.source) if secret else ""
         spec = msgspec.structs.replace(spec, source=shown, source_secret=reference, node=node)

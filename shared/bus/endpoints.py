@@ -20,6 +20,7 @@ from nats.micro.request import Request as MicroRequest
 from nats.micro.service import EndpointStats, Service
 
 from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, TooMany
+from schemas.ids import ID_PATTERN, ID_RULE
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ async def _answer(
     try:
         reply = await endpoint.handle(decoder.decode(data or b"{}"))
     except msgspec.DecodeError as error:
-        return b"", BadRequest(f"{endpoint.verb}: {explain_decode_error(error)}").info
+        return b"", BadRequest(f"{endpoint.verb}: {explain_decode_error(error, endpoint.request)}").info
     except MeshError as error:
         return b"", error.info
     except Exception:  # a bug of ours: the caller gets a code, the log gets the story
@@ -142,6 +143,11 @@ async def _answer(
     return msgspec.json.encode(reply), endpoint.error_in(reply) if endpoint.error_in else None
 
 
-def explain_decode_error(error: msgspec.DecodeError) -> str:
-    """msgspec's text with the path as a person writes it: `renditions.main.codec` rather than `$.renditions...`."""
-    return str(error).replace("`$.", "`").replace(" - at `", " at `")
+def explain_decode_error(error: msgspec.DecodeError, request: type[Any]) -> str:
+    """msgspec's text as a person says it: the path without `$`, the rule of an id in words, the fields there are."""
+    text = str(error).replace("`$.", "`").replace(" - at `", " at `")
+    text = text.replace(f"`str` matching regex {ID_PATTERN!r}", f"an id ({ID_RULE})")
+    if "unknown field" in text:
+        fields = ", ".join(field.encode_name for field in msgspec.structs.fields(request))
+        text += f"; there are {fields}"
+    return text

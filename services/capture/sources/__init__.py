@@ -1,9 +1,10 @@
 """The kinds of sources, by URL scheme. To add one: write its file, add its line to `_KINDS`."""
 
+import contextlib
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from schemas.errors import InvalidValue
+from schemas.errors import InvalidValue, NotFound
 from schemas.resources import StreamSpec
 from schemas.units import parse_size
 from services.capture.settings import CaptureSettings
@@ -14,6 +15,7 @@ from services.capture.sources.network import NetworkSource
 from services.capture.sources.pattern import PatternSource
 from services.capture.sources.srt import SrtSource
 from services.capture.sources.v4l2 import V4l2Source
+from shared.netguard import Policy, check
 
 _KINDS: dict[str, Callable[[StreamSpec, str, CaptureSettings], Source]] = {
     "test": PatternSource,
@@ -43,6 +45,19 @@ def check_source(spec: StreamSpec) -> None:
         parse_size(spec.size)
     if scheme == "test":
         PatternSource.check(spec)
+
+
+def check_here(spec: StreamSpec, settings: CaptureSettings) -> None:
+    """Refuse what this node may never open; whether it is there now is the owner's to find out, again and again.
+
+    Raises:
+        InvalidValue: a path outside the allowed folders, or a forbidden address.
+    """
+    if urlsplit(spec.source).scheme.lower() != "file":
+        return
+    policy = Policy(schemes=frozenset(("file",)), file_roots=settings.file_roots)
+    with contextlib.suppress(NotFound):
+        check(spec.source, policy, field="source")
 
 
 def make_source(spec: StreamSpec, url: str, settings: CaptureSettings) -> Source:

@@ -13,11 +13,12 @@ from shared.netguard import Policy, Timeouts, check, open_input
 SCHEMES = frozenset(("rtsp", "rtsps", "rtmp", "http", "https", "udp"))
 
 # Little probing and no reordering queue: a picture must not wait inside the demuxer.
+_LIVE = {"fflags": "nobuffer", "analyzeduration": "500000"}  # libav's own 5 s of looking is 5 s of black
 _OPTIONS = {
-    "rtsp": {"rtsp_transport": "tcp", "max_delay": "100000", "fflags": "nobuffer"},
-    "rtsps": {"rtsp_transport": "tcp", "max_delay": "100000", "fflags": "nobuffer"},
-    "rtmp": {"fflags": "nobuffer", "rtmp_live": "live"},
-    "udp": {"fflags": "nobuffer"},
+    "rtsp": {**_LIVE, "rtsp_transport": "tcp", "max_delay": "100000"},
+    "rtsps": {**_LIVE, "rtsp_transport": "tcp", "max_delay": "100000"},
+    "rtmp": {**_LIVE, "rtmp_live": "live"},
+    "udp": _LIVE,
 }
 # A file behind http is played at its own speed; a live stream behind http already comes at that speed.
 _PACED = ("http", "https")

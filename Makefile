@@ -1,0 +1,44 @@
+# Every target does all its own set-up; a machine with python3 is enough to begin.
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lint test test-unit chaos bench generate clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: ## make .venv with everything
+	@ops/setup.sh
+
+demo: setup ## a moving picture with sound in your browser
+	@$(BIN)/framemesh up --demo
+
+lint: setup ## ruff, mypy --strict, import rules, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m ops.generate --check
+
+test: lint ## everything CI runs
+	@ops/test-programs.sh
+	$(BIN)/pytest -m "not bench"
+
+test-unit: setup ## the fast tests, without processes and network
+	$(BIN)/pytest tests/unit
+
+chaos: setup ## the long form of the failure tests
+	@ops/test-programs.sh
+	FRAMEMESH_TEST_LONG=1 $(BIN)/pytest tests/chaos --timeout 1800
+
+bench: setup ## measure against the peers; results in tests/bench/results
+	@ops/test-programs.sh
+	$(BIN)/python -m tests.bench
+
+generate: setup ## refresh ops/ from the Structs
+	$(BIN)/python -m ops.generate
+
+clean: ## remove what the other targets made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
