@@ -9,6 +9,7 @@ import argparse
 import os
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,6 @@ from pathlib import Path
 import msgspec
 
 from schemas.errors import MeshError
-from schemas.resources import RenditionSpec
 from services.cli.connection import add_nats_argument, connected
 from services.launcher.bundled_nats import nats_server_program
 from services.launcher.ports import HTTP_PORT, NATS_PORT, UDP_PORT
@@ -24,6 +24,7 @@ from shared.settings import Settings, load_settings
 
 HELP = "check this machine"
 _SLOTS = 8
+_PROBE_SECONDS = 30.0  # a graphics driver that wakes up may need some
 # Enough for one 4K stream in a ring of eight, which is what most machines will see at most.
 _WISHED_SHM_BYTES = 3840 * 2160 * 3 // 2 * _SLOTS
 _WISHED_DISK_BYTES = 1 << 30
@@ -90,16 +91,15 @@ def _programs(_settings: Settings) -> Iterator[Finding]:
 
 
 def _encoders(_settings: Settings) -> Iterator[Finding]:
+    # In a process of its own: libav need not be installed where the command line is, and a driver may crash.
+    command = [sys.executable, "-m", "services.hw_encode.probe"]
     try:
-        from services.hw_encode.encoders import first_working  # libav is not in every image
-    except ImportError:
-        yield Finding("encoder", False, "PyAV is not installed", "pip install 'framemesh[hw-encode]'")
+        done = subprocess.run(command, capture_output=True, timeout=_PROBE_SECONDS, check=True)
+    except (subprocess.SubprocessError, OSError):
+        yield Finding("encoder", False, "could not be tried", "pip install 'framemesh[hw-encode]'")
         return
-    try:
-        choice = first_working(RenditionSpec(stream="doctor"), 1280, 720)
-        yield Finding("encoder", True, choice.reason)
-    except MeshError as error:
-        yield Finding("encoder", False, error.message, "install a build of PyAV with libx264")
+    result = msgspec.json.decode(done.stdout)
+    yield Finding("encoder", result["ok"], result["found"], "install a build of PyAV with libx264")
 
 
 def _cameras(_settings: Settings) -> Iterator[Finding]:

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from schemas.errors import TooMany
 from services.webrtc_gateway.source import StatusFeed
-from services.webrtc_gateway.whep import refused
+from services.webrtc_gateway.whep import refusal, refused
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,10 @@ class EventRoutes:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if len(self._sockets) >= MAX_CONSOLES:
             return refused(TooMany(f"{MAX_CONSOLES} consoles are open; close one"))
+        origin = request.headers.get("Origin")
+        if origin and urlsplit(origin).netloc != request.host:
+            # Browsers let any page open a WebSocket anywhere; only our own page may read the mesh's state.
+            return refusal(403, "this console's events are for its own page only")
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_SECONDS, max_msg_size=_MAX_MESSAGE_BYTES)
         await socket.prepare(request)
         self._sockets.add(socket)

@@ -25,7 +25,8 @@ KEY_REQUEST_SECONDS = 0.3  # one key frame mends every viewer's loss within this
 # A joining viewer takes a group this young as it is (three pictures, caught up at once); else it gets a key frame.
 FRESH_GROUP_SECONDS = 0.1
 PACE_SECONDS = 0.001  # between bursts of one backlog, so that a key frame fits receivers' socket buffers
-CAPTURE_TIME_SECONDS = 1.0  # abs-capture-time at least this often; receivers interpolate
+# abs-capture-time goes with every picture: interpolation by receivers is tens of ms wrong for the first second.
+CAPTURE_TIME_SECONDS = 1.0  # for sound, whose receivers may interpolate
 
 
 class FeedViewer(Protocol):
@@ -71,7 +72,7 @@ class TrackHistory:
         return self._last is not None and header.run == self._last[0] and header.index <= self._last[1]
 
     def append(self, header: PacketHeader, payloads: tuple[bytes, ...], now_s: float, *, new_run: bool) -> RtpUnit:
-        due = (header.key and header.track == "video") or now_s - self._capture_time_told_s >= CAPTURE_TIME_SECONDS
+        due = header.track == "video" or now_s - self._capture_time_told_s >= CAPTURE_TIME_SECONDS
         if due:
             self._capture_time_told_s = now_s
         unit = RtpUnit(

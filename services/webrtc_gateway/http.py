@@ -15,6 +15,12 @@ from services.webrtc_gateway.whep import MAX_OFFER_BYTES, WhepRoutes, refusal
 CONSOLE_DIR = Path(__file__).parent / "console"
 _SHUTDOWN_SECONDS = 2.0  # requests in flight get this long when the door closes
 
+# Everything comes from here and nothing is inline: a hostile stream name or error text cannot become code.
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -36,7 +42,15 @@ def build_app(gateway: WhepGateway, status: StatusFeed, console_dir: Path = CONS
     app.router.add_get("/console/", index)
     if console_dir.is_dir():
         app.router.add_static("/console/", console_dir)
+    app.on_response_prepare.append(_add_safety_headers)
     return app
+
+
+async def _add_safety_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Content-Security-Policy"] = CONTENT_POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    # After an upgrade a page must not mix old modules with new ones.
+    response.headers.setdefault("Cache-Control", "no-cache")
 
 
 class HttpDoor:

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import msgspec
-from aiohttp import web
 
 from schemas.commands import MeshStatus, StreamEntry
 from schemas.errors import ErrorInfo, NotFound
@@ -23,10 +22,6 @@ from services.webrtc_gateway.ice import SharedIceTransport
 from services.webrtc_gateway.source import Deliver
 from tests.integration.whep_rig import FPS, HEIGHT, WIDTH, EncodedStream, EncodedSubscription
 
-CONTENT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-    " media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 QUEUE_MESSAGES = 1000  # more than any test sends
 
 
@@ -100,7 +95,6 @@ class ConsoleServer:
         self.gateway = WhepGateway(self.streams, transport)
         self._stack.push_async_callback(self.gateway.close)
         app = build_app(self.gateway, self.mesh)
-        app.on_response_prepare.append(_add_policy)
         door = HttpDoor(app, "127.0.0.1", self.http_port)
         self.http_port = await door.start()
         self._stack.push_async_callback(door.close)
@@ -131,10 +125,6 @@ def stream(name: str, state: StreamState = "live", error: ErrorInfo | None = Non
 
 def _message(kind: str, value: MeshStatus | Event) -> bytes:
     return msgspec.json.encode({"type": kind, kind: value})
-
-
-async def _add_policy(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Content-Security-Policy"] = CONTENT_POLICY
 
 
 async def _main(http_port: int, udp_port: int) -> None:
