@@ -20,6 +20,7 @@ from shared.service import Context
 log = logging.getLogger(__name__)
 SpecT = TypeVar("SpecT", bound=Spec)
 SpecIn = TypeVar("SpecIn", bound=Spec, contravariant=True)
+RunnerT = TypeVar("RunnerT", bound="Runner[Any]")
 
 _REPORT_RETRY_SECONDS = 0.5
 _STEP_TIMEOUT_SECONDS = 15.0
@@ -95,14 +96,14 @@ class Reporter:
                 self._written.set()
 
 
-class Reconciler(Generic[SpecT]):
+class Reconciler(Generic[SpecT, RunnerT]):
     """Keeps one runner per wanted resource."""
 
     def __init__(
         self,
         context: Context[Any],
         reporter: Reporter,
-        make: Callable[[str], Runner[SpecT]],
+        make: Callable[[str], RunnerT],
         failed: Callable[[str, SpecT, int, ErrorInfo], Actual],
     ) -> None:
         """Args:
@@ -116,7 +117,8 @@ class Reconciler(Generic[SpecT]):
         self._wanted: dict[str, tuple[SpecT, int]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._pokes: dict[str, asyncio.Event] = {}
-        self.runners: dict[str, Runner[SpecT]] = {}
+        self.runners: dict[str, RunnerT] = {}
+        """Those that run or are being started."""
 
     def want(self, wanted: dict[str, tuple[SpecT, int]]) -> None:
         """This is all that shall run here now: (spec, revision) by id."""
@@ -166,12 +168,13 @@ class Reconciler(Generic[SpecT]):
                 del self.runners[resource]
                 runner = None
             if runner is None:
-                runner = self._make(resource)
+                runner = self.runners[resource] = self._make(resource)
                 error, _ = await self._guard(runner.start(*wanted))
                 if error is None:
-                    self.runners[resource], running = runner, wanted
+                    running = wanted
                 else:
                     await self._guard(runner.stop())
+                    del self.runners[resource]
                     self._reporter.report(resource, self._failed(resource, *wanted, error))
 
     async def _guard(self, step: Coroutine[Any, Any, Any]) -> tuple[ErrorInfo | None, Any]:

@@ -33,15 +33,17 @@ async def build(context: Context[CaptureSettings]) -> None:
     streams = Streams(SERVICE, StreamSpec, StreamActual, mirrors)
     reporter = Reporter(context)
     context.stack.push_async_callback(reporter.flush)
-    runners: dict[str, StreamRunner] = {}
 
     def demand_changed() -> None:
-        for stream, runner in runners.items():
-            runner.set_demand(raw=board.wanted(stream, RAW), packets=board.wanted(stream, SOURCE_RENDITION))
+        for stream, runner in reconciler.runners.items():
+            show_demand(stream, runner)
+
+    def show_demand(stream: str, runner: StreamRunner) -> None:
+        runner.set_demand(raw=board.wanted(stream, RAW), packets=board.wanted(stream, SOURCE_RENDITION))
 
     def make(stream: str) -> StreamRunner:
-        runner = runners[stream] = StreamRunner(stream, context, reporter)
-        demand_changed()
+        runner = StreamRunner(stream, context, reporter)
+        show_demand(stream, runner)
         return runner
 
     def failed(stream: str, spec: StreamSpec, revision: int, error: ErrorInfo) -> StreamActual:
@@ -49,11 +51,11 @@ async def build(context: Context[CaptureSettings]) -> None:
             stream=stream, node=context.node, revision=revision, state="failed", source=spec.source, error=error
         )
 
+    reconciler: Reconciler[StreamSpec, StreamRunner] = Reconciler(context, reporter, make, failed)
     board = await DemandBoard.open(context.bus, context.node, demand_changed)
     context.stack.push_async_callback(board.close)
-    reconciler = Reconciler(context, reporter, make, failed)
     context.stack.push_async_callback(reconciler.close)
-    register_metrics(context.figures, runners)
+    register_metrics(context.figures, reconciler.runners)
 
     owned = streams.owned(context.node)
     for stream in streams.leftovers(context.node, owned):

@@ -49,8 +49,6 @@ async def build(context: Context[HwEncodeSettings]) -> None:
     context.stack.push_async_callback(wants.close)
     reader = RingReader(context.settings.shm_dir, max_leases=_MAX_LEASES)
     context.stack.callback(reader.close)
-    runners: dict[str, RenditionRunner] = {}
-    observe_latency = register_metrics(context.figures, runners, reader)
 
     def wanted_here() -> dict[str, tuple[RenditionSpec, int]]:
         wanted = renditions.owned(context.node)
@@ -62,15 +60,16 @@ async def build(context: Context[HwEncodeSettings]) -> None:
         return wanted
 
     def demand_changed() -> None:
-        for rendition_id, runner in runners.items():
-            stream, _, rendition = rendition_id.partition("--")
-            runner.set_demand(board.wanted(stream, rendition))
+        for rendition_id, runner in reconciler.runners.items():
+            show_demand(rendition_id, runner)
+
+    def show_demand(rendition_id: str, runner: RenditionRunner) -> None:
+        stream, _, rendition = rendition_id.partition("--")
+        runner.set_demand(board.wanted(stream, rendition))
 
     def make(rendition_id: str) -> RenditionRunner:
-        runner = runners[rendition_id] = RenditionRunner(
-            rendition_id, context, reporter, reader, wants, observe_latency
-        )
-        demand_changed()
+        runner = RenditionRunner(rendition_id, context, reporter, reader, wants, observe_latency)
+        show_demand(rendition_id, runner)
         return runner
 
     def failed(_id: str, spec: RenditionSpec, revision: int, error: ErrorInfo) -> RenditionActual:
@@ -83,9 +82,10 @@ async def build(context: Context[HwEncodeSettings]) -> None:
             error=error,
         )
 
+    reconciler: Reconciler[RenditionSpec, RenditionRunner] = Reconciler(context, reporter, make, failed)
+    observe_latency = register_metrics(context.figures, reconciler.runners, reader)
     board = await DemandBoard.open(context.bus, context.node, demand_changed)
     context.stack.push_async_callback(board.close)
-    reconciler = Reconciler(context, reporter, make, failed)
     context.stack.push_async_callback(reconciler.close)
     for rendition_id in renditions.leftovers(context.node, wanted_here()):
         reporter.remove(rendition_id)

@@ -34,15 +34,12 @@ async def build(context: Context[PublisherSettings]) -> None:
     context.stack.push_async_callback(reporter.flush)
     wants = Wants(context.bus)
     context.stack.push_async_callback(wants.close)
-    runners: dict[str, OutputRunner] = {}
-    register_metrics(context.figures, runners)
 
     def make(output_id: str) -> OutputRunner:
         stream, _ = split_compound_id(output_id)
         found = streams.spec(stream)
         node = (found[0].node if found else None) or context.node
-        runner = runners[output_id] = OutputRunner(output_id, context, reporter, wants, node)
-        return runner
+        return OutputRunner(output_id, context, reporter, wants, node)
 
     def failed(_id: str, spec: OutputSpec, revision: int, error: ErrorInfo) -> OutputActual:
         return OutputActual(
@@ -56,8 +53,9 @@ async def build(context: Context[PublisherSettings]) -> None:
             error=error,
         )
 
-    reconciler = Reconciler(context, reporter, make, failed)
+    reconciler: Reconciler[OutputSpec, OutputRunner] = Reconciler(context, reporter, make, failed)
     context.stack.push_async_callback(reconciler.close)
+    register_metrics(context.figures, reconciler.runners)
     owned = outputs.owned(context.node)
     for output_id in outputs.leftovers(context.node, owned):
         reporter.remove(output_id)

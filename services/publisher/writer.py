@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.25  # how soon a thread without packets notices that a wait is over
 _REPORT_SECONDS = 1.0  # how often the number of bytes is told while nothing else changes
+_ABORT_SECONDS = 1.0  # a killed process is gone in milliseconds
 _SILENT_SECONDS = 3.0  # no picture for so long: the output waits for its source, and says so
 
 
@@ -99,14 +100,19 @@ class OutputWriter:
         self._queue.put(header, payload)
 
     def stop(self, timeout_seconds: float) -> bool:
-        """Write what is queued, finish the destination, end the thread; blocks. False: not done within the time.
+        """Write what is queued, finish the destination, end the thread; blocks.
 
-        Then the thread ends by itself when its last call to a peer does, after the network timeout at most.
+        False: not done within the time; what is not written by then is lost, and a peer is left without a farewell.
         """
         self._queue.close()
         self._stopping.set()
         self._thread.join(timeout_seconds)
-        return not self._thread.is_alive()
+        if not self._thread.is_alive():
+            return True
+        if self._output is not None:
+            self._output.abort()
+        self._thread.join(_ABORT_SECONDS)
+        return False
 
     def resume_position(self) -> Position | None:
         """Where this output's recording safely ended, after a crash; None for a push, or when it never began."""

@@ -54,6 +54,10 @@ class RtmpServer:
     def recordings(self) -> list[Path]:
         return sorted((self.folder / "rec").glob("*.flv"))
 
+    @property
+    def recorded_bytes(self) -> int:
+        return sum(recording.stat().st_size for recording in self.recordings)
+
     def start(self) -> None:
         (self.folder / "rec").mkdir(parents=True, exist_ok=True)
         (self.folder / "rec").chmod(0o777)

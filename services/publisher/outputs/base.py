@@ -79,6 +79,9 @@ class Output(ABC):
             MeshError: the destination failed.
         """
 
+    def abort(self) -> None:  # noqa: B027  # most outputs never wait for long
+        """Make a call that waits in another thread fail soon. The only method for other threads."""
+
     @property
     @abstractmethod
     def confirmed(self) -> bool:
