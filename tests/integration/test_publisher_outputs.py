@@ -30,6 +30,7 @@ from tests.support.peers import (
     probe,
     rtmp_server,
     rtsp_receiver,
+    wait_until,
 )
 
 pytestmark = pytest.mark.integration
@@ -468,6 +469,26 @@ def test_a_slow_destination_misses_whole_groups_and_goes_on(settings: OutputSett
     gaps = [(a, b) for a, b in itertools.pairwise(video) if b[0] - a[0] > 0.05]
     assert gaps, "something was missed"
     assert all(key for _, (_, key) in gaps), "and after it came a key picture"
+
+
+@needs_nginx
+def test_a_destination_that_takes_nothing_any_more_is_left(settings: OutputSettings, tmp_path: Path) -> None:
+    packets = clip(3.0, width=640, height=480, noise=True, key_every=10)
+    with rtmp_server(tmp_path / "nginx") as server:
+        proxy = SlowProxy(server.port, 300_000)
+        url = server.url.replace(str(server.port), str(proxy.port))
+        rig = Rig(url, dataclasses.replace(settings, network_timeout_seconds=30.0))
+        rig.feed_live(packets)
+        began, longest = time.monotonic(), LongestPause()
+        assert not rig.writer.stop(0.5)
+        assert time.monotonic() - began < 2.0
+        assert longest.stop() < 0.25
+        proxy.close()
+    wait_until(lambda: "push_process" not in _children(), 5.0, "no process is left")
+
+
+def _children() -> str:
+    return subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True).stdout
 
 
 def probe_lenient(path: Path) -> list[tuple[float, bool]]:
