@@ -1,22 +1,39 @@
 """Epochs: a number that grows with every new writer of a stream, wherever it runs."""
 
+import time
 from typing import TYPE_CHECKING
 
-from schemas.ids import check_id
+from schemas.errors import Conflict
+from schemas.ids import COMPOUND_SEPARATOR, check_id
 from schemas.subjects import EPOCH_BUCKET
 
 if TYPE_CHECKING:
     from shared.bus import Bus
 
+_ATTEMPTS = 8  # writers of one stream that start in the same millisecond
+
 
 async def next_epoch(bus: "Bus", name: str, at_least: int = 0) -> int:
-    """A new epoch for the stream (or rendition) `name`, higher than every earlier one.
+    """A new epoch for the stream (or rendition `cam0--main`) `name`, higher than every earlier one.
 
-    The revision of a key-value put already is such a number: one counter of the whole bucket, kept on disk.
-    `at_least` guards against a bus whose store was wiped: pass the highest epoch seen in the ring folder plus one.
+    Milliseconds since 1970, made to grow by compare-and-set on the bus: a clock that was set back cannot lower
+    it, and neither can a bus that lost its store. `at_least` is a further bound from below: the highest epoch
+    seen in the ring folder plus one.
+
+    Raises:
+        Unavailable: the bus does not answer.
+        Conflict: others keep taking epochs of this name all the time.
     """
-    bucket = await bus.bucket(EPOCH_BUCKET)
-    for part in name.split("--"):
+    for part in name.split(COMPOUND_SEPARATOR):
         check_id(part, "stream")
-    revision = await bucket.put(name, b"")
-    return max(revision, at_least)
+    bucket = await bus.bucket(EPOCH_BUCKET)
+    for _ in range(_ATTEMPTS):
+        current = await bucket.get(name)
+        last = int(current.value) if current else 0
+        epoch = max(time.time_ns() // 1_000_000, last + 1, at_least)
+        try:
+            await bucket.update(name, b"%d" % epoch, current.revision if current else 0)
+        except Conflict:
+            continue
+        return epoch
+    raise Conflict(f"{name}: others keep taking its epochs; is it started on several nodes at once?")

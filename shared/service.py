@@ -29,6 +29,7 @@ from schemas.subjects import PRESENCE_BUCKET, SERVICES, presence_key
 from shared.bus import Bus
 from shared.logs import setup_logging
 from shared.metrics import Figures, Health, MetricsServer
+from shared.ring.folder import ensure_folder
 from shared.settings import PREFIX, Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -221,7 +222,7 @@ def _only_one(service: str, settings: Settings) -> Any:
     """One process per service and node owns the node's resources; the kernel frees the lock of a dead one."""
     folder = settings.shm_dir
     try:
-        folder.mkdir(mode=0o2770, parents=True, exist_ok=True)
+        ensure_folder(folder)
         handle = os.open(folder / f".{service}.{settings.node}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise Unavailable(f"shared-memory folder {folder}: {error.strerror}; set FRAMEMESH_SHM_DIR") from None

@@ -4,6 +4,7 @@ An entry says what libav calls it, whether it is hardware, and its options for l
 here is found by trying it (`first_working`), not by guessing from the machine.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -145,6 +146,12 @@ def first_working(spec: RenditionSpec, width: int, height: int, without: frozens
         return Choice(kind, reason)
     wish = "hardware " if spec.encoder == "require-hw" else ""
     raise Unavailable(f"no {wish}encoder for {spec.codec} works here: {'; '.join(said)}")
+
+
+def try_encoders() -> None:
+    """Try the encoders of a usual rendition once, so that later choices are quick."""
+    with contextlib.suppress(Unavailable):
+        first_working(RenditionSpec(stream="probe"), 1280, 720)
 
 
 def _try(kind: EncoderKind, spec: RenditionSpec, width: int, height: int) -> str:

@@ -32,6 +32,7 @@ from shared.service import VERSION, Context
 log = logging.getLogger(__name__)
 
 _THREAD_STOP_SECONDS = 3.0
+_RETRY_SECONDS = 5.0  # shared memory may have been freed, the bus may be back
 _decode_ref = msgspec.json.Decoder(FrameRef).decode
 
 
@@ -130,6 +131,9 @@ class RenditionRunner:
                     await self._open_pipeline(self._spec)
                 except MeshError as error:
                     self._report(state="failed", error=error.info)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._demand_changed.wait(), _RETRY_SECONDS)
+                    continue
             elif not self._wanted and not self._spec.always and self.pipeline:
                 self._demand_changed.clear()
                 with contextlib.suppress(TimeoutError):
@@ -228,5 +232,6 @@ class RenditionRunner:
             return
         if changes.get("state", self._actual.state) != self._actual.state:
             changes["since_ns"] = time.time_ns()
-        self._actual = msgspec.structs.replace(self._actual, **changes)
-        self._reporter.report(self._id, self._actual)
+        before, self._actual = self._actual, msgspec.structs.replace(self._actual, **changes)
+        if self._actual != before:  # an encoder that fails, fails with every picture
+            self._reporter.report(self._id, self._actual)

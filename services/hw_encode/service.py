@@ -4,6 +4,8 @@ Besides those asked for, every stream of this node has a rendition `main` that n
 nothing until somebody wants it.
 """
 
+import asyncio
+
 import msgspec
 
 from schemas.commands import (
@@ -19,6 +21,7 @@ from schemas.ids import compound_id
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import RAW, SOURCE_RENDITION, command
 from schemas.units import parse_bitrate, parse_duration
+from services.hw_encode.encoders import try_encoders
 from services.hw_encode.metrics import register_metrics
 from services.hw_encode.rendition import RenditionRunner
 from services.hw_encode.settings import HwEncodeSettings
@@ -82,6 +85,8 @@ async def build(context: Context[HwEncodeSettings]) -> None:
             error=error,
         )
 
+    # Tried now, so that the first viewer need not wait for it.
+    context.spawn(asyncio.to_thread(try_encoders), "try-encoders")
     reconciler: Reconciler[RenditionSpec, RenditionRunner] = Reconciler(context, reporter, make, failed)
     observe_latency = register_metrics(context.figures, reconciler.runners, reader)
     board = await DemandBoard.open(context.bus, context.node, demand_changed)

@@ -1,5 +1,6 @@
 """Renditions for the egress engine, from the bus and the packet ring."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from shared.ring import RingError
 
 # Encoded for viewers: no reordered pictures, a key frame on demand, sound as Opus.
 DEFAULT_RENDITION = "main"
-_CONSUMER = "webrtc-gateway"
 
 
 class BusPacketSource:
@@ -30,6 +30,8 @@ class BusPacketSource:
         self._renditions = Desired("hw-encode", RenditionSpec, RenditionActual, mirrors)
         self._wants = wants
         self._folder = folder
+        # Of this process: two gateways must not withdraw one another's demand.
+        self._consumer = f"webrtc-gateway-{secrets.token_hex(4)}"
 
     async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> Subscription:
         """Raises:
@@ -41,7 +43,7 @@ class BusPacketSource:
         name = rendition or DEFAULT_RENDITION
         tracks = self._tracks(stream, name)
         packets = await PacketSubscription.open(self._bus, stream, name, deliver)
-        stop_wanting = self._wants.want(found[0].node or "", stream, name, _CONSUMER)
+        stop_wanting = self._wants.want(found[0].node or "", stream, name, self._consumer)
         return _BusSubscription(self._bus, stream, name, tracks, packets, stop_wanting, self._folder)
 
     def _tracks(self, stream: str, rendition: str) -> tuple[str, ...]:
