@@ -1,0 +1,85 @@
+"""One channel of the mesh: its subject, what it carries, who speaks and who listens."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from msgspec import Struct
+
+Party = Literal["capture", "hw-encode", "publisher", "webrtc-gateway", "client", "cli", "console"]
+"""`client` uses frames and packets, `cli` operates the mesh (`framemesh`, also its `up`), `console` only looks."""
+
+Semantics = Literal["latest-wins", "at-most-once", "request-reply", "kv", "jetstream"]
+"""`latest-wins`, `at-most-once`: core publish/subscribe; of the first a consumer keeps only the newest, of the second
+it takes all in order and notices what is missing. `jetstream`: published once, kept in a bounded stream."""
+
+Encoding = Literal["json", "msgpack+bytes", "text", "empty"]
+"""`msgpack+bytes`: 2 bytes big-endian header length, the header as msgpack, the payload; see `schemas.packets`."""
+
+_PARAMETERS = re.compile(r"\{([a-z]+)\}")
+
+PARAMETERS: dict[str, str] = {
+    "node": "the host whose shared memory holds it",
+    "stream": "the live source",
+    "rendition": "the encoding of the stream; `source` for the source's own packets, `raw` in demand keys for frames",
+    "output": "the destination of a rendition",
+    "track": "`video`, `opus` or `aac`",
+    "service": "the service that speaks",
+    "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`",
+    "event": "what happened: `state`, `removed`, `task-failed`",
+    "consumer": "who needs it: `hw-encode-<rendition>`, `publisher-<output>`, `webrtc-gateway`, an application's name",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """One subject, or one family of keys in a bucket."""
+
+    name: str
+    address: str
+    """The subject, with `{name}` for what varies; of keys the subject that NATS gives them, `$KV.<bucket>.<key>`."""
+    semantics: Semantics
+    payload: type[Struct] | None
+    """What is sent; of a command the request. None: text or nothing."""
+    summary: str
+    reply: type[Struct] | None = None
+    encoding: Encoding = "json"
+    senders: tuple[Party, ...]
+    """Who publishes, puts, or calls."""
+    receivers: tuple[Party, ...]
+    """Who subscribes, watches or gets, or answers."""
+    pending: tuple[Party, ...] = ()
+    """Who else takes part once it is built: the place is theirs, nothing runs there yet."""
+    bucket: str = ""
+    read: Literal["", "get", "watch"] = ""
+    """How receivers read a bucket."""
+    compare_and_set: bool = False
+    """Senders read their keys before they write them."""
+    bound: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By sender: parameters that have only one value there."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return tuple(_PARAMETERS.findall(self.address))
+
+    @property
+    def key(self) -> str:
+        """The key in the bucket."""
+        return self.address.removeprefix(kv_subject(self.bucket, ""))
+
+    def pattern(self, sender: str = "") -> str:
+        """The subject to subscribe to, or the one that `sender` may publish: a token that varies becomes `*`."""
+        bound = self.bound.get(sender, {})
+        filled = _PARAMETERS.sub(lambda match: bound.get(match[1], match[0]), self.address)
+        return ".".join("*" if "{" in token else token for token in filled.split("."))
+
+    def matches(self, subject: str) -> bool:
+        """Whether a subject is one of this channel's."""
+        wanted, given = self.pattern().split("."), subject.split(".")
+        return len(wanted) == len(given) and all(w in ("*", g) for w, g in zip(wanted, given, strict=True))
+
+
+def kv_subject(bucket: str, key: str) -> str:
+    """The subject under which NATS keeps a key."""
+    return f"$KV.{bucket}.{key}"

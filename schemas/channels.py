@@ -1,0 +1,255 @@
+"""The channel table: every subject and key of the mesh, what it carries, who speaks and who listens.
+
+The AsyncAPI document, the JSON Schemas, the bus permissions and the tables of the contract are generated from it, and
+a test holds it against the endpoints of running services. Subjects are made by the builders of `schemas.subjects`,
+with placeholder ids that become `{name}`.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from schemas import subjects
+from schemas.channel import Channel, Party, kv_subject
+from schemas.commands import (
+    KeyFrameReply,
+    KeyFrameRequest,
+    ListResources,
+    ListSessions,
+    OutputChanged,
+    OutputList,
+    RenditionChanged,
+    RenditionList,
+    SessionList,
+    StartOutput,
+    StartRendition,
+    StartStream,
+    StopOutput,
+    StopRendition,
+    StopStream,
+    StreamChanged,
+    StreamList,
+)
+from schemas.events import Event
+from schemas.frames import AudioHeader, FrameAck, FrameRef
+from schemas.ids import compound_id
+from schemas.packets import PacketHeader
+from schemas.resources import (
+    OutputActual,
+    OutputSpec,
+    Presence,
+    RenditionActual,
+    RenditionSpec,
+    StreamActual,
+    StreamSpec,
+)
+
+RUNNING_SERVICES: tuple[Party, ...] = ("capture", "hw-encode", "publisher", "webrtc-gateway")
+OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "cli", "console")
+OPERATORS: tuple[Party, ...] = ("cli",)
+LOOKERS: tuple[Party, ...] = ("client", "cli", "console")
+
+# Valid ids, so that the builders take them; no name of the mesh begins so.
+_PLACEHOLDER = "param-{}"
+_PLACEHOLDERS = re.compile(r"param-([a-z]+)")
+
+
+def _template(build: Callable[..., str], *names: str, **fixed: str) -> str:
+    """The subject that `build` makes, with `{name}` for each of its arguments `names`."""
+    return _named(build(*(_PLACEHOLDER.format(name) for name in names), **fixed))
+
+
+def _named(subject: str) -> str:
+    return _PLACEHOLDERS.sub(r"{\1}", subject)
+
+
+def _id(name: str = "") -> str:
+    stream = _PLACEHOLDER.format("stream")
+    return compound_id(stream, _PLACEHOLDER.format(name)) if name else stream
+
+
+def _command(
+    service: Party,
+    verb: str,
+    request: type[Struct],
+    reply: type[Struct],
+    callers: tuple[Party, ...],
+    summary: str,
+    resource: str | None = None,
+) -> Channel:
+    return Channel(
+        name=f"{service}.{verb}",
+        address=_named(subjects.command(service, verb, resource)),
+        semantics="request-reply",
+        payload=request,
+        reply=reply,
+        senders=callers,
+        receivers=(service,),
+        summary=summary,
+    )
+
+
+def _keys(bucket: str, service: Party, key: str, payload: type[Struct] | None, summary: str, **fields: Any) -> Channel:
+    return Channel(
+        name=f"{bucket.removeprefix('mesh_')}.{service}",
+        address=kv_subject(bucket, _named(key)),
+        semantics="kv",
+        payload=payload,
+        senders=(service,),
+        summary=summary,
+        bucket=bucket,
+        **fields,
+    )
+
+
+def _state(bucket: str, service: Party, name: str, payload: type[Struct], summary: str) -> Channel:
+    key = subjects.state_key(service, _id(name))
+    rest = {"receivers": OBSERVERS, "read": "watch", "compare_and_set": bucket == subjects.DESIRED_BUCKET}
+    return _keys(bucket, service, key, payload, summary, **rest)
+
+
+def _secret(service: Party, name: str, summary: str) -> Channel:
+    key = subjects.state_key(service, _id(name))
+    rest = {"receivers": (service,), "read": "get", "compare_and_set": True, "encoding": "text"}
+    return _keys(subjects.SECRETS_BUCKET, service, key, None, summary, **rest)
+
+
+def _epoch(service: Party, name: str, summary: str) -> Channel:
+    return _keys(subjects.EPOCH_BUCKET, service, _id(name), None, summary, receivers=(), encoding="empty")
+
+
+_MEDIA = (
+    Channel(
+        name="frames",
+        address=_template(subjects.frames, "node", "stream"),
+        semantics="latest-wins",
+        payload=FrameRef,
+        senders=("capture",),
+        receivers=("hw-encode", "client"),
+        pending=("client",),
+        summary="A picture is in the ring; of use on its own node only.",
+    ),
+    Channel(
+        name="audio",
+        address=_template(subjects.audio, "node", "stream"),
+        semantics="at-most-once",
+        payload=AudioHeader,
+        encoding="msgpack+bytes",
+        senders=("capture",),
+        receivers=("hw-encode", "client"),
+        summary="A block of raw sound, 48 kHz, s16, interleaved.",
+    ),
+    Channel(
+        name="ack",
+        address=_template(subjects.ack, "node", "stream"),
+        semantics="at-most-once",
+        payload=FrameAck,
+        senders=("hw-encode", "client"),
+        receivers=(),
+        pending=("capture", "client"),
+        summary="Credit of a lossless stream's consumer; cumulative.",
+    ),
+    Channel(
+        name="packets",
+        address=_template(subjects.packets, "stream", "rendition", "track"),
+        semantics="at-most-once",
+        payload=PacketHeader,
+        encoding="msgpack+bytes",
+        senders=("capture", "hw-encode"),
+        receivers=("publisher", "webrtc-gateway", "client"),
+        summary="An access unit, or a part of a large one.",
+        bound={"capture": {"rendition": subjects.SOURCE_RENDITION}},
+    ),
+)
+
+_COMMANDS = (
+    _command("capture", "start", StartStream, StreamChanged, OPERATORS, "Make or change a stream."),
+    _command("capture", "stop", StopStream, StreamChanged, OPERATORS, "Remove a stream."),
+    _command("capture", "list", ListResources, StreamList, LOOKERS, "Streams, as asked for and as they are."),
+    _command("hw-encode", "start", StartRendition, RenditionChanged, OPERATORS, "Make or change a rendition."),
+    _command("hw-encode", "stop", StopRendition, RenditionChanged, OPERATORS, "Remove a rendition."),
+    _command("hw-encode", "list", ListResources, RenditionList, LOOKERS, "Renditions, as asked for and as they are."),
+    _command(
+        "hw-encode",
+        "keyframe",
+        KeyFrameRequest,
+        KeyFrameReply,
+        ("publisher", "webrtc-gateway", "client", "cli"),
+        "Make the next picture an IDR; only the rendition's owner answers.",
+        _id("rendition"),
+    ),
+    _command("publisher", "start", StartOutput, OutputChanged, OPERATORS, "Make or change an output."),
+    _command("publisher", "stop", StopOutput, OutputChanged, OPERATORS, "End an output; files are closed properly."),
+    _command("publisher", "list", ListResources, OutputList, LOOKERS, "Outputs, as asked for and as they are."),
+    _command("webrtc-gateway", "sessions", ListSessions, SessionList, LOOKERS, "WebRTC viewers of one gateway."),
+)
+
+_EVENTS = (
+    Channel(
+        name="events",
+        address=_template(subjects.event, "service", "id", "event"),
+        semantics="jetstream",
+        payload=Event,
+        senders=RUNNING_SERVICES,
+        receivers=("webrtc-gateway", "client", "cli", "console"),
+        summary=f"What happened to a resource; kept in the stream `{subjects.EVENTS_STREAM}`.",
+        bound={service: {"service": service} for service in RUNNING_SERVICES},
+    ),
+)
+
+_STATE = (
+    _state(subjects.DESIRED_BUCKET, "capture", "", StreamSpec, "Streams that shall be."),
+    _state(subjects.DESIRED_BUCKET, "hw-encode", "rendition", RenditionSpec, "Renditions that shall be."),
+    _state(subjects.DESIRED_BUCKET, "publisher", "output", OutputSpec, "Outputs that shall be."),
+    _state(subjects.ACTUAL_BUCKET, "capture", "", StreamActual, "Streams as they are."),
+    _state(subjects.ACTUAL_BUCKET, "hw-encode", "rendition", RenditionActual, "Renditions as they are."),
+    _state(subjects.ACTUAL_BUCKET, "publisher", "output", OutputActual, "Outputs as they are."),
+    Channel(
+        name="demand",
+        address=kv_subject(
+            subjects.DEMAND_BUCKET, _template(subjects.demand_key, "node", "stream", "rendition", "consumer")
+        ),
+        semantics="kv",
+        payload=None,
+        encoding="empty",
+        senders=("hw-encode", "publisher", "webrtc-gateway", "client"),
+        receivers=("capture", "hw-encode"),
+        summary="Somebody needs this; forgotten when it is not refreshed.",
+        bucket=subjects.DEMAND_BUCKET,
+        read="watch",
+        bound={
+            "hw-encode": {"rendition": subjects.RAW},
+            "webrtc-gateway": {"consumer": "webrtc-gateway"},
+        },
+    ),
+    Channel(
+        name="presence",
+        address=kv_subject(subjects.PRESENCE_BUCKET, _template(subjects.presence_key, "service", "node")),
+        semantics="kv",
+        payload=Presence,
+        senders=RUNNING_SERVICES,
+        receivers=OBSERVERS,
+        summary="A service runs on a node; forgotten when it is not refreshed.",
+        bucket=subjects.PRESENCE_BUCKET,
+        read="watch",
+        bound={service: {"service": service} for service in RUNNING_SERVICES},
+    ),
+    _epoch("capture", "", "The revision of a put is the stream's next epoch."),
+    _epoch("hw-encode", "rendition", "The revision of a put is the next run of the rendition's packets."),
+    _secret("capture", "", "Full URL of a source that has credentials."),
+    _secret("publisher", "output", "Full URL of a destination that has credentials or a stream key."),
+)
+
+CHANNELS: tuple[Channel, ...] = (*_MEDIA, *_COMMANDS, *_EVENTS, *_STATE)
+
+
+def message_types() -> tuple[type[Struct], ...]:
+    """Every Struct that is a message of its own, in the order of the table."""
+    found: dict[type[Any], None] = {}
+    for item in CHANNELS:
+        for kind in (item.payload, item.reply):
+            if kind is not None:
+                found[kind] = None
+    return tuple(found)
