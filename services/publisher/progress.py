@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import msgspec
 from msgspec import Struct, field
 
 from schemas.errors import ErrorInfo
-from schemas.packets import Track
+from schemas.packets import PacketHeader, Track
 from schemas.resources import OutputState
 
 _log = logging.getLogger(__name__)
@@ -45,14 +46,42 @@ class Position(Struct, frozen=True, kw_only=True):
     file: str
 
 
-class PositionFile:
-    """Keeps one output's position on disk, replaced as a whole. A power cut may lose it, and with it the ring."""
+class SafePosition:
+    """Knows how far a recording is safe and keeps it on disk, replaced as a whole.
 
-    def __init__(self, path: Path) -> None:
+    A power cut may lose it, and with it the packet ring that it points into.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """`path`: None for an output whose position is not kept."""
         self._path = path
+        self._written = 0
+        self._unsettled: deque[tuple[int, PacketHeader]] = deque()
+        """Pictures that are written but perhaps not safe, each with its number among the output's packets."""
+
+    def begin(self) -> None:
+        """A new file or connection begins."""
+        self._written = 0
+        self._unsettled.clear()
+
+    def written(self, header: PacketHeader) -> None:
+        """A packet was handed to the output."""
+        self._written += 1
+        if header.track == "video" and self._path is not None:
+            self._unsettled.append((self._written, header))
+
+    def settle(self, packets: int, file: str) -> None:
+        """The first so many packets are safe by now."""
+        last: PacketHeader | None = None
+        while self._unsettled and self._unsettled[0][0] <= packets:
+            last = self._unsettled.popleft()[1]
+        if last is not None and self._path is not None:
+            self._save(self._path, Position(run=last.run, index=last.index, pts_ns=last.pts_ns, file=file))
 
     def load(self) -> Position | None:
         """The recorded position; None when there is none or it is not readable."""
+        if self._path is None:
+            return None
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=Position)
         except FileNotFoundError:
@@ -61,17 +90,16 @@ class PositionFile:
             _log.warning("position of an output is not readable and is ignored: %s: %s", self._path, error)
             return None
 
-    def save(self, position: Position) -> None:
-        """Record the position.
-
-        Raises:
-            OSError: the file system refuses.
-        """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".new")
-        temporary.write_bytes(msgspec.json.encode(position))
-        os.replace(temporary, self._path)
-
     def forget(self) -> None:
         """The output has ended on purpose: a later one of its name starts afresh."""
-        self._path.unlink(missing_ok=True)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _save(self, path: Path, position: Position) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".new")
+            temporary.write_bytes(msgspec.json.encode(position))
+            os.replace(temporary, path)
+        except OSError as error:  # the recording matters more than the record of it
+            _log.warning("position of an output is not recorded: %s", error)

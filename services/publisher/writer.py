@@ -18,7 +18,7 @@ from services.publisher.opening import Opening, TrackBoard
 from services.publisher.outputs import make_output
 from services.publisher.outputs.base import Output, OutputSettings
 from services.publisher.packet_queue import PacketQueue, QueuedPacket
-from services.publisher.progress import OutputProgress, Position, PositionFile
+from services.publisher.progress import OutputProgress, Position, SafePosition
 from services.publisher.timeline import LONGEST_GAP_NS, Timeline
 from shared.backoff import Backoff
 
@@ -62,11 +62,8 @@ class OutputWriter:
         self._backoff = backoff or Backoff()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"output-{self.id}", daemon=True)
-        self._position_file = (
-            PositionFile(settings.state_dir / f"{self.id}.json")
-            if settings.state_dir and spec.to and _is_file(url)
-            else None
-        )
+        state_dir = settings.state_dir if url.startswith("file:") else None
+        self._safe = SafePosition(state_dir / f"{self.id}.json" if state_dir else None)
         self._carried: list[QueuedPacket] = []
         """The key picture that a new file begins with."""
         self._progress = OutputProgress(state="waiting", since_ns=time.time_ns())
@@ -78,8 +75,6 @@ class OutputWriter:
         """Bytes of the outputs of this writer that are closed."""
         self._output: Output | None = None
         self._tracks: tuple[Track, ...] = ()
-        self._unsettled: deque[tuple[int, PacketHeader]] = deque()
-        self._written = 0
 
     @property
     def id(self) -> str:
@@ -116,12 +111,11 @@ class OutputWriter:
 
     def resume_position(self) -> Position | None:
         """Where this output's recording safely ended, after a crash; None for a push, or when it never began."""
-        return self._position_file.load() if self._position_file else None
+        return self._safe.load()
 
     def forget_position(self) -> None:
         """After `stop`: the output is ended for good and must not be resumed."""
-        if self._position_file:
-            self._position_file.forget()
+        self._safe.forget()
 
     def _run(self) -> None:
         try:
@@ -149,8 +143,7 @@ class OutputWriter:
             _log.warning("output %s goes on without %s: not seen in time", self.id, ", ".join(self._board.missing))
         output = self._output = make_output(self._spec, self._url, self._settings)
         self._tracks = tuple(tracks)
-        self._written = 0
-        self._unsettled.clear()
+        self._safe.begin()
         self._report("connecting")
         try:
             output.open(tracks, held[0].header.captured_ns)
@@ -162,7 +155,7 @@ class OutputWriter:
             raise
         else:
             output.close()
-            self._settle(output)
+            self._safe.settle(output.settled_packets, output.file)
         finally:
             self._bytes_before += output.bytes_written
             output.bytes_written = 0
@@ -216,29 +209,14 @@ class OutputWriter:
                 self._written_one(output, header)
 
     def _written_one(self, output: Output, header: PacketHeader) -> None:
-        self._written += 1
-        if header.track == "video":
-            self._unsettled.append((self._written, header))
-        self._settle(output)
+        self._safe.written(header)
+        self._safe.settle(output.settled_packets, output.file)
         if self._progress.state != "running" and output.confirmed:
             self._backoff.succeeded()
             self._error = None
             self._report("running")
         elif time.monotonic() - self._reported_at >= _REPORT_SECONDS:
             self._report(self._progress.state)
-
-    def _settle(self, output: Output) -> None:
-        """Record how far the output is safe."""
-        last: PacketHeader | None = None
-        while self._unsettled and self._unsettled[0][0] <= output.settled_packets:
-            last = self._unsettled.popleft()[1]
-        if last is None or self._position_file is None:
-            return
-        try:
-            self._position_file.save(Position(run=last.run, index=last.index, pts_ns=last.pts_ns, file=output.file))
-        except OSError as error:  # the recording matters more than the record of it
-            _log.warning("position of output %s is not recorded: %s", self.id, error)
-            self._dropped["position_not_recorded"] += 1
 
     def _wait_to_retry(self, error: MeshError) -> bool:
         """Note the failure and wait; False when the writer is being stopped."""
@@ -276,7 +254,3 @@ class OutputWriter:
             rebased=self._rebased,
         )
         self._on_state(self._progress)
-
-
-def _is_file(url: str) -> bool:
-    return url.startswith("file:")

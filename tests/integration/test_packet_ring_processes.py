@@ -41,10 +41,7 @@ def writer(folder: Path, *, run: int = 1, payload_bytes: int = 1_000, rate: int 
 def test_no_read_is_torn(folder: Path, payload_bytes: int) -> None:
     with writer(folder, payload_bytes=payload_bytes):
         readers = [
-            subprocess.Popen(
-                [sys.executable, "-m", MODULE, "read", str(folder), "3"], stdout=subprocess.PIPE, text=True
-            )
-            for _ in range(2)
+            subprocess.Popen([*COMMAND, "read", str(folder), "3"], stdout=subprocess.PIPE, text=True) for _ in range(2)
         ]
         results = [json.loads(reader.communicate(timeout=30)[0]) for reader in readers]
     print(payload_bytes, results)

@@ -3,6 +3,7 @@
 python -m tests.support.recording_process <root> <state folder> <seconds>
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ SPEC = OutputSpec(stream="cam0", output="archive", to="file://{stream}.mp4")
 
 def main(root: str, state: str, seconds: str) -> None:
     def tell(progress: OutputProgress) -> None:
-        print(progress.state, progress.file, flush=True)
+        _say(f"{progress.state} {progress.file}")
 
     packets = clip(float(seconds), key_every=60)
     settings = OutputSettings(file_roots=(Path(root),), state_dir=Path(state))
@@ -30,7 +31,11 @@ def main(root: str, state: str, seconds: str) -> None:
         time.sleep(max(0.0, due - time.monotonic()))
         writer.feed(header, memoryview(payload))
         if header.track == "video":
-            print("fed", header.index, flush=True)
+            _say(f"fed {header.index}")
+
+
+def _say(line: str) -> None:
+    os.write(1, f"{line}\n".encode())  # in one piece: two threads speak
 
 
 if __name__ == "__main__":
