@@ -220,7 +220,7 @@ def test_a_killed_recording_plays_up_to_its_last_fragment(tmp_path: Path) -> Non
         for line in process.stdout:
             if line.startswith("fed"):
                 fed = int(line.split()[1])
-                if fed >= 125:  # in the middle of a group of pictures, and of a fragment
+                if fed >= 142:  # in a group of pictures, and late in a fragment
                     process.kill()
                     break
         process.wait(5)
