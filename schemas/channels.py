@@ -47,7 +47,7 @@ from schemas.resources import (
 )
 
 RUNNING_SERVICES: tuple[Party, ...] = ("capture", "hw-encode", "publisher", "webrtc-gateway")
-OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "cli", "console")
+OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "client", "cli", "console")
 OPERATORS: tuple[Party, ...] = ("cli",)
 LOOKERS: tuple[Party, ...] = ("client", "cli", "console")
 

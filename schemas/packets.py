@@ -20,6 +20,9 @@ Track = Literal["video", "opus", "aac"]
 
 _LENGTH_BYTES = 2
 
+# What msgspec raises for bytes that are not what they should be; for bad UTF-8 it is not its own error.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+
 
 class PacketHeader(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a consumer must know about one access unit.
@@ -77,7 +80,7 @@ def unpack_packet(message: bytes) -> tuple[PacketHeader, memoryview]:
     header, payload = _split(message)
     try:
         return _packet_decoder.decode(header), payload
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BadRequest(f"packet header: {error}") from None
 
 
@@ -90,7 +93,7 @@ def unpack_audio(message: bytes) -> tuple[AudioHeader, memoryview]:
     header, payload = _split(message)
     try:
         return _audio_decoder.decode(header), payload
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BadRequest(f"audio header: {error}") from None
 
 

@@ -270,6 +270,11 @@ def _bus_figures(context: Context[Any]) -> None:
         ],
     )
     figures.counter("framemesh_bus_posted_messages", "Messages published.", lambda: [({}, stats.posted)])
+    figures.counter(
+        "framemesh_bus_unreadable_messages",
+        "Messages received that were not what their subject promises.",
+        lambda: [({}, stats.unreadable)],
+    )
     figures.counter("framemesh_bus_reconnects", "Times the bus was found again.", lambda: [({}, stats.reconnects)])
     figures.gauge("framemesh_bus_connected", "1 while the bus is there.", lambda: [({}, float(context.bus.connected))])
     figures.gauge(

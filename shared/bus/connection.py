@@ -17,6 +17,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from schemas.errors import InternalError, MeshError, Unavailable, error_from_code
 from schemas.events import Event
+from schemas.packets import UNREADABLE
 from schemas.subjects import EVENTS_STREAM, all_events, event
 from shared.bus.endpoints import Endpoint, Served, serve
 from shared.bus.kv import Bucket, open_bucket
@@ -50,6 +51,8 @@ class BusStats(msgspec.Struct):
     dropped_full: int = 0
     dropped_error: int = 0
     reconnects: int = 0
+    unreadable: int = 0
+    """Messages received that were not what their subject promises."""
 
 
 class Subscription:
@@ -213,7 +216,8 @@ class Bus:
             # A callback that raises would end in nats-py's error callback; what we can't read we count and skip.
             try:
                 receive(Message(message.subject, message.data))
-            except MeshError as error:
+            except (MeshError, *UNREADABLE) as error:
+                self.stats.unreadable += 1
                 log.warning("message on %s skipped: %s", message.subject, error)
 
         return Subscription(await self._client.subscribe(subject, cb=forward))

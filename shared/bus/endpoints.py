@@ -21,6 +21,7 @@ from nats.micro.service import EndpointStats, Service
 
 from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, TooMany
 from schemas.ids import ID_PATTERN, ID_RULE
+from schemas.packets import UNREADABLE
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ async def _answer(
     """The reply's bytes, and the error to put in its headers."""
     try:
         reply = await endpoint.handle(decoder.decode(data or b"{}"))
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         return b"", BadRequest(f"{endpoint.verb}: {explain_decode_error(error, endpoint.request)}").info
     except MeshError as error:
         return b"", error.info
@@ -143,7 +144,7 @@ async def _answer(
     return msgspec.json.encode(reply), endpoint.error_in(reply) if endpoint.error_in else None
 
 
-def explain_decode_error(error: msgspec.DecodeError, request: type[Any]) -> str:
+def explain_decode_error(error: Exception, request: type[Any]) -> str:
     """msgspec's text as a person says it: the path without `$`, the rule of an id in words, the fields there are."""
     text = str(error).replace("`$.", "`").replace(" - at `", " at `")
     text = text.replace(f"`str` matching regex {ID_PATTERN!r}", f"an id ({ID_RULE})")

@@ -1,0 +1,84 @@
+"""mesh.yaml: the two-line form, the long form, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import BadRequest, MeshError, NotFound
+from schemas.mesh_file import MeshPlan
+from shared.mesh_file import load_mesh_file
+
+
+def load(tmp_path: Path, text: str, **environ: str) -> MeshPlan:
+    path = tmp_path / "mesh.yaml"
+    path.write_text(text)
+    return load_mesh_file(path, environ)
+
+
+def test_two_lines_are_enough(tmp_path: Path) -> None:
+    plan = load(tmp_path, "streams:\n  cam0: rtsp://camera.local/stream1\n")
+    assert [(s.stream, s.source) for s in plan.streams] == [("cam0", "rtsp://camera.local/stream1")]
+    assert not plan.renditions
+    assert not plan.outputs
+
+
+def test_the_long_form(tmp_path: Path) -> None:
+    plan = load(
+        tmp_path,
+        """
+streams:
+  line1:
+    source: v4l2:///dev/video0
+    size: 1920x1080
+    fps: 30
+    renditions: {main: {bitrate: 4M}, small: {}}
+    outputs:
+      archive: {rendition: main, to: "file://{stream}.mp4"}
+      live: rtmp://server/app/key
+defaults: {renditions: {bitrate: 1M, key_interval: 1s}}
+""",
+    )
+    assert plan.streams[0].size == "1920x1080"
+    renditions = {r.rendition: (r.bitrate, r.key_interval) for r in plan.renditions}
+    assert renditions == {"main": ("4M", "1s"), "small": ("1M", "1s")}
+    outputs = {o.output: (o.rendition, o.to) for o in plan.outputs}
+    assert outputs == {"archive": ("main", "file://{stream}.mp4"), "live": ("main", "rtmp://server/app/key")}
+
+
+def test_variables_come_from_the_environment_and_cannot_change_the_structure(tmp_path: Path) -> None:
+    text = 'streams:\n  cam0: "rtsp://user:${CAM_PASSWORD}@camera/1"\n'
+    plan = load(tmp_path, text, CAM_PASSWORD="x\nstreams: {evil: test://}")
+    assert plan.streams[0].source == "rtsp://user:x\nstreams: {evil: test://}@camera/1"
+    assert len(plan.streams) == 1
+    with pytest.raises(NotFound, match=r"\$\{CAM_PASSWORD\} is not set"):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("streams: [", "line"),
+        ("- a\n- b\n", "write a mapping"),
+        ("stream:\n  cam0: test://\n", "no such section"),
+        ("streams:\n  Cam0: test://\n", "streams.Cam0"),
+        ("streams:\n  cam0: {sauce: test://}\n", "streams.cam0"),
+        ("streams:\n  cam0: {source: test://, fps: fast}\n", "streams.cam0.fps"),
+        (
+            "streams:\n  cam0: {source: test://, renditions: {main: {codec: vp6}}}\n",
+            "streams.cam0.renditions.main.codec",
+        ),
+        ("streams:\n  cam0: {source: test://, outputs: {a: {rendition: main}}}\n", "streams.cam0.outputs.a"),
+        ("mixes: {wall: {layout: grid}}\n", "cloud-mix-proxy"),
+        ("streams:\n  cam0: {source: test://, size: 1280 x 720, renditions: 3}\n", "streams.cam0.renditions"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_path(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        load(tmp_path, text)
+    assert words in refused.value.message
+
+
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(MeshError, match="No such file") as missing:
+        load_mesh_file(tmp_path / "none.yaml", {})
+    assert missing.value.code == 404
