@@ -1,7 +1,8 @@
 """Demand: consumers show what they need, producers work only while somebody does.
 
 A key `<node>.<stream>.<rendition>.<consumer>` in `mesh_demand` is put again every two seconds and forgotten five
-seconds after the last time; a consumer that dies is forgotten by itself. While the bus is away nothing expires.
+seconds after the last time; a consumer that dies is forgotten by itself. While the bus is away, or does not answer,
+nothing expires.
 """
 
 import asyncio
@@ -141,14 +142,26 @@ class DemandBoard:
         for key in self._seen_seconds:
             self._seen_seconds[key] = now
 
+    def _lapsed(self) -> list[str]:
+        old = time.monotonic() - TTL_SECONDS
+        return [key for key, seen in self._seen_seconds.items() if seen < old]
+
     async def _expire(self) -> None:
+        silent = False
         while True:
             await asyncio.sleep(_EXPIRY_CHECK_SECONDS)
-            if not self._bus.connected:
+            if not self._bus.connected or not self._lapsed():
                 continue
-            old = time.monotonic() - TTL_SECONDS
-            lapsed = [key for key, seen in self._seen_seconds.items() if seen < old]
-            for key in lapsed:
-                del self._seen_seconds[key]
-            if lapsed:
+            if not await self._bus.answers():  # a server that hangs keeps the consumers' word from us
+                silent = True
+                continue
+            if silent:
+                silent = False
+                self._reconnected()
+                continue
+            # What the server had not passed on when it answered has the time of one more check.
+            await asyncio.sleep(_EXPIRY_CHECK_SECONDS)
+            if lapsed := self._lapsed():
+                for key in lapsed:
+                    del self._seen_seconds[key]
                 self._on_change()

@@ -36,6 +36,7 @@ _REQUEST_TIMEOUT_SECONDS = 10.0
 _EVENTS_MAX_AGE_SECONDS = 7 * 86_400
 _EVENTS_MAX_BYTES = 64 * 1024 * 1024
 _DRAIN_TIMEOUT_SECONDS = 3
+_PONG_GIVEN_UP_SECONDS = 15  # longer than a silent server is kept, so that nats-py itself never gives one up
 
 
 class Message(NamedTuple):
@@ -87,6 +88,7 @@ class Bus:
         self._outbox_task: asyncio.Task[None] | None = None
         self._reconnect_hooks: list[Callable[[], None]] = []
         self._buckets: dict[str, Bucket] = {}
+        self._pings: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def connect(
@@ -274,7 +276,7 @@ class Bus:
     ) -> Served:
         """Answer commands as a NATS micro service; ready when this returns."""
         served = await serve(self._client, name, version, description, endpoints, metadata or {})
-        await self._client.flush(timeout=2)  # the server has the subscriptions: no request can miss them now
+        await self.answers(2)  # the server has the subscriptions: no request can miss them now
         return served
 
     # -- state -----------------------------------------------------------------------------------------------
@@ -318,9 +320,29 @@ class Bus:
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._outbox_empty.wait()
-                await self._client.flush(timeout=max(1, round(timeout_seconds)))
-        except (TimeoutError, nats.errors.Error):
+        except TimeoutError:
             log.debug("flush did not finish within %s s", timeout_seconds)
+            return
+        await self.answers(timeout_seconds)
+
+    async def answers(self, timeout_seconds: float = 1.0) -> bool:
+        """True when the server answers a PING in time: it is there, and has all that was sent before.
+
+        The PING is left alone when the time is over: nats-py stops reading for good when a PONG comes whose waiter
+        was cancelled.
+        """
+        if not self._client.is_connected:
+            return False
+        ping = asyncio.create_task(self._client.flush(timeout=_PONG_GIVEN_UP_SECONDS), name="bus-ping")
+        self._pings.add(ping)
+        ping.add_done_callback(self._ping_ended)
+        done, _ = await asyncio.wait({ping}, timeout=timeout_seconds)
+        return bool(done) and not ping.cancelled() and ping.exception() is None
+
+    def _ping_ended(self, ping: asyncio.Task[None]) -> None:
+        self._pings.discard(ping)
+        if not ping.cancelled() and (error := ping.exception()):
+            log.debug("ping: %s", error or type(error).__name__)
 
     async def drain(self) -> None:
         """Finish what is under way and disconnect. `drain`, not `Service.stop()`: that cancels running handlers."""
