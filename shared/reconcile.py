@@ -1,7 +1,8 @@
 """The owner's side of desired state: make what is asked for run, and say what is.
 
 Each resource has one `Runner`; the reconciler starts it, hands it changed specs, stops it, in order and one step
-at a time per resource, and forgets nothing: whatever fails is reported and tried again when the spec changes.
+at a time per resource, and forgets nothing: what fails is reported and tried again, when the spec changes or,
+where time may mend it, after a while.
 """
 
 import asyncio
@@ -12,9 +13,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from schemas.errors import ErrorInfo, InternalError, MeshError
+from schemas.errors import ErrorInfo, InternalError, MeshError, TooMany, Unavailable
 from schemas.resources import Actual, Spec
 from schemas.subjects import ACTUAL_BUCKET, state_key
+from shared.backoff import Backoff
 from shared.service import Context
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ RunnerT = TypeVar("RunnerT", bound="Runner[Any]")
 
 _REPORT_RETRY_SECONDS = 0.5
 _STEP_TIMEOUT_SECONDS = 15.0
+_MENDED_BY_TIME = frozenset({Unavailable.code, TooMany.code})  # the bus was away, memory was short
 
 
 class Runner(Protocol[SpecIn]):
@@ -35,7 +38,9 @@ class Runner(Protocol[SpecIn]):
         """Take a changed spec on; False asks to be stopped and started again."""
         ...
 
-    async def stop(self) -> None: ...
+    async def stop(self, *, removed: bool = False) -> None:
+        """End it. `removed`: nobody wants it any more, so nothing is kept to go on from later."""
+        ...
 
 
 class Reporter:
@@ -143,15 +148,19 @@ class Reconciler(Generic[SpecT, RunnerT]):
     async def _work(self, resource: str) -> None:
         """Bring one resource to what is wanted, again and again, until it is not wanted."""
         poke = self._pokes[resource]
+        backoff = Backoff()
+        retry_seconds: float | None = None
         running: tuple[SpecT, int] | None = None
         while True:
-            await poke.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(poke.wait(), retry_seconds)
+            retry_seconds = None
             poke.clear()
             wanted = self._wanted.get(resource)
             runner = self.runners.get(resource)
             if wanted is None:
                 if runner:
-                    await self._guard(runner.stop())
+                    await self._guard(runner.stop(removed=True))
                     del self.runners[resource]
                 self._reporter.remove(resource)
                 if not poke.is_set():
@@ -176,6 +185,8 @@ class Reconciler(Generic[SpecT, RunnerT]):
                     await self._guard(runner.stop())
                     del self.runners[resource]
                     self._reporter.report(resource, self._failed(resource, *wanted, error))
+                    if error.code in _MENDED_BY_TIME:
+                        retry_seconds = backoff.next_seconds()
 
     async def _guard(self, step: Coroutine[Any, Any, Any]) -> tuple[ErrorInfo | None, Any]:
         """Run one step with a deadline; its error as data, so that one resource never disturbs another."""

@@ -9,6 +9,7 @@ examples:
 """
 
 import argparse
+import asyncio
 import sys
 
 import msgspec
@@ -17,7 +18,7 @@ from schemas.commands import StartStream
 from schemas.mesh_file import MeshPlan
 from services.cli.apply import show_applied
 from services.cli.paths import path_argument, source_argument
-from services.launcher.up import Mesh, Ready, UpOptions, wait_for_signal
+from services.launcher.up import Mesh, Ready, UpOptions, until_signal
 from shared.mesh_file import load_mesh_file
 
 HELP = "start a mesh on this machine"
@@ -48,16 +49,22 @@ async def run(options: argparse.Namespace) -> int:
     if not options.json:
         print("starting …", file=sys.stderr, flush=True)
     up_options = UpOptions(plan=plan, nats_url=options.nats, auto_ports=options.auto_ports, verbose=options.verbose)
-    async with Mesh.up(up_options) as mesh:
-        print(msgspec.json.encode(mesh.ready).decode() if options.json else _one_line(mesh.ready), flush=True)
-        if plan != MeshPlan():
-            await show_applied(mesh.apply(plan), as_json=options.json)
-        elif not options.json:
-            print("  no streams yet; the console shows how to add one", flush=True)
-        await wait_for_signal()
-        if not options.json:
-            print("stopping …", file=sys.stderr, flush=True)
+    await until_signal(_up(up_options, as_json=options.json))
     return 0
+
+
+async def _up(options: UpOptions, *, as_json: bool) -> None:
+    async with Mesh.up(options) as mesh:
+        print(msgspec.json.encode(mesh.ready).decode() if as_json else _one_line(mesh.ready), flush=True)
+        if options.plan != MeshPlan():
+            await show_applied(mesh.apply(options.plan), as_json=as_json)
+        elif not as_json:
+            print("  no streams yet; the console shows how to add one", flush=True)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if not as_json:
+                print("stopping …", file=sys.stderr, flush=True)
 
 
 def _one_line(ready: Ready) -> str:

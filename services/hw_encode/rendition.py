@@ -21,6 +21,7 @@ from services.hw_encode.audio import AudioEncoder
 from services.hw_encode.encoders import Choice
 from services.hw_encode.settings import HwEncodeSettings
 from services.hw_encode.video import VideoEncoder
+from shared.backoff import Backoff
 from shared.bus import Endpoint, Message, Served, Subscription
 from shared.demand import Wants
 from shared.epochs import next_epoch
@@ -104,7 +105,7 @@ class RenditionRunner:
         self._report(revision=revision)
         return True
 
-    async def stop(self) -> None:
+    async def stop(self, *, removed: bool = False) -> None:
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -124,13 +125,16 @@ class RenditionRunner:
     # -- demand ----------------------------------------------------------------------------------------------
 
     async def _follow_demand(self) -> None:
+        backoff = Backoff()
         while True:
+            retry_seconds: float | None = None
             assert self._spec is not None  # start() has set it
             if (self._wanted or self._spec.always) and self.pipeline is None:
                 try:
                     await self._open_pipeline(self._spec)
                 except MeshError as error:
                     self._report(state="failed", error=error.info)
+                    retry_seconds = backoff.next_seconds()
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._demand_changed.wait(), _RETRY_SECONDS)
                     continue
@@ -141,7 +145,8 @@ class RenditionRunner:
                     continue  # wanted again meanwhile
                 await self._close_pipeline()
                 self._report(state="idle", error=None, tracks=())
-            await self._demand_changed.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._demand_changed.wait(), retry_seconds)
             self._demand_changed.clear()
 
     async def _open_pipeline(self, spec: RenditionSpec) -> None:

@@ -28,6 +28,7 @@ from services.hw_encode.settings import HwEncodeSettings
 from shared.bus import Endpoint
 from shared.demand import DemandBoard, Wants
 from shared.desired import Desired, StateMirrors, error_in_reply
+from shared.packet_ring import sweep as sweep_packet_rings
 from shared.reconcile import Reconciler, Reporter
 from shared.ring import RingReader
 from shared.service import VERSION, Context
@@ -42,6 +43,7 @@ _MAX_LEASES = 16  # one per rendition being encoded, with room for encoders that
 
 async def build(context: Context[HwEncodeSettings]) -> None:
     """Connect the parts: mirrors of the mesh's state, demand, one runner per rendition, the commands."""
+    sweep_packet_rings(context.settings.shm_dir)
     mirrors = await StateMirrors.open(context.bus)
     context.stack.push_async_callback(mirrors.close)
     renditions = Renditions(SERVICE, RenditionSpec, RenditionActual, mirrors)

@@ -40,6 +40,8 @@ def free_port(bind: str, kind: int = socket.SOCK_STREAM) -> int:
 
 
 def _choose(bind: str, wish: int, kind: int, automatic: bool, what: str, fix: str) -> int:
+    if wish == 0:  # a concrete one: a service that is restarted must be found where it was
+        return free_port(bind, kind)
     with socket.socket(socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:
             # As the services do: a port in TIME_WAIT after a restart counts as free.

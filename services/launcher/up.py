@@ -2,20 +2,22 @@
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from schemas.errors import InternalError, MeshError, Unavailable
+from schemas.errors import Conflict, InternalError, InvalidValue, MeshError, Unavailable, error_from_code
 from schemas.mesh_file import MeshPlan
 from schemas.resources import Presence
 from services.launcher.bundled_nats import nats_server_program, write_configuration
@@ -38,6 +40,7 @@ SERVICES = {
 }
 _READY_TIMEOUT_SECONDS = 30.0
 _NATS_TIMEOUT_SECONDS = 10.0
+_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,9 @@ class Mesh:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(_sweep, settings.shm_dir)
             if own_nats:
-                await _start_nats(stack, settings.data_dir / "nats", ports.nats)
+                folder = settings.data_dir / "nats"
+                stack.enter_context(_only_mesh(folder))
+                await _start_nats(stack, folder, ports.nats)
             bus = await Bus.connect(nats_url, name="launcher", timeout_seconds=_NATS_TIMEOUT_SECONDS)
             stack.push_async_callback(bus.drain)
             children, present = await _start_services(stack, environment)
@@ -111,6 +116,32 @@ class Mesh:
                 seconds=round(time.monotonic() - started, 2),
             )
             yield cls(ready, bus, children)
+
+
+@contextlib.contextmanager
+def _only_mesh(folder: Path) -> Iterator[None]:
+    """Two servers on one JetStream folder would destroy each other's state; the kernel frees the lock of a dead one.
+
+    Raises:
+        Conflict: another mesh has it.
+        Unavailable: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise Unavailable(f"folder {folder}: {error.strerror}; set FRAMEMESH_DATA_DIR") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Conflict(
+                f"a mesh already runs here with data folder {folder.parent}; stop it, "
+                "or give this one its own FRAMEMESH_DATA_DIR and FRAMEMESH_SHM_DIR"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 async def _start_nats(stack: contextlib.AsyncExitStack, folder: Path, port: int) -> None:
@@ -152,7 +183,8 @@ async def _start_services(
     waiting.cancel()
     for service, child in children.items():
         if child.exited_at_start.done():
-            raise InternalError(f"{service} could not start: {child.last_lines[-1] if child.last_lines else '?'}")
+            code, text = child.refusal or (InternalError.code, child.last_lines[-1] if child.last_lines else "?")
+            raise error_from_code(code, f"{service} could not start: {text}")
     missing = ", ".join(sorted(set(SERVICES) - set(present)))
     raise Unavailable(f"not ready within {_READY_TIMEOUT_SECONDS:g} s: {missing}")
 
@@ -208,28 +240,46 @@ def _output_folders(plan: MeshPlan) -> list[Path]:
 
 
 def _port(variable: str, default: int) -> int:
-    text = os.environ.get(variable, "")
-    return int(text) if text.isdigit() else default
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) > _MAX_PORT:
+        raise InvalidValue(variable, text, f"give a port from 0 to {_MAX_PORT}")
+    return int(text)
 
 
 def _sweep(folder: Path) -> None:
-    """Every service has ended: whatever is left in shared memory belongs to nobody."""
+    """Every service has ended: what is left in shared memory belongs to nobody, or to services started by hand."""
     for sweep in (sweep_frame_rings, sweep_packet_rings):
         with contextlib.suppress(OSError):
             sweep(folder)
     for lock in folder.glob(".*.lock"):
-        lock.unlink(missing_ok=True)
+        with contextlib.suppress(OSError), lock.open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while somebody lives by it
+            lock.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()
 
 
-async def wait_for_signal() -> None:
-    """Until Ctrl-C or SIGTERM."""
-    stopping = asyncio.Event()
+async def until_signal(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` until it ends or, from its first moment on, Ctrl-C, SIGTERM or a closed terminal cancels it."""
+    task = asyncio.create_task(work)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    await stopping.wait()
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        if not stopped:  # once: a second Ctrl-C must not cut the orderly end short
+            stopped = True
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
 
 
-__all__ = ["Mesh", "MeshError", "Ready", "UpOptions", "wait_for_signal"]
+__all__ = ["Mesh", "MeshError", "Ready", "UpOptions", "until_signal"]
