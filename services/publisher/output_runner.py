@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from schemas.ids import compound_id
-from schemas.packets import PacketHeader
-from schemas.resources import OutputActual, OutputSpec
+from schemas.packets import PacketHeader, Track
+from schemas.resources import OutputActual, OutputSpec, StreamActual
 from schemas.subjects import SOURCE_RENDITION, command
 from services.publisher.progress import OutputProgress, Position
 from services.publisher.settings import PublisherSettings
@@ -25,6 +25,7 @@ from shared.service import Context
 
 log = logging.getLogger(__name__)
 
+_TRACKS: tuple[Track, ...] = ("video", "opus", "aac")
 _STOP_SECONDS = 6.0  # a file is closed in milliseconds; a push may sit in one last network call
 
 
@@ -32,18 +33,32 @@ class OutputRunner:
     """Runs one output as its spec says; see `shared.reconcile.Runner`."""
 
     def __init__(
-        self, output_id: str, context: Context[PublisherSettings], reporter: Reporter, wants: Wants, source_node: str
+        self,
+        output_id: str,
+        context: Context[PublisherSettings],
+        reporter: Reporter,
+        wants: Wants,
+        source_node: str,
+        source: StreamActual | None,
     ) -> None:
+        """Args:
+        source_node: where the stream's packets are made.
+        source: what is known of the stream.
+        """
         self._id = output_id
         self._context = context
         self._reporter = reporter
         self._wants = wants
         self._source_node = source_node
+        self._source = source
         self._loop = asyncio.get_running_loop()
         self._actual: OutputActual | None = None
         self._undo = contextlib.AsyncExitStack()
         self._spec: OutputSpec | None = None
-        self._position: tuple[int, int] = (-1, -1)
+        self._positions: dict[str, tuple[int, int]] = {}
+        """(run, index) of the last packet of each track that went to the writer."""
+        self._held: list[tuple[PacketHeader, memoryview]] | None = None
+        """Live packets that wait while older ones are taken from the packet ring."""
         self.writer: OutputWriter | None = None
 
     async def start(self, spec: OutputSpec, revision: int) -> None:
@@ -70,12 +85,15 @@ class OutputRunner:
             url,
             self._context.settings.outputs,
             self._progress_from_thread,
+            expected_tracks=self._expected_tracks(spec),
             on_need_key=lambda: _ask_for_key(bus, spec),
         )
         resume = await asyncio.to_thread(writer.resume_position)
         self.writer = writer
         writer.start()
-        subscription = await PacketSubscription.open(bus, spec.stream, spec.rendition, self._feed)
+        if resume:
+            self._held = []
+        subscription = await PacketSubscription.open(bus, spec.stream, spec.rendition, self._receive)
         self._undo.push_async_callback(subscription.close)
         if resume:
             self._catch_up(spec, resume)
@@ -91,37 +109,54 @@ class OutputRunner:
         self._reporter.report(self._id, self._actual)
         return True
 
-    async def stop(self) -> None:
+    async def stop(self, *, removed: bool = False) -> None:
         """Write what has come, close the destination properly."""
         await self._undo.aclose()
         if self.writer:
             finished = await asyncio.to_thread(self.writer.stop, _STOP_SECONDS)
             if not finished:
                 log.warning("%s: the destination does not let go", self._id)
-            await asyncio.to_thread(self.writer.forget_position)
+            if removed:
+                await asyncio.to_thread(self.writer.forget_position)
+
+    def _expected_tracks(self, spec: OutputSpec) -> tuple[Track, ...] | None:
+        """What the rendition will have, so that the start waits for sound only if there is any; None: not known."""
+        source = self._source
+        if source is None or source.video is None:
+            return None
+        if spec.rendition == SOURCE_RENDITION:
+            return tuple(track for track in _TRACKS if track in source.source_tracks)
+        return _TRACKS if source.audio else ("video",)
 
     # -- packets ---------------------------------------------------------------------------------------------
 
+    def _receive(self, header: PacketHeader, payload: memoryview) -> None:
+        if self._held is None:
+            self._feed(header, payload)
+        else:
+            self._held.append((header, payload))
+
     def _feed(self, header: PacketHeader, payload: memoryview) -> None:
-        if header.track == "video":
-            # What was caught up from the packet ring comes a second time when the bus was already delivering it.
-            if (header.run, header.index) <= self._position:
-                return
-            self._position = (header.run, header.index)
+        # What was taken from the packet ring comes a second time when the bus was already delivering it.
+        position = (header.run, header.index)
+        if position <= self._positions.get(header.track, (-1, -1)):
+            return
+        self._positions[header.track] = position
         if self.writer:
             self.writer.feed(header, payload)
 
     def _catch_up(self, spec: OutputSpec, resume: Position) -> None:
         """After a crash of this service: take what the recording lacks from the producer's packet ring."""
+        held, self._held = self._held or [], None
         try:
             with PacketRingReader.open_latest(self._context.settings.shm_dir, spec.stream, spec.rendition) as ring:
                 missed = list(ring.after(resume.run, resume.index))
         except (RingError, LookupError) as error:
             log.info("%s: nothing to resume from: %s", self._id, error)
-            return
+            missed = []
         log.info("%s: resuming with %d packets from the packet ring", self._id, len(missed))
-        for header, payload in missed:
-            self._feed(header, memoryview(payload))
+        for header, payload in [*((header, memoryview(payload)) for header, payload in missed), *held]:
+            self._feed(header, payload)
 
     # -- state -----------------------------------------------------------------------------------------------
 

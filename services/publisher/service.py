@@ -39,7 +39,7 @@ async def build(context: Context[PublisherSettings]) -> None:
         stream, _ = split_compound_id(output_id)
         found = streams.spec(stream)
         node = (found[0].node if found else None) or context.node
-        return OutputRunner(output_id, context, reporter, wants, node)
+        return OutputRunner(output_id, context, reporter, wants, node, streams.actual(stream))
 
     def failed(_id: str, spec: OutputSpec, revision: int, error: ErrorInfo) -> OutputActual:
         return OutputActual(

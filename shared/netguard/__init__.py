@@ -7,7 +7,17 @@ and playlist entries are checked again, local files stay under their roots.
 from shared.netguard.errors import explain_av_error
 from shared.netguard.guard import check, check_async
 from shared.netguard.http_reader import HttpReader, Timeouts
-from shared.netguard.libav import open_input
+from shared.netguard.libav import open_input, protocol_options
 from shared.netguard.url import GuardedUrl, Policy
 
-__all__ = ["GuardedUrl", "HttpReader", "Policy", "Timeouts", "check", "check_async", "explain_av_error", "open_input"]
+__all__ = [
+    "GuardedUrl",
+    "HttpReader",
+    "Policy",
+    "Timeouts",
+    "check",
+    "check_async",
+    "explain_av_error",
+    "open_input",
+    "protocol_options",
+]

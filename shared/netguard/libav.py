@@ -74,7 +74,7 @@ def open_input(
     scheme = guarded.scheme
     if scheme not in _FORMATS:
         raise InvalidValue(guarded.field_name, guarded.shown, f"{scheme}:// cannot be opened by libav here")
-    settings = {**_defaults(guarded), **(options or {})}
+    settings = {**protocol_options(guarded), **(options or {})}
     settings["format_whitelist"] = _FORMATS[scheme]
     settings["protocol_whitelist"] = _PROTOCOLS[scheme]
     if not guarded.policy.allow_private and scheme in ("rtsp", "rtsps"):
@@ -107,7 +107,8 @@ def open_input(
         raise explain_av_error(cause, what, [guarded.url]) from None
 
 
-def _defaults(guarded: GuardedUrl) -> dict[str, str]:
+def protocol_options(guarded: GuardedUrl) -> dict[str, str]:
+    """What libav needs to be told of a pinned URL, so that its server still sees the name it was asked by."""
     if guarded.scheme in ("rtsp", "rtsps"):
         return {"rtsp_transport": "tcp"}
     if guarded.scheme == "rtmp":

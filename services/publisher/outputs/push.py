@@ -13,9 +13,11 @@ from services.publisher.outputs.base import Output, OutputSettings
 from services.publisher.push_child import PushChild
 from services.publisher.push_wire import PushJob, PushPacket
 from shared.media.mux import TrackParameters
+from shared.netguard import Policy, check, protocol_options
 from shared.urls import redact
 
 _MICROSECONDS = 1_000_000
+_TLS_SCHEMES = ("rtmps", "rtsps")
 
 
 class Push(Output):
@@ -32,10 +34,11 @@ class Push(Output):
         self._child: PushChild | None = None
 
     def open(self, tracks: Mapping[Track, TrackParameters], start_ns: int) -> None:
+        url, options = self._checked()
         job = PushJob(
-            url=self._url,
+            url=url,
             container_format=self.container_format,
-            options=self._options(),
+            options={**self._options(), **options},
             tracks=dict(tracks),
             timeout_seconds=self.settings.network_timeout_seconds,
         )
@@ -62,6 +65,19 @@ class Push(Output):
     def confirmed(self) -> bool:
         return self._child is not None and self._child.confirmed
 
+    def _checked(self) -> tuple[str, dict[str, str]]:
+        """The URL at the address that was judged, resolved anew for every attempt, and what libav must know of that.
+
+        Raises:
+            InvalidValue: the address may not be pushed to.
+            Unavailable: the name is not known.
+        """
+        policy = Policy(schemes=frozenset(self.schemes), allow_private=True)
+        guarded = check(self._url, policy, field="to")
+        if guarded.scheme in _TLS_SCHEMES:  # the certificate proves the peer, and needs its name
+            return self._url, {}
+        return guarded.pinned, protocol_options(guarded)
+
     @abstractmethod
     def _options(self) -> dict[str, str]:
         """Options of the muxer and its protocol, deadlines among them."""
@@ -71,7 +87,7 @@ class Push(Output):
 
     def _tls_options(self) -> dict[str, str]:
         """libav checks no certificate unless it is told to, and knows no place where the system keeps its roots."""
-        if urlsplit(self._url).scheme not in ("rtmps", "rtsps"):
+        if urlsplit(self._url).scheme not in _TLS_SCHEMES:
             return {}
         paths = ssl.get_default_verify_paths()
         return {"tls_verify": "1", "ca_file": paths.cafile or paths.openssl_cafile}
