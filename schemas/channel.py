@@ -7,8 +7,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-Party = Literal["capture", "hw-encode", "publisher", "webrtc-gateway", "client", "cli", "console"]
-"""`client` uses frames and packets, `cli` operates the mesh (`framemesh`, also its `up`), `console` only looks."""
+Party = Literal["capture", "hw-encode", "publisher", "webrtc-gateway", "writer", "client", "cli", "console"]
+"""Services, and: `writer`, an application that makes a stream; `client`, one that uses frames and packets; `cli`,
+who operates the mesh (`framemesh`, also its `up`); `console`, who only looks."""
 
 Semantics = Literal["latest-wins", "at-most-once", "request-reply", "kv", "jetstream"]
 """`latest-wins`, `at-most-once`: core publish/subscribe; of the first a consumer keeps only the newest, of the second
@@ -28,7 +29,7 @@ PARAMETERS: dict[str, str] = {
     "service": "the service that speaks",
     "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`",
     "event": "what happened: `state`, `removed`, `task-failed`",
-    "consumer": "who needs it: `hw-encode-<rendition>`, `publisher-<output>`, `webrtc-gateway`, an application's name",
+    "consumer": "who needs it: `hw-encode-<rendition>`, `publisher-<output>`, `<name>-<instance>` of gateways and applications",
 }
 
 
@@ -49,8 +50,6 @@ class Channel:
     """Who publishes, puts, or calls."""
     receivers: tuple[Party, ...]
     """Who subscribes, watches or gets, or answers."""
-    pending: tuple[Party, ...] = ()
-    """Who else takes part once it is built: the place is theirs, nothing runs there yet."""
     bucket: str = ""
     read: Literal["", "get", "watch"] = ""
     """How receivers read a bucket."""

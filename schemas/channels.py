@@ -47,9 +47,9 @@ from schemas.resources import (
 )
 
 RUNNING_SERVICES: tuple[Party, ...] = ("capture", "hw-encode", "publisher", "webrtc-gateway")
-OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "client", "cli", "console")
+OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "writer", "client", "cli", "console")
 OPERATORS: tuple[Party, ...] = ("cli",)
-LOOKERS: tuple[Party, ...] = ("client", "cli", "console")
+LOOKERS: tuple[Party, ...] = ("writer", "client", "cli", "console")
 
 # Valid ids, so that the builders take them; no name of the mesh begins so.
 _PLACEHOLDER = "param-{}"
@@ -97,10 +97,9 @@ def _keys(bucket: str, service: Party, key: str, payload: type[Struct] | None, s
         address=kv_subject(bucket, _named(key)),
         semantics="kv",
         payload=payload,
-        senders=(service,),
         summary=summary,
         bucket=bucket,
-        **fields,
+        **{"senders": (service,), **fields},
     )
 
 
@@ -116,8 +115,9 @@ def _secret(service: Party, name: str, summary: str) -> Channel:
     return _keys(subjects.SECRETS_BUCKET, service, key, None, summary, **rest)
 
 
-def _epoch(service: Party, name: str, summary: str) -> Channel:
-    return _keys(subjects.EPOCH_BUCKET, service, _id(name), None, summary, receivers=(), encoding="empty")
+def _epoch(takers: tuple[Party, ...], name: str, summary: str) -> Channel:
+    rest = {"senders": takers, "receivers": (), "compare_and_set": True, "encoding": "text"}
+    return _keys(subjects.EPOCH_BUCKET, takers[0], _id(name), None, summary, **rest)
 
 
 _MEDIA = (
@@ -126,9 +126,8 @@ _MEDIA = (
         address=_template(subjects.frames, "node", "stream"),
         semantics="latest-wins",
         payload=FrameRef,
-        senders=("capture",),
+        senders=("capture", "writer"),
         receivers=("hw-encode", "client"),
-        pending=("client",),
         summary="A picture is in the ring; of use on its own node only.",
     ),
     Channel(
@@ -147,8 +146,7 @@ _MEDIA = (
         semantics="at-most-once",
         payload=FrameAck,
         senders=("hw-encode", "client"),
-        receivers=(),
-        pending=("capture", "client"),
+        receivers=("writer",),
         summary="Credit of a lossless stream's consumer; cumulative.",
     ),
     Channel(
@@ -165,8 +163,8 @@ _MEDIA = (
 )
 
 _COMMANDS = (
-    _command("capture", "start", StartStream, StreamChanged, OPERATORS, "Make or change a stream."),
-    _command("capture", "stop", StopStream, StreamChanged, OPERATORS, "Remove a stream."),
+    _command("capture", "start", StartStream, StreamChanged, ("cli", "writer"), "Make or change a stream."),
+    _command("capture", "stop", StopStream, StreamChanged, ("cli", "writer"), "Remove a stream."),
     _command("capture", "list", ListResources, StreamList, LOOKERS, "Streams, as asked for and as they are."),
     _command("hw-encode", "start", StartRendition, RenditionChanged, OPERATORS, "Make or change a rendition."),
     _command("hw-encode", "stop", StopRendition, RenditionChanged, OPERATORS, "Remove a rendition."),
@@ -176,7 +174,7 @@ _COMMANDS = (
         "keyframe",
         KeyFrameRequest,
         KeyFrameReply,
-        ("publisher", "webrtc-gateway", "client", "cli"),
+        ("publisher", "webrtc-gateway", "writer", "client", "cli"),
         "Make the next picture an IDR; only the rendition's owner answers.",
         _id("rendition"),
     ),
@@ -193,7 +191,7 @@ _EVENTS = (
         semantics="jetstream",
         payload=Event,
         senders=RUNNING_SERVICES,
-        receivers=("webrtc-gateway", "client", "cli", "console"),
+        receivers=("webrtc-gateway", "writer", "client", "cli", "console"),
         summary=f"What happened to a resource; kept in the stream `{subjects.EVENTS_STREAM}`.",
         bound={service: {"service": service} for service in RUNNING_SERVICES},
     ),
@@ -214,15 +212,12 @@ _STATE = (
         semantics="kv",
         payload=None,
         encoding="empty",
-        senders=("hw-encode", "publisher", "webrtc-gateway", "client"),
+        senders=("hw-encode", "publisher", "webrtc-gateway", "writer", "client"),
         receivers=("capture", "hw-encode"),
         summary="Somebody needs this; forgotten when it is not refreshed.",
         bucket=subjects.DEMAND_BUCKET,
         read="watch",
-        bound={
-            "hw-encode": {"rendition": subjects.RAW},
-            "webrtc-gateway": {"consumer": "webrtc-gateway"},
-        },
+        bound={"hw-encode": {"rendition": subjects.RAW}},
     ),
     Channel(
         name="presence",
@@ -236,8 +231,8 @@ _STATE = (
         read="watch",
         bound={service: {"service": service} for service in RUNNING_SERVICES},
     ),
-    _epoch("capture", "", "The revision of a put is the stream's next epoch."),
-    _epoch("hw-encode", "rendition", "The revision of a put is the next run of the rendition's packets."),
+    _epoch(("capture", "writer"), "", "The stream's last epoch, decimal."),
+    _epoch(("hw-encode",), "rendition", "The last run of the rendition's packets, decimal."),
     _secret("capture", "", "Full URL of a source that has credentials."),
     _secret("publisher", "output", "Full URL of a destination that has credentials or a stream key."),
 )

@@ -1,0 +1,214 @@
+"""The contract against a running mesh whose bus enforces the drafted permissions.
+
+What services register is what the channel table says; all that is legitimate works; what is not is refused.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import nats.errors
+import nats.js.errors
+import pytest
+from aiortc import RTCPeerConnection
+
+from schemas.channels import CHANNELS, RUNNING_SERVICES
+from schemas.subjects import command, demand_key, frames
+from tests.support.guarded_nats import GuardedNats
+from tests.support.mesh import CallFailed, RunningMesh
+from tests.support.peers import free_port
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+# A camera that nobody is: the URL has a password, so it goes through the secret store, and opening it fails at once.
+PASSWORD = "hunter2-of-the-camera"  # noqa: S105  # of nobody
+STREAM_KEY = "key-of-the-live-show"
+FORBIDDEN_TO_ALL = "forbidden.to.all"
+
+
+@dataclass
+class Guarded:
+    server: GuardedNats
+    mesh: RunningMesh
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("guarded")
+    with GuardedNats(folder) as server:
+        urls = {
+            f"FRAMEMESH_{service.upper().replace('-', '_')}_NATS_URL": server.url(service)
+            for service in RUNNING_SERVICES
+        }
+        with RunningMesh("--demo", "--nats", server.url("cli"), environment=urls) as mesh:
+            mesh.wait_for(lambda: (mesh.actual("streams", "demo") or {}).get("state") == "live", what="demo is live")
+            yield Guarded(server, mesh)
+
+
+async def _endpoints(guarded: Guarded) -> dict[str, tuple[str, str]]:
+    """(request, reply) by subject, as the services tell it to whoever asks."""
+    client = await guarded.server.connect("cli")
+    inbox = client.new_inbox()
+    answers = await client.subscribe(inbox)
+    await client.publish("$SRV.INFO", reply=inbox)
+    found = {}
+    with suppress(nats.errors.TimeoutError):
+        while True:
+            info = json.loads((await answers.next_msg(timeout=1.0)).data)
+            for endpoint in info["endpoints"]:
+                found[endpoint["subject"]] = (endpoint["metadata"]["request"], endpoint["metadata"]["reply"])
+    await client.close()
+    return found
+
+
+async def test_what_services_register_is_what_the_table_says(guarded: Guarded) -> None:
+    endpoints = await _endpoints(guarded)
+    commands = [channel for channel in CHANNELS if channel.semantics == "request-reply"]
+    for subject, (request, reply) in endpoints.items():
+        of_subject = [channel for channel in commands if channel.matches(subject)]
+        assert len(of_subject) == 1, f"{subject} is in the table {len(of_subject)} times"
+        kinds = (of_subject[0].payload, of_subject[0].reply)
+        assert tuple(kind.__name__ for kind in kinds if kind) == (request, reply), subject
+    missing = [channel.name for channel in commands if not any(map(channel.matches, endpoints))]
+    assert not missing, f"in the table, but nobody answers: {missing}"
+
+
+async def test_everything_legitimate_works(guarded: Guarded) -> None:
+    mesh, dead = guarded.mesh, free_port()
+    mesh.call("publisher.start", stream="demo", output="archive", to="file://archive.mp4")
+    running = mesh.wait_for(
+        lambda: (mesh.actual("outputs", "demo", "archive") or {}).get("bytes_written", 0) > 50_000, 20, "a recording"
+    )
+    assert running
+    mesh.call("publisher.start", stream="demo", output="push", to=f"rtmp://127.0.0.1:{dead}/app/{STREAM_KEY}", wait_s=0)
+    with pytest.raises(CallFailed) as refused:
+        mesh.call("capture.start", stream="cam", source=f"rtsp://admin:{PASSWORD}@127.0.0.1:{dead}/1", wait_s=10)
+    assert refused.value.code == 503
+    await _view(mesh)
+    assert len(mesh.call("webrtc-gateway.sessions")["sessions"]) == 1
+    status = mesh.run("status", "--json").stdout
+    assert PASSWORD not in status
+    assert STREAM_KEY not in status
+    mesh.call("capture.stop", stream="cam")
+    mesh.call("publisher.stop", stream="demo", output="push")
+    mesh.call("publisher.stop", stream="demo", output="archive")
+    assert guarded.server.violations() == []
+
+
+async def _view(mesh: RunningMesh) -> None:
+    """Open a session, without ever connecting it: the gateway shows demand and asks for a key frame all the same."""
+    peer = RTCPeerConnection()
+    try:
+        peer.addTransceiver("video", direction="recvonly")
+        await peer.setLocalDescription(await peer.createOffer())
+        offer = peer.localDescription.sdp.encode()
+        request = Request(f"{mesh.console}whep/demo", offer, {"Content-Type": "application/sdp"})
+        status = await asyncio.to_thread(lambda: urlopen(request, timeout=10).status)
+        assert status == 201
+    finally:
+        await peer.close()
+
+
+async def _is_refused(guarded: Guarded, user: str, subject: str, *, subscribe: bool = False) -> bool:
+    """Whether the server refuses `user` to publish to, or subscribe to, a subject."""
+    refused: asyncio.Queue[str] = asyncio.Queue()
+    client = await guarded.server.connect(user, refused)
+    try:
+        if subscribe:
+            await client.subscribe(subject)
+        else:
+            await client.publish(subject, b"{}")
+        # Refusals come in order, and this one comes for certain: what is not refused by then will not be.
+        await client.publish(FORBIDDEN_TO_ALL, b"")
+        seen = []
+        while not any(FORBIDDEN_TO_ALL in text for text in seen):
+            seen.append(await asyncio.wait_for(refused.get(), 5))
+        return any(f'"{subject.lower()}"' in text.lower() for text in seen)
+    finally:
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("user", "subject"),
+    [
+        ("client", command("capture", "start")),
+        ("client", command("capture", "stop")),
+        ("client", command("publisher", "start")),
+        ("client", frames("test", "demo")),
+        ("client", "$KV.mesh_desired.capture.demo"),
+        ("client", "$JS.API.DIRECT.GET.KV_mesh_secrets.$KV.mesh_secrets.capture.demo"),
+        ("writer", "$KV.mesh_desired.capture.demo"),
+        ("writer", "mesh.v1.packets.demo.main.video"),
+        ("console", command("capture", "start")),
+        ("console", "$KV.mesh_desired.capture.demo"),
+        ("console", f"$KV.mesh_demand.{demand_key('test', 'demo', 'main', 'console')}"),
+        ("console", "$JS.API.STREAM.DELETE.KV_mesh_desired"),
+        ("console", "$JS.API.STREAM.CREATE.copy"),
+        ("console", "$JS.API.CONSUMER.CREATE.KV_mesh_secrets"),
+        ("cli", "$KV.mesh_desired.capture.demo"),
+        ("cli", "$JS.API.DIRECT.GET.KV_mesh_secrets.$KV.mesh_secrets.capture.demo"),
+        ("hw-encode", "$KV.mesh_desired.capture.demo"),
+        ("hw-encode", command("publisher", "start")),
+        ("hw-encode", "$JS.API.DIRECT.GET.KV_mesh_secrets.$KV.mesh_secrets.capture.demo"),
+        ("webrtc-gateway", "mesh.v1.packets.demo.main.video"),
+        ("webrtc-gateway", "$KV.mesh_actual.capture.demo"),
+        ("publisher", "mesh.v1.evt.capture.demo.state"),
+        ("publisher", "$JS.API.DIRECT.GET.KV_mesh_secrets.$KV.mesh_secrets.capture.demo"),
+        ("capture", "mesh.v1.packets.demo.main.video"),
+    ],
+)
+async def test_publishing_is_refused(guarded: Guarded, user: str, subject: str) -> None:
+    assert await _is_refused(guarded, user, subject)
+
+
+@pytest.mark.parametrize(
+    ("user", "subject"),
+    [
+        ("console", "_INBOX.>"),
+        ("console", "$KV.mesh_secrets.>"),
+        ("console", "mesh.v1.frames.>"),
+        ("client", "mesh.v1.cmd.>"),
+        ("client", "$KV.mesh_secrets.>"),
+        ("hw-encode", command("capture", "start")),
+        ("webrtc-gateway", "$KV.mesh_secrets.>"),
+    ],
+)
+async def test_listening_is_refused(guarded: Guarded, user: str, subject: str) -> None:
+    assert await _is_refused(guarded, user, subject, subscribe=True)
+
+
+@pytest.mark.parametrize(
+    ("user", "subject"),
+    [("client", frames("test", "demo")), ("console", "mesh.v1.evt.>"), ("cli", "mesh.v1.evt.>")],
+)
+async def test_listening_is_allowed(guarded: Guarded, user: str, subject: str) -> None:
+    assert not await _is_refused(guarded, user, subject, subscribe=True)
+
+
+async def test_the_console_reads_the_state_but_no_secret(guarded: Guarded) -> None:
+    guarded.mesh.call(
+        "publisher.start", stream="demo", output="push", to=f"rtmp://127.0.0.1:9/app/{STREAM_KEY}", wait_s=0
+    )
+    client = await guarded.server.connect("console")
+    try:
+        jetstream = client.jetstream(timeout=1)
+        spec = await (await jetstream.key_value("mesh_desired")).get("publisher.demo--push")
+        assert spec.value is not None
+        assert STREAM_KEY.encode() not in spec.value
+        reference = json.loads(spec.value)["to_secret"]
+        assert reference.startswith("secret://publisher.demo--push@")
+        with pytest.raises(nats.errors.TimeoutError):  # the server drops what may not be published
+            await jetstream.key_value("mesh_secrets")
+    finally:
+        await client.close()
+        guarded.mesh.call("publisher.stop", stream="demo", output="push")
+
+
+def test_every_party_has_a_user() -> None:
+    document: dict[str, Any] = json.loads((Path(__file__).parents[2] / "ops/nats/permissions.json").read_text())
+    assert set(document) == {party for channel in CHANNELS for party in (*channel.senders, *channel.receivers)}
