@@ -44,6 +44,8 @@ class FrameRef(Struct, frozen=True, kw_only=True):
     """Nominal time to the next picture; 0 when the source does not tell."""
     clock: Clock = "arrival"
     delivery: Delivery = "live"
+    consumer: str = ""
+    """Of a lossless stream: who must consume this picture and give credit for it; others look on."""
 
 
 class FrameAck(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from schemas.resources import RenditionSpec, VideoInfo
 from schemas.units import parse_duration
 from services.hw_encode.encoders import TIME_BASE, Choice, first_working, open_encoder
 from shared.inbox import FrameInbox
+from shared.lossless_order import LosslessOrder
 from shared.media.bitstream import parameter_sets
 from shared.media.frames import picture_frame
 from shared.packets import PacketPublisher
@@ -67,6 +68,8 @@ class VideoEncoder:
         self._key_interval_ns = int(parse_duration(spec.key_interval, "key_interval") * _NS)
         self.inbox = FrameInbox()
         self.counts = VideoCounts()
+        self._consumer = f"hw-encode-{spec.rendition}"
+        self._order = LosslessOrder()
         self._stop = threading.Event()
         self._force_key = threading.Event()
         self._encoder: VideoCodecContext | None = None
@@ -102,29 +105,35 @@ class VideoEncoder:
             ref = self.inbox.get(_WAIT_SECONDS)
             if ref is None:
                 continue
-            error = ""
-            try:
-                with self._reader.lease(ref) as lease:
-                    self._encode(ref, lease)
-            except LeaseError as missed:
-                self.counts.missed += 1
-                error = str(missed)
-            except MeshError as failure:
-                self._on_failed(failure)
-                error = failure.message
-            except Exception:  # a bug here must not end the thread silently: it says so and goes on with the next
-                log.exception("picture not encoded", extra={"stream": ref.stream, "sequence": ref.sequence})
-                error = "internal error"
-            if ref.delivery == "lossless":
-                self._acknowledge(
-                    FrameAck(
-                        stream=ref.stream,
-                        epoch=ref.epoch,
-                        consumer=f"hw-encode-{self._spec.rendition}",
-                        sequence=ref.sequence,
-                        error=error,
-                    )
-                )
+            if ref.consumer != self._consumer:  # live, or lossless for somebody else
+                self._use(ref)
+                continue
+            verdict = self._order.judge(ref)
+            if verdict == "use":
+                self._credit(ref, ref.sequence, self._use(ref))
+            elif verdict == "repeated":  # its credit was lost
+                self._credit(ref, self._order.last)
+
+    def _use(self, ref: FrameRef) -> str:
+        """Encode one picture; returns why it could not be, or nothing."""
+        try:
+            with self._reader.lease(ref) as lease:
+                self._encode(ref, lease)
+        except LeaseError as missed:
+            self.counts.missed += 1
+            return str(missed)
+        except MeshError as failure:
+            self._on_failed(failure)
+            return failure.message
+        except Exception:  # a bug here must not end the thread silently: it says so and goes on with the next
+            log.exception("picture not encoded", extra={"stream": ref.stream, "sequence": ref.sequence})
+            return "internal error"
+        return ""
+
+    def _credit(self, ref: FrameRef, sequence: int, error: str = "") -> None:
+        self._acknowledge(
+            FrameAck(stream=ref.stream, epoch=ref.epoch, consumer=self._consumer, sequence=sequence, error=error)
+        )
 
     def _encode(self, ref: FrameRef, lease: Lease) -> None:
         if self._encoder is None or self._size != (ref.width, ref.height):
