@@ -1,0 +1,236 @@
+"""An application's connection to the mesh, for asyncio."""
+
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from schemas.commands import MeshStatus, StreamEntry
+from schemas.errors import Conflict, InvalidValue, MeshError
+from schemas.frames import Delivery, PixelFormat
+from schemas.ids import check_id
+from schemas.resources import StreamSpec
+from shared.bus import Bus
+from shared.clients.commands import Commands
+from shared.clients.errors import OtherNode
+from shared.clients.events import EventStream
+from shared.clients.frames import FrameStream
+from shared.clients.keeper import Keeper
+from shared.clients.publishing import PublishedStream
+from shared.clients.state import find_stream, snapshot
+from shared.demand import Wants
+from shared.epochs import next_epoch
+from shared.ring import LosslessGate, RingGeometry, StreamWriter
+from shared.ring.folder import newest_epoch
+from shared.ring.lossless import FullPolicy
+from shared.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+DEFAULT_DEADLINE_SECONDS: Final = 5.0
+DEFAULT_CONSUMER: Final = "hw-encode-main"
+"""Who consumes a lossless stream unless told otherwise: the encoder of its rendition `main`."""
+_ENCODER_PREFIX: Final = "hw-encode-"
+DEFAULT_SLOTS: Final = 8
+_SPARE_SLOTS: Final = 2  # of a lossless ring: one being written, one that an onlooker may hold
+_APPLICATION_SOURCE: Final = "app://"
+
+
+class AsyncMesh(Commands):
+    """Made by `connect`. Belongs to the event loop it was made in."""
+
+    def __init__(self, bus: Bus, settings: Settings, name: str) -> None:
+        super().__init__(bus)
+        self.settings = settings
+        self.name = f"{name}-{secrets.token_hex(3)}"
+        """Of this connection, as it stands in demand keys: two instances of one application must not be one."""
+        self._wants = Wants(bus)
+        self._keeper = Keeper()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connect(
+        cls,
+        nats_url: str | None = None,
+        *,
+        node: str | None = None,
+        shm_dir: Path | str | None = None,
+        name: str = "app",
+        timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+    ) -> AsyncIterator[Self]:
+        """`async with AsyncMesh.connect() as mesh`: connected until the end of the block.
+
+        Args:
+            nats_url, node, shm_dir: left out, what `FRAMEMESH_NATS_URL`, `_NODE` and `_SHM_DIR` say, and their
+                defaults, as for the services.
+            name: of the application, shown to whoever looks.
+
+        Raises:
+            InvalidValue: a setting that is none.
+            Unavailable: no NATS server within `timeout_seconds`.
+        """
+        settings = load_settings(Settings, "client")
+        given = {"nats_url": nats_url, "node": node, "shm_dir": None if shm_dir is None else Path(shm_dir)}
+        settings = msgspec.structs.replace(
+            settings, **{key: value for key, value in given.items() if value is not None}
+        )
+        check_id(settings.node, "node")
+        bus = await Bus.connect(
+            settings.nats_url,
+            name=f"{check_id(name, 'name')}@{settings.node}",
+            credentials_file=settings.nats_credentials or None,
+            timeout_seconds=timeout_seconds,
+        )
+        mesh = cls(bus, settings, name)
+        try:
+            yield mesh
+        finally:
+            await mesh._keeper.close_all()
+            await mesh._wants.close()
+            await bus.drain()
+
+    # -- looking ---------------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """The bus is there at this moment; it is looked for all the time."""
+        return self._bus.connected
+
+    async def status(self) -> MeshStatus:
+        """Everything that runs, and how it is. Raises: Unavailable: the bus does not answer."""
+        return await snapshot(self._bus)
+
+    async def streams(self) -> list[StreamEntry]:
+        """The streams of all nodes, by name. Raises: Unavailable: the bus does not answer."""
+        return list((await self.status()).streams)
+
+    def frames(self, stream: str, *, timeout_seconds: float | None = None, consumer: str | None = None) -> FrameStream:
+        """Iterate the pictures of a stream of this node, in place: `async for frame in mesh.frames("cam0")`.
+
+        Of a live stream always the newest picture: a slow loop misses some (counted), and is never late.
+
+        Args:
+            timeout_seconds: raise an error that says why when no picture comes for so long; None waits for ever
+                and logs the reason.
+            consumer: the name by which the publisher of a lossless stream knows this application: it then gets every
+                picture once, in order, and the publisher waits for it. A picture counts as consumed when the next
+                is asked for, or `with frame:` is left without an error; others are sent again.
+
+        Raises, while iterating:
+            NoSuchStream, NoFrames: none came within the timeout.
+            OtherNode: the pictures are on another host; names it.
+            PicturesHeld: the application keeps too many.
+        """
+        return FrameStream(
+            self._bus,
+            self.settings,
+            self._wants,
+            stream,
+            application=self.name,
+            consumer=consumer,
+            timeout_seconds=timeout_seconds,
+            keeper=self._keeper,
+        )
+
+    def events(self, *, service: str | None = None, stream: str | None = None) -> EventStream:
+        """Iterate what happens from now on: all of it, or of one service, or of what belongs to one stream."""
+        return EventStream(self._bus, self._keeper, service=service, stream=stream)
+
+    # -- publishing ------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def publish(
+        self,
+        stream: str,
+        *,
+        width: int,
+        height: int,
+        pixel_format: PixelFormat = "bgr24",
+        fps: float | None = None,
+        delivery: Delivery = "live",
+        consumer: str | None = None,
+        policy: FullPolicy = "wait",
+        deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
+        slots: int = DEFAULT_SLOTS,
+    ) -> AsyncIterator[PublishedStream]:
+        """Make a stream whose pictures this application writes: `async with mesh.publish("line1", …) as stream`.
+
+        A stream that did not exist before is removed at the end of the block; one from mesh.yaml (`app://`) stays.
+
+        Args:
+            pixel_format: yuv420p, nv12, bgr24, rgb24 or gray. Pictures with an odd edge cannot be encoded.
+            fps: nominal; encoders plan with it.
+            delivery: `live`: the newest picture wins, writing never waits. `lossless`: `consumer` gets every one.
+            consumer: of a lossless stream: `hw-encode-<rendition>` (`hw-encode-main` when left out; that
+                rendition is kept running while this is open), or the `consumer` another application gives to `frames`.
+            policy: when the consumer of a lossless stream has no room: `wait` up to `deadline_seconds`, `refuse`
+                or `drop`.
+            slots: pictures in the ring; a lossless stream has up to two fewer in flight.
+
+        Raises:
+            InvalidValue: a size, format, policy or name that cannot be.
+            Conflict: the name belongs to a stream that is not an application's.
+            OtherNode: the stream shall be written on another host.
+            MeshError: capture's own error; Unavailable when it does not run.
+        """
+        geometry = RingGeometry(pixel_format=pixel_format, width=width, height=height)
+        if consumer is not None and delivery == "live":
+            raise InvalidValue("consumer", consumer, 'live streams have none; use delivery="lossless"')
+        made = await self._claim(stream, geometry, fps, delivery)
+        async with contextlib.AsyncExitStack() as stack:
+            if made:
+                stack.push_async_callback(self._give_up, stream)
+            shm_dir = self.settings.shm_dir
+            epoch = await next_epoch(self._bus, stream, at_least=newest_epoch(shm_dir, stream) + 1)
+            gate = None
+            if delivery == "lossless":
+                consumer = check_id(consumer or DEFAULT_CONSUMER, "consumer")
+                window = max(1, slots - _SPARE_SLOTS)
+                gate = LosslessGate(stream=stream, epoch=epoch, consumer=consumer, window=window, policy=policy)
+                if consumer.startswith(_ENCODER_PREFIX):
+                    rendition = consumer.removeprefix(_ENCODER_PREFIX)
+                    stack.callback(self._wants.want(self.settings.node, stream, rendition, self.name))
+            writer = StreamWriter(
+                shm_dir, stream=stream, node=self.settings.node, epoch=epoch, slots=slots, delivery=delivery
+            )
+            published = PublishedStream(
+                self._bus, writer, geometry, fps=fps, gate=gate, deadline_seconds=deadline_seconds
+            )
+            stack.push_async_callback(published.close)
+            await published.start()
+            yield published
+            if not await published.drain(deadline_seconds):
+                log.warning("%s ends with pictures that %s has not consumed", stream, consumer)
+
+    async def _claim(self, stream: str, geometry: RingGeometry, fps: float | None, delivery: Delivery) -> bool:
+        """Ask capture to keep the stream's place in the mesh; True when it did not exist before."""
+        existing = find_stream(await self.status(), check_id(stream, "stream"))
+        spec = StreamSpec(stream=stream, source=_APPLICATION_SOURCE, audio=False)
+        if existing is not None:
+            spec = existing.spec
+            if not spec.source.startswith("app:"):
+                raise Conflict(f"stream {stream!r} is {spec.source}; publish under another name, or stop it first")
+            if spec.node not in (None, self.settings.node):
+                raise OtherNode(stream, spec.node or "", self.settings.node)
+        even = geometry.width % 2 == 0 and geometry.height % 2 == 0
+        spec = msgspec.structs.replace(
+            spec,
+            node=self.settings.node,
+            size=f"{geometry.width}x{geometry.height}" if even else None,
+            fps=fps,
+            delivery=delivery,
+        )
+        fields = msgspec.to_builtins(spec)
+        await self.start_stream(fields.pop("stream"), fields.pop("source"), **fields)
+        return existing is None
+
+    async def _give_up(self, stream: str) -> None:
+        try:
+            await self.stop_stream(stream)
+        except MeshError as error:
+            log.warning("stream %s stays in the mesh: %s", stream, error)

@@ -1,0 +1,107 @@
+"""An application's iterator over what happens in the mesh."""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Final, Self
+
+import msgspec
+
+from schemas.events import Event
+from schemas.ids import COMPOUND_SEPARATOR, check_id
+from schemas.subjects import all_events
+from shared.bus import Bus, Message, Subscription
+from shared.clients.keeper import Keeper
+
+log = logging.getLogger(__name__)
+
+_MAX_WAITING: Final = 1024  # a busy mesh makes a few a second; an application that sleeps for minutes loses the oldest
+_decode = msgspec.json.Decoder(Event).decode
+
+
+class EventQueue:
+    """Between the bus and one iterator; the oldest events go when it is full."""
+
+    def __init__(self, service: str | None, stream: str | None) -> None:
+        self._service, self._stream = service, stream
+        self.waiting: deque[Event] = deque()
+        self.arrived = asyncio.Event()
+        self.dropped = 0
+        self.closed = False
+        self.subscription: Subscription | None = None
+
+    def receive(self, message: Message) -> None:
+        try:
+            event = _decode(message.data)
+        except msgspec.DecodeError as error:
+            log.warning("event on %s skipped: %s", message.subject, error)
+            return
+        of_stream = event.id.partition(COMPOUND_SEPARATOR)[0]
+        if self._service not in (None, event.service) or self._stream not in (None, of_stream):
+            return
+        if len(self.waiting) >= _MAX_WAITING:
+            self.waiting.popleft()
+            self.dropped += 1
+        self.waiting.append(event)
+        self.arrived.set()
+
+    async def close(self) -> None:
+        self.closed = True
+        self.arrived.set()
+        if self.subscription:
+            await self.subscription.close()
+
+
+class EventStream:
+    """`async for event in mesh.events(service="capture", stream="cam0")`: from now on, each once, in order.
+
+    "Now" is when the iteration begins, or the `async with` block.
+    """
+
+    def __init__(self, bus: Bus, keeper: Keeper, *, service: str | None, stream: str | None) -> None:
+        self._bus = bus
+        self._keeper = keeper
+        self._queue = EventQueue(service, stream)
+        if service is not None:
+            check_id(service, "service")
+        if stream is not None:
+            check_id(stream, "stream")
+
+    @property
+    def dropped(self) -> int:
+        """Events lost because the application was too slow."""
+        return self._queue.dropped
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event; waits for it without a deadline, wrap it in `asyncio.timeout` for one."""
+        await self._open()
+        queue = self._queue
+        while not queue.waiting:
+            if queue.closed:
+                raise StopAsyncIteration
+            queue.arrived.clear()
+            await queue.arrived.wait()
+        return queue.waiting.popleft()
+
+    async def _open(self) -> None:
+        if self._queue.subscription is None and not self._queue.closed:
+            self._keeper.add(self._queue)
+            self._queue.subscription = await self._bus.subscribe(all_events(), self._queue.receive)
+            await self._bus.flush()  # the server knows the subscription: what happens from here on is seen
+
+    async def aclose(self) -> None:
+        """End the subscription; whoever waits is woken."""
+        await self._keeper.close(self._queue)
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        self._keeper.drop(self._queue)

@@ -1,0 +1,277 @@
+"""A stream whose pictures an application writes itself."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from schemas.errors import InvalidValue
+from schemas.frames import Clock, Delivery, FrameAck, FrameRef
+from schemas.subjects import ack, frames
+from shared.bus import Bus, Message, Subscription
+from shared.clients.frame import Picture
+from shared.clients.picture import PictureInPlace, Stamp
+from shared.ring import LosslessGate, NotConsumed, RingGeometry, StreamWriter, WritableSlot
+
+log = logging.getLogger(__name__)
+
+_NS: Final = 1_000_000_000
+_MIN_STEP_NS: Final = 11_112  # one tick of video's 90 kHz clock: two pictures in one tick cannot be told apart
+_RESEND_CHECK_SECONDS: Final = 0.25  # how late a reference that was lost may be published again
+_SLOT_RETRY_SECONDS: Final = 0.002  # readers do not tell when they let go; an eighth of a picture's time at 60 fps
+_CHECK_AGAIN_SECONDS: Final = 0.5  # a lossless writer that waits notices by then that another has taken the stream
+_encode_ref = msgspec.json.Encoder().encode
+_decode_ack = msgspec.json.Decoder(FrameAck).decode
+
+
+@dataclass
+class PublishCounts:
+    """What has become of the pictures since the stream was opened."""
+
+    written: int = 0
+    dropped: int = 0
+    """Live: readers held every slot. Lossless with policy `drop`: the consumer had no room."""
+    failed: int = 0
+    """Lossless: pictures that the consumer could not use; see `last_failure`."""
+    last_failure: str = ""
+
+
+class PublishedStream:
+    """Made by `AsyncMesh.publish`. For one task at a time."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        writer: StreamWriter,
+        geometry: RingGeometry,
+        *,
+        fps: float | None,
+        gate: LosslessGate | None,
+        deadline_seconds: float,
+    ) -> None:
+        self.name, self.epoch, self.geometry = writer.stream, writer.epoch, geometry
+        self.delivery: Delivery = writer.delivery
+        self.counts = PublishCounts()
+        self.gate = gate
+        """Credits of a lossless stream; None for a live one."""
+        self._bus = bus
+        self._writer = writer
+        self._fps = fps
+        self._deadline_seconds = deadline_seconds
+        self._subject = frames(writer.node, writer.stream)
+        self._credit = asyncio.Event()
+        self._busy = False
+        self._started_ns = time.time_ns()
+        self._last_pts_ns: int | None = None
+        self._subscription: Subscription | None = None
+        self._resending: asyncio.Task[None] | None = None
+        self._reported: set[str] = set()
+
+    async def start(self) -> None:
+        """Take the consumer's credits in, and publish again what it does not answer."""
+        if self.gate is not None:
+            self._subscription = await self._bus.subscribe(ack(self._writer.node, self.name), self._receive_credit)
+            self._resending = asyncio.create_task(self._resend(self.gate), name=f"resend {self.name}")
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    async def write(
+        self,
+        array: Picture,
+        *,
+        captured_ns: int | None = None,
+        pts_ns: int | None = None,
+        clock: Clock = "arrival",
+    ) -> FrameRef | None:
+        """Copy a picture into the ring and publish its reference; None when it was dropped (and counted).
+
+        Args:
+            array: uint8, of the stream's `geometry.array_shape`; any strides.
+            captured_ns: CLOCK_REALTIME of the capture instant; now when left out.
+            pts_ns: presentation time, growing; left out, it is `captured_ns`, and on a lossless stream with `fps`
+                the picture's number times its duration.
+
+        Raises:
+            InvalidValue: another shape or type, or a time that does not grow.
+            NotConsumed: the consumer of a lossless stream made no room (policy `refuse`; policy `wait` after the
+                deadline).
+            Superseded: a newer publisher has the stream; stop writing.
+            OutOfSpace: shared memory is too small for the ring.
+        """
+        self._check(array)
+        slot = await self.acquire()
+        if slot is None:
+            self.abandon(None)
+            return None
+        np.copyto(slot.array, array)
+        return self.commit(slot, Stamp(captured_ns, pts_ns, clock))
+
+    def picture(
+        self, *, captured_ns: int | None = None, pts_ns: int | None = None, clock: Clock = "arrival"
+    ) -> PictureInPlace:
+        """A picture to draw in place: `with stream.picture() as array: draw(array)`.
+
+        The array lies in the ring and holds an old picture; it is published at the end of the block, or abandoned
+        when the block raises; the object's `ref` says which. When the picture must be dropped the array is a scratch
+        one. `async with` waits for a lossless stream's consumer as `write` does; plain `with` never waits. Raises as
+        `write`.
+        """
+        return PictureInPlace(self, Stamp(captured_ns, pts_ns, clock))
+
+    def _check(self, array: Picture) -> None:
+        if array.dtype != np.uint8:
+            raise InvalidValue("array", str(array.dtype), "pictures are uint8; convert with array.astype(numpy.uint8)")
+        if array.shape != self.geometry.array_shape:
+            shape = self.geometry.array_shape
+            raise InvalidValue(
+                "array", array.shape, f"{self.geometry.pixel_format} pictures of {self.name} are {shape}"
+            )
+
+    # -- slots -----------------------------------------------------------------------------------------------
+
+    def acquire_now(self) -> WritableSlot | None:
+        """A slot without waiting; None: the picture must be dropped, it was counted."""
+        self._take_turn()
+        try:
+            slot = self._admitted_slot() if self.gate is None or self.gate.admit(0) else None
+        except BaseException:
+            self._busy = False
+            raise
+        if slot is None:
+            self.counts.dropped += 1
+        return slot
+
+    async def acquire(self) -> WritableSlot | None:
+        """A slot, waiting for the consumer of a lossless stream by its policy."""
+        gate = self.gate
+        if gate is None or gate.policy != "wait":
+            return self.acquire_now()
+        self._take_turn()
+        try:
+            return await self._wait_for_slot(gate)
+        except BaseException:
+            self._busy = False
+            raise
+
+    def _take_turn(self) -> None:
+        if self._busy:
+            raise RuntimeError(f"{self.name}: finish the picture that is being written before the next")
+        self._busy = True
+
+    def _admitted_slot(self) -> WritableSlot | None:
+        return (
+            self._writer.acquire(self.geometry, self.gate.protected)
+            if self.gate
+            else self._writer.acquire(self.geometry)
+        )
+
+    async def _wait_for_slot(self, gate: LosslessGate) -> WritableSlot:
+        deadline = time.monotonic() + self._deadline_seconds
+        while True:
+            self._credit.clear()
+            retry_seconds = _CHECK_AGAIN_SECONDS
+            if gate.in_flight < gate.window:
+                slot = self._admitted_slot()
+                if slot is not None:
+                    return slot
+                retry_seconds = _SLOT_RETRY_SECONDS  # an onlooker holds the free slots
+            elif self._writer.superseded:
+                self._admitted_slot()  # raises Superseded
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                gate.counts.timed_out += 1
+                detail = f"{gate.consumer} has made no room for {self._deadline_seconds:g} s; does it run?"
+                raise NotConsumed(self.name, gate.in_flight, detail)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._credit.wait(), min(remaining, retry_seconds))
+
+    def commit(self, slot: WritableSlot, stamp: Stamp) -> FrameRef:
+        """Publish the picture in `slot`."""
+        self._busy = False
+        now_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
+        captured_ns = now_ns if stamp.captured_ns is None else stamp.captured_ns
+        try:
+            pts_ns = self._pts(stamp.pts_ns, captured_ns)
+        except InvalidValue:
+            slot.abandon()
+            raise
+        ref = slot.commit(
+            pts_ns=pts_ns,
+            captured_ns=captured_ns,
+            monotonic_ns=monotonic_ns - (now_ns - captured_ns),
+            duration_ns=round(_NS / self._fps) if self._fps else 0,
+            clock=stamp.clock,
+        )
+        self._last_pts_ns = pts_ns
+        self.counts.written += 1
+        if self.gate is not None:
+            ref = msgspec.structs.replace(ref, consumer=self.gate.consumer)
+            self.gate.sent(ref)
+        self._bus.post(self._subject, _encode_ref(ref))
+        return ref
+
+    def abandon(self, slot: WritableSlot | None) -> None:
+        """Give the slot back without a picture."""
+        self._busy = False
+        if slot is not None:
+            slot.abandon()
+
+    def _pts(self, given_ns: int | None, captured_ns: int) -> int:
+        least_ns = -(1 << 63) if self._last_pts_ns is None else self._last_pts_ns + _MIN_STEP_NS
+        if given_ns is None:
+            if self.gate is not None and self._fps:
+                given_ns = self._started_ns + round(self.counts.written * _NS / self._fps)
+            return max(captured_ns if given_ns is None else given_ns, least_ns)
+        if given_ns < least_ns:
+            raise InvalidValue(
+                "pts_ns", given_ns, f"times must grow by {_MIN_STEP_NS} ns or more; use {least_ns} or later"
+            )
+        return given_ns
+
+    # -- credits ---------------------------------------------------------------------------------------------
+
+    def _receive_credit(self, message: Message) -> None:
+        assert self.gate is not None  # subscribed only then
+        failed = self.gate.acknowledge(_decode_ack(message.data))
+        self._credit.set()
+        if failed is None:
+            return
+        self.counts.failed += 1
+        self.counts.last_failure = failed.error
+        if (
+            failed.error not in self._reported and len(self._reported) < 16
+        ):  # the log is told once each, not per picture
+            self._reported.add(failed.error)
+            log.warning("%s sequence %d: %s: %s", self.name, failed.ref.sequence, self.gate.consumer, failed.error)
+
+    async def _resend(self, gate: LosslessGate) -> None:
+        while True:
+            await asyncio.sleep(_RESEND_CHECK_SECONDS)
+            if self._bus.connected:
+                for ref in gate.due():
+                    self._bus.post(self._subject, _encode_ref(ref))
+
+    async def drain(self, timeout_seconds: float = 10.0) -> bool:
+        """Wait until the consumer of a lossless stream has consumed everything; False when it has not by then."""
+        if self.gate is None:
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while self.gate.in_flight:
+                    self._credit.clear()
+                    await self._credit.wait()
+        return not self.gate.in_flight
+
+    async def close(self) -> None:
+        """Take the ring away; readers keep what they hold."""
+        if self._resending:
+            self._resending.cancel()
+            await asyncio.gather(self._resending, return_exceptions=True)
+        if self._subscription:
+            await self._subscription.close()
+        self._writer.close()
