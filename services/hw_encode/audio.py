@@ -3,7 +3,7 @@
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -21,8 +21,10 @@ log = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _QUEUE_BLOCKS = 100  # 2 s of 20 ms blocks; an encoder behind by more has lost the moment anyway
 _WAIT_SECONDS = 0.5
-# A block that starts this far from where the last one ended is a gap, not rounding: the encoders start afresh.
+# A block that starts this far from where the last one ended is a gap, not rounding.
 _GAP_NS = 30_000_000
+# A hole up to this long is filled with silence; anything else is another timeline, and the encoders start afresh.
+_MAX_SILENCE_NS = 1_000_000_000
 
 Block = tuple[AudioHeader, memoryview]
 
@@ -80,7 +82,10 @@ class AudioEncoder:
 
     def _encode(self, header: AudioHeader, samples: memoryview) -> None:
         form = (header.sample_rate, header.channels)
-        if not self._tracks or form != self._form or abs(header.pts_ns - self._next_ns) > _GAP_NS:
+        hole_ns = header.pts_ns - self._next_ns
+        if not self._tracks or form != self._form or not -_GAP_NS <= hole_ns <= _MAX_SILENCE_NS:
+            for track in self._tracks:
+                self._publish(track, track.finish(), header)
             self._form = form
             self._next_ns = header.pts_ns
             bitrate = parse_bitrate(self._spec.audio_bitrate, "audio_bitrate")
@@ -88,20 +93,29 @@ class AudioEncoder:
                 _Track("opus", header, bitrate),
                 _Track("aac", header, bitrate),
             )
+        elif hole_ns > _GAP_NS:
+            # A fresh AAC encoder would leave a longer hole than the one there is.
+            silence = np.zeros((1, hole_ns * header.sample_rate // _NS * header.channels), np.int16)
+            for track in self._tracks:
+                self._publish(track, track.encode(silence), header)
+            self._next_ns = header.pts_ns
         self._next_ns += header.samples * _NS // header.sample_rate
         pcm = np.frombuffer(samples, np.int16).reshape(1, -1)
         for track in self._tracks:
-            for payload, fields in track.encode(pcm):
-                self._publisher.publish(
-                    payload,
-                    track=track.name,
-                    codec=track.name,
-                    key=True,
-                    epoch=header.epoch,
-                    captured_ns=header.captured_ns,
-                    **fields,
-                )
-                self.encoded_packets += 1
+            self._publish(track, track.encode(pcm), header)
+
+    def _publish(self, track: "_Track", packets: Iterable[tuple[bytes, dict[str, Any]]], header: AudioHeader) -> None:
+        for payload, fields in packets:
+            self._publisher.publish(
+                payload,
+                track=track.name,
+                codec=track.name,
+                key=True,
+                epoch=header.epoch,
+                captured_ns=header.captured_ns,
+                **fields,
+            )
+            self.encoded_packets += 1
 
 
 class _Track:
@@ -139,18 +153,27 @@ class _Track:
         frame.pts = self._fed_samples
         self._fed_samples += frame.samples
         for block in self._resampler.resample(frame):
-            for packet in self._context.encode(block):
-                if packet.pts is None:
-                    continue
-                pts_ns = self._base_ns + packet.pts * _NS // self._rate
-                yield (
-                    bytes(packet),
-                    {
-                        "pts_ns": pts_ns,
-                        "dts_ns": pts_ns,
-                        "duration_ns": (packet.duration or 0) * _NS // self._rate,
-                        "sample_rate": self._rate,
-                        "channels": self._channels,
-                        "extradata": self._context.extradata or b"",
-                    },
-                )
+            yield from self._described(self._context.encode(block))
+
+    def finish(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """What is still inside; the track is of no use afterwards."""
+        for block in self._resampler.resample(None):
+            yield from self._described(self._context.encode(block))
+        yield from self._described(self._context.encode(None))
+
+    def _described(self, packets: "Iterable[av.Packet[Any]]") -> Iterator[tuple[bytes, dict[str, Any]]]:
+        for packet in packets:
+            if packet.pts is None:
+                continue
+            pts_ns = self._base_ns + packet.pts * _NS // self._rate
+            yield (
+                bytes(packet),
+                {
+                    "pts_ns": pts_ns,
+                    "dts_ns": pts_ns,
+                    "duration_ns": (packet.duration or 0) * _NS // self._rate,
+                    "sample_rate": self._rate,
+                    "channels": self._channels,
+                    "extradata": self._context.extradata or b"",
+                },
+            )

@@ -123,6 +123,8 @@ def candidates(codec: str, policy: EncoderPolicy) -> Iterator[EncoderKind]:
 
 # What a try said, per encoder: hardware does not come and go while a process lives, and a try can take a second.
 _failures: dict[str, str] = {}
+_worked: set[tuple[str, int, int]] = set()
+"""Encoder, width, height: a first picture must not wait for what is known."""
 
 
 def first_working(spec: RenditionSpec, width: int, height: int, without: frozenset[str] = frozenset()) -> Choice:
@@ -136,11 +138,14 @@ def first_working(spec: RenditionSpec, width: int, height: int, without: frozens
         if kind.name in without:
             said.append(f"{kind.name} failed in use")
             continue
-        failure = _failures.get(kind.name) if kind.name in _failures else _try(kind, spec, width, height)
+        failure = _failures.get(kind.name, "")
+        if not failure and (kind.name, width, height) not in _worked:
+            failure = _try(kind, spec, width, height)
         if failure:
             _failures[kind.name] = failure
             said.append(f"{kind.name}: {failure}")
             continue
+        _worked.add((kind.name, width, height))
         reason = "; ".join([*said, f"{kind.name} works"])
         log.info("encoder %s chosen: %s", kind.name, reason)
         return Choice(kind, reason)

@@ -1,11 +1,15 @@
 """What an output needs before it can be opened: a key picture, and the parameters of its tracks."""
 
 import time
+from collections import deque
 from collections.abc import Collection, Sequence
 
 from schemas.packets import Track
 from services.publisher.packet_queue import QueuedPacket
 from shared.media.mux import TrackParameters
+
+# An encoder just started gives its first picture later than the sound of that moment: over a second of sound.
+_EARLY_SOUND_PACKETS = 64
 
 
 class TrackBoard:
@@ -67,6 +71,7 @@ class Opening:
         self._wait_seconds, self._max_bytes = wait_seconds, max_bytes
         self._bytes = 0
         self._deadline: float | None = None
+        self._early_sound: deque[QueuedPacket] = deque(maxlen=_EARLY_SOUND_PACKETS)
         self.held: list[QueuedPacket] = []
         self.skipped = 0
         """Packets before the first key picture."""
@@ -76,9 +81,19 @@ class Opening:
         header = packet.header
         if not self.held and not (header.track == "video" and header.key and "video" in self._board.chosen):
             self.skipped += 1
+            if header.track != "video":
+                self._early_sound.append(packet)
             return
         if self._deadline is None:
             self._deadline = time.monotonic() + self._wait_seconds
+        self._hold(packet)
+        while self._early_sound:  # sound that overtook its picture belongs to it all the same
+            sound = self._early_sound.popleft()
+            if sound.header.run == header.run and sound.header.pts_ns >= header.pts_ns:
+                self.skipped -= 1
+                self._hold(sound)
+
+    def _hold(self, packet: QueuedPacket) -> None:
         self.held.append(packet)
         self._bytes += len(packet.payload)
 

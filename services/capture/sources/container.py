@@ -21,6 +21,7 @@ from shared.netguard import explain_av_error
 from shared.ring import RingGeometry
 
 if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
@@ -223,10 +224,12 @@ class _Decoder:
             self._decode_audio(packet, pts_ns, arrived_ns, sink)
 
     def finish(self, sink: StreamSink) -> None:
-        """The media has ended: show the pictures still inside the decoder."""
+        """The media has ended: show the pictures still inside the decoder, play the rest of a block of sound."""
         if self._video and self._seen_key:
             for frame in self._video.decode(None):
                 self._show(frame, sink)
+        if self._audio_base:
+            self._play(self._resampler.resample(None), time.time_ns(), sink)
 
     def _decode_video(self, packet: "Packet[Any]", pts_ns: int, arrived_ns: int, sink: StreamSink | None) -> None:
         assert self._video is not None
@@ -268,15 +271,18 @@ class _Decoder:
             log.debug("sound not decoded: %s", error, extra={"stream": self._spec.stream})
             return
         for frame in decoded:
-            for block in self._resampler.resample(frame):
-                if block.pts is None or block.time_base is None:
-                    continue
-                block_ns = _to_ns(block.pts, block.time_base)
-                if self._audio_base is None:
-                    self._audio_base = (block_ns, pts_ns)
-                base_media_ns, base_pts_ns = self._audio_base
-                samples = block.to_ndarray().astype(np.int16, copy=False).reshape(-1, self._channels)
-                sink.sound(samples, pts_ns=base_pts_ns + block_ns - base_media_ns, captured_ns=arrived_ns)
+            if self._audio_base is None and frame.pts is not None and frame.time_base is not None:
+                self._audio_base = (_to_ns(frame.pts, frame.time_base), pts_ns)
+            self._play(self._resampler.resample(frame), arrived_ns, sink)
+
+    def _play(self, blocks: "list[AudioFrame]", arrived_ns: int, sink: StreamSink) -> None:
+        for block in blocks:
+            if block.pts is None or block.time_base is None or self._audio_base is None:
+                continue
+            base_media_ns, base_pts_ns = self._audio_base
+            samples = block.to_ndarray().astype(np.int16, copy=False).reshape(-1, self._channels)
+            pts_ns = base_pts_ns + _to_ns(block.pts, block.time_base) - base_media_ns
+            sink.sound(samples, pts_ns=pts_ns, captured_ns=arrived_ns)
 
 
 def _fresh_decoder(stream: Any) -> Any:
