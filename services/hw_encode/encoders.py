@@ -121,10 +121,9 @@ def candidates(codec: str, policy: EncoderPolicy) -> Iterator[EncoderKind]:
             yield kind
 
 
-# What a try said, per encoder: hardware does not come and go while a process lives, and a try can take a second.
-_failures: dict[str, str] = {}
-_worked: set[tuple[str, int, int]] = set()
-"""Encoder, width, height: a first picture must not wait for what is known."""
+# What a try said, by encoder, width and height (empty: it works): hardware does not come and go while a process lives,
+# a try can take a second, and a first picture must not wait for what is known.
+_tried: dict[tuple[str, int, int], str] = {}
 
 
 def first_working(spec: RenditionSpec, width: int, height: int, without: frozenset[str] = frozenset()) -> Choice:
@@ -138,14 +137,12 @@ def first_working(spec: RenditionSpec, width: int, height: int, without: frozens
         if kind.name in without:
             said.append(f"{kind.name} failed in use")
             continue
-        failure = _failures.get(kind.name, "")
-        if not failure and (kind.name, width, height) not in _worked:
-            failure = _try(kind, spec, width, height)
-        if failure:
-            _failures[kind.name] = failure
-            said.append(f"{kind.name}: {failure}")
+        key = (kind.name, width, height)
+        if key not in _tried:
+            _tried[key] = _try(kind, spec, width, height)
+        if _tried[key]:
+            said.append(f"{kind.name}: {_tried[key]}")
             continue
-        _worked.add((kind.name, width, height))
         reason = "; ".join([*said, f"{kind.name} works"])
         log.info("encoder %s chosen: %s", kind.name, reason)
         return Choice(kind, reason)

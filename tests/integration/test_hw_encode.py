@@ -1,0 +1,228 @@
+"""Encoders over a real ring: lease lifetime, failover in mid-stream, key frames, sizes, pixel formats."""
+
+import itertools
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from schemas.errors import MeshError, Unavailable
+from schemas.frames import FrameRef, PixelFormat
+from schemas.resources import RenditionSpec
+from services.hw_encode import encoders, video
+from services.hw_encode.encoders import ENCODERS, EncoderKind, first_working, open_encoder
+from services.hw_encode.video import VideoEncoder
+from shared.media.frames import picture_frame
+from shared.ring import RingGeometry, RingReader, StreamWriter
+
+WIDTH, HEIGHT, FPS = 320, 240, 30
+SPEC = RenditionSpec(stream="cam0", bitrate="2M", key_interval="10s")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="framemesh-test-", dir="/dev/shm") as path:
+        yield Path(path) / "rings"
+
+
+class Published:
+    """Stands where the bus and the packet ring are: keeps what is published."""
+
+    def __init__(self) -> None:
+        self.packets: list[tuple[bytes, dict[str, Any]]] = []
+        self._changed = threading.Condition()
+
+    def publish(self, payload: bytes, **fields: Any) -> None:
+        with self._changed:
+            self.packets.append((payload, fields))
+            self._changed.notify_all()
+
+    def wait(self, count: int, seconds: float = 10.0) -> list[tuple[bytes, dict[str, Any]]]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.packets) >= count, seconds), len(self.packets)
+            return list(self.packets)
+
+
+class Bench:
+    """A writer, an encoder on its ring, and what comes out."""
+
+    def __init__(self, folder: Path, spec: RenditionSpec = SPEC, **geometry: Any) -> None:
+        self.geometry = RingGeometry(**{"pixel_format": "yuv420p", "width": WIDTH, "height": HEIGHT, **geometry})
+        self.writer = StreamWriter(folder, stream="cam0", node="n", epoch=1)
+        self.reader = RingReader(folder)
+        self.published = Published()
+        self.failures: list[MeshError] = []
+        self.choices: list[str] = []
+        self.encoder = VideoEncoder(
+            spec,
+            self.reader,
+            self.published,  # type: ignore[arg-type]
+            on_running=lambda choice, info: self.choices.append(choice.kind.name),
+            on_failed=self.failures.append,
+            on_encoded=lambda seconds: None,
+            acknowledge=lambda credit: None,
+        )
+        self._number = itertools.count()
+        self.encoder.start()
+
+    def write(self, value: int) -> FrameRef:
+        """Put a picture of one brightness through and wait for its packet."""
+        slot = self.writer.acquire(self.geometry)
+        assert slot is not None
+        slot.array[: self.geometry.height] = value
+        slot.array[self.geometry.height :] = 128
+        number = next(self._number)
+        ref = slot.commit(
+            pts_ns=1_000_000_000 + number * 1_000_000_000 // FPS,
+            captured_ns=time.time_ns(),
+            monotonic_ns=time.monotonic_ns(),
+            duration_ns=1_000_000_000 // FPS,
+        )
+        before = len(self.published.packets)
+        self.encoder.inbox.put(ref)
+        self.published.wait(before + 1)
+        return ref
+
+    def close(self) -> None:
+        self.encoder.stop(5)
+        self.reader.close()
+        self.writer.close()
+
+
+def decode(packets: list[tuple[bytes, dict[str, Any]]]) -> list[np.ndarray[Any, Any]]:
+    decoder = av.CodecContext.create("h264", "r")
+    frames = [frame for payload, _ in packets for frame in decoder.decode(av.Packet(payload))]
+    return [frame.to_ndarray(format="rgb24") for frame in [*frames, *decoder.decode(None)]]
+
+
+def test_every_picture_comes_out_as_it_went_in_with_its_identity(folder: Path) -> None:
+    bench = Bench(folder)
+    values = [40, 80, 120, 160, 200]
+    refs = [bench.write(value) for value in values]
+    bench.close()
+    packets = bench.published.packets
+    assert [fields["sequence"] for _, fields in packets] == [ref.sequence for ref in refs]
+    assert [fields["captured_ns"] for _, fields in packets] == [ref.captured_ns for ref in refs]
+    assert packets[0][1]["key"]
+    assert packets[0][1]["extradata"].startswith(b"\0\0\0\1\x67"), "parameter sets for whoever joins there"
+    levels = [picture.mean() for picture in decode(packets)]
+    assert levels == sorted(levels)
+    assert len(levels) == len(values)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ENCODERS if not kind.keeps_input], ids=lambda kind: kind.name)
+def test_a_slot_may_be_overwritten_as_soon_as_encode_has_returned(kind: EncoderKind) -> None:
+    """The promise of `keeps_input=False`: what libav is given in place it has read when `encode` returns."""
+    random = np.random.default_rng(1)
+    context, reference = (open_encoder(kind, SPEC, WIDTH, HEIGHT, FPS) for _ in range(2))
+    slot = np.empty((HEIGHT * 3 // 2, WIDTH), np.uint8)
+    ref = FrameRef(
+        stream="cam0", node="n", epoch=1, sequence=1, ring="cam0.1.ab.ring", slot=0, pixel_format="yuv420p",
+        width=WIDTH, height=HEIGHT, pts_ns=0, captured_ns=0, monotonic_ns=0,
+    )  # fmt: skip
+    for number in range(60):
+        picture = random.integers(16, 235, slot.shape, np.uint8)
+        slot[:] = picture
+        in_place, copied = picture_frame(slot, ref, copy=False), picture_frame(picture, ref, copy=True)
+        in_place.pts = copied.pts = number * 3000
+        in_place.time_base = copied.time_base = encoders.TIME_BASE
+        given = [bytes(packet) for packet in context.encode(in_place)]
+        slot[:] = 255  # the writer is back
+        assert given == [bytes(packet) for packet in reference.encode(copied)], f"picture {number} was read later"
+
+
+def test_an_encoder_that_fails_in_use_is_replaced_with_a_key_frame(folder: Path, monkeypatch: Any) -> None:
+    """A backend that breaks in mid-stream: the next takes over with an IDR, nothing is lost but the time."""
+
+    class Breaks:
+        """libx264 under another name that stops working after its third picture."""
+
+        def __init__(self, inner: Any) -> None:
+            self._inner, self._left = inner, 3
+
+        def encode(self, picture: Any) -> Any:
+            self._left -= 1
+            if self._left < 0:
+                raise av.error.ExternalError(0x20545845, "device lost")
+            return self._inner.encode(picture)
+
+    flaky = EncoderKind("libx264_flaky", "h264", hardware=True)
+    real_open = encoders.open_encoder
+
+    def open_any(kind: EncoderKind, *arguments: Any) -> Any:
+        if kind is flaky:
+            return Breaks(real_open(ENCODERS[-1], *arguments))
+        return real_open(kind, *arguments)
+
+    monkeypatch.setattr(encoders, "ENCODERS", (flaky, ENCODERS[-1]))
+    monkeypatch.setattr(video, "open_encoder", open_any)
+    monkeypatch.setattr(encoders, "_try", lambda *_: "")
+    bench = Bench(folder)
+    for value in range(40, 200, 20):
+        bench.write(value)
+    bench.close()
+    packets = bench.published.packets
+    assert bench.choices == ["libx264_flaky", "libx264"]
+    assert bench.encoder.counts.failovers == 1
+    assert [fields["key"] for _, fields in packets] == [True, False, False, True, False, False, False, False]
+    assert len(decode(packets)) == len(packets)
+    assert not bench.failures
+
+
+def test_key_frames_on_demand_are_throttled_and_come_by_time(folder: Path) -> None:
+    bench = Bench(folder, RenditionSpec(stream="cam0", key_interval="200ms"))
+    for value in range(14):
+        bench.write(40 + value)
+    keys = [fields["key"] for _, fields in bench.published.packets]
+    assert [index for index, key in enumerate(keys) if key] == [0, 6, 12], "every 200 ms of the stream's own time"
+    assert not bench.encoder.request_key_frame(), "served by the one just made"
+    time.sleep(0.3)  # the throttle is by the wall clock
+    assert bench.encoder.request_key_frame()
+    bench.write(100)
+    assert bench.published.packets[-1][1]["key"]
+    bench.close()
+
+
+@pytest.mark.parametrize("size", [(320, 240), (322, 242), (384, 270), (640, 362)], ids=str)
+def test_every_even_size(folder: Path, size: tuple[int, int]) -> None:
+    bench = Bench(folder, width=size[0], height=size[1])
+    bench.write(120)
+    bench.write(120)
+    bench.close()
+    picture = decode(bench.published.packets)[0]
+    assert picture.shape == (size[1], size[0], 3)
+    assert np.ptp(picture[..., 1]) < 12, "no line of the picture is torn or missing"
+
+
+@pytest.mark.parametrize("pixel_format", ["bgr24", "rgb24", "gray", "nv12"])
+def test_every_pixel_format_keeps_its_colours(folder: Path, pixel_format: PixelFormat) -> None:
+    bench = Bench(folder, pixel_format=pixel_format)
+    slot = bench.writer.acquire(bench.geometry)
+    assert slot is not None
+    if pixel_format in ("bgr24", "rgb24"):
+        slot.array[:] = (200, 40, 90)
+        wanted = (90, 40, 200) if pixel_format == "bgr24" else (200, 40, 90)
+    else:
+        slot.array[:] = 128
+        wanted = (130, 130, 130) if pixel_format == "nv12" else (128, 128, 128)
+    bench.encoder.inbox.put(slot.commit(pts_ns=1, captured_ns=1, monotonic_ns=1))
+    bench.published.wait(1)
+    bench.close()
+    colour = decode(bench.published.packets)[0].reshape(-1, 3).mean(0)
+    assert np.abs(colour - wanted).max() < 6, colour
+
+
+def test_a_policy_that_no_encoder_meets_says_what_each_one_answered() -> None:
+    if os.path.exists("/dev/nvidia0") or os.path.exists("/dev/dri"):
+        pytest.skip("this machine may have a hardware encoder")
+    with pytest.raises(Unavailable, match=r"no hardware encoder for h264 works here: h264_nvenc: .*; h264_qsv: "):
+        first_working(RenditionSpec(stream="cam0", encoder="require-hw"), WIDTH, HEIGHT)
+    assert first_working(RenditionSpec(stream="cam0", encoder="software"), WIDTH, HEIGHT).kind.name == "libx264"
+    assert "h264_nvenc" in first_working(SPEC, WIDTH, HEIGHT).reason
