@@ -29,7 +29,7 @@ PARAMETERS: dict[str, str] = {
     "service": "the service that speaks",
     "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`",
     "event": "what happened: `state`, `removed`, `task-failed`",
-    "consumer": "who needs it: `hw-encode-<rendition>`, `publisher-<output>`, `<name>-<instance>` of gateways and applications",
+    "consumer": "who needs it: `hw-encode-<rendition>`, `publisher-<output>`, `<name>-<instance>` of others",
 }
 
 

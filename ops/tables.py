@@ -1,0 +1,158 @@
+"""The generated tables of CONTRACT.md and nats/permissions.md."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, get_args
+
+import msgspec
+
+from ops.json_schemas import documented_types
+from ops.permissions import INBOXES, PARTIES, grants
+from schemas import resources
+from schemas.channel import PARAMETERS, Channel
+from schemas.channels import CHANNELS
+from schemas.errors import MeshError, OutOfSpace
+
+_BLOCK = re.compile(r"(<!-- generated:(?P<name>[a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
+
+
+def refresh(text: str) -> str:
+    """`text` with every generated block as it must be now.
+
+    Raises:
+        KeyError: a block of a name that there is no table for.
+    """
+    return _BLOCK.sub(lambda match: f"{match[1]}{_TABLES[match['name']]()}\n{match[3]}", text)
+
+
+def permissions_document() -> str:
+    """The whole of nats/permissions.md."""
+    parts = [
+        "# Bus permissions: a draft",
+        "",
+        "Generated from the channel table by `python -m ops.generate`; `permissions.json` beside it has the same for a",
+        "server's configuration, and a test runs a whole mesh under it. Subjects with *(first start)* are needed only",
+        "as long as nobody else makes the buckets and the events stream. Whoever may create a stream may let it copy",
+        "another one, so on a hardened bus they are made beforehand, the memory buckets after each start of the",
+        "server, and these subjects are taken away.",
+        "",
+        "Services answer requests (`allow_responses`). Every user but `console` hears replies under `_INBOX.>`, and so",
+        "those of others: give untrusted users an inbox prefix of their own, as `console` has. NATS checks neither the",
+        "reply subject of a request nor the deliver subject of a consumer against these lists. A `*` in the place of a",
+        "node can be replaced with the name of the user's own node.",
+        "",
+    ]
+    for party, grant in grants().items():
+        allowed = grant.as_permissions()
+        parts += [f"## {party}", "", f"Inbox prefix `{INBOXES[party]}`.", "", "Publishes:", ""]
+        for subject in allowed["publish"]["allow"]:
+            parts.append(f"- `{subject}`{' *(first start)*' if subject in grant.first_start else ''}")
+        parts += ["", "Subscribes to:", "", *(f"- `{subject}`" for subject in allowed["subscribe"]["allow"]), ""]
+    return "\n".join(parts)
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)])
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _payload(channel: Channel) -> str:
+    if channel.payload is None:
+        return channel.encoding
+    return _code(channel.payload.__name__) + (" + bytes" if channel.encoding == "msgpack+bytes" else "")
+
+
+def _some(parties: Sequence[str]) -> str:
+    return "all" if set(parties) == set(PARTIES) else ", ".join(parties) or "-"
+
+
+def _planes() -> str:
+    return _table(
+        ("channel", "subject", "message", "delivery", "publishes", "subscribes"),
+        (
+            (c.name, _code(c.address), _payload(c), c.semantics, _some(c.senders), _some(c.receivers))
+            for c in CHANNELS
+            if c.semantics in ("latest-wins", "at-most-once", "jetstream")
+        ),
+    )
+
+
+def _commands() -> str:
+    return _table(
+        ("command", "subject", "request", "reply", "may be called by", ""),
+        (
+            (
+                c.name,
+                _code(c.address),
+                _payload(c),
+                _code(c.reply.__name__) if c.reply else "-",
+                _some(c.senders),
+                c.summary,
+            )
+            for c in CHANNELS
+            if c.semantics == "request-reply"
+        ),
+    )
+
+
+def _state() -> str:
+    return _table(
+        ("bucket", "key", "value", "written by", "read by", ""),
+        (
+            (_code(c.bucket), _code(c.key), _payload(c), _some(c.senders), _some(c.receivers), c.summary)
+            for c in CHANNELS
+            if c.bucket
+        ),
+    )
+
+
+def _parameters() -> str:
+    return _table(("part", "meaning"), ((_code(f"{{{name}}}"), text) for name, text in PARAMETERS.items()))
+
+
+def _errors() -> str:
+    kinds: list[type[MeshError]] = [*MeshError.__subclasses__(), OutOfSpace]
+    rows = sorted({(kind.code, kind.__name__, (kind.__doc__ or "").splitlines()[0]) for kind in kinds})
+    return _table(("code", "error", "meaning"), ((str(code), _code(name), text) for code, name, text in rows))
+
+
+def _states() -> str:
+    kinds: tuple[tuple[str, Any], ...] = (
+        ("stream", resources.StreamState),
+        ("rendition", resources.RenditionState),
+        ("output", resources.OutputState),
+    )
+    return _table(("resource", "states"), ((name, " ".join(map(_code, get_args(kind)))) for name, kind in kinds))
+
+
+def _unknown_fields() -> str:
+    refused = {kind.__name__ for kind in documented_types() if kind.__struct_config__.forbid_unknown_fields}
+    ignored = {kind.__name__ for kind in documented_types()} - refused
+    rows = [("refused", refused), ("ignored", ignored)]
+    return _table(("unknown fields", "messages"), ((word, " ".join(map(_code, sorted(names)))) for word, names in rows))
+
+
+def _messages() -> str:
+    rows = []
+    for kind in documented_types():
+        fields = msgspec.structs.fields(kind)
+        given = [_code(f.encode_name) for f in fields if f.required]
+        others = [_code(f.encode_name) for f in fields if not f.required]
+        rows.append((f"[{kind.__name__}](json-schema/{kind.__name__}.json)", " ".join(given), " ".join(others)))
+    return _table(("message", "always there", "with a default"), rows)
+
+
+_TABLES: dict[str, Callable[[], str]] = {
+    "planes": _planes,
+    "commands": _commands,
+    "state": _state,
+    "parameters": _parameters,
+    "errors": _errors,
+    "states": _states,
+    "unknown-fields": _unknown_fields,
+    "messages": _messages,
+}

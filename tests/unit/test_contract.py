@@ -1,0 +1,270 @@
+"""The contract: generated files are fresh and sound, and the Structs behave as it says."""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+import pytest
+import yaml
+from msgspec import Struct
+
+from ops import asyncapi, generate, json_schemas, tables
+from ops.permissions import grants
+from schemas import subjects
+from schemas.channel import PARAMETERS, Channel
+from schemas.channels import CHANNELS, RUNNING_SERVICES, message_types
+from schemas.resources import OutputSpec, RenditionSpec, StreamSpec
+
+REPOSITORY = Path(__file__).parents[2]
+TYPES = json_schemas.documented_types()
+# One subject of each channel as the builders make it.
+BUILT = {
+    "frames": subjects.frames("edge1", "cam0"),
+    "audio": subjects.audio("edge1", "cam0"),
+    "ack": subjects.ack("edge1", "cam0"),
+    "packets": subjects.packets("cam0", "main", "video"),
+    "capture.start": subjects.command("capture", "start"),
+    "capture.stop": subjects.command("capture", "stop"),
+    "capture.list": subjects.command("capture", "list"),
+    "hw-encode.start": subjects.command("hw-encode", "start"),
+    "hw-encode.stop": subjects.command("hw-encode", "stop"),
+    "hw-encode.list": subjects.command("hw-encode", "list"),
+    "hw-encode.keyframe": subjects.command("hw-encode", "keyframe", "cam0--main"),
+    "publisher.start": subjects.command("publisher", "start"),
+    "publisher.stop": subjects.command("publisher", "stop"),
+    "publisher.list": subjects.command("publisher", "list"),
+    "webrtc-gateway.sessions": subjects.command("webrtc-gateway", "sessions"),
+    "events": subjects.event("hw-encode", "cam0--main", "state"),
+    "desired.capture": "$KV.mesh_desired." + subjects.state_key("capture", "cam0"),
+    "desired.hw-encode": "$KV.mesh_desired." + subjects.state_key("hw-encode", "cam0--main"),
+    "desired.publisher": "$KV.mesh_desired." + subjects.state_key("publisher", "cam0--archive"),
+    "actual.capture": "$KV.mesh_actual." + subjects.state_key("capture", "cam0"),
+    "actual.hw-encode": "$KV.mesh_actual." + subjects.state_key("hw-encode", "cam0--main"),
+    "actual.publisher": "$KV.mesh_actual." + subjects.state_key("publisher", "cam0--archive"),
+    "demand": "$KV.mesh_demand." + subjects.demand_key("edge1", "cam0", subjects.RAW, "hw-encode-main"),
+    "presence": "$KV.mesh_presence." + subjects.presence_key("publisher", "edge1"),
+    "secrets.capture": "$KV.mesh_secrets." + subjects.state_key("capture", "cam0"),
+    "secrets.publisher": "$KV.mesh_secrets." + subjects.state_key("publisher", "cam0--archive"),
+}
+
+
+def by_name(channel: Channel) -> str:
+    return channel.name
+
+
+def type_name(kind: type[Struct]) -> str:
+    return kind.__name__
+
+
+def sample(kind: Any) -> Any:
+    """A value of a type, every field filled with something else than its default where there is a choice."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        kind, pattern = arguments[0], [meta.pattern for meta in arguments[1:] if getattr(meta, "pattern", None)]
+        return "cam0" if pattern else sample(kind)
+    if origin is Literal:
+        return arguments[-1]
+    if origin in (Union, UnionType):
+        return sample(next(argument for argument in arguments if argument is not NoneType))
+    if origin is tuple:
+        return (sample(arguments[0]),)
+    if origin is dict:
+        return {"key": ["value", 1]}
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        return kind(**{field.name: sample(field.type) for field in msgspec.structs.fields(kind)})
+    return {str: "text with ümläut", bytes: b"\x00\xff", int: 7, float: 1.5, bool: True}[kind]
+
+
+# -- the table ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channel", [c for c in CHANNELS if not c.name.startswith("epoch")], ids=by_name)
+def test_a_channel_is_what_its_builder_makes(channel: Channel) -> None:
+    matching = [other.name for other in CHANNELS if other.matches(BUILT[channel.name])]
+    assert matching == [channel.name]
+
+
+def test_every_channel_and_bucket_has_its_place() -> None:
+    names = [channel.name for channel in CHANNELS]
+    assert Counter(names).most_common(1)[0][1] == 1
+    assert set(names) == set(BUILT) | {"epoch.capture", "epoch.hw-encode"}
+    buckets = {value for name, value in vars(subjects).items() if name.endswith("_BUCKET")}
+    assert {channel.bucket for channel in CHANNELS} == {*buckets, ""}
+
+
+def test_parameters_are_explained_and_become_wildcards() -> None:
+    for channel in CHANNELS:
+        assert set(channel.parameters) <= set(PARAMETERS)
+        assert "{" not in channel.pattern()
+        assert channel.pattern().count("*") == sum("{" in token for token in channel.address.split("."))
+        for sender, bound in channel.bound.items():
+            assert sender in channel.senders
+            assert set(bound) <= set(channel.parameters)
+
+
+def test_a_bound_sender_speaks_for_itself_only() -> None:
+    events = next(channel for channel in CHANNELS if channel.name == "events")
+    assert events.pattern("capture") == "mesh.v1.evt.capture.*.*"
+    assert events.pattern() == "mesh.v1.evt.*.*.*"
+
+
+# -- the messages ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=type_name)
+def test_a_message_survives_the_way(kind: type[Struct]) -> None:
+    message = sample(kind)
+    assert msgspec.json.decode(msgspec.json.encode(message), type=kind) == message
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(message), type=kind) == message
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=type_name)
+def test_a_message_is_what_its_schema_says(kind: type[Struct]) -> None:
+    schema = json.loads((generate.OPS / "json-schema" / f"{kind.__name__}.json").read_text())
+    given = json.loads(msgspec.json.encode(sample(kind)))
+    assert set(given) <= set(schema["properties"])
+    assert set(schema.get("required", ())) <= set(given)
+    for name in set(schema.get("required", ())):
+        with pytest.raises(msgspec.ValidationError, match=name):
+            msgspec.convert({key: value for key, value in given.items() if key != name}, kind)
+
+
+REQUESTS = {channel.payload for channel in CHANNELS if channel.semantics == "request-reply" and channel.payload}
+SPECS = {StreamSpec, RenditionSpec, OutputSpec}
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=type_name)
+def test_requests_refuse_unknown_fields_and_everything_else_ignores_them(kind: type[Struct]) -> None:
+    message = sample(kind)
+    fields = {**json.loads(msgspec.json.encode(message)), "of_a_newer_version": 1}
+    if kind in REQUESTS | SPECS:
+        with pytest.raises(msgspec.ValidationError, match="of_a_newer_version"):
+            msgspec.json.decode(json.dumps(fields), type=kind)
+    else:
+        assert msgspec.json.decode(json.dumps(fields), type=kind) == message
+
+
+# -- the generated files -----------------------------------------------------------------------------------------
+
+
+def test_generated_files_are_fresh() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.generate", "--check"], cwd=REPOSITORY, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_stale_is_named(tmp_path: Path) -> None:
+    same, changed, missing = tmp_path / "same", tmp_path / "changed", tmp_path / "missing"
+    same.write_text("text")
+    changed.write_text("old text")
+    fresh = generate.generated()
+    wrong = generate.stale({**fresh, same: "text", changed: "text", missing: "text"})
+    assert set(wrong) == {changed, missing}
+    leftover = generate.OPS / "json-schema" / "FrameRef.json"
+    assert generate.stale({path: text for path, text in fresh.items() if path != leftover}) == [leftover]
+
+
+def test_every_block_of_the_contract_has_its_table() -> None:
+    text = generate.CONTRACT.read_text()
+    names = re.findall(r"<!-- generated:([a-z-]+) -->", text)
+    assert sorted(names) == sorted(tables._TABLES)
+    assert len(names) == text.count("<!-- /generated -->")
+    emptied = re.sub(r"(<!-- generated:[a-z-]+ -->\n).*?(<!-- /generated -->)", r"\1\2", text, flags=re.DOTALL)
+    assert tables.refresh(emptied) == text
+
+
+def _resolve(document: Any, reference: str) -> Any:
+    assert reference.startswith("#/")
+    for part in reference[2:].split("/"):
+        document = document[part.replace("~1", "/").replace("~0", "~")]
+    return document
+
+
+def _references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return own + [found for value in node.values() for found in _references(value)]
+    return [found for value in node for found in _references(value)] if isinstance(node, list) else []
+
+
+@pytest.fixture(scope="module")
+def document() -> Any:
+    return yaml.safe_load((generate.OPS / "asyncapi.yaml").read_text())
+
+
+def test_every_reference_resolves(document: Any) -> None:
+    references = _references(document)
+    assert len(references) > len(CHANNELS)
+    for reference in references:
+        assert isinstance(_resolve(document, reference), dict), reference
+
+
+def test_the_document_is_asyncapi_3(document: Any) -> None:
+    """What the specification requires of the objects that are used here (AsyncAPI 3.0.0, "Schema")."""
+    roots = {"asyncapi", "info", "defaultContentType", "servers", "channels", "operations", "components"}
+    assert set(document) == roots
+    assert document["asyncapi"] == "3.0.0"
+    assert {"title", "version"} <= set(document["info"])
+    assert all({"host", "protocol"} <= set(server) for server in document["servers"].values())
+    for name in [*document["channels"], *document["operations"], *document["components"]["messages"]]:
+        assert re.fullmatch(r"[\w.-]+", name), name
+    allowed = {"address", "description", "messages", "parameters"}
+    for name, channel in document["channels"].items():
+        assert {key for key in channel if not key.startswith("x-")} <= allowed, name
+        assert channel["messages"], name
+        in_address = set(re.findall(r"\{([^}]+)\}", channel["address"] or ""))
+        assert in_address == set(channel.get("parameters", ())), name
+    addresses = [channel["address"] for channel in document["channels"].values() if channel["address"]]
+    assert len(addresses) == len(set(addresses)) == len(CHANNELS)
+
+
+def test_operations_fit_their_channels(document: Any) -> None:
+    used = set()
+    for name, operation in document["operations"].items():
+        assert operation["action"] in ("send", "receive"), name
+        for side in (operation, operation.get("reply")):
+            if side is None:
+                continue
+            channel = side["channel"]["$ref"]
+            used.add(channel.removeprefix("#/channels/"))
+            _resolve(document, channel)
+            # Messages are those of the channel, not of the components (3.0.0, Operation Object).
+            assert all(message["$ref"].startswith(f"{channel}/messages/") for message in side["messages"]), name
+    assert used == set(document["channels"]) - {c.name for c in CHANNELS if not c.senders and not c.receivers}
+
+
+def test_every_message_type_is_in_the_document(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    assert {kind.__name__ for kind in message_types()} <= set(schemas)
+    assert set(document["components"]["messages"]) >= {kind.__name__ for kind in message_types()}
+    assert {message["contentType"] for message in document["components"]["messages"].values()} <= set(
+        asyncapi.CONTENT_TYPES.values()
+    )
+
+
+# -- the permissions ---------------------------------------------------------------------------------------------
+
+
+def test_secrets_are_their_owners() -> None:
+    for party, grant in grants().items():
+        secret = {subject for subject in grant.publish | grant.subscribe if "mesh_secrets" in subject}
+        readable = {subject for subject in secret if "GET" in subject or "CONSUMER" in subject}
+        wanted = {f"$JS.API.DIRECT.GET.KV_mesh_secrets.$KV.mesh_secrets.{party}.*"}
+        assert readable == (wanted if party in ("capture", "publisher") else set()), party
+
+
+def test_nobody_gets_everything() -> None:
+    for party, grant in grants().items():
+        for subject in grant.publish | grant.first_start | grant.subscribe:
+            assert subject.split(".")[0] not in ("*", ">"), party
+            assert not subject.startswith(("$JS.API.>", "$KV.>", "$JS.>", "$SYS")), party
+            assert not re.match(r"mesh\.v1\.(cmd\.)?>", subject), party
+        assert bool(grant.first_start) == (party in RUNNING_SERVICES)
+        assert grant.answers == (party in RUNNING_SERVICES)
