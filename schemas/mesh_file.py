@@ -14,7 +14,7 @@ from schemas.errors import BadRequest, InvalidValue
 from schemas.frames import Delivery
 from schemas.ids import Id, check_id
 from schemas.resources import EncoderPolicy, Fps, OutputFormat
-from schemas.units import BitrateText, DurationText, SizeText
+from schemas.units import BitrateText, DurationText, SizeText, parse_bitrate, parse_duration, parse_size
 
 _LATER = {"mixes": "cloud-mix-proxy", "signals": "io-signal", "rules": "io-signal"}
 
@@ -89,12 +89,14 @@ def plan_from_mapping(document: Any) -> MeshPlan:
         entry = _convert({"source": raw} if isinstance(raw, str) else raw, StreamInFile, path)
         fields = msgspec.structs.asdict(entry)
         del fields["renditions"], fields["outputs"]
+        if entry.size is not None:
+            parse_size(entry.size, f"{path}.size")
         streams.append(StartStream(stream=name, **fields))
         for rendition, text in entry.renditions.items():
             where = f"{path}.renditions.{rendition}"
             given = {**_given(defaults.renditions), **_given(_convert(text or {}, RenditionInFile, where))}
             request = {"stream": name, "rendition": str(rendition), **given}
-            renditions.append(_convert(request, StartRendition, where))
+            renditions.append(_check_units(_convert(request, StartRendition, where), where))
         for output, text in entry.outputs.items():
             where = f"{path}.outputs.{output}"
             fields = msgspec.structs.asdict(
@@ -102,6 +104,14 @@ def plan_from_mapping(document: Any) -> MeshPlan:
             )
             outputs.append(_convert({"stream": name, "output": str(output), **fields}, StartOutput, where))
     return MeshPlan(streams=tuple(streams), renditions=tuple(renditions), outputs=tuple(outputs))
+
+
+def _check_units(request: StartRendition, path: str) -> StartRendition:
+    # The services refuse these too, but by then half of the file's commands may have been given.
+    parse_bitrate(request.bitrate, f"{path}.bitrate")
+    parse_bitrate(request.audio_bitrate, f"{path}.audio_bitrate")
+    parse_duration(request.key_interval, f"{path}.key_interval")
+    return request
 
 
 def _mapping(value: Any, path: str) -> dict[str, Any]:
