@@ -63,6 +63,8 @@ class Wants:
         await asyncio.gather(self._task, return_exceptions=True)
         self._gone.update(self._keys)
         self._keys.clear()
+        if not self._bus.connected:
+            return
         # Best effort: what cannot be withdrawn lapses by itself.
         with contextlib.suppress(TimeoutError, MeshError):
             async with asyncio.timeout(1):
@@ -76,8 +78,10 @@ class Wants:
                     await self._put_all()
                 except MeshError as error:
                     log.debug("demand: %s", error)
+            # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the poke.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._poke.wait(), _REFRESH_SECONDS)
+                async with asyncio.timeout(_REFRESH_SECONDS):
+                    await self._poke.wait()
 
     async def _put_all(self) -> None:
         bucket = await self._bus.bucket(DEMAND_BUCKET, ttl_seconds=TTL_SECONDS, memory=True)
