@@ -76,7 +76,9 @@ class Reporter:
             self._context.event(resource, "removed")
 
     async def flush(self, timeout_seconds: float = 1.0) -> None:
-        """Wait until everything reported is written, or the time is over."""
+        """Wait until everything reported is written, or the time is over; not at all while the bus is away."""
+        if not self._context.bus.connected:
+            return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._written.wait(), timeout_seconds)
 
@@ -153,7 +155,8 @@ class Reconciler(Generic[SpecT, RunnerT]):
         running: tuple[SpecT, int] | None = None
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(poke.wait(), retry_seconds)
+                async with asyncio.timeout(retry_seconds):
+                    await poke.wait()
             retry_seconds = None
             poke.clear()
             wanted = self._wanted.get(resource)

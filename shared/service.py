@@ -211,8 +211,9 @@ async def _be_present(context: Context[Any], presence: Presence) -> None:
                 await asyncio.wait_for(poke.wait(), 1.0)
     finally:
         forget()
+        # Best effort: the key lapses by itself.
         with contextlib.suppress(MeshError, TimeoutError):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(1 if context.bus.connected else 0):
                 bucket = await context.bus.bucket(PRESENCE_BUCKET, ttl_seconds=PRESENCE_TTL_SECONDS, memory=True)
                 await bucket.delete(key)
 

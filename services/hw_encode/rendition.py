@@ -146,7 +146,8 @@ class RenditionRunner:
                 await self._close_pipeline()
                 self._report(state="idle", error=None, tracks=())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._demand_changed.wait(), retry_seconds)
+                async with asyncio.timeout(retry_seconds):
+                    await self._demand_changed.wait()
             self._demand_changed.clear()
 
     async def _open_pipeline(self, spec: RenditionSpec) -> None:
