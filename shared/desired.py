@@ -5,6 +5,8 @@ A spec is written to `mesh_desired` by compare-and-set; the owner notices and ac
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Collection
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,6 +14,7 @@ import msgspec
 
 from schemas.commands import Changed
 from schemas.errors import BadRequest, Conflict, NotFound
+from schemas.packets import UNREADABLE
 from schemas.resources import Actual, Presence, Spec
 from schemas.subjects import ACTUAL_BUCKET, DESIRED_BUCKET, PRESENCE_BUCKET, state_key
 from shared.bus import Bucket, Bus, Entry, Mirror
@@ -19,6 +22,11 @@ from shared.bus import Bucket, Bus, Entry, Mirror
 SpecT = TypeVar("SpecT", bound=Spec)
 ActualT = TypeVar("ActualT", bound=Actual)
 ReplyT = TypeVar("ReplyT", bound=Changed)
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+log = logging.getLogger(__name__)
+
+PRESENCE_TTL_SECONDS = 10.0
 
 DESIRED_HISTORY = 5
 _TRANSIENT_STATES = frozenset({"connecting", "starting", "waiting"})
@@ -49,11 +57,11 @@ class Desired(Generic[SpecT, ActualT]):
     def spec(self, resource: str) -> tuple[SpecT, int] | None:
         """The spec and its revision, or None when nobody asked for it."""
         entry = self._mirrors.desired.entries.get(state_key(self._service, resource))
-        return (msgspec.json.decode(entry.value, type=self._spec_type), entry.revision) if entry else None
+        spec = _read(entry, self._spec_type)
+        return (spec, entry.revision) if entry and spec else None
 
     def actual(self, resource: str) -> ActualT | None:
-        entry = self._mirrors.actual.entries.get(state_key(self._service, resource))
-        return msgspec.json.decode(entry.value, type=self._actual_type) if entry else None
+        return _read(self._mirrors.actual.entries.get(state_key(self._service, resource)), self._actual_type)
 
     def all(self) -> list[tuple[str, SpecT, int, ActualT | None]]:
         """(id, spec, revision, actual) of each, by id."""
@@ -62,18 +70,20 @@ class Desired(Generic[SpecT, ActualT]):
         for key, entry in sorted(self._mirrors.desired.entries.items()):
             if key.startswith(prefix):
                 resource = key.removeprefix(prefix)
-                spec = msgspec.json.decode(entry.value, type=self._spec_type)
-                found.append((resource, spec, entry.revision, self.actual(resource)))
+                spec = _read(entry, self._spec_type)
+                if spec is not None:
+                    found.append((resource, spec, entry.revision, self.actual(resource)))
         return found
 
     def unasked(self) -> list[ActualT]:
         """States of resources that exist although nobody asked for them, by id."""
         prefix = f"{self._service}."
-        return [
-            msgspec.json.decode(entry.value, type=self._actual_type)
+        found = (
+            _read(entry, self._actual_type)
             for key, entry in sorted(self._mirrors.actual.entries.items())
             if key.startswith(prefix) and key not in self._mirrors.desired.entries
-        ]
+        )
+        return [actual for actual in found if actual is not None]
 
     def owned(self, node: str) -> dict[str, tuple[SpecT, int]]:
         """(spec, revision) by id of what this node shall run."""
@@ -82,12 +92,11 @@ class Desired(Generic[SpecT, ActualT]):
     def leftovers(self, node: str, wanted: Collection[str]) -> list[str]:
         """Ids whose state an earlier run on this node left behind although nobody wants them any more."""
         prefix = f"{self._service}."
+        candidates = [key.removeprefix(prefix) for key in self._mirrors.actual.entries if key.startswith(prefix)]
         return [
-            key.removeprefix(prefix)
-            for key, entry in self._mirrors.actual.entries.items()
-            if key.startswith(prefix)
-            and key.removeprefix(prefix) not in wanted
-            and msgspec.json.decode(entry.value, type=self._actual_type).node == node
+            resource
+            for resource in candidates
+            if resource not in wanted and (actual := self.actual(resource)) is not None and actual.node == node
         ]
 
     async def apply(self, resource: str, spec: SpecT, request: "ChangeRequest", reply: Callable[..., ReplyT]) -> ReplyT:
@@ -111,7 +120,7 @@ class Desired(Generic[SpecT, ActualT]):
         revision = await self.remove(resource, request.revision)
         if revision is None:
             raise NotFound(f"{resource!r} does not exist; {self._service}.list shows what does")
-        gone = await self.wait_gone(resource, request.wait_s)
+        gone = await self.wait_gone(resource, revision, request.wait_s)
         return reply(code=200 if gone else 202, service=self._service, id=resource, revision=revision, actual=None)
 
     async def put(self, resource: str, spec: SpecT, expected_revision: int | None) -> int:
@@ -128,7 +137,7 @@ class Desired(Generic[SpecT, ActualT]):
             revision = current.revision if current else 0
             if expected_revision is not None and expected_revision != revision:
                 raise Conflict(f"{key} is at revision {revision}, not {expected_revision}; read it again and retry")
-            if current and msgspec.json.decode(current.value, type=self._spec_type) == spec:
+            if _read(current, self._spec_type) == spec:
                 return revision
             try:
                 return await bucket.update(key, data, revision)
@@ -145,33 +154,46 @@ class Desired(Generic[SpecT, ActualT]):
         """
         bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
         key = state_key(self._service, resource)
-        current = await bucket.get(key)
-        if current is None:
-            return None
-        if expected_revision is not None and expected_revision != current.revision:
-            raise Conflict(f"{key} is at revision {current.revision}, not {expected_revision}; read it again and retry")
-        await bucket.delete(key, revision=expected_revision)
-        return current.revision
+        for _ in range(_CAS_ATTEMPTS):
+            current = await bucket.get(key)
+            if current is None:
+                return None
+            revision = current.revision
+            if expected_revision is not None and expected_revision != revision:
+                raise Conflict(f"{key} is at revision {revision}, not {expected_revision}; read it again and retry")
+            try:
+                await bucket.delete(key, revision)
+            except Conflict:
+                if expected_revision is not None:
+                    raise
+            else:
+                return revision
+        raise Conflict(f"{key} is being changed by others all the time; try again")
 
     async def wait_settled(self, resource: str, revision: int, timeout_seconds: float) -> ActualT | None:
         """The actual state at or after `revision` once it is no longer on its way; None when that takes too long."""
         key = state_key(self._service, resource)
 
         def settled(entries: dict[str, Entry]) -> bool:
-            entry = entries.get(key)
-            if entry is None:
+            actual = _read(entries.get(key), self._actual_type)
+            if actual is None:
                 return False
-            actual = msgspec.json.decode(entry.value, type=self._actual_type)
             return actual.revision >= revision and (actual.state not in _TRANSIENT_STATES or actual.error is not None)
 
         if not await self._mirrors.actual.wait_for(settled, timeout_seconds):
             return None
         return self.actual(resource)
 
-    async def wait_gone(self, resource: str, timeout_seconds: float) -> bool:
-        """True once the owner has cleaned up; False when that takes too long."""
+    async def wait_gone(self, resource: str, revision: int, timeout_seconds: float) -> bool:
+        """True once the owner has let go of `revision`; False when that takes too long."""
         key = state_key(self._service, resource)
-        return await self._mirrors.actual.wait_for(lambda entries: key not in entries, timeout_seconds)
+
+        def gone(entries: dict[str, Entry]) -> bool:
+            actual = _read(entries.get(key), self._actual_type)
+            # Something else may have taken its place: a newer spec, or the default that is there on demand.
+            return actual is None or actual.revision != revision
+
+        return await self._mirrors.actual.wait_for(gone, timeout_seconds)
 
 
 class StateMirrors:
@@ -179,40 +201,69 @@ class StateMirrors:
 
     def __init__(self, bus: Bus, desired: Bucket, actual: Bucket, presence: Bucket) -> None:
         self.bus = bus
-        self._listeners: list[Callable[[str], None]] = []
-        self.desired: Mirror = desired.mirror(on_change=self._changed)
+        self._listeners: list[Callable[[], None]] = []
+        self._desired_listeners: list[Callable[[], None]] = []
+        self._seen_seconds: dict[str, float] = {}
+        self._forget_hook = bus.on_reconnect(self._reconnected)
+        self.desired: Mirror = desired.mirror(on_change=self._desired_changed)
         self.actual: Mirror = actual.mirror(on_change=self._changed)
-        self.presence: Mirror = presence.mirror(on_change=self._changed)
+        self.presence: Mirror = presence.mirror(on_change=self._presence_changed)
 
-    def on_change(self, listener: Callable[[str], None]) -> None:
-        """Call `listener(key)` in the event loop after every change of any of the three."""
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` in the event loop after every change of any of the three."""
         self._listeners.append(listener)
 
-    def _changed(self, key: str, _entry: Entry | None) -> None:
+    def on_desired(self, listener: Callable[[], None]) -> None:
+        """Call `listener` in the event loop after every change of what is asked for."""
+        self._desired_listeners.append(listener)
+
+    def _changed(self, _key: str, _entry: Entry | None) -> None:
         for listener in self._listeners:
-            listener(key)
+            listener()
+
+    def _desired_changed(self, key: str, entry: Entry | None) -> None:
+        for listener in self._desired_listeners:
+            listener()
+        self._changed(key, entry)
+
+    def _presence_changed(self, key: str, entry: Entry | None) -> None:
+        if entry is None:
+            self._seen_seconds.pop(key, None)
+        else:
+            self._seen_seconds[key] = time.monotonic()
+        self._changed(key, entry)
+
+    def _reconnected(self) -> None:
+        """Nobody could say that they are there; they have a TTL's time to say it now."""
+        self._seen_seconds = dict.fromkeys(self._seen_seconds, time.monotonic())
 
     @classmethod
     async def open(cls, bus: Bus) -> "StateMirrors":
         buckets = await asyncio.gather(
             bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY),
             bus.bucket(ACTUAL_BUCKET),
-            bus.bucket(PRESENCE_BUCKET, ttl_seconds=10.0, memory=True),
+            bus.bucket(PRESENCE_BUCKET, ttl_seconds=PRESENCE_TTL_SECONDS, memory=True),
         )
         mirrors = cls(bus, *buckets)
         await asyncio.gather(mirrors.desired.synced(), mirrors.actual.synced(), mirrors.presence.synced())
         return mirrors
 
     async def close(self) -> None:
+        self._forget_hook()
         await asyncio.gather(self.desired.close(), self.actual.close(), self.presence.close())
 
     def present(self, service: str | None = None) -> list[Presence]:
-        """Services that run now, by name and node; of one kind when `service` is given."""
-        return [
-            msgspec.json.decode(entry.value, type=Presence)
+        """Services that run now, by name and node; of one kind when `service` is given.
+
+        A watch is not told when a key's TTL is over, so who has said nothing for that long is left out here.
+        """
+        oldest = time.monotonic() - PRESENCE_TTL_SECONDS if self.bus.connected else float("-inf")
+        found = (
+            _read(entry, Presence)
             for key, entry in sorted(self.presence.entries.items())
-            if service is None or key.startswith(f"{service}.")
-        ]
+            if (service is None or key.startswith(f"{service}.")) and self._seen_seconds.get(key, 0.0) >= oldest
+        )
+        return [presence for presence in found if presence is not None]
 
     def choose_node(self, service: str, wish: str | None, here: str) -> str:
         """The node that shall own a resource of `service`.
@@ -226,6 +277,24 @@ class StateMirrors:
         if len(nodes) > 1:
             raise BadRequest(f'node missing: {service} runs on {", ".join(nodes)}; say which one with "node"')
         return nodes[0]
+
+
+def _read(entry: Entry | None, kind: type[StructT]) -> StructT | None:
+    """What an entry says; None when there is none, or when nobody here can read it: that is one resource's trouble,
+    and must not become everybody's."""
+    if entry is None:
+        return None
+    try:
+        return msgspec.json.decode(entry.value, type=kind)
+    except UNREADABLE as error:
+        if (entry.key, entry.revision) not in _told:
+            _told.add((entry.key, entry.revision))
+            log.error("%s at revision %d is not readable and is left alone: %s", entry.key, entry.revision, error)
+        return None
+
+
+_told: set[tuple[str, int]] = set()
+"""Entries that the log has heard of already; they are read at every change of any other."""
 
 
 def error_in_reply(reply: Any) -> Any:

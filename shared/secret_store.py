@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from shared.bus import Bus
 
 _SCHEME = "secret://"
+# A reference names a revision; a refused command may have written newer ones, which must not be used in its place.
+_HISTORY = 16
 
 
 async def keep_secret(bus: "Bus", service: str, resource: str, value: str) -> str:
     """Store `value` for a resource; returns the reference. The same value again keeps its reference."""
-    bucket = await bus.bucket(SECRETS_BUCKET)
+    bucket = await bus.bucket(SECRETS_BUCKET, history=_HISTORY)
     key = state_key(service, resource)
     known = await bucket.get(key)
     if known and known.value.decode() == value:
@@ -31,9 +33,10 @@ async def read_secret(bus: "Bus", reference: str) -> str:
     Raises:
         NotFound: it was removed, or the reference is not one.
     """
-    key = reference.removeprefix(_SCHEME).partition("@")[0]
-    bucket = await bus.bucket(SECRETS_BUCKET)
-    entry = await bucket.get(key) if reference.startswith(_SCHEME) and key else None
+    key, _, revision = reference.removeprefix(_SCHEME).partition("@")
+    bucket = await bus.bucket(SECRETS_BUCKET, history=_HISTORY)
+    good = reference.startswith(_SCHEME) and key and revision.isdigit()
+    entry = await bucket.get(key, int(revision)) if good else None
     if entry is None:
         raise NotFound(f"{reference}: no such secret; give the full URL again with the start command")
     return entry.value.decode()
@@ -41,7 +44,7 @@ async def read_secret(bus: "Bus", reference: str) -> str:
 
 async def forget_secret(bus: "Bus", service: str, resource: str) -> None:
     """Remove what was stored for a resource, if anything."""
-    bucket = await bus.bucket(SECRETS_BUCKET)
+    bucket = await bus.bucket(SECRETS_BUCKET, history=_HISTORY)
     key = state_key(service, resource)
     if await bucket.get(key):
         await bucket.delete(key)

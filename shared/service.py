@@ -27,6 +27,7 @@ from schemas.events import Event
 from schemas.resources import Presence
 from schemas.subjects import PRESENCE_BUCKET, SERVICES, presence_key
 from shared.bus import Bus
+from shared.desired import PRESENCE_TTL_SECONDS
 from shared.logs import setup_logging
 from shared.metrics import Figures, Health, MetricsServer
 from shared.ring.folder import ensure_folder
@@ -35,7 +36,6 @@ from shared.settings import PREFIX, Settings, load_settings
 log = logging.getLogger(__name__)
 
 VERSION = version("framemesh")
-PRESENCE_TTL_SECONDS = 10.0
 _PRESENCE_REFRESH_SECONDS = 3.0
 _STOP_TIMEOUT_SECONDS = 8.0  # compose grants 10 s before it kills
 _FIRST_METRICS_PORT = 9101

@@ -61,7 +61,7 @@ async def build(context: Context[CaptureSettings]) -> None:
     for stream in streams.leftovers(context.node, owned):
         reporter.remove(stream)
     reconciler.want(owned)
-    mirrors.on_change(lambda _key: reconciler.want(streams.owned(context.node)))
+    mirrors.on_desired(lambda: reconciler.want(streams.owned(context.node)))
     commands = _Commands(context, mirrors, streams)
     served = await context.bus.serve(SERVICE, VERSION, "Live sources become streams.", commands.endpoints())
     context.stack.push_async_callback(served.close)

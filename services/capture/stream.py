@@ -80,7 +80,7 @@ class StreamRunner:
         """Any change of a source means opening it again."""
         return False
 
-    async def stop(self) -> None:
+    async def stop(self, *, removed: bool = False) -> None:
         """End the thread and take the rings away."""
         self._stop.set()
         if self._thread:

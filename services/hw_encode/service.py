@@ -97,7 +97,7 @@ async def build(context: Context[HwEncodeSettings]) -> None:
     for rendition_id in renditions.leftovers(context.node, wanted_here()):
         reporter.remove(rendition_id)
     reconciler.want(wanted_here())
-    mirrors.on_change(lambda _key: reconciler.want(wanted_here()))
+    mirrors.on_desired(lambda: reconciler.want(wanted_here()))
     commands = _Commands(context, mirrors, renditions, streams)
     served = await context.bus.serve(SERVICE, VERSION, "Frames become packets.", commands.endpoints())
     context.stack.push_async_callback(served.close)

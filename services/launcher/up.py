@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -22,6 +21,7 @@ from schemas.mesh_file import MeshPlan
 from schemas.resources import Presence
 from services.launcher.bundled_nats import nats_server_program, write_configuration
 from services.launcher.child import Child
+from services.launcher.folders import allow
 from services.launcher.ports import HTTP_PORT, UDP_PORT, choose_ports, free_port
 from shared.apply import Applied, apply_plan
 from shared.bus import Bus
@@ -29,6 +29,7 @@ from shared.packet_ring import sweep as sweep_packet_rings
 from shared.ring import sweep as sweep_frame_rings
 from shared.service import READY_FD_VARIABLE
 from shared.settings import Settings, load_settings
+from shared.urls import redact
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class Mesh:
             ready = Ready(
                 console=console,
                 whep=f"{console}whep/",
-                nats=nats_url,
+                nats=redact(nats_url)[0],
                 metrics={service: presence.metrics_url for service, presence in present.items()},
                 seconds=round(time.monotonic() - started, 2),
             )
@@ -206,37 +207,17 @@ def _environment(
         "PYTHONUNBUFFERED": "1",
     }
     environment.setdefault("FRAMEMESH_LOG", "info" if options.verbose else "warning")
-    media = settings.data_dir / "media"
-    sources = [media, Path.cwd(), *_source_folders(options.plan)]
-    environment.setdefault("FRAMEMESH_CAPTURE_FILE_ROOTS", ",".join(map(str, dict.fromkeys(sources))))
-    environment.setdefault(
-        "FRAMEMESH_PUBLISHER_FILE_ROOTS", ",".join(map(str, [media, *_output_folders(options.plan)]))
-    )
+    media = str(settings.data_dir / "media")
+    folders = allow(settings.data_dir, options.plan)
+    sources = dict.fromkeys((media, str(Path.cwd()), *folders.sources))
+    environment.setdefault("FRAMEMESH_CAPTURE_FILE_ROOTS", ",".join(sources))
+    environment.setdefault("FRAMEMESH_PUBLISHER_FILE_ROOTS", ",".join(dict.fromkeys((media, *folders.recordings))))
     if options.auto_ports:
         # Concrete free ports, not 0: a service that is restarted must be found where it was.
         for service in SERVICES:
             name = f"FRAMEMESH_{service.upper().replace('-', '_')}_METRICS_PORT"
             environment.setdefault(name, str(free_port(settings.bind, socket.SOCK_STREAM)))
     return environment
-
-
-def _source_folders(plan: MeshPlan) -> list[Path]:
-    """Whoever writes a file into mesh.yaml or the command line may have it played: its folder is allowed."""
-    return [
-        Path(unquote(urlsplit(stream.source).path)).parent
-        for stream in plan.streams
-        if stream.source.startswith("file:///")
-    ]
-
-
-def _output_folders(plan: MeshPlan) -> list[Path]:
-    """Likewise the folders of absolute recording paths, up to the first part with a placeholder."""
-    folders = []
-    for output in plan.outputs:
-        if output.to.startswith("file:///"):
-            literal = unquote(urlsplit(output.to).path).split("{", 1)[0]
-            folders.append(Path(literal).parent if not literal.endswith("/") else Path(literal))
-    return folders
 
 
 def _port(variable: str, default: int) -> int:

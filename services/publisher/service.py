@@ -60,7 +60,7 @@ async def build(context: Context[PublisherSettings]) -> None:
     for output_id in outputs.leftovers(context.node, owned):
         reporter.remove(output_id)
     reconciler.want(owned)
-    mirrors.on_change(lambda _key: reconciler.want(outputs.owned(context.node)))
+    mirrors.on_desired(lambda: reconciler.want(outputs.owned(context.node)))
     commands = _Commands(context, mirrors, outputs, streams)
     served = await context.bus.serve(SERVICE, VERSION, "Renditions go where they are wanted.", commands.endpoints())
     context.stack.push_async_callback(served.close)

@@ -25,7 +25,7 @@ class MeshStatusFeed:
         self._listeners: set[_Listener] = set()
         self._subscription: Subscription | None = None
         self._due: asyncio.TimerHandle | None = None
-        mirrors.on_change(lambda _key: self._changed())
+        mirrors.on_change(self._changed)
 
     @classmethod
     async def open(cls, bus: Bus, mirrors: StateMirrors) -> Self:

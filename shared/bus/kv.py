@@ -63,11 +63,11 @@ class Bucket:
                 self._kv = await self._jetstream.key_value(self.name)
         return self._kv
 
-    async def get(self, key: str) -> Entry | None:
-        """The current value, or None."""
+    async def get(self, key: str, revision: int | None = None) -> Entry | None:
+        """The current value, or the one of an earlier revision that the bucket's history still has; else None."""
         try:
             async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
-                entry = await (self._kv or await self.open()).get(key)
+                entry = await (self._kv or await self.open()).get(key, revision)
         except KeyNotFoundError:
             return None
         except (nats.errors.Error, TimeoutError) as error:
@@ -263,7 +263,10 @@ class Mirror:
 
     async def _tell(self, key: str, entry: Entry | None) -> None:
         if self._on_change:
-            self._on_change(key, entry)
+            try:
+                self._on_change(key, entry)
+            except Exception:  # a listener's bug must not end the mirror: everything that follows depends on it
+                log.exception("change of %s in %s", key, self._bucket.name)
         async with self._changed:
             self._changed.notify_all()
 
