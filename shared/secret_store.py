@@ -47,4 +47,4 @@ async def forget_secret(bus: "Bus", service: str, resource: str) -> None:
     bucket = await bus.bucket(SECRETS_BUCKET, history=_HISTORY)
     key = state_key(service, resource)
     if await bucket.get(key):
-        await bucket.delete(key)
+        await bucket.purge(key)

@@ -122,6 +122,18 @@ class Bucket:
         except (nats.errors.Error, TimeoutError) as error:
             raise self._unavailable(error) from None
 
+    async def purge(self, key: str) -> None:
+        """Remove the key and every earlier revision of it.
+
+        Raises:
+            Unavailable: the bus did not take it in time.
+        """
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
+                await (self._kv or await self.open()).purge(key)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise self._unavailable(error) from None
+
     async def entries(self, keys: str = ">") -> dict[str, Entry]:
         """Everything under `keys` (a subject pattern) right now."""
         try:
