@@ -125,6 +125,15 @@ def test_refusals_name_what_is_wrong(
     assert stream_names(mesh) == []
 
 
+def test_stopping_a_rendition_brings_the_default_back(mesh: RunningMesh) -> None:
+    mesh.call("capture.start", stream="cam0", source=TEST_SOURCE)
+    mesh.call("hw-encode.start", stream="cam0", rendition="main", bitrate="1M")
+    assert mesh.actual("renditions", "cam0", "main")["bitrate"] == 1_000_000
+    stopped = mesh.call("hw-encode.stop", stream="cam0", rendition="main")
+    assert stopped["code"] == 200
+    mesh.wait_for(lambda: (mesh.actual("renditions", "cam0", "main") or {}).get("bitrate") == 4_000_000, what="default")
+
+
 def test_missing_file_is_told_and_found_later(mesh: RunningMesh) -> None:
     with pytest.raises(CallFailed) as missing:
         mesh.call("capture.start", stream="cam0", source="file://later.mp4", wait_s=2)
