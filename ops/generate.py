@@ -67,14 +67,14 @@ def main() -> int:
     for path in wrong:
         name = path.relative_to(OPS.parent)
         if check:
-            print(f"{name} is stale; run `python -m ops.generate`", file=sys.stderr)  # noqa: T201
+            print(f"{name} is stale; run `python -m ops.generate`", file=sys.stderr)
         elif path in files:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(files[path])
-            print(f"wrote {name}")  # noqa: T201
+            print(f"wrote {name}")
         else:
             path.unlink()
-            print(f"removed {name}")  # noqa: T201
+            print(f"removed {name}")
     return 1 if check and wrong else 0
 
 

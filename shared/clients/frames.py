@@ -166,7 +166,8 @@ class FrameStream:
             remaining = None if limit is None else started + limit - time.monotonic()
             try:
                 if remaining is None or remaining > 0:
-                    await asyncio.wait_for(feed.arrived.wait(), remaining)
+                    async with asyncio.timeout(remaining):
+                        await feed.arrived.wait()
                     continue
             except TimeoutError:
                 pass

@@ -188,7 +188,8 @@ class PublishedStream:
                 detail = f"{gate.consumer} has made no room for {self._deadline_seconds:g} s; does it run?"
                 raise NotConsumed(self.name, gate.in_flight, detail)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._credit.wait(), min(remaining, retry_seconds))
+                async with asyncio.timeout(min(remaining, retry_seconds)):
+                    await self._credit.wait()
 
     def commit(self, slot: WritableSlot, stamp: Stamp) -> FrameRef:
         """Publish the picture in `slot`."""

@@ -70,7 +70,7 @@ async def produce(job: Job) -> None:
             await asyncio.sleep(max(0.0, started + tick / job.fps - now))
         else:
             # A spin, as in the peer: waiting for an event would cost what is measured.
-            while not flow.room(report.sent) and time.monotonic() < now + STALLED_SECONDS:  # noqa: ASYNC110
+            while not flow.room(report.sent) and time.monotonic() < now + STALLED_SECONDS:
                 await asyncio.sleep(0)
         tick += 1
         copy_started_ns = time.monotonic_ns()

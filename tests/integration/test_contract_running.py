@@ -26,7 +26,7 @@ from tests.support.peers import free_port
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 # A camera that nobody is: the URL has a password, so it goes through the secret store, and opening it fails at once.
-PASSWORD = "hunter2-of-the-camera"  # noqa: S105  # of nobody
+PASSWORD = "hunter2-of-the-camera"  # of nobody
 STREAM_KEY = "key-of-the-live-show"
 FORBIDDEN_TO_ALL = "forbidden.to.all"
 

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.integration
 needs_nginx = pytest.mark.skipif(
     not (NGINX.exists() and NGINX_RTMP_MODULE.exists()), reason="nginx with its RTMP module is not installed"
 )
-SECRET_KEY = "s3cr3t-stream-key"  # noqa: S105
+SECRET_KEY = "s3cr3t-stream-key"
 
 
 class Rig:

@@ -129,7 +129,7 @@ async def test_a_camera_starts_from_its_cached_group() -> None:
     stream = EncodedStream(forces_key_frames=False)
     async with gateway_rig(stream) as rig:
         async with asyncio.timeout(5):
-            while len(stream.group) < 30:  # noqa: ASYNC110 - the encoder has no event for this
+            while len(stream.group) < 30:
                 await asyncio.sleep(0.02)
         async with playing(rig) as player:
             await player.until(lambda: len(player.pictures) >= 40)

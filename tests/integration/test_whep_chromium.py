@@ -167,7 +167,7 @@ async def test_closing_the_page_frees_the_session(tmp_path: Path) -> None:
         assert len(rig.gateway.sessions()) == 1
         await page.evaluate(LEAVE)
         async with asyncio.timeout(2):
-            while rig.gateway.sessions():  # noqa: ASYNC110 - the gateway has no event for this
+            while rig.gateway.sessions():
                 await asyncio.sleep(0.01)
         assert rig.gateway.counters.closed["dtls"] == 1
 

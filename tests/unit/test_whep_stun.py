@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from services.webrtc_gateway.stun import answer_binding
 
 pytestmark = pytest.mark.unit
-PASSWORD = "0123456789abcdefghijkl"  # noqa: S105 - only of these tests
+PASSWORD = "0123456789abcdefghijkl"
 ADDRESS = ("192.0.2.7", 40_000)
 
 

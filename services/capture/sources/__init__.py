@@ -42,9 +42,7 @@ def check_source(spec: StreamSpec) -> None:
     if scheme not in _KINDS:
         raise InvalidValue("source", scheme or spec.source, f"use a URL that starts with {', '.join(_KINDS)} and ://")
     if spec.delivery == "lossless" and scheme != "app":
-        raise InvalidValue(
-            "delivery", spec.delivery, "only app:// sources can wait for a consumer; leave it out"
-        )
+        raise InvalidValue("delivery", spec.delivery, "only app:// sources can wait for a consumer; leave it out")
     if spec.size is not None:
         parse_size(spec.size)
     if scheme == "test":
