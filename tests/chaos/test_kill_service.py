@@ -89,7 +89,8 @@ def test_a_recording_survives_its_publisher(playing: Playing) -> None:
         f"({len(doubled) / CLIP_FPS:.2f} s)"
     )
     assert not lost, "the packet ring has what the killed publisher had not written"
-    assert len(doubled) < 2 * CLIP_FPS
+    # A file begins with a key picture (every 2 s), and repeats what the last fragment (1 s) may have lost.
+    assert len(doubled) < 3 * CLIP_FPS
     for path in playing.recordings:
         with av.open(path) as container:
             assert sum(1 for _ in container.decode(video=0)) > 0, path

@@ -90,8 +90,10 @@ def test_nats_killed(playing: Playing) -> None:
         reply = mesh.call("capture.start", stream="extra", source="test://?size=640x360&fps=5", wait_s=5)
         acted = time.monotonic() - began
         gap = watch.gap_after(since_ms)
-    print(f"nats away {away:.2f} s, picture gap {gap.seconds:.2f} s, back after {gap.back_after_seconds:.2f} s, "
-          f"command acted on in {acted:.2f} s, frame path paused {frames.longest_pause_seconds:.2f} s at most")  # fmt: skip
+    print(
+        f"nats away {away:.2f} s, picture gap {gap.seconds:.2f} s, back after {gap.back_after_seconds:.2f} s, "
+        f"command acted on in {acted:.2f} s, frame path paused {frames.longest_pause_seconds:.2f} s at most"
+    )
     assert reply["code"] == 200
     assert reply["actual"]["state"] == "live"
     assert acted < ACTS_SECONDS
@@ -131,8 +133,10 @@ def test_nats_frozen(playing: Playing, frozen_seconds: float) -> None:
         since_ms = watch.now_ms()
         watch.wait_for_pictures(CLIP_FPS, since_ms, 10)
         back = (watch.pictures_since(since_ms)[0] - since_ms) / 1e3
-    print(f"nats frozen {frozen_seconds} s: picture back {back:.2f} s after, "
-          f"frame path paused {frames.longest_pause_seconds:.2f} s at most")  # fmt: skip
+    print(
+        f"nats frozen {frozen_seconds} s: picture back {back:.2f} s after, "
+        f"frame path paused {frames.longest_pause_seconds:.2f} s at most"
+    )
     assert back < BACK_SECONDS
     assert frames.longest_pause_seconds < FRAME_PATH_PAUSE_SECONDS
     mesh.wait_for(lambda: _settled(mesh) == before, 15, f"the same state as before: {json.dumps(before)}")

@@ -41,6 +41,9 @@ class RunningMesh:
             "FRAMEMESH_DATA_DIR": str(self.folder / "data"),
             "FRAMEMESH_SHM_DIR": str(self.shm_dir),
             "FRAMEMESH_NODE": "test",
+            # Free ones, not the usual ones where they are free: meshes of tests that run side by side would race.
+            "FRAMEMESH_WEBRTC_GATEWAY_HTTP_PORT": "0",
+            "FRAMEMESH_WEBRTC_GATEWAY_UDP_PORT": "0",
             **(environment or {}),
         }
         self._arguments = arguments
