@@ -250,6 +250,9 @@ class FrameStream:
             await self._keeper.close(feed)
 
     async def __aenter__(self) -> Self:
+        """Begin at once, so that a picture written from now on is seen."""
+        if self._feed is None and not self._closed:
+            await self._open()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -12,10 +12,11 @@ import numpy as np
 
 from schemas.errors import InvalidValue
 from schemas.frames import Clock, Delivery, FrameAck, FrameRef
-from schemas.subjects import ack, frames
+from schemas.subjects import RAW, ack, frames
 from shared.bus import Bus, Message, Subscription
 from shared.clients.frame import Picture
 from shared.clients.picture import PictureInPlace, Stamp
+from shared.demand import DemandBoard
 from shared.ring import LosslessGate, NotConsumed, RingGeometry, StreamWriter, WritableSlot
 
 log = logging.getLogger(__name__)
@@ -69,14 +70,34 @@ class PublishedStream:
         self._started_ns = time.time_ns()
         self._last_pts_ns: int | None = None
         self._subscription: Subscription | None = None
+        self._board: DemandBoard | None = None
+        self._consumer_is_there = False
         self._resending: asyncio.Task[None] | None = None
         self._reported: set[str] = set()
 
     async def start(self) -> None:
-        """Take the consumer's credits in, and publish again what it does not answer."""
+        """Watch who wants the pictures; take the consumer's credits in, publish again what it does not answer."""
+        self._board = await DemandBoard.open(self._bus, self._writer.node, self._demand_changed)
         if self.gate is not None:
             self._subscription = await self._bus.subscribe(ack(self._writer.node, self.name), self._receive_credit)
             self._resending = asyncio.create_task(self._resend(self.gate), name=f"resend {self.name}")
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody takes the pictures now; while nobody does, an application need not draw any."""
+        return self._board is not None and self._board.wanted(self.name, RAW)
+
+    def _demand_changed(self) -> None:
+        if self._board is None or self.gate is None:
+            return
+        before = self._consumer_is_there
+        self._consumer_is_there = self.gate.consumer in self._board.consumers(self.name, RAW)
+        if self._consumer_is_there and not before:  # it has missed what was published before it came
+            self._publish_again(self.gate.due(everything=True))
+
+    def _publish_again(self, refs: list[FrameRef]) -> None:
+        for ref in refs:
+            self._bus.post(self._subject, _encode_ref(ref))
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -137,8 +158,13 @@ class PublishedStream:
     def acquire_now(self) -> WritableSlot | None:
         """A slot without waiting; None: the picture must be dropped, it was counted."""
         self._take_turn()
+        gate = self.gate
         try:
-            slot = self._admitted_slot() if self.gate is None or self.gate.admit(0) else None
+            if gate is not None and gate.policy == "wait" and gate.in_flight >= gate.window:
+                gate.counts.refused += 1
+                detail = f"{gate.consumer} must consume one first; `write` and `async with` wait for it"
+                raise NotConsumed(self.name, gate.in_flight, detail)
+            slot = self._admitted_slot() if gate is None or gate.admit(0) else None
         except BaseException:
             self._busy = False
             raise
@@ -254,8 +280,7 @@ class PublishedStream:
         while True:
             await asyncio.sleep(_RESEND_CHECK_SECONDS)
             if self._bus.connected:
-                for ref in gate.due():
-                    self._bus.post(self._subject, _encode_ref(ref))
+                self._publish_again(gate.due())
 
     async def drain(self, timeout_seconds: float = 10.0) -> bool:
         """Wait until the consumer of a lossless stream has consumed everything; False when it has not by then."""
@@ -275,4 +300,6 @@ class PublishedStream:
             await asyncio.gather(self._resending, return_exceptions=True)
         if self._subscription:
             await self._subscription.close()
+        if self._board:
+            await self._board.close()
         self._writer.close()

@@ -45,10 +45,10 @@ async def explain_no_frames(
         return NoSuchStream(stream, tuple(found.spec.stream for found in status.streams))
     if entry.spec.node != settings.node:
         return OtherNode(stream, entry.spec.node or "", settings.node)
-    return NoFrames(stream, waited_seconds, last_problem or _why(status, entry, settings))
+    return NoFrames(stream, waited_seconds, _why(status, entry, settings, last_problem))
 
 
-def _why(status: MeshStatus, entry: StreamEntry, settings: Settings) -> str:
+def _why(status: MeshStatus, entry: StreamEntry, settings: Settings, last_problem: str) -> str:
     node, actual = settings.node, entry.actual
     capture = next((found for found in status.services if found.service == "capture" and found.node == node), None)
     if capture is not None and capture.shm_domain != str(settings.shm_dir):
@@ -56,6 +56,8 @@ def _why(status: MeshStatus, entry: StreamEntry, settings: Settings) -> str:
             f"capture keeps its rings in {capture.shm_domain}, this application looks in {settings.shm_dir}; "
             f"set FRAMEMESH_SHM_DIR={capture.shm_domain}"
         )
+    if last_problem:
+        return last_problem
     if entry.spec.source.startswith("app:"):
         return "its source is an application, and none writes it now"
     if capture is None:

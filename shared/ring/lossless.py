@@ -149,11 +149,15 @@ class LosslessGate:
             self._changed.notify_all()
             return failed
 
-    def due(self) -> list[FrameRef]:
-        """References to publish again, oldest first; each comes back at most once per `resend_after_seconds`."""
+    def due(self, *, everything: bool = False) -> list[FrameRef]:
+        """References to publish again, oldest first; each comes back at most once per `resend_after_seconds`.
+
+        `everything` in flight, however young: for a consumer that has only just come.
+        """
         now = self._clock()
+        patience_seconds = 0.0 if everything else self._resend_after_seconds
         with self._changed:
-            late = [entry for entry in self._in_flight.values() if now - entry.sent_at >= self._resend_after_seconds]
+            late = [entry for entry in self._in_flight.values() if now - entry.sent_at >= patience_seconds]
             for entry in late:
                 entry.sent_at = now
             self.counts.resent += len(late)
