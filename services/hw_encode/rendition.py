@@ -19,6 +19,7 @@ from schemas.subjects import RAW, ack, audio, command, frames
 from schemas.units import parse_bitrate
 from services.hw_encode.audio import AudioEncoder
 from services.hw_encode.encoders import Choice
+from services.hw_encode.metrics import LatencyFigure
 from services.hw_encode.settings import HwEncodeSettings
 from services.hw_encode.video import VideoEncoder
 from shared.backoff import Backoff
@@ -58,14 +59,14 @@ class RenditionRunner:
         reporter: Reporter,
         reader: RingReader,
         wants: Wants,
-        observe_latency: Callable[[RenditionSpec, float], None],
+        latency: LatencyFigure,
     ) -> None:
         self._id = rendition_id
         self._context = context
         self._reporter = reporter
         self._reader = reader
         self._wants = wants
-        self._observe_latency = observe_latency
+        self._latency = latency
         self._loop = asyncio.get_running_loop()
         self._spec: RenditionSpec | None = None
         self._actual: RenditionActual | None = None
@@ -112,6 +113,8 @@ class RenditionRunner:
         if self._served:
             await self._served.close()
         await self._close_pipeline()
+        if removed and self._spec:
+            self._latency.forget(self._spec)
 
     def set_demand(self, wanted: bool) -> None:
         """Somebody wants this rendition, or nobody does."""
@@ -179,7 +182,7 @@ class RenditionRunner:
             publisher,
             on_running=self._running_from_thread,
             on_failed=self._failed_from_thread,
-            on_encoded=lambda seconds: self._observe_latency(spec, seconds),
+            on_encoded=lambda seconds: self._latency.observe(spec, seconds),
             acknowledge=acknowledge,
         )
         sound = AudioEncoder(spec, publisher)

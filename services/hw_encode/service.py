@@ -22,7 +22,7 @@ from schemas.resources import RenditionActual, RenditionSpec, StreamActual, Stre
 from schemas.subjects import RAW, SOURCE_RENDITION, command
 from schemas.units import parse_bitrate, parse_duration
 from services.hw_encode.encoders import try_encoders
-from services.hw_encode.metrics import register_metrics
+from services.hw_encode.metrics import LatencyFigure, register_metrics
 from services.hw_encode.rendition import RenditionRunner
 from services.hw_encode.settings import HwEncodeSettings
 from shared.bus import Endpoint
@@ -73,7 +73,7 @@ async def build(context: Context[HwEncodeSettings]) -> None:
         runner.set_demand(board.wanted(stream, rendition))
 
     def make(rendition_id: str) -> RenditionRunner:
-        runner = RenditionRunner(rendition_id, context, reporter, reader, wants, observe_latency)
+        runner = RenditionRunner(rendition_id, context, reporter, reader, wants, latency)
         show_demand(rendition_id, runner)
         return runner
 
@@ -89,8 +89,9 @@ async def build(context: Context[HwEncodeSettings]) -> None:
 
     # Tried now, so that the first viewer need not wait for it.
     context.spawn(asyncio.to_thread(try_encoders), "try-encoders")
+    latency = LatencyFigure()
     reconciler: Reconciler[RenditionSpec, RenditionRunner] = Reconciler(context, reporter, make, failed)
-    observe_latency = register_metrics(context.figures, reconciler.runners, reader)
+    register_metrics(context.figures, reconciler.runners, reader)
     board = await DemandBoard.open(context.bus, context.node, demand_changed)
     context.stack.push_async_callback(board.close)
     context.stack.push_async_callback(reconciler.close)
