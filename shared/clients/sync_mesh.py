@@ -51,6 +51,7 @@ class _Loop:
 
 
 class _AsyncItems(Protocol[Item]):
+    async def __aenter__(self) -> object: ...
     async def __anext__(self) -> Item: ...
     async def aclose(self) -> None: ...
 
@@ -81,6 +82,8 @@ class Items(Generic[T]):
         self._loop.run(self._items.aclose())
 
     def __enter__(self) -> Self:
+        """Begin at once: what happens from now on is seen."""
+        self._loop.run(self._items.__aenter__())
         return self
 
     def __exit__(self, *_: object) -> None:
