@@ -60,6 +60,19 @@ class Desired(Generic[SpecT, ActualT]):
         spec = _read(entry, self._spec_type)
         return (spec, entry.revision) if entry and spec else None
 
+    async def find(self, resource: str) -> tuple[SpecT, int] | None:
+        """As `spec`, but asks the bus when this copy has none: it may have been written a moment ago elsewhere.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
+        found = self.spec(resource)
+        if found is not None:
+            return found
+        bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
+        entry = await bucket.get(state_key(self._service, resource))
+        return (msgspec.json.decode(entry.value, type=self._spec_type), entry.revision) if entry else None
+
     def actual(self, resource: str) -> ActualT | None:
         return _read(self._mirrors.actual.entries.get(state_key(self._service, resource)), self._actual_type)
 

@@ -135,7 +135,7 @@ class _Commands:
         parse_bitrate(request.bitrate)
         parse_bitrate(request.audio_bitrate, "audio_bitrate")
         parse_duration(request.key_interval, "key_interval")
-        found = self._streams.spec(request.stream)
+        found = await self._streams.find(request.stream)
         if found is None:
             raise NotFound(f"stream {request.stream!r} does not exist; start it first with capture.start")
         node = found[0].node or self._context.node

@@ -94,7 +94,7 @@ class _Commands:
             raise InvalidValue("to_secret", request.to_secret, "leave it out; write the full URL in to")
         spec = OutputSpec(**{name: getattr(request, name) for name in OutputSpec.__struct_fields__})
         make_output(spec, spec.to, self._context.settings.outputs)
-        found = self._streams.spec(spec.stream)
+        found = await self._streams.find(spec.stream)
         if found is None:
             raise NotFound(f"stream {spec.stream!r} does not exist; start it first with capture.start")
         # Unless told otherwise an output runs where its stream is: packets need not cross the network.

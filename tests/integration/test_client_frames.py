@@ -133,6 +133,15 @@ async def test_state_and_commands(mesh):
             await app.call("io-signal.start")
 
 
+async def test_what_was_just_started_can_be_built_on_at_once(mesh):
+    async with async_client(mesh) as app:
+        for _ in range(20):
+            await app.start_stream("quick", "app://")
+            await app.start_rendition("quick", "low", bitrate="500k")
+            await app.stop_rendition("quick", "low")
+            await app.stop_stream("quick")
+
+
 async def test_events_of_one_stream(mesh):
     async with async_client(mesh) as app, app.events(service="capture", stream="evt") as events:
         await app.start_stream("other", "test://?size=384x216")
