@@ -1,0 +1,28 @@
+"""Every benchmark, one after the other: `python -m tests.bench [name …]`; results in tests/bench/results/*.json."""
+
+import subprocess
+import sys
+
+BENCHES = {
+    "handoff": "a frame to its readers, beside iceoryx2",
+    "encode_mesh": "encoding through the mesh, beside the ffmpeg command line",
+    "glass": "capture to browser, and joining, beside the targets",
+}
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(BENCHES)
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    failed = 0
+    for name in names:
+        print(f"\n== {name}: {BENCHES[name]}", flush=True)
+        # A process of its own for each: none inherits another's threads, memory or warm caches.
+        failed += subprocess.run([sys.executable, "-m", f"tests.bench.{name}"]).returncode != 0
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
