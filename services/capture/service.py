@@ -93,7 +93,7 @@ class _Commands:
         check_source(spec)
         node = self._mirrors.choose_node(SERVICE, spec.node, self._context.node)
         if node == self._context.node:
-            check_here(spec, self._context.settings)
+            await check_here(spec, self._context.settings)
         shown, secret = redact(request.source)
         reference = await keep_secret(self._context.bus, SERVICE, spec.stream, request.source) if secret else ""
         spec = msgspec.structs.replace(spec, source=shown, source_secret=reference, node=node)

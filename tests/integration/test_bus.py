@@ -78,7 +78,7 @@ async def test_commands_and_errors_travel_typed(bus: Bus) -> None:
     [
         (b"not json", "malformed"),
         (b'{"stream":"cam0"}', "missing required field `source`"),
-        (b'{"stream":"cam0","source":1}', "at `source`"),
+        (b'{"stream":"cam0","source":1}', "source 1: expected `str`"),
         (b'{"stream":"cam0","source":"test://","colour":1}', "unknown field `colour`; there are stream, source"),
         (b'{"stream":"Cam_0","source":"test://"}', "single hyphens"),
         (b'{"stream":"cam0\\n","source":"test://"}', "single hyphens"),

@@ -1,10 +1,11 @@
 """The kinds of sources, by URL scheme. To add one: write its file, add its line to `_KINDS`."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from schemas.errors import InvalidValue, NotFound
+from schemas.errors import InvalidValue, NotFound, Unavailable
 from schemas.resources import StreamSpec
 from schemas.units import parse_size
 from services.capture.settings import CaptureSettings
@@ -15,7 +16,7 @@ from services.capture.sources.network import NetworkSource
 from services.capture.sources.pattern import PatternSource
 from services.capture.sources.srt import SrtSource
 from services.capture.sources.v4l2 import V4l2Source
-from shared.netguard import Policy, check
+from shared.netguard import Policy, check_async
 
 _KINDS: dict[str, Callable[[StreamSpec, str, CaptureSettings], Source]] = {
     "test": PatternSource,
@@ -30,6 +31,8 @@ _KINDS: dict[str, Callable[[StreamSpec, str, CaptureSettings], Source]] = {
     "v4l2": V4l2Source,
     "app": ApplicationSource,
 }
+_NOT_OPENED = frozenset(("test", "app"))  # there is nothing outside this process
+_CHECK_SECONDS = 1.0  # a command's caller waits; a slow resolver is met again by the owner
 
 
 def check_source(spec: StreamSpec) -> None:
@@ -49,17 +52,27 @@ def check_source(spec: StreamSpec) -> None:
         PatternSource.check(spec)
 
 
-def check_here(spec: StreamSpec, settings: CaptureSettings) -> None:
-    """Refuse what this node may never open; whether it is there now is the owner's to find out, again and again.
+async def check_here(spec: StreamSpec, settings: CaptureSettings) -> None:
+    """Refuse what this node can never play, before it takes the place of what plays.
+
+    Whether a source is there now is the owner's to find out, again and again.
 
     Raises:
-        InvalidValue: a path outside the allowed folders, or a forbidden address.
+        InvalidValue: a path outside the allowed folders, a forbidden address, no device.
+        BadRequest: a file that is no media.
     """
-    if urlsplit(spec.source).scheme.lower() != "file":
+    scheme = urlsplit(spec.source).scheme.lower()
+    if scheme in _NOT_OPENED:
         return
-    policy = Policy(schemes=frozenset(("file",)), file_roots=settings.file_roots)
-    with contextlib.suppress(NotFound):
-        check(spec.source, policy, field="source")
+    policy = Policy(
+        schemes=frozenset((scheme,)),
+        allow_private=True,
+        file_roots=settings.file_roots,
+    )
+    with contextlib.suppress(NotFound, Unavailable):
+        await check_async(spec.source, policy, field="source", timeout_seconds=_CHECK_SECONDS)
+        if scheme == "file":
+            await asyncio.to_thread(FileSource(spec, spec.source, settings).probe)
 
 
 def make_source(spec: StreamSpec, url: str, settings: CaptureSettings) -> Source:

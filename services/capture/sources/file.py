@@ -1,12 +1,16 @@
 """file:///clip.mp4 : played at its own speed, again from the start at its end unless `loop` is false."""
 
 import threading
+from typing import TYPE_CHECKING
 
 from schemas.resources import StreamSpec
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
 from services.capture.sources.container import ContainerPlayer
 from shared.netguard import Policy, check, open_input
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 
 class FileSource:
@@ -15,10 +19,17 @@ class FileSource:
         self._url = url
         self._settings = settings
 
+    def probe(self) -> None:
+        """Open the file as `run` would, and close it.
+
+        Raises:
+            MeshError: why it cannot be played.
+        """
+        with self._open() as container:
+            ContainerPlayer(container, self._spec, self._spec.source, paced=True)
+
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
-        policy = Policy(schemes=frozenset(("file",)), allow_private=False, file_roots=self._settings.file_roots)
-        guarded = check(self._url, policy, field="source")
-        with open_input(guarded) as container:
+        with self._open() as container:
             player = ContainerPlayer(container, self._spec, self._spec.source, paced=True)
             player.announce(sink)
             while True:
@@ -26,3 +37,7 @@ class FileSource:
                 if stop.is_set() or not self._spec.loop:
                     return
                 player.rewind()
+
+    def _open(self) -> "InputContainer":
+        policy = Policy(schemes=frozenset(("file",)), allow_private=False, file_roots=self._settings.file_roots)
+        return open_input(check(self._url, policy, field="source"))

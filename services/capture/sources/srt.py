@@ -1,6 +1,7 @@
 """srt://host:port : received by an `ffmpeg -c copy` child, because PyAV's build of libav has no SRT."""
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -20,6 +21,7 @@ from shared.netguard import Policy, check, explain_av_error
 from shared.urls import scrub
 
 _LAST_LINES = 5
+_WHO = re.compile(r"^(\[[^\]]*\] )+")  # "[srt @ 0x55f9767a3200] "
 _TERMINATE_SECONDS = 2.0
 
 
@@ -50,7 +52,7 @@ class SrtSource:
             _end(child)
             listener.join(timeout=1)
         if not stop.is_set():
-            said = scrub("; ".join(last_lines) or "the sender ended the stream", [self._url])
+            said = scrub(_said(last_lines) or "the sender ended the stream", [self._url])
             raise Unavailable(f"source {self._spec.source}: {said}")
 
     def _play(self, child: subprocess.Popen[bytes], sink: StreamSink, stop: threading.Event) -> None:
@@ -98,6 +100,11 @@ def _keep_lines(child: subprocess.Popen[bytes], lines: "deque[str]") -> None:
     assert child.stderr is not None
     for line in child.stderr:
         lines.append(line.decode(errors="replace").strip())
+
+
+def _said(lines: "deque[str]") -> str:
+    """What ffmpeg says first is what went wrong; it repeats it with less detail."""
+    return _WHO.sub("", lines[0]) if lines else ""
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
