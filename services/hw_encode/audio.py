@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _QUEUE_BLOCKS = 100  # 2 s of 20 ms blocks; an encoder behind by more has lost the moment anyway
 _WAIT_SECONDS = 0.5
+_SAMPLE_BYTES = 2
 # A block that starts this far from where the last one ended is a gap, not rounding.
 _GAP_NS = 30_000_000
 # A hole up to this long is filled with silence; anything else is another timeline, and the encoders start afresh.
@@ -48,7 +49,13 @@ class AudioEncoder:
         self._thread.start()
 
     def feed(self, header: AudioHeader, samples: memoryview) -> None:
-        """Hand over one block of interleaved s16 samples; never blocks: when full, the oldest goes and is counted."""
+        """Hand over one block of interleaved s16 samples; never blocks.
+
+        A block that is not what its header says is dropped; when the queue is full the oldest is; both are counted.
+        """
+        if header.sample_format != "s16" or len(samples) != header.samples * header.channels * _SAMPLE_BYTES:
+            self.dropped_blocks += 1
+            return
         while True:
             try:
                 self._queue.put_nowait((header, samples))
@@ -76,8 +83,8 @@ class AudioEncoder:
                 continue
             try:
                 self._encode(*block)
-            except av.FFmpegError as error:
-                log.error("sound not encoded: %s", error, extra={"stream": self._spec.stream})
+            except Exception:  # whatever it was, it must not end the thread silently: the encoders start afresh
+                log.exception("sound not encoded", extra={"stream": self._spec.stream})
                 self._tracks = ()
 
     def _encode(self, header: AudioHeader, samples: memoryview) -> None:

@@ -6,7 +6,9 @@ here is found by trying it (`first_working`), not by guessing from the machine.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -121,27 +123,23 @@ def candidates(codec: str, policy: EncoderPolicy) -> Iterator[EncoderKind]:
             yield kind
 
 
-# What a try said, by encoder, width and height (empty: it works): hardware does not come and go while a process lives,
-# a try can take a second, and a first picture must not wait for what is known.
-_tried: dict[tuple[str, int, int], str] = {}
+# What a try said (empty: it works) and until when that is believed, by encoder, width and height: a try can take a
+# second, and a first picture must not wait for what is known.
+_tried: dict[tuple[str, int, int], tuple[str, float]] = {}
+_FAILURE_BELIEVED_SECONDS = 60.0  # memory or a session of the card may be free again
 
 
-def first_working(spec: RenditionSpec, width: int, height: int, without: frozenset[str] = frozenset()) -> Choice:
-    """The best encoder that works here, by trying each; `without` names those that have failed in use.
+def first_working(spec: RenditionSpec, width: int, height: int, without: Mapping[str, str] | None = None) -> Choice:
+    """The best encoder that works here, by trying each; `without` names those that have failed in use, and how.
 
     Raises:
         Unavailable: none does; the text says what each one answered.
     """
     said = []
     for kind in candidates(spec.codec, spec.encoder):
-        if kind.name in without:
-            said.append(f"{kind.name} failed in use")
-            continue
-        key = (kind.name, width, height)
-        if key not in _tried:
-            _tried[key] = _try(kind, spec, width, height)
-        if _tried[key]:
-            said.append(f"{kind.name}: {_tried[key]}")
+        failure = (without or {}).get(kind.name) or _tried_before(kind, width, height)
+        if failure:
+            said.append(f"{kind.name}: {failure}")
             continue
         reason = "; ".join([*said, f"{kind.name} works"])
         log.info("encoder %s chosen: %s", kind.name, reason)
@@ -156,10 +154,19 @@ def try_encoders() -> None:
         first_working(RenditionSpec(stream="probe"), 1280, 720)
 
 
-def _try(kind: EncoderKind, spec: RenditionSpec, width: int, height: int) -> str:
-    """Encode a few grey pictures; returns why it did not work, or nothing."""
+def _tried_before(kind: EncoderKind, width: int, height: int) -> str:
+    key = (kind.name, width, height)
+    failure, believed_until = _tried.get(key, ("", 0.0))
+    if time.monotonic() >= believed_until:
+        failure = _try(kind, width, height)
+        _tried[key] = failure, time.monotonic() + _FAILURE_BELIEVED_SECONDS if failure else math.inf
+    return failure
+
+
+def _try(kind: EncoderKind, width: int, height: int) -> str:
+    """Encode a few grey pictures with usual parameters; returns why it did not work, or nothing."""
     try:
-        context = open_encoder(kind, spec, width, height, 30.0)
+        context = open_encoder(kind, RenditionSpec(stream="probe"), width, height, 30.0)
         grey = np.full((height * 3 // 2, width), 128, np.uint8)
         for number in range(_PROBE_PICTURES):
             picture = VideoFrame(width, height, "yuv420p")
@@ -171,10 +178,11 @@ def _try(kind: EncoderKind, spec: RenditionSpec, width: int, height: int) -> str
             if context.encode(picture):
                 return ""
     except (av.FFmpegError, ValueError, RuntimeError) as error:
-        return _short(error)
+        return explain(error)
     return f"gave nothing after {_PROBE_PICTURES} pictures"
 
 
-def _short(error: Exception) -> str:
+def explain(error: Exception) -> str:
+    """What libav said, in a few words."""
     text: Any = getattr(error, "strerror", None) or str(error)
     return str(text).splitlines()[0][:80]

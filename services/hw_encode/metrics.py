@@ -56,9 +56,7 @@ def register_metrics(figures: Figures, runners: "Mapping[str, RenditionRunner]",
     counter = figures.counter
     counter("framemesh_hw_encode_frames", "Pictures encoded.", each(lambda p: p.video.counts.encoded))
     counter("framemesh_hw_encode_key_frames", "Key frames made.", each(lambda p: p.video.counts.key_frames))
-    counter(
-        "framemesh_hw_encode_failovers", "Times an encoder failed in use.", each(lambda p: p.video.counts.failovers)
-    )
+    counter("framemesh_hw_encode_failovers", "Times an encoder failed in use.", each(lambda p: p.video.failovers))
     counter(
         "framemesh_hw_encode_skipped_frames",
         "Pictures that a newer one replaced before they could be encoded.",

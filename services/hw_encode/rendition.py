@@ -34,7 +34,6 @@ from shared.service import VERSION, Context
 log = logging.getLogger(__name__)
 
 _THREAD_STOP_SECONDS = 3.0
-_RETRY_SECONDS = 5.0  # shared memory may have been freed, the bus may be back
 _decode_ref = msgspec.json.Decoder(FrameRef).decode
 
 
@@ -45,7 +44,7 @@ class Pipeline:
     video: VideoEncoder
     audio: AudioEncoder
     publisher: PacketPublisher
-    subscriptions: tuple[Subscription, ...]
+    subscriptions: list[Subscription]
     stop_wanting: Callable[[], None]
 
 
@@ -130,37 +129,42 @@ class RenditionRunner:
     async def _follow_demand(self) -> None:
         backoff = Backoff()
         while True:
-            retry_seconds: float | None = None
-            assert self._spec is not None  # start() has set it
-            if (self._wanted or self._spec.always) and self.pipeline is None:
+            self._demand_changed.clear()
+            wait_seconds: float | None = None
+            if self._needed and self.pipeline is None:
                 try:
-                    await self._open_pipeline(self._spec)
+                    await self._open_pipeline()
+                    backoff.reset()
                 except MeshError as error:
                     self._report(state="failed", error=error.info)
-                    retry_seconds = backoff.next_seconds()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._demand_changed.wait(), _RETRY_SECONDS)
-                    continue
-            elif not self._wanted and not self._spec.always and self.pipeline:
-                self._demand_changed.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._demand_changed.wait(), self._context.settings.idle_seconds)
-                    continue  # wanted again meanwhile
+                    wait_seconds = backoff.next_seconds()
+            elif self.pipeline and not self._needed:
+                wait_seconds = self._context.settings.idle_seconds
+            if not await self._demand_changes_within(wait_seconds) and self.pipeline and not self._needed:
                 await self._close_pipeline()
                 self._report(state="idle", error=None, tracks=())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(retry_seconds):
-                    await self._demand_changed.wait()
-            self._demand_changed.clear()
 
-    async def _open_pipeline(self, spec: RenditionSpec) -> None:
+    @property
+    def _needed(self) -> bool:
+        return self._wanted or (self._spec is not None and self._spec.always)
+
+    async def _demand_changes_within(self, seconds: float | None) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._demand_changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _open_pipeline(self) -> None:
         """Start both media threads and ask the stream's capture for frames.
 
         Raises:
             OutOfSpace: shared memory is too small for the packet ring.
             Unavailable: the bus does not answer.
         """
-        bus, settings, node = self._context.bus, self._context.settings, self._context.node
+        assert self._spec is not None  # start() has set it
+        spec, bus, settings, node = self._spec, self._context.bus, self._context.settings, self._context.node
         run = await next_epoch(bus, self._id)
         publisher = PacketPublisher(
             bus,
@@ -180,8 +184,8 @@ class RenditionRunner:
             spec,
             self._reader,
             publisher,
-            on_running=self._running_from_thread,
-            on_failed=self._failed_from_thread,
+            on_running=lambda choice, info: self._from_thread(run, **_running(choice, info)),
+            on_failed=lambda error: self._from_thread(run, state="failed", error=error.info),
             on_encoded=lambda seconds: self._latency.observe(spec, seconds),
             acknowledge=acknowledge,
         )
@@ -193,10 +197,15 @@ class RenditionRunner:
         def receive_audio(message: Message) -> None:
             sound.feed(*unpack_audio(message.data))
 
-        subscriptions = (
-            await bus.subscribe(frames(node, spec.stream), receive_frame),
-            await bus.subscribe(audio(node, spec.stream), receive_audio),
-        )
+        subscriptions: list[Subscription] = []
+        try:
+            subscriptions.append(await bus.subscribe(frames(node, spec.stream), receive_frame))
+            subscriptions.append(await bus.subscribe(audio(node, spec.stream), receive_audio))
+        except BaseException:
+            publisher.close()
+            for subscription in subscriptions:
+                await subscription.close()
+            raise
         stop_wanting = self._wants.want(node, spec.stream, RAW, f"hw-encode-{spec.rendition}")
         self.pipeline = Pipeline(video, sound, publisher, subscriptions, stop_wanting)
         self._report(state="starting", error=None, run=run)
@@ -215,26 +224,18 @@ class RenditionRunner:
             asyncio.to_thread(pipeline.audio.stop, _THREAD_STOP_SECONDS),
         )
         pipeline.publisher.close()
+        self._reader.trim()  # a mapping keeps a removed ring's memory
 
     # -- state -----------------------------------------------------------------------------------------------
 
-    def _running_from_thread(self, choice: Choice, video: VideoInfo) -> None:
-        self._from_thread(
-            state="running",
-            error=None,
-            encoder=choice.kind.name,
-            encoder_reason=choice.reason,
-            hardware=choice.kind.hardware,
-            video=video,
-            tracks=("video", "opus", "aac"),
-        )
+    def _from_thread(self, run: int, **changes: Any) -> None:
+        def report() -> None:
+            # A thread that outlived its pipeline has nothing to say about the next one.
+            if self.pipeline and self._actual and self._actual.run == run:
+                self._report(**changes)
 
-    def _failed_from_thread(self, error: MeshError) -> None:
-        self._from_thread(state="failed", error=error.info)
-
-    def _from_thread(self, **changes: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear it
-            self._loop.call_soon_threadsafe(lambda: self._report(**changes))
+            self._loop.call_soon_threadsafe(report)
 
     def _report(self, **changes: Any) -> None:
         if self._actual is None:
@@ -244,3 +245,16 @@ class RenditionRunner:
         before, self._actual = self._actual, msgspec.structs.replace(self._actual, **changes)
         if self._actual != before:  # an encoder that fails, fails with every picture
             self._reporter.report(self._id, self._actual)
+
+
+def _running(choice: Choice, video: VideoInfo) -> dict[str, Any]:
+    """The state of a rendition whose encoder has been opened, as fields of `RenditionActual`."""
+    return {
+        "state": "running",
+        "error": None,
+        "encoder": choice.kind.name,
+        "encoder_reason": choice.reason,
+        "hardware": choice.kind.hardware,
+        "video": video,
+        "tracks": ("video", "opus", "aac"),
+    }

@@ -38,7 +38,10 @@ DEFAULT_RENDITION = "main"
 Renditions = Desired[RenditionSpec, RenditionActual]
 Streams = Desired[StreamSpec, StreamActual]
 
-_MAX_LEASES = 16  # one per rendition being encoded, with room for encoders that hold on to a picture
+# One per rendition being encoded, with room for encoders that hold on to a picture; more than one machine encodes.
+_MAX_LEASES = _MAX_RINGS = 64
+_TRIM_SECONDS = 5.0  # how long the mapping of a removed ring may keep its memory
+_BITRATE_RANGE = (16_000, 400_000_000)  # below, x264 makes nothing; above, nobody's path carries it
 
 
 async def build(context: Context[HwEncodeSettings]) -> None:
@@ -52,7 +55,7 @@ async def build(context: Context[HwEncodeSettings]) -> None:
     context.stack.push_async_callback(reporter.flush)
     wants = Wants(context.bus)
     context.stack.push_async_callback(wants.close)
-    reader = RingReader(context.settings.shm_dir, max_leases=_MAX_LEASES)
+    reader = RingReader(context.settings.shm_dir, max_leases=_MAX_LEASES, max_open_rings=_MAX_RINGS)
     context.stack.callback(reader.close)
 
     def wanted_here() -> dict[str, tuple[RenditionSpec, int]]:
@@ -87,6 +90,7 @@ async def build(context: Context[HwEncodeSettings]) -> None:
             error=error,
         )
 
+    context.spawn(_trim(reader), "trim-rings")
     # Tried now, so that the first viewer need not wait for it.
     context.spawn(asyncio.to_thread(try_encoders), "try-encoders")
     latency = LatencyFigure()
@@ -132,7 +136,9 @@ class _Commands:
             raise InvalidValue(
                 "rendition", request.rendition, "this name is taken by the source itself; choose another"
             )
-        parse_bitrate(request.bitrate)
+        lowest, highest = _BITRATE_RANGE
+        if not lowest <= parse_bitrate(request.bitrate) <= highest:
+            raise InvalidValue("bitrate", request.bitrate, f"use {lowest // 1000}k to {highest // 1_000_000}M")
         parse_bitrate(request.audio_bitrate, "audio_bitrate")
         parse_duration(request.key_interval, "key_interval")
         found = await self._streams.find(request.stream)
@@ -165,3 +171,9 @@ class _Commands:
                 if request.stream in (None, spec.stream)
             )
         )
+
+
+async def _trim(reader: RingReader) -> None:
+    while True:
+        await asyncio.sleep(_TRIM_SECONDS)
+        reader.trim()

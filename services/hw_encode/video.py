@@ -9,14 +9,14 @@ from typing import Any
 
 import av
 import msgspec
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
 from schemas.errors import MeshError
 from schemas.frames import FrameAck, FrameRef
 from schemas.resources import RenditionSpec, VideoInfo
 from schemas.units import parse_duration
-from services.hw_encode.encoders import TIME_BASE, Choice, first_working, open_encoder
+from services.hw_encode.active_encoder import ActiveEncoder
+from services.hw_encode.encoders import TIME_BASE, Choice
 from shared.inbox import FrameInbox
 from shared.lossless_order import LosslessOrder
 from shared.media.bitstream import parameter_sets
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _WAIT_SECONDS = 0.5  # how often an idle thread looks whether it shall end
 _KEY_FRAME_MIN_GAP_SECONDS = 0.25  # requests closer than this are served by the key frame that was just made
-_DEFAULT_FPS = 30.0
 
 
 class VideoCounts(msgspec.Struct):
@@ -37,7 +36,6 @@ class VideoCounts(msgspec.Struct):
     key_frames: int = 0
     missed: int = 0
     """References whose picture was overwritten or gone."""
-    failovers: int = 0
 
 
 class VideoEncoder:
@@ -63,7 +61,7 @@ class VideoEncoder:
         self._spec = spec
         self._reader = reader
         self._publisher = publisher
-        self._on_running, self._on_failed, self._on_encoded = on_running, on_failed, on_encoded
+        self._on_failed, self._on_encoded = on_failed, on_encoded
         self._acknowledge = acknowledge
         self._key_interval_ns = int(parse_duration(spec.key_interval, "key_interval") * _NS)
         self.inbox = FrameInbox()
@@ -72,10 +70,7 @@ class VideoEncoder:
         self._order = LosslessOrder()
         self._stop = threading.Event()
         self._force_key = threading.Event()
-        self._encoder: VideoCodecContext | None = None
-        self._choice: Choice | None = None
-        self._size = (0, 0)
-        self._broken: frozenset[str] = frozenset()
+        self._encoder = ActiveEncoder(spec, on_running)
         self._last_key_ns = 0
         self._last_key_at_seconds = float("-inf")
         self._in_flight: dict[int, FrameRef] = {}
@@ -90,6 +85,11 @@ class VideoEncoder:
         self._stop.set()
         self.inbox.close()
         self._thread.join(timeout_seconds)
+
+    @property
+    def failovers(self) -> int:
+        """Times an encoder failed in use."""
+        return self._encoder.failovers
 
     def request_key_frame(self) -> bool:
         """Make the next picture an IDR; False when one was made so recently that this request is served by it."""
@@ -136,49 +136,19 @@ class VideoEncoder:
         )
 
     def _encode(self, ref: FrameRef, lease: Lease) -> None:
-        if self._encoder is None or self._size != (ref.width, ref.height):
-            self._open(ref)
-        while True:
-            assert self._encoder is not None  # _open raises or sets it
-            assert self._choice is not None
-            picture = picture_frame(lease.array, ref, copy=self._choice.kind.keeps_input)
+        packets = None
+        while packets is None:  # ends: the encoder works, or `prepare` raises once all have failed
+            if self._encoder.prepare(ref):
+                self._in_flight.clear()
+                self._force_key.set()
+            picture = picture_frame(lease.array, ref, copy=self._encoder.needs_copy)
             picture.pts = ref.pts_ns * TIME_BASE.denominator // _NS
             picture.time_base = TIME_BASE
             self._mark_key(picture, ref)
             self._in_flight[picture.pts] = ref
-            try:
-                packets = self._encoder.encode(picture)
-            except av.FFmpegError as error:
-                self._fail_over(ref, error)
-                continue
-            break
+            packets = self._encoder.encode(picture)
         for packet in packets:
             self._publish(packet)
-
-    def _open(self, ref: FrameRef) -> None:
-        """Choose and open an encoder for pictures of this size.
-
-        Raises:
-            Unavailable: none works.
-        """
-        fps = _NS / ref.duration_ns if ref.duration_ns else _DEFAULT_FPS
-        self._choice = first_working(self._spec, ref.width, ref.height, self._broken)
-        self._encoder = open_encoder(self._choice.kind, self._spec, ref.width, ref.height, fps)
-        self._size = (ref.width, ref.height)
-        self._in_flight.clear()
-        self._force_key.set()
-        self._on_running(
-            self._choice,
-            VideoInfo(codec=self._spec.codec, width=ref.width, height=ref.height, fps=round(fps, 3)),
-        )
-
-    def _fail_over(self, ref: FrameRef, error: av.FFmpegError) -> None:
-        assert self._choice is not None
-        log.error("encoder %s failed: %s", self._choice.kind.name, error, extra={"stream": ref.stream})
-        self._broken |= {self._choice.kind.name}
-        self.counts.failovers += 1
-        self._encoder = None
-        self._open(ref)
 
     def _mark_key(self, picture: VideoFrame, ref: FrameRef) -> None:
         due = ref.pts_ns - self._last_key_ns >= self._key_interval_ns or ref.pts_ns < self._last_key_ns
@@ -190,6 +160,8 @@ class VideoEncoder:
 
     def _publish(self, packet: "av.Packet[Any]") -> None:
         ref = self._in_flight.pop(packet.pts, None) if packet.pts is not None else None
+        for skipped in [pts for pts in self._in_flight if packet.pts is not None and pts < packet.pts]:
+            del self._in_flight[skipped]  # no encoder here reorders: it has left that picture out
         if ref is None:
             log.warning("packet without a picture", extra={"stream": self._spec.stream})
             return

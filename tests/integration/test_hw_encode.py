@@ -16,7 +16,7 @@ import pytest
 from schemas.errors import MeshError, Unavailable
 from schemas.frames import FrameRef, PixelFormat
 from schemas.resources import RenditionSpec
-from services.hw_encode import encoders, video
+from services.hw_encode import active_encoder, encoders
 from services.hw_encode.encoders import ENCODERS, EncoderKind, first_working, open_encoder
 from services.hw_encode.video import VideoEncoder
 from shared.media.frames import picture_frame
@@ -74,6 +74,13 @@ class Bench:
 
     def write(self, value: int) -> FrameRef:
         """Put a picture of one brightness through and wait for its packet."""
+        before = len(self.published.packets)
+        ref = self.put(value)
+        self.published.wait(before + 1)
+        return ref
+
+    def put(self, value: int) -> FrameRef:
+        """Hand a picture of one brightness to the encoder."""
         slot = self.writer.acquire(self.geometry)
         assert slot is not None
         slot.array[: self.geometry.height] = value
@@ -85,9 +92,7 @@ class Bench:
             monotonic_ns=time.monotonic_ns(),
             duration_ns=1_000_000_000 // FPS,
         )
-        before = len(self.published.packets)
         self.encoder.inbox.put(ref)
-        self.published.wait(before + 1)
         return ref
 
     def close(self) -> None:
@@ -164,7 +169,7 @@ def test_an_encoder_that_fails_in_use_is_replaced_with_a_key_frame(folder: Path,
         return real_open(kind, *arguments)
 
     monkeypatch.setattr(encoders, "ENCODERS", (flaky, ENCODERS[-1]))
-    monkeypatch.setattr(video, "open_encoder", open_any)
+    monkeypatch.setattr(active_encoder, "open_encoder", open_any)
     monkeypatch.setattr(encoders, "_try", lambda *_: "")
     bench = Bench(folder)
     for value in range(40, 200, 20):
@@ -172,10 +177,56 @@ def test_an_encoder_that_fails_in_use_is_replaced_with_a_key_frame(folder: Path,
     bench.close()
     packets = bench.published.packets
     assert bench.choices == ["libx264_flaky", "libx264"]
-    assert bench.encoder.counts.failovers == 1
+    assert bench.encoder.failovers == 1
     assert [fields["key"] for _, fields in packets] == [True, False, False, True, False, False, False, False]
     assert len(decode(packets)) == len(packets)
     assert not bench.failures
+
+
+def test_an_encoder_that_opens_in_the_try_but_not_in_use_is_passed_over(folder: Path, monkeypatch: Any) -> None:
+    """As a card whose sessions are all taken."""
+    busy = EncoderKind("libx264_busy", "h264", hardware=True)
+    real_open = encoders.open_encoder
+
+    def open_any(kind: EncoderKind, *arguments: Any) -> Any:
+        if kind is busy:
+            raise av.error.ExternalError(0x20545845, "no session left")
+        return real_open(kind, *arguments)
+
+    monkeypatch.setattr(encoders, "ENCODERS", (busy, ENCODERS[-1]))
+    monkeypatch.setattr(active_encoder, "open_encoder", open_any)
+    monkeypatch.setattr(encoders, "_try", lambda *_: "")
+    bench = Bench(folder)
+    bench.write(100)
+    bench.close()
+    assert bench.choices == ["libx264"]
+    assert not bench.failures
+
+
+def test_when_every_encoder_has_failed_it_is_said_once_and_tried_again(folder: Path, monkeypatch: Any) -> None:
+    healed = threading.Event()
+    only = EncoderKind("libx264_moody", "h264", hardware=False)
+    real_open = encoders.open_encoder
+
+    def open_any(kind: EncoderKind, *arguments: Any) -> Any:
+        if not healed.is_set():
+            raise av.error.ExternalError(0x20545845, "device busy")
+        return real_open(ENCODERS[-1], *arguments)
+
+    monkeypatch.setattr(encoders, "ENCODERS", (only,))
+    monkeypatch.setattr(active_encoder, "open_encoder", open_any)
+    monkeypatch.setattr(active_encoder, "_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(encoders, "_try", lambda *_: "")
+    bench = Bench(folder)
+    bench.put(100)
+    with pytest.raises(AssertionError):
+        bench.published.wait(1, 0.3)
+    assert "libx264_moody: failed in use" in bench.failures[0].message
+    healed.set()
+    time.sleep(0.3)  # the retry is by the wall clock
+    bench.write(100)
+    bench.close()
+    assert bench.choices == ["libx264_moody"]
 
 
 def test_key_frames_on_demand_are_throttled_and_come_by_time(folder: Path) -> None:
