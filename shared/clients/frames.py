@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -12,23 +11,22 @@ import msgspec
 from schemas.frames import FrameAck, FrameRef
 from schemas.ids import check_id
 from schemas.resources import StreamSpec
-from schemas.subjects import DESIRED_BUCKET, RAW, ack, frames, state_key
-from shared.bus import Bus, Message, Subscription
+from schemas.subjects import DESIRED_BUCKET, ack, state_key
+from shared.bus import Bus
 from shared.clients.errors import OtherNode, PicturesHeld
+from shared.clients.feed import Feed
 from shared.clients.frame import Frame
 from shared.clients.keeper import Keeper
 from shared.clients.state import explain_no_frames
 from shared.demand import Wants
 from shared.desired import DESIRED_HISTORY
-from shared.inbox import FrameInbox
 from shared.lossless_order import LosslessOrder
-from shared.ring import Lease, LeaseError, LeaseLimit, RingReader
+from shared.ring import Lease, LeaseError, LeaseLimit
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _SAY_WHY_AFTER_SECONDS: Final = 5.0  # who waits without a deadline still wants to know what for
-_decode_ref = msgspec.json.Decoder(FrameRef).decode
 
 
 @dataclass
@@ -42,35 +40,6 @@ class FrameCounts:
     """Writers followed: 1, plus one for each restart of the source."""
     failed: int = 0
     """Pictures of a lossless stream that could not be had; their writer was told."""
-
-
-class Feed:
-    """What an iteration holds in the mesh: subscription, demand, open rings. Ends when the iterator does."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.inbox = FrameInbox()
-        self.arrived = asyncio.Event()
-        self.reader = RingReader(settings.shm_dir)
-        self._subscription: Subscription | None = None
-        self._stop_wanting: Callable[[], None] | None = None
-        self.closed = False
-
-    async def open(self, bus: Bus, wants: Wants, node: str, stream: str, consumer: str) -> None:
-        self._subscription = await bus.subscribe(frames(node, stream), self._receive)
-        self._stop_wanting = wants.want(node, stream, RAW, consumer)
-
-    def _receive(self, message: Message) -> None:
-        self.inbox.put(_decode_ref(message.data))
-        self.arrived.set()
-
-    async def close(self) -> None:
-        self.closed = True
-        self.arrived.set()
-        if self._stop_wanting:
-            self._stop_wanting()
-        if self._subscription:
-            await self._subscription.close()
-        self.reader.close()
 
 
 class FrameStream:

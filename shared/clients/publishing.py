@@ -11,23 +11,24 @@ import msgspec
 import numpy as np
 
 from schemas.errors import InvalidValue
-from schemas.frames import Clock, Delivery, FrameAck, FrameRef
-from schemas.subjects import RAW, ack, frames
-from shared.bus import Bus, Message, Subscription
+from schemas.frames import Clock, Delivery, FrameRef
+from schemas.subjects import RAW, frames
+from shared.bus import Bus
+from shared.clients.credits import Credits
 from shared.clients.frame import Picture
 from shared.clients.picture import PictureInPlace, Stamp
 from shared.demand import DemandBoard
 from shared.ring import LosslessGate, NotConsumed, RingGeometry, StreamWriter, WritableSlot
+from shared.ring.lossless import FailedPicture
 
 log = logging.getLogger(__name__)
 
 _NS: Final = 1_000_000_000
 _MIN_STEP_NS: Final = 11_112  # one tick of video's 90 kHz clock: two pictures in one tick cannot be told apart
-_RESEND_CHECK_SECONDS: Final = 0.25  # how late a reference that was lost may be published again
 _SLOT_RETRY_SECONDS: Final = 0.002  # readers do not tell when they let go; an eighth of a picture's time at 60 fps
 _CHECK_AGAIN_SECONDS: Final = 0.5  # a lossless writer that waits notices by then that another has taken the stream
+_REPORTED_ERRORS: Final = 16  # the log is told each error once, and of so many different ones
 _encode_ref = msgspec.json.Encoder().encode
-_decode_ack = msgspec.json.Decoder(FrameAck).decode
 
 
 @dataclass
@@ -65,22 +66,20 @@ class PublishedStream:
         self._fps = fps
         self._deadline_seconds = deadline_seconds
         self._subject = frames(writer.node, writer.stream)
-        self._credit = asyncio.Event()
         self._busy = False
         self._started_ns = time.time_ns()
         self._last_pts_ns: int | None = None
-        self._subscription: Subscription | None = None
         self._board: DemandBoard | None = None
-        self._consumer_is_there = False
-        self._resending: asyncio.Task[None] | None = None
+        self._credits: Credits | None = None
+        if gate is not None:
+            self._credits = Credits(bus, writer.node, gate, publish=self._publish, failed=self._not_used)
         self._reported: set[str] = set()
 
     async def start(self) -> None:
         """Watch who wants the pictures; take the consumer's credits in, publish again what it does not answer."""
         self._board = await DemandBoard.open(self._bus, self._writer.node, self._demand_changed)
-        if self.gate is not None:
-            self._subscription = await self._bus.subscribe(ack(self._writer.node, self.name), self._receive_credit)
-            self._resending = asyncio.create_task(self._resend(self.gate), name=f"resend {self.name}")
+        if self._credits:
+            await self._credits.start()
 
     @property
     def wanted(self) -> bool:
@@ -88,16 +87,11 @@ class PublishedStream:
         return self._board is not None and self._board.wanted(self.name, RAW)
 
     def _demand_changed(self) -> None:
-        if self._board is None or self.gate is None:
-            return
-        before = self._consumer_is_there
-        self._consumer_is_there = self.gate.consumer in self._board.consumers(self.name, RAW)
-        if self._consumer_is_there and not before:  # it has missed what was published before it came
-            self._publish_again(self.gate.due(everything=True))
+        if self._board is not None and self._credits is not None:
+            self._credits.consumers_changed(self._board.consumers(self.name, RAW))
 
-    def _publish_again(self, refs: list[FrameRef]) -> None:
-        for ref in refs:
-            self._bus.post(self._subject, _encode_ref(ref))
+    def _publish(self, ref: FrameRef) -> None:
+        self._bus.post(self._subject, _encode_ref(ref))
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -174,12 +168,11 @@ class PublishedStream:
 
     async def acquire(self) -> WritableSlot | None:
         """A slot, waiting for the consumer of a lossless stream by its policy."""
-        gate = self.gate
-        if gate is None or gate.policy != "wait":
+        if self._credits is None or self._credits.gate.policy != "wait":
             return self.acquire_now()
         self._take_turn()
         try:
-            return await self._wait_for_slot(gate)
+            return await self._wait_for_slot(self._credits)
         except BaseException:
             self._busy = False
             raise
@@ -196,10 +189,11 @@ class PublishedStream:
             else self._writer.acquire(self.geometry)
         )
 
-    async def _wait_for_slot(self, gate: LosslessGate) -> WritableSlot:
+    async def _wait_for_slot(self, credits: Credits) -> WritableSlot:
+        gate = credits.gate
         deadline = time.monotonic() + self._deadline_seconds
         while True:
-            self._credit.clear()
+            credits.arrived.clear()
             retry_seconds = _CHECK_AGAIN_SECONDS
             if gate.in_flight < gate.window:
                 slot = self._admitted_slot()
@@ -215,7 +209,7 @@ class PublishedStream:
                 raise NotConsumed(self.name, gate.in_flight, detail)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(remaining, retry_seconds)):
-                    await self._credit.wait()
+                    await credits.arrived.wait()
 
     def commit(self, slot: WritableSlot, stamp: Stamp) -> FrameRef:
         """Publish the picture in `slot`."""
@@ -239,7 +233,7 @@ class PublishedStream:
         if self.gate is not None:
             ref = msgspec.structs.replace(ref, consumer=self.gate.consumer)
             self.gate.sent(ref)
-        self._bus.post(self._subject, _encode_ref(ref))
+        self._publish(ref)
         return ref
 
     def abandon(self, slot: WritableSlot | None) -> None:
@@ -260,46 +254,23 @@ class PublishedStream:
             )
         return given_ns
 
-    # -- credits ---------------------------------------------------------------------------------------------
+    # -- the consumer ----------------------------------------------------------------------------------------
 
-    def _receive_credit(self, message: Message) -> None:
-        assert self.gate is not None  # subscribed only then
-        failed = self.gate.acknowledge(_decode_ack(message.data))
-        self._credit.set()
-        if failed is None:
-            return
+    def _not_used(self, failed: FailedPicture) -> None:
         self.counts.failed += 1
         self.counts.last_failure = failed.error
-        if (
-            failed.error not in self._reported and len(self._reported) < 16
-        ):  # the log is told once each, not per picture
+        if failed.error not in self._reported and len(self._reported) < _REPORTED_ERRORS:
             self._reported.add(failed.error)
-            log.warning("%s sequence %d: %s: %s", self.name, failed.ref.sequence, self.gate.consumer, failed.error)
-
-    async def _resend(self, gate: LosslessGate) -> None:
-        while True:
-            await asyncio.sleep(_RESEND_CHECK_SECONDS)
-            if self._bus.connected:
-                self._publish_again(gate.due())
+            log.warning("%s sequence %d was not used: %s", self.name, failed.ref.sequence, failed.error)
 
     async def drain(self, timeout_seconds: float = 10.0) -> bool:
         """Wait until the consumer of a lossless stream has consumed everything; False when it has not by then."""
-        if self.gate is None:
-            return True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                while self.gate.in_flight:
-                    self._credit.clear()
-                    await self._credit.wait()
-        return not self.gate.in_flight
+        return self._credits is None or await self._credits.drain(timeout_seconds)
 
     async def close(self) -> None:
         """Take the ring away; readers keep what they hold."""
-        if self._resending:
-            self._resending.cancel()
-            await asyncio.gather(self._resending, return_exceptions=True)
-        if self._subscription:
-            await self._subscription.close()
+        if self._credits:
+            await self._credits.close()
         if self._board:
             await self._board.close()
         self._writer.close()
