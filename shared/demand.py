@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from schemas.errors import MeshError
 from schemas.subjects import DEMAND_BUCKET, demand_key
+from shared.tasks import start_task
 
 if TYPE_CHECKING:
     from shared.bus import Bucket, Bus, Entry
@@ -34,7 +35,7 @@ class Wants:
         self._poke = asyncio.Event()
         self._gone: set[str] = set()
         self._forget_hook = bus.on_reconnect(self._poke.set)
-        self._task = asyncio.create_task(self._refresh(), name="demand-refresh")
+        self._task = start_task(self._refresh(), "demand-refresh")
 
     def want(self, node: str, stream: str, rendition: str, consumer: str) -> Callable[[], None]:
         """Show demand from now on; call the returned function once to end it."""
@@ -104,7 +105,7 @@ class DemandBoard:
         self._reconnected_seconds = float("-inf")
         self._forget_hook = bus.on_reconnect(self._reconnected)
         self._mirror = bucket.mirror(f"{node}.>", self._changed)
-        self._expiry = asyncio.create_task(self._expire(), name="demand-expiry")
+        self._expiry = start_task(self._expire(), "demand-expiry")
 
     @classmethod
     async def open(cls, bus: "Bus", node: str, on_change: Callable[[], None]) -> Self:

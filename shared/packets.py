@@ -102,7 +102,8 @@ class PacketSubscription:
 
     def __init__(self, deliver: Deliver) -> None:
         self._deliver = deliver
-        self._parts: dict[str, list[memoryview]] = {}
+        self._parts: dict[str, tuple[tuple[int, int, int], list[memoryview]]] = {}
+        """(run, index, parts) of the access unit that is coming in, and what has come of it, by track."""
         self._subscription: Subscription | None = None
         self.incomplete = 0
         """Access units given up because a part was lost."""
@@ -128,20 +129,18 @@ class PacketSubscription:
         self._deliver(header, payload)
 
     def _join(self, header: PacketHeader, payload: memoryview) -> memoryview | None:
-        waiting = self._parts.setdefault(header.track, [])
-        if header.part == 0:
+        unit = (header.run, header.index, header.parts)
+        begun, waiting = self._parts.pop(header.track, (unit, []))
+        if begun != unit or header.part != len(waiting):  # a part was lost, and with it the unit
             self.incomplete += bool(waiting)
-            waiting.clear()
-        elif header.part != len(waiting):
-            self.incomplete += bool(waiting)
-            waiting.clear()
-            return None
+            waiting = []
+            if header.part:
+                return None
         waiting.append(payload)
         if len(waiting) < header.parts:
+            self._parts[header.track] = (unit, waiting)
             return None
-        whole = memoryview(b"".join(waiting))
-        waiting.clear()
-        return whole
+        return memoryview(b"".join(waiting))
 
 
 def _ignore(_header: PacketHeader, _payload: memoryview) -> None:

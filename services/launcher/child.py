@@ -20,6 +20,8 @@ _RESTART_DELAYS_SECONDS = (0.0, 0.1, 0.3, 1.0, 2.0, 5.0, 10.0)
 _STABLE_AFTER_SECONDS = 10.0
 _LAST_LINES = 20
 _TERMINATE_SECONDS = 10.0
+_LAST_WORDS_SECONDS = 0.2
+_CANNOT_BE_STARTED = 127  # as a shell says it
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _REFUSAL = re.compile(r"[a-z0-9-]+: error (\d{3}): (.+)")  # as `shared.service.run_service` says it
 _libc = ctypes.CDLL(None)  # loaded before any fork: the child may only call it
@@ -123,13 +125,20 @@ class Child:
                 start_new_session=True,  # Ctrl-C is for the launcher, which ends its children in order
                 preexec_fn=_die_with_parent,  # only prctl, no Python locks are taken
             )
+        except OSError as error:  # no process or memory left: counts as a failed start, and is tried again
+            log.error("%s cannot be started: %s", self.name, error)
+            if read_fd >= 0:
+                os.close(read_fd)
+            return _CANNOT_BE_STARTED, False
         finally:
             if write_fd >= 0:
                 os.close(write_fd)
         listener = asyncio.create_task(self._listen(process))
         waiting = asyncio.create_task(self._wait_ready(read_fd)) if read_fd >= 0 else None
         status = await process.wait()
-        await listener
+        # Its last words; not its end of file, which a process of its own that outlives it may hold back.
+        await asyncio.wait({listener}, timeout=_LAST_WORDS_SECONDS)
+        listener.cancel()
         was_ready = False
         if waiting:
             was_ready = await waiting

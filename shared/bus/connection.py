@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from typing import NamedTuple, Self, TypeVar
 
@@ -12,14 +13,14 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import BadRequestError, NotFoundError
 
 from schemas.errors import InternalError, MeshError, Unavailable, error_from_code
 from schemas.events import Event
 from schemas.packets import UNREADABLE
 from schemas.subjects import EVENTS_STREAM, all_events, event
 from shared.bus.endpoints import Endpoint, Served, serve
-from shared.bus.kv import Bucket, open_bucket
+from shared.bus.kv import Bucket, open_bucket, when_jetstream_answers
 from shared.urls import redact
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,9 @@ class Bus:
         self.stats = BusStats()
         self._client = Client()
         self._loop = asyncio.get_running_loop()
+        self._handing_over = threading.Lock()
+        self._handed_over_bytes = 0
+        self._refused = ""
         self._reconnect_hooks: list[Callable[[], None]] = []
         self._buckets: dict[str, Bucket] = {}
         self._pings: set[asyncio.Task[None]] = set()
@@ -104,19 +108,25 @@ class Bus:
             Unavailable: no server within `timeout_seconds`; or it refuses these credentials.
         """
         bus = cls(url)
+        shown = redact(url)[0]
 
         async def connected() -> None:
             bus.stats.reconnects += 1
-            log.info("reconnected to NATS at %s", redact(url)[0])
+            log.info("reconnected to NATS at %s", shown)
             for hook in tuple(bus._reconnect_hooks):
                 hook()
 
         async def disconnected() -> None:
             if not bus._client.is_closed and not bus._client.is_draining:
-                log.warning("lost NATS at %s, reconnecting", redact(url)[0])
+                log.warning("lost NATS at %s, reconnecting", shown)
 
         async def failed(error: Exception) -> None:
-            log.debug("NATS: %s", error or type(error).__name__)
+            text = str(error) or type(error).__name__
+            if "authoriz" in text.lower() and not bus._refused:
+                # The client would try for ever, and nobody would know why.
+                bus._refused = text
+                log.error("NATS at %s refuses these credentials (%s); set FRAMEMESH_NATS_CREDENTIALS", shown, text)
+            log.debug("NATS: %s", text)
 
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -139,9 +149,13 @@ class Bus:
                 )
         except (TimeoutError, OSError, nats.errors.Error) as error:
             await bus._client.close()
+            if bus._refused:
+                raise Unavailable(
+                    f"NATS at {shown} refuses these credentials ({bus._refused}); set FRAMEMESH_NATS_CREDENTIALS"
+                ) from None
             why = "no answer" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
             raise Unavailable(
-                f"no NATS server at {redact(url)[0]} ({why}); start one with `framemesh up` or set FRAMEMESH_NATS_URL"
+                f"no NATS server at {shown} ({why}); start one with `framemesh up` or set FRAMEMESH_NATS_URL"
             ) from None
         return bus
 
@@ -188,12 +202,22 @@ class Bus:
             publishing.close()
 
     def post_from_thread(self, subject: str, data: bytes) -> None:
-        """`post` for media threads."""
+        """`post` for media threads. What waits for the event loop is bounded too: a busy one must not collect frames."""
+        with self._handing_over:
+            if self._handed_over_bytes + len(data) > _MAX_UNSENT_BYTES:
+                self.stats.dropped_full += 1
+                return
+            self._handed_over_bytes += len(data)
         # RuntimeError: the loop is closing; a late frame has nowhere to go.
         try:
-            self._loop.call_soon_threadsafe(self.post, subject, data)
+            self._loop.call_soon_threadsafe(self._take_over, subject, data)
         except RuntimeError:
             self.stats.dropped_disconnected += 1
+
+    def _take_over(self, subject: str, data: bytes) -> None:
+        with self._handing_over:
+            self._handed_over_bytes -= len(data)
+        self.post(subject, data)
 
     def post_event(self, item: Event) -> None:
         """Publish an event, kept in the events stream."""
@@ -214,6 +238,9 @@ class Bus:
             except (MeshError, *UNREADABLE) as error:
                 self.stats.unreadable += 1
                 log.warning("message on %s skipped: %s", message.subject, error)
+            except Exception:  # a bug of ours: nats-py would only whisper it
+                self.stats.unreadable += 1
+                log.exception("message on %s", message.subject)
 
         return Subscription(await self._client.subscribe(subject, cb=forward))
 
@@ -288,7 +315,11 @@ class Bus:
         return self._buckets[name]
 
     async def ensure_events(self) -> None:
-        """Make the bounded stream that keeps events, where it does not exist."""
+        """Make the bounded stream that keeps events, where it does not exist.
+
+        Raises:
+            Unavailable: the server has no JetStream.
+        """
         jetstream = self._client.jetstream(timeout=2)
         config = StreamConfig(
             name=EVENTS_STREAM,
@@ -298,13 +329,17 @@ class Bus:
             discard=DiscardPolicy.OLD,
             storage=StorageType.FILE,
         )
-        try:
-            await jetstream.stream_info(EVENTS_STREAM)
-        except NotFoundError:
+
+        async def ensure() -> None:
             try:
-                await jetstream.add_stream(config)
-            except APIError as error:  # another service made it first
-                log.debug("events stream: %s", error)
+                await jetstream.stream_info(EVENTS_STREAM)
+            except NotFoundError:
+                try:
+                    await jetstream.add_stream(config)
+                except BadRequestError as error:  # another service made it first
+                    log.debug("events stream: %s", error)
+
+        await when_jetstream_answers(EVENTS_STREAM, ensure)
 
     # -- ending ----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ with what it has seen.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import nats.errors
@@ -23,6 +23,7 @@ from nats.js.errors import (
 from nats.js.kv import KeyValue
 
 from schemas.errors import Conflict, NotFound, Unavailable
+from shared.tasks import start_task
 
 if TYPE_CHECKING:
     from shared.bus.connection import Bus
@@ -173,7 +174,7 @@ class Mirror:
         self._synced = asyncio.Event()
         self._rewatch = asyncio.Event()
         self._forget_hook = bus.on_reconnect(self._rewatch.set)
-        self._task = asyncio.create_task(self._run(), name=f"mirror {bucket.name}")
+        self._task = start_task(self._run(), f"mirror {bucket.name}")
 
     async def synced(self, timeout_seconds: float = 10.0) -> None:
         """Wait for the first complete copy.
@@ -307,12 +308,22 @@ async def open_bucket(
         direct=True,
     )
     bucket = Bucket(bus, jetstream, config)
-    for attempt in range(25):  # about 5 s: right after its start the server answers before JetStream does
+    await when_jetstream_answers(name, bucket.open)
+    return bucket
+
+
+async def when_jetstream_answers(what: str, attempt: Callable[[], Awaitable[object]]) -> None:
+    """Run `attempt` until it succeeds: right after its start a server answers before its JetStream does.
+
+    Raises:
+        Unavailable: not within about 5 s.
+    """
+    for number in range(25):
         try:
             async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
-                await bucket.open()
-            return bucket
+                await attempt()
+            return
         except (nats.errors.Error, TimeoutError) as error:
-            log.debug("bucket %s, attempt %d: %s", name, attempt, error or type(error).__name__)
+            log.debug("%s, attempt %d: %s", what, number, error or type(error).__name__)
             await asyncio.sleep(_RETRY_SECONDS)
-    raise Unavailable(f"JetStream does not answer at this server; framemesh needs it (nats-server -js) for {name}")
+    raise Unavailable(f"JetStream does not answer at this server; framemesh needs it (nats-server -js) for {what}")
