@@ -202,7 +202,7 @@ class Bus:
             publishing.close()
 
     def post_from_thread(self, subject: str, data: bytes) -> None:
-        """`post` for media threads. What waits for the event loop is bounded too: a busy one must not collect frames."""
+        """`post` for media threads; what waits for a busy event loop is bounded too."""
         with self._handing_over:
             if self._handed_over_bytes + len(data) > _MAX_UNSENT_BYTES:
                 self.stats.dropped_full += 1
