@@ -1,8 +1,10 @@
 """A small RTSP server: H.264 over interleaved TCP, or whatever replies a test wants. Loopback only."""
 
+import itertools
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -37,9 +39,11 @@ class RtspServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, replies: Replies | None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, replies: Replies | None, port: int = 0, live: bool = False) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.replies = replies or (lambda line, headers: None)
+        self.live = live
+        """Pictures come at their own speed and never end; otherwise one second of them, at once."""
         self.lines: list[str] = []
         self.stop = threading.Event()
 
@@ -80,21 +84,25 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def _play(self) -> None:
         sequence = 0
-        for picture, unit in enumerate(access_units()):
-            nals = list(bitstream.nal_units(unit, "h264"))
+        units = access_units()
+        began = time.monotonic()
+        for picture in itertools.count() if self.server.live else range(len(units)):
+            if self.server.live and self.server.stop.wait(max(0.0, began + picture / _FPS - time.monotonic())):
+                return
+            nals = list(bitstream.nal_units(units[picture % len(units)], "h264"))
             for nal in nals:
                 marker = 0x80 if nal is nals[-1] else 0
-                rtp = bytes((0x80, marker | 96)) + sequence.to_bytes(2, "big")
-                rtp += (picture * _CLOCK_HZ // _FPS).to_bytes(4, "big") + b"\x00\x00\x00\x07"
-                rtp += unit[nal.start : nal.end]
+                rtp = bytes((0x80, marker | 96)) + (sequence & 0xFFFF).to_bytes(2, "big")
+                rtp += (picture * _CLOCK_HZ // _FPS & 0xFFFFFFFF).to_bytes(4, "big") + b"\x00\x00\x00\x07"
+                rtp += units[picture % len(units)][nal.start : nal.end]
                 self.wfile.write(b"$\x00" + len(rtp).to_bytes(2, "big") + rtp)
                 sequence += 1
         self.server.stop.wait(10)
 
 
 @contextmanager
-def rtsp_server(replies: Replies | None = None) -> Iterator[RtspServer]:
-    server = RtspServer(replies)
+def rtsp_server(replies: Replies | None = None, port: int = 0, live: bool = False) -> Iterator[RtspServer]:
+    server = RtspServer(replies, port, live)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
+# How libav looks at a live source: nothing is kept back; as soon as every track's parameters are known it is enough,
+# without guessing the frame rate. They come with a key picture, so until then looking must go on.
+PROBING = {"fflags": "nobuffer", "fpsprobesize": "0", "analyzeduration": "4000000"}  # µs, below the open timeout
 _BLOCK_SAMPLES = 960  # 20 ms at 48 kHz
 # Packets since the last key frame, kept so that decoding can begin at any moment; beyond this the next key is awaited.
 _MAX_GROUP_PACKETS = 900
@@ -92,12 +95,13 @@ class ContainerPlayer:
         """Tell the sink what this is."""
         video = audio = None
         if self._video:
-            rate = self._video.average_rate or self._video.guessed_rate or Fraction(0)
+            # The guess is of fields, so twice the truth for much of H.264.
+            rate = self._video.average_rate or self._video.codec_context.framerate or self._video.guessed_rate
             video = VideoInfo(
                 codec=self._video.codec_context.name,
                 width=self._video.width,
                 height=self._video.height,
-                fps=round(float(rate), 3),
+                fps=round(float(rate or 0), 3),
             )
         if self._audio:
             audio = AudioInfo(

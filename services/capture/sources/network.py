@@ -7,18 +7,17 @@ from schemas.errors import Unavailable
 from schemas.resources import StreamSpec
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
-from services.capture.sources.container import ContainerPlayer
+from services.capture.sources.container import PROBING, ContainerPlayer
 from shared.netguard import Policy, Timeouts, check, open_input
 
 SCHEMES = frozenset(("rtsp", "rtsps", "rtmp", "http", "https", "udp"))
 
-# Little probing and no reordering queue: a picture must not wait inside the demuxer.
-_LIVE = {"fflags": "nobuffer", "analyzeduration": "500000"}  # libav's own 5 s of looking is 5 s of black
-_OPTIONS = {
-    "rtsp": {**_LIVE, "rtsp_transport": "tcp", "max_delay": "100000"},
-    "rtsps": {**_LIVE, "rtsp_transport": "tcp", "max_delay": "100000"},
-    "rtmp": {**_LIVE, "rtmp_live": "live"},
-    "udp": _LIVE,
+# No reordering queue: a picture must not wait inside the demuxer.
+_OPTIONS: dict[str, dict[str, str]] = {
+    "rtsp": {**PROBING, "rtsp_transport": "tcp", "max_delay": "100000"},
+    "rtsps": {**PROBING, "rtsp_transport": "tcp", "max_delay": "100000"},
+    "rtmp": {**PROBING, "rtmp_live": "live"},
+    "udp": PROBING,
 }
 # A file behind http is played at its own speed; a live stream behind http already comes at that speed.
 _PACED = ("http", "https")

@@ -16,7 +16,7 @@ from schemas.errors import Unavailable
 from schemas.resources import StreamSpec
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
-from services.capture.sources.container import ContainerPlayer
+from services.capture.sources.container import PROBING, ContainerPlayer
 from shared.netguard import Policy, check, explain_av_error
 from shared.urls import scrub
 
@@ -38,9 +38,10 @@ class SrtSource:
         ffmpeg = shutil.which("ffmpeg")
         if ffmpeg is None:
             raise Unavailable("srt sources need the ffmpeg program (Debian package ffmpeg) in PATH")
+        # As bytes, not as a transport stream: the child would look at it for 5 s before it passed anything on.
         command = [
-            ffmpeg, "-nostdin", "-loglevel", "error", "-fflags", "nobuffer",
-            "-i", guarded.pinned, "-c", "copy", "-map", "0", "-f", "mpegts", "-flush_packets", "1", "pipe:1",
+            ffmpeg, "-nostdin", "-loglevel", "error", "-f", "data",
+            "-i", guarded.pinned, "-c", "copy", "-map", "0", "-f", "data", "-flush_packets", "1", "pipe:1",
         ]  # fmt: skip
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         last_lines: deque[str] = deque(maxlen=_LAST_LINES)
@@ -58,7 +59,7 @@ class SrtSource:
     def _play(self, child: subprocess.Popen[bytes], sink: StreamSink, stop: threading.Event) -> None:
         pipe = _Pipe(child, self._settings.open_timeout_seconds, self._settings.read_timeout_seconds, stop)
         try:
-            container = av.open(pipe, "r", format="mpegts", options={"fflags": "nobuffer"})
+            container = av.open(pipe, "r", format="mpegts", options=dict(PROBING))
         except (av.FFmpegError, ValueError) as error:
             if pipe.ended:
                 return

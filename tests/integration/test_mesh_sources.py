@@ -1,0 +1,84 @@
+"""Every kind of network source: live soon, recorded, and live again by itself after its sender died."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.mesh import RunningMesh
+from tests.support.peers import probe
+from tests.support.senders import (
+    HlsPlaylist,
+    HttpFile,
+    RtmpThroughServer,
+    RtspCamera,
+    Sender,
+    SrtListener,
+    UdpTransportStream,
+)
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
+
+LIVE_SECONDS = 5.0
+# A sender that says nothing any more is given up after the read timeout; the next attempts are seconds apart at most.
+READ_TIMEOUT_SECONDS = 2.0
+NOTICED_SECONDS = READ_TIMEOUT_SECONDS + 3
+BACK_SECONDS = 15.0
+COMMAND_SECONDS = 1.0  # a process for each question about the state
+RECORDED_BYTES = 100_000
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Iterator[RunningMesh]:
+    quick = {
+        "FRAMEMESH_CAPTURE_READ_TIMEOUT_SECONDS": str(READ_TIMEOUT_SECONDS),
+        "FRAMEMESH_HW_ENCODE_IDLE_SECONDS": "1",
+    }
+    with RunningMesh(environment=quick) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "kind", [RtspCamera, RtmpThroughServer, SrtListener, UdpTransportStream, HttpFile, HlsPlaylist]
+)
+def test_source_lives_dies_and_lives_again(mesh: RunningMesh, tmp_path: Path, kind: type[Sender]) -> None:
+    sender = kind(tmp_path)
+    name = kind.__name__.lower()
+
+    def state() -> str:
+        return str((mesh.actual("streams", name) or {}).get("state"))
+
+    def written() -> int:
+        return int(mesh.actual("outputs", name, "file")["bytes_written"])
+
+    with sender.serving():
+        with sender.sending():
+            began = time.monotonic()
+            mesh.call("capture.start", stream=name, source=sender.url, wait_s=0)
+            mesh.wait_for(lambda: state() == "live", LIVE_SECONDS + COMMAND_SECONDS, f"{name} is live")
+            first_seconds = time.monotonic() - began
+            actual = mesh.actual("streams", name)
+            assert (actual["video"]["width"], actual["video"]["height"]) == sender.size
+            assert (actual["audio"] is not None) == sender.sound
+            mesh.call("publisher.start", stream=name, output="file", to=f"file://{name}.mp4")
+            mesh.wait_for(lambda: written() > RECORDED_BYTES, 20, "a recording that grows")
+        mesh.wait_for(lambda: state() != "live", NOTICED_SECONDS, "the loss is noticed")
+        assert mesh.actual("streams", name)["error"]["message"]
+        before = written()
+        with sender.sending():
+            began = time.monotonic()
+            mesh.wait_for(lambda: state() == "live", BACK_SECONDS, f"{name} is live again")
+            back_seconds = time.monotonic() - began
+            mesh.wait_for(lambda: written() > before + RECORDED_BYTES // 2, 20, "the recording goes on")
+            mesh.call("publisher.stop", stream=name, output="file")
+            mesh.call("capture.stop", stream=name)
+    tracks: dict[str, float] = {}
+    for path in sorted(mesh.media_dir.glob(f"{name}*.mp4")):
+        for track, found in probe(path).items():
+            assert (found.width, found.height) == (sender.size if track == "video" else (0, 0))
+            assert min(b - a for a, b in zip(found.dts, found.dts[1:], strict=False)) > 0
+            tracks[track] = tracks.get(track, 0) + found.decoded
+    assert tracks["video"] > 20
+    assert tracks.get("audio", 0) > 20 or not sender.sound
+    print(f"\n{name}: live after {first_seconds:.1f} s, again after {back_seconds:.1f} s")
