@@ -71,14 +71,15 @@ def plan_from_mapping(document: Any) -> MeshPlan:
     """The plan of a parsed mesh.yaml.
 
     Raises:
-        BadRequest: names the path of the offending field, its value and the fix.
+        BadRequest: names the path of the offending field and the fix. Values of sections and streams are not
+            shown: passwords are filled in by now.
     """
     if not isinstance(document, dict):
         raise BadRequest("mesh.yaml: write a mapping that starts with `streams:`")
     known = {"streams", "defaults", *_LATER}
     for key in document:
         if key not in known:
-            raise InvalidValue(str(key), document[key], f"no such section; there are {', '.join(sorted(known))}")
+            raise BadRequest(f"{key}: no such section; there are {', '.join(sorted(known))}")
         if key in _LATER and document[key]:
             raise InvalidValue(key, "…", f"needs {_LATER[key]}, which this mesh does not have")
     defaults = _convert(document.get("defaults") or {}, Defaults, "defaults")
@@ -118,7 +119,7 @@ def _mapping(value: Any, path: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InvalidValue(path, value, "write a mapping of names")
+        raise BadRequest(f"{path}: write a mapping of names")
     return value
 
 

@@ -82,3 +82,42 @@ def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(MeshError, match="No such file") as missing:
         load_mesh_file(tmp_path / "none.yaml", {})
     assert missing.value.code == 404
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stream:\n  cam0: rtsp://user:${CAM_PASSWORD}@camera/1\n",
+        "streams: rtsp://user:${CAM_PASSWORD}@camera/1\n",
+        "streams:\n  cam0: [rtsp://user:${CAM_PASSWORD}@camera/1]\n",
+        "streams:\n  cam0: {source: test://, size: '${CAM_PASSWORD}'}\n",
+        "streams:\n  cam0: {source: test://, delivery: '${CAM_PASSWORD}'}\n",
+        "streams:\n  cam0: {source: test://, renditions: {main: {bitrate: '${CAM_PASSWORD}'}}}\n",
+        "streams:\n  cam0: {source: test://, outputs: {a: [rtsp://u:${CAM_PASSWORD}@h/1]}}\n",
+        "streams:\n  cam0: {rtsp://user:hunter2-of-cam0@camera/1}\n",
+        "streams:\n  rtsp://user:hunter2-of-cam0@camera/1: test://\n",
+        "rtsp://user:hunter2-of-cam0@camera/1: 1\n",
+    ],
+)
+def test_an_error_shows_no_password(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        load(tmp_path, text, CAM_PASSWORD="hunter2-of-cam0")
+    assert "hunter2" not in refused.value.message
+    assert "Traceback" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "streams: &all\n  cam0: *all\n",
+        "streams: &all [*all]\n",
+        "[" * 5000,
+        "streams:\n  "
+        + "\n  ".join(f"c{i}: &c{i} [{', '.join([f'*c{i - 1}'] * 99 if i else ['1'])}]" for i in range(9)),
+        "streams: {cam0: {source: 2026-99-99}}\n",
+    ],
+    ids=["mapping", "list", "brackets", "billion", "date"],
+)
+def test_a_hostile_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadRequest, match=r"nested too deep|not YAML"):
+        load(tmp_path, text)
