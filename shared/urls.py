@@ -15,6 +15,7 @@ _SECRET_WORD = re.compile(
     re.IGNORECASE,
 )
 _SECRET_ENDINGS = ("token", "key", "secret", "password", "passphrase", "signature", "streamid")
+_TOKEN_SCHEMES = ("nats", "tls")  # what stands before the @ without a colon is a token, not a name
 _SHORTEST_SCRUBBED_CHARACTERS = 4  # shorter secrets would blank out half of an innocent text
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -69,11 +70,14 @@ def _secret_spans(url: str, stream_key: bool) -> list[Span]:
         colon = url.find(":", start, host - 1)
         if colon >= 0:
             spans.append((colon + 1, host - 1))
+        elif scheme in _TOKEN_SCHEMES:
+            spans.append((start, host - 1))
     key = _stream_key_span(url, path, query) if stream_key and scheme in ("rtmp", "rtmps") else None
     if key:
+        spans.extend(_pair_spans(url, path, key[0] - 1))
         spans.append(key)
     else:
-        spans.extend(_query_spans(url, query))
+        spans.extend(_pair_spans(url, path, len(url)))
     return [(a, b) for a, b in spans if a < b and url[a:b] != MASK]
 
 
@@ -100,14 +104,20 @@ def _stream_key_span(url: str, path: int, query: int) -> Span | None:
     return segment, len(url)
 
 
-def _query_spans(url: str, query: int) -> list[Span]:
+def _pair_spans(url: str, path: int, until: int) -> list[Span]:
+    """Values of secret keys, in the query and, as cheap cameras have it, in the path: `/user=u&password=p`."""
     spans: list[Span] = []
-    position = query
-    while position < len(url):
-        end = _first_of(url, "?&;#", position + 1)
-        equals = url.find("=", position + 1, end)
-        if equals >= 0 and _is_secret_key(unquote(url[position + 1 : equals])):
-            spans.append((equals + 1, end))
+    position = path
+    while position < until:
+        end = min(_first_of(url, "?&;#", position + 1), until)
+        begin = position + 1
+        while (equals := url.find("=", begin, end)) >= 0:
+            # Some write `user=u_password=p`: a value may end with the key of the next one. Where the secret ends then
+            # nobody can tell, so the rest of the piece is masked.
+            if _is_secret_key(unquote(url[begin:equals].rpartition("/")[2])):
+                spans.append((equals + 1, end))
+                break
+            begin = equals + 1
         position = end
     return spans
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from schemas.errors import InvalidValue, NotFound
 from schemas.resources import OutputSpec
+from shared.urls import redact
 
 SUFFIX: Final = ".mp4"
 _FIELD = "to"
@@ -76,7 +77,7 @@ def expand(template: str, spec: OutputSpec, start_ns: int) -> str:
         name, date_format = match[1], match[2]
         if name == "start":
             if not _START_FORMAT.match(date_format or _DEFAULT_START_FORMAT):
-                raise InvalidValue(_FIELD, template, "in {start:…} use %Y %m %d %H %M %S %j %y and plain characters")
+                raise _invalid(_SCHEME + template, "in {start:…} use %Y %m %d %H %M %S %j %y and plain characters")
             try:
                 start = datetime.fromtimestamp(start_ns // _NANOSECONDS)  # local: the time on the site's clocks
             except (OverflowError, OSError, ValueError):  # a producer without a clock; the name still has to work
@@ -84,38 +85,43 @@ def expand(template: str, spec: OutputSpec, start_ns: int) -> str:
             return start.strftime(date_format or _DEFAULT_START_FORMAT)
         values = {"stream": spec.stream, "output": spec.output, "rendition": spec.rendition}
         if name not in values or date_format is not None:
-            raise InvalidValue(_FIELD, template, "placeholders are {stream} {output} {rendition} {start:%Y%m%d-%H%M%S}")
+            raise _invalid(_SCHEME + template, "placeholders are {stream} {output} {rendition} {start:%Y%m%d-%H%M%S}")
         return values[name]
 
     if set(_PLACEHOLDER.sub("", template)) & set("{}"):
-        raise InvalidValue(_FIELD, template, "placeholders are {stream} {output} {rendition} {start:%Y%m%d-%H%M%S}")
+        raise _invalid(_SCHEME + template, "placeholders are {stream} {output} {rendition} {start:%Y%m%d-%H%M%S}")
     return _PLACEHOLDER.sub(fill, template)
 
 
 def _place(spec: OutputSpec, url: str, roots: tuple[Path, ...], start_ns: int) -> tuple[Path, list[str], str]:
     """The root, the folders below it and the file name, as yet untouched."""
     if not url.startswith(_SCHEME):
-        raise InvalidValue(_FIELD, url, "write file://recordings/{stream}/{start:%Y%m%d-%H%M%S}.mp4")
+        raise _invalid(url, "write file://recordings/{stream}/{start:%Y%m%d-%H%M%S}.mp4")
     if not roots:
-        raise InvalidValue(_FIELD, url, "file outputs are off; name a folder in FRAMEMESH_PUBLISHER_FILE_ROOTS")
+        raise _invalid(url, "file outputs are off; name a folder in FRAMEMESH_PUBLISHER_FILE_ROOTS")
     text = expand(url.removeprefix(_SCHEME), spec, start_ns)
     path = PurePosixPath(text)
     if any(not character.isprintable() for character in text) or ".." in path.parts:
-        raise InvalidValue(_FIELD, url, "no '..' and no control characters in a path")
+        raise _invalid(url, "no '..' and no control characters in a path")
     if path.suffix != SUFFIX or path.name == SUFFIX or text.endswith("/"):
-        raise InvalidValue(_FIELD, url, f"give a file name that ends in {SUFFIX}")
+        raise _invalid(url, f"give a file name that ends in {SUFFIX}")
     root = roots[0]
     if path.is_absolute():
         try:
             root = next(root for root in roots if path.is_relative_to(root))
         except StopIteration:
             allowed = ", ".join(str(root) for root in roots)
-            raise InvalidValue(_FIELD, url, f"recordings may lie in {allowed} only") from None
+            raise _invalid(url, f"recordings may lie in {allowed} only") from None
         path = path.relative_to(root)
     *folders, name = path.parts
     if len(folders) > _MAX_FOLDERS or any(len(part.encode()) > _MAX_NAME_BYTES for part in path.parts):
-        raise InvalidValue(_FIELD, url, f"at most {_MAX_FOLDERS} folders and {_MAX_NAME_BYTES} bytes in a name")
+        raise _invalid(url, f"at most {_MAX_FOLDERS} folders and {_MAX_NAME_BYTES} bytes in a name")
     return root, folders, name
+
+
+def _invalid(url: str, fix: str) -> InvalidValue:
+    """`to` may be meant for a server, and hold its key."""
+    return InvalidValue(_FIELD, redact(url, stream_key=True)[0], fix)
 
 
 def _enter(folder_fd: int, name: str, url: str) -> int:
@@ -126,7 +132,7 @@ def _enter(folder_fd: int, name: str, url: str) -> int:
         inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise InvalidValue(_FIELD, url, f"{name!r} is a link or a file; name its target as a file root") from None
+            raise _invalid(url, f"{name!r} is a link or a file; name its target as a file root") from None
         raise
     os.close(folder_fd)
     return inner

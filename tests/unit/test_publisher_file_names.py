@@ -96,6 +96,14 @@ def test_hostile_templates(tmp_path: Path, to: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("to", ["rtmp://h/app/k3y-of-the-show", "file://a/token=k3y-of-the-show/{stream.mp4"])
+def test_a_refusal_does_not_show_a_key(tmp_path: Path, to: str) -> None:
+    with pytest.raises(InvalidValue) as refused:
+        check_template(SPEC, to, (tmp_path,))
+    assert "k3y-of-the-show" not in refused.value.message
+    assert "***" in refused.value.message
+
+
 def test_a_link_does_not_lead_out(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     root.mkdir()
