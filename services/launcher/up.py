@@ -40,7 +40,8 @@ SERVICES = {
     "webrtc-gateway": "services.webrtc_gateway",
 }
 _READY_TIMEOUT_SECONDS = 30.0
-_NATS_TIMEOUT_SECONDS = 10.0
+_OWN_NATS_SECONDS = 10.0  # a store of millions of events takes a while to open
+_OTHER_NATS_SECONDS = 3.0  # whoever names a server waits at the keyboard; services started by hand wait for ever
 _MAX_PORT = 65_535
 
 
@@ -105,7 +106,8 @@ class Mesh:
                 folder = settings.data_dir / "nats"
                 stack.enter_context(_only_mesh(folder))
                 await _start_nats(stack, folder, ports.nats)
-            bus = await Bus.connect(nats_url, name="launcher", timeout_seconds=_NATS_TIMEOUT_SECONDS)
+            timeout_seconds = _OWN_NATS_SECONDS if own_nats else _OTHER_NATS_SECONDS
+            bus = await Bus.connect(nats_url, name="launcher", timeout_seconds=timeout_seconds)
             stack.push_async_callback(bus.drain)
             children, present = await _start_services(stack, environment)
             console = present["webrtc-gateway"].http_url

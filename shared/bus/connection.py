@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import Callable
 from typing import NamedTuple, Self, TypeVar
@@ -15,7 +16,7 @@ from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
 
-from schemas.errors import InternalError, MeshError, Unavailable, error_from_code
+from schemas.errors import InternalError, InvalidValue, MeshError, Unavailable, error_from_code
 from schemas.events import Event
 from schemas.packets import UNREADABLE
 from schemas.subjects import EVENTS_STREAM, all_events, event
@@ -37,6 +38,7 @@ _REQUEST_TIMEOUT_SECONDS = 10.0
 _EVENTS_MAX_AGE_SECONDS = 7 * 86_400
 _EVENTS_MAX_BYTES = 64 * 1024 * 1024
 _DRAIN_TIMEOUT_SECONDS = 3
+_REQUEST_SUBJECT = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 _PONG_GIVEN_UP_SECONDS = 15  # longer than a silent server is kept, so that nats-py itself never gives one up
 
 
@@ -268,8 +270,11 @@ class Bus:
         """Send a command as JSON bytes; returns the reply's bytes.
 
         Raises:
+            InvalidValue: `subject` is none that can be asked.
             MeshError: as for `request`. When the error reply has a body, it is in the exception's `reply`.
         """
+        if not _REQUEST_SUBJECT.fullmatch(subject):
+            raise InvalidValue("subject", subject, "give words joined by dots, for example capture.start")
         try:
             message = await self._client.request(subject, data, timeout=timeout_seconds)
         except nats.errors.NoRespondersError:
