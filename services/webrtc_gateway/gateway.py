@@ -5,14 +5,17 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from aiortc.sdp import SessionDescription
+
 from schemas.commands import SessionInfo
 from schemas.errors import Conflict, NotFound, TooMany, Unavailable
 from schemas.ids import check_id
+from services.webrtc_gateway.answer import write_answer
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.feeds import Feeds, OpenFeed
 from services.webrtc_gateway.ice import SharedIceTransport
-from services.webrtc_gateway.sdp import parse_offer, write_answer
+from services.webrtc_gateway.offer import match_offer, read_offer
 from services.webrtc_gateway.source import PacketSource
 from services.webrtc_gateway.srtp import PacketBatch
 from services.webrtc_gateway.viewer import Viewer
@@ -63,18 +66,19 @@ class WhepGateway:
         check_id(stream, "stream")
         if rendition is not None:
             check_id(rendition, "rendition")
-        parse_offer(offer_text, ())  # a bad offer must not start an encoder
         if self._draining:
             raise Unavailable("this gateway is shutting down; try again in a moment")
         if len(self._viewers) + self._opening >= self.max_sessions:
             raise TooMany(f"{self.max_sessions} sessions are open; close one or raise max_sessions")
+        description = read_offer(offer_text)
+        match_offer(description, ())  # a bad offer must not start an encoder
         self._opening += 1
         try:
             entry = await self._feeds.acquire(stream, rendition)
         finally:
             self._opening -= 1
         try:
-            return self._make(entry, offer_text)
+            return self._make(entry, description)
         except BaseException:
             self._feeds.release(entry)
             raise
@@ -93,6 +97,11 @@ class WhepGateway:
     def exists(self, session: str) -> bool:
         return session in self._viewers
 
+    @property
+    def session_count(self) -> int:
+        """Safe to read from any thread, as the metrics do."""
+        return len(self._viewers)
+
     def sessions(self, stream: str | None = None) -> tuple[SessionInfo, ...]:
         infos = (viewer.info for viewer, _ in self._viewers.values())
         return tuple(info for info in infos if stream is None or info.stream == stream)
@@ -105,13 +114,13 @@ class WhepGateway:
             viewer.close("draining")
         await self._feeds.close()
 
-    def _make(self, entry: OpenFeed, offer_text: str) -> Answer:
+    def _make(self, entry: OpenFeed, description: SessionDescription) -> Answer:
         feed, subscription = entry.feed, entry.subscription
         if feed.unsupported:
             raise Conflict(feed.unsupported)
         if self._draining:
             raise Unavailable("this gateway is shutting down; try again in a moment")
-        offer = parse_offer(offer_text, subscription.tracks)
+        offer = match_offer(description, subscription.tracks)
         viewer = Viewer(
             session=secrets.token_urlsafe(_SESSION_BYTES),
             rendition=subscription.rendition,

@@ -37,4 +37,4 @@ def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
         "Datagrams the full socket buffer refused.",
         one(lambda: transport.dropped_send_full),
     )
-    figures.gauge("framemesh_webrtc_sessions", "Sessions open now.", one(lambda: len(gateway.sessions())))
+    figures.gauge("framemesh_webrtc_sessions", "Sessions open now.", one(lambda: gateway.session_count))

@@ -13,10 +13,10 @@ from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
 from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed, TrackHistory
 from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
+from services.webrtc_gateway.offer import Offer
 from services.webrtc_gateway.packetizer import RtpUnit
 from services.webrtc_gateway.rtcp import bye, parse_feedback, sender_report
 from services.webrtc_gateway.rtp import RtpTrack
-from services.webrtc_gateway.sdp import Offer
 from services.webrtc_gateway.srtp import BATCH_PACKETS, PacketBatch, SrtpError, SrtpReceiver, SrtpSender
 
 logger = logging.getLogger(__name__)

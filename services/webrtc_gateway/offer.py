@@ -1,6 +1,5 @@
-"""WHEP's offer and answer (RFC 9725 practice, RFC 8829): what the viewer can take, and what it will get."""
+"""A WHEP offer (RFC 9725 practice, RFC 8829): read within bounds, and matched with what a rendition has."""
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,12 +14,26 @@ from services.webrtc_gateway.rtp import HeaderExtensions, RtpTrack
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
-_ECHOED = (MID, PLAYOUT_DELAY, CAPTURE_TIME)
 
 # Constrained baseline first: what live encoders make. Decoders take more than the profile they name.
 _PROFILES = ("42e0", "4200", "4d00", "640c", "6400", "f400")
-_VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir")
-_MAX_MEDIA = 16  # far above any WHEP player's audio and video
+
+# The parser's time grows with the product of some of these. Chromium's offer has 40 rtpmap, 90 rtcp-fb and 30 fmtp
+# lines for its two media; a machine with many addresses has some tens of candidates.
+_MAX_LINES = {
+    "m=": 16,
+    "a=rtpmap:": 128,
+    "a=fmtp:": 256,
+    "a=rtcp-fb:": 512,
+    "a=candidate:": 512,
+    "a=ssrc": 512,
+    "": 2048,  # of any kind
+}
+# What the answer does not depend on is not parsed: an ICE-lite side needs no candidates, our feedback is fixed.
+_UNREAD = ("a=rtcp-fb:", "a=candidate:", "a=ssrc")
+# RFC 3551 section 6 and, as browsers use when those run out, what is unassigned below; RFC 5761 section 4 forbids
+# 64-95 where RTCP shares the port.
+_DYNAMIC_PAYLOAD_TYPES = frozenset((*range(96, 128), *range(35, 64)))
 
 
 class NotAcceptable(MeshError):
@@ -53,26 +66,44 @@ class Offer:
         return next((m.track for m in self.media if m.track and m.description.kind == kind), None)
 
 
-def parse_offer(text: str, tracks: Sequence[str]) -> Offer:
-    """Match an offer with the rendition's `tracks` (`video`, `opus`; empty: not known, so both are promised).
+def read_offer(text: str) -> SessionDescription:
+    """Parse the text of an offer; cheap whatever it says.
 
     Raises:
-        BadRequest: not an SDP offer that a WebRTC peer makes.
-        NotAcceptable: no H.264 with packetization-mode 1, or no media at all that we have.
+        BadRequest: not SDP, or more of it than any WebRTC peer sends.
     """
+    lines = text.splitlines()
+    for prefix, limit in _MAX_LINES.items():
+        count = sum(line.startswith(prefix) for line in lines)
+        if count > limit:
+            raise BadRequest(f"the offer has {count} {f'{prefix!r} ' if prefix else ''}lines; {limit} are allowed")
     try:
-        description = SessionDescription.parse(text)
+        description = SessionDescription.parse("\n".join(line for line in lines if not line.startswith(_UNREAD)))
     except (ValueError, AssertionError, KeyError, IndexError, AttributeError, StopIteration, TypeError) as error:
         # The parser asserts where it should refuse, and fails in as many ways as text can be wrong.
         raise BadRequest(f"the body is not an SDP offer: {type(error).__name__} {error}".rstrip()) from None
-    if not description.media or len(description.media) > _MAX_MEDIA:
-        raise BadRequest(f"the offer has {len(description.media)} m-lines; 1 to {_MAX_MEDIA} are allowed")
+    if not description.media:
+        raise BadRequest("the offer has no m-line; offer to receive video, audio or both")
+    return description
+
+
+def match_offer(description: SessionDescription, tracks: Sequence[str]) -> Offer:
+    """Match an offer with the rendition's `tracks` (`video`, `opus`; empty: not known, so both are promised).
+
+    Raises:
+        BadRequest: not an offer that a WebRTC peer makes.
+        NotAcceptable: no H.264 with packetization-mode 1, or no media at all that we have.
+    """
     media: list[Media] = []
     for section in description.media:
         taken = any(m.codec and m.description.kind == section.kind for m in media)
         media.append(Media(section, None, None) if taken else _match(section, tracks))
     if not any(m.track for m in media):
         raise NotAcceptable("nothing to send: offer to receive H.264 (packetization-mode=1) video or Opus audio")
+    types = [m.codec.payloadType for m in media if m.codec]
+    if len(set(types)) < len(types):
+        # RFC 9143 section 9.1.1: in a bundle one payload type is one codec.
+        raise BadRequest(f"payload type {types[0]} is offered for video and for audio; each needs its own")
     accepted = next(m.description for m in media if m.track)
     if accepted.dtls is None or not accepted.dtls.fingerprints:
         raise BadRequest("the offer has no a=fingerprint and a=setup; only DTLS-SRTP is spoken here")
@@ -83,36 +114,6 @@ def parse_offer(text: str, tracks: Sequence[str]) -> Offer:
     if not accepted.rtcp_mux:
         raise BadRequest("the offer has no a=rtcp-mux; RTP and RTCP share one port here")
     return Offer(tuple(media), accepted.dtls.fingerprints)
-
-
-def write_answer(
-    offer: Offer, *, ufrag: str, password: str, fingerprint: str, candidates: Sequence[str], cname: str
-) -> str:
-    """The answer: ICE-lite, DTLS server, everything bundled, we only send."""
-    bundled = " ".join(m.mid for m in offer.media if m.codec)
-    lines = [
-        "v=0",
-        f"o=- {secrets.randbits(62)} 1 IN IP4 0.0.0.0",
-        "s=-",
-        "t=0 0",
-        f"a=group:BUNDLE {bundled}",
-        "a=ice-lite",
-        "a=msid-semantic: WMS *",
-        "a=extmap-allow-mixed",
-    ]
-    first = True
-    for media in offer.media:
-        if media.codec is None:
-            lines += _rejected(media)
-            continue
-        lines += _accepted(media, cname)
-        lines += [f"a=ice-ufrag:{ufrag}", f"a=ice-pwd:{password}"]
-        lines += [f"a=fingerprint:sha-256 {fingerprint}", "a=setup:passive"]
-        if first:  # the others are bundled with it
-            lines += [f"a=candidate:{candidate}" for candidate in candidates]
-            lines.append("a=end-of-candidates")
-            first = False
-    return "\r\n".join(lines) + "\r\n"
 
 
 def _match(section: MediaDescription, tracks: Sequence[str]) -> Media:
@@ -128,11 +129,12 @@ def _match(section: MediaDescription, tracks: Sequence[str]) -> Media:
         return Media(section, None, None)
     if codec is None:
         return Media(section, None, None)
+    payload_type = _payload_type(section, codec)
     if (tracks and wanted not in tracks) or section.direction in ("sendonly", "inactive"):
         return Media(section, codec, None)
     ids = {extension.uri: extension.id for extension in section.rtp.headerExtensions}
     extensions = HeaderExtensions(section.rtp.muxId, ids.get(MID), ids.get(PLAYOUT_DELAY), ids.get(CAPTURE_TIME))
-    return Media(section, codec, RtpTrack(_payload_type(codec), rate_hz, extensions))
+    return Media(section, codec, RtpTrack(payload_type, rate_hz, extensions))
 
 
 def _h264(section: MediaDescription) -> RTCRtpCodecParameters | None:
@@ -153,44 +155,13 @@ def _opus(section: MediaDescription) -> RTCRtpCodecParameters | None:
     return next((codec for codec in section.rtp.codecs if codec.mimeType.lower() == "audio/opus"), None)
 
 
-def _payload_type(codec: RTCRtpCodecParameters) -> int:
-    if codec.payloadType is None:
-        raise ValueError("a codec from an offer has a payload type")
-    return codec.payloadType
-
-
-def _rejected(media: Media) -> list[str]:
-    section = media.description
-    lines = [f"m={section.kind} 0 {section.profile} {' '.join(map(str, section.fmt))}", "c=IN IP4 0.0.0.0"]
-    if media.mid:
-        lines.append(f"a=mid:{media.mid}")
-    return [*lines, "a=inactive"]
-
-
-def _accepted(media: Media, cname: str) -> list[str]:
-    section, codec = media.description, media.codec
-    if codec is None:
-        raise ValueError("a rejected m-line has no codec")
-    payload_type = _payload_type(codec)
-    lines = [
-        f"m={section.kind} 9 UDP/TLS/RTP/SAVPF {payload_type}",
-        "c=IN IP4 0.0.0.0",
-        f"a=mid:{media.mid}",
-        "a=sendonly" if media.track else "a=inactive",
-        "a=rtcp-mux",
-        "a=rtcp-rsize",
-    ]
-    lines += [f"a=extmap:{ext.id} {ext.uri}" for ext in section.rtp.headerExtensions if ext.uri in _ECHOED]
-    if section.kind == "video":
-        profile = codec.parameters.get("profile-level-id", "42001f")
-        lines.append(f"a=rtpmap:{payload_type} H264/{VIDEO_CLOCK_HZ}")
-        lines += [f"a=rtcp-fb:{payload_type} {feedback}" for feedback in _VIDEO_FEEDBACK]
-        lines.append(f"a=fmtp:{payload_type} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}")
-    else:
-        lines.append(f"a=rtpmap:{payload_type} opus/{OPUS_CLOCK_HZ}/2")
-        lines.append(f"a=fmtp:{payload_type} minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1")
-    if media.track:
-        lines.append(f"a=msid:{cname} {section.kind}")
-        lines.append(f"a=ssrc:{media.track.ssrc} cname:{cname}")
-        lines.append(f"a=ssrc:{media.track.ssrc} msid:{cname} {section.kind}")
-    return lines
+def _payload_type(section: MediaDescription, codec: RTCRtpCodecParameters) -> int:
+    """The codec's payload type, which goes into seven bits of every packet."""
+    payload_type = codec.payloadType
+    if payload_type is None or payload_type not in _DYNAMIC_PAYLOAD_TYPES or payload_type not in section.fmt:
+        raise BadRequest(
+            f"payload type {payload_type} of {codec.mimeType} is not one of 96-127 or 35-63 that its m-line lists"
+        )
+    if sum(other.payloadType == payload_type for other in section.rtp.codecs) > 1:
+        raise BadRequest(f"payload type {payload_type} has two rtpmap lines in one m-line's section")
+    return payload_type

@@ -1,0 +1,77 @@
+"""The answer to a WHEP offer: what the viewer will get (RFC 8829)."""
+
+import secrets
+from collections.abc import Sequence
+
+from services.webrtc_gateway.offer import CAPTURE_TIME, MID, PLAYOUT_DELAY, Media, Offer
+from services.webrtc_gateway.packetizer import OPUS_CLOCK_HZ, VIDEO_CLOCK_HZ
+
+_ECHOED = (MID, PLAYOUT_DELAY, CAPTURE_TIME)
+_VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir")
+
+
+def write_answer(
+    offer: Offer, *, ufrag: str, password: str, fingerprint: str, candidates: Sequence[str], cname: str
+) -> str:
+    """The answer: ICE-lite, DTLS server, everything bundled, we only send."""
+    bundled = " ".join(m.mid for m in offer.media if m.codec)
+    lines = [
+        "v=0",
+        f"o=- {secrets.randbits(62)} 1 IN IP4 0.0.0.0",
+        "s=-",
+        "t=0 0",
+        f"a=group:BUNDLE {bundled}",
+        "a=ice-lite",
+        "a=msid-semantic: WMS *",
+        "a=extmap-allow-mixed",
+    ]
+    first = True
+    for media in offer.media:
+        if media.codec is None:
+            lines += _rejected(media)
+            continue
+        lines += _accepted(media, cname)
+        lines += [f"a=ice-ufrag:{ufrag}", f"a=ice-pwd:{password}"]
+        lines += [f"a=fingerprint:sha-256 {fingerprint}", "a=setup:passive"]
+        if first:  # the others are bundled with it
+            lines += [f"a=candidate:{candidate}" for candidate in candidates]
+            lines.append("a=end-of-candidates")
+            first = False
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _rejected(media: Media) -> list[str]:
+    section = media.description
+    lines = [f"m={section.kind} 0 {section.profile} {' '.join(map(str, section.fmt))}", "c=IN IP4 0.0.0.0"]
+    if media.mid:
+        lines.append(f"a=mid:{media.mid}")
+    return [*lines, "a=inactive"]
+
+
+def _accepted(media: Media, cname: str) -> list[str]:
+    section, codec = media.description, media.codec
+    if codec is None:
+        raise ValueError("a rejected m-line has no codec")
+    payload_type = codec.payloadType
+    lines = [
+        f"m={section.kind} 9 UDP/TLS/RTP/SAVPF {payload_type}",
+        "c=IN IP4 0.0.0.0",
+        f"a=mid:{media.mid}",
+        "a=sendonly" if media.track else "a=inactive",
+        "a=rtcp-mux",
+        "a=rtcp-rsize",
+    ]
+    lines += [f"a=extmap:{ext.id} {ext.uri}" for ext in section.rtp.headerExtensions if ext.uri in _ECHOED]
+    if section.kind == "video":
+        profile = codec.parameters.get("profile-level-id", "42001f")
+        lines.append(f"a=rtpmap:{payload_type} H264/{VIDEO_CLOCK_HZ}")
+        lines += [f"a=rtcp-fb:{payload_type} {feedback}" for feedback in _VIDEO_FEEDBACK]
+        lines.append(f"a=fmtp:{payload_type} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}")
+    else:
+        lines.append(f"a=rtpmap:{payload_type} opus/{OPUS_CLOCK_HZ}/2")
+        lines.append(f"a=fmtp:{payload_type} minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1")
+    if media.track:
+        lines.append(f"a=msid:{cname} {section.kind}")
+        lines.append(f"a=ssrc:{media.track.ssrc} cname:{cname}")
+        lines.append(f"a=ssrc:{media.track.ssrc} msid:{cname} {section.kind}")
+    return lines
