@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from schemas.errors import MeshError
 from schemas.subjects import DEMAND_BUCKET, demand_key
-from shared.tasks import start_task
+from shared.tasks import set_within, start_task
 
 if TYPE_CHECKING:
     from shared.bus import Bucket, Bus, Entry
@@ -79,10 +79,7 @@ class Wants:
                     await self._put_all()
                 except MeshError as error:
                     log.debug("demand: %s", error)
-            # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the poke.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_REFRESH_SECONDS):
-                    await self._poke.wait()
+            await set_within(self._poke, _REFRESH_SECONDS)
 
     async def _put_all(self) -> None:
         bucket = await self._bus.bucket(DEMAND_BUCKET, ttl_seconds=TTL_SECONDS, memory=True)

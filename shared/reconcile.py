@@ -18,6 +18,7 @@ from schemas.resources import Actual, Spec
 from schemas.subjects import ACTUAL_BUCKET, state_key
 from shared.backoff import Backoff
 from shared.service import Context
+from shared.tasks import set_within
 
 log = logging.getLogger(__name__)
 SpecT = TypeVar("SpecT", bound=Spec)
@@ -79,8 +80,7 @@ class Reporter:
         """Wait until everything reported is written, or the time is over; not at all while the bus is away."""
         if not self._context.bus.connected:
             return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._written.wait(), timeout_seconds)
+        await set_within(self._written, timeout_seconds)
 
     async def _write(self) -> None:
         bucket = await self._context.bus.bucket(ACTUAL_BUCKET)

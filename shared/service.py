@@ -32,6 +32,7 @@ from shared.logs import setup_logging
 from shared.metrics import Figures, Health, MetricsServer
 from shared.ring.folder import ensure_folder
 from shared.settings import PREFIX, Settings, load_settings
+from shared.tasks import set_within
 
 log = logging.getLogger(__name__)
 
@@ -207,8 +208,7 @@ async def _be_present(context: Context[Any], presence: Presence) -> None:
                     next_put = time.monotonic() + _PRESENCE_REFRESH_SECONDS
                 except MeshError as error:
                     log.debug("presence: %s", error)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(poke.wait(), 1.0)
+            await set_within(poke, 1.0)
     finally:
         forget()
         # Best effort: the key lapses by itself.

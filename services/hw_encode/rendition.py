@@ -30,6 +30,7 @@ from shared.packets import PacketPublisher
 from shared.reconcile import Reporter
 from shared.ring import RingReader
 from shared.service import VERSION, Context
+from shared.tasks import set_within
 
 log = logging.getLogger(__name__)
 
@@ -140,21 +141,13 @@ class RenditionRunner:
                     wait_seconds = backoff.next_seconds()
             elif self.pipeline and not self._needed:
                 wait_seconds = self._context.settings.idle_seconds
-            if not await self._demand_changes_within(wait_seconds) and self.pipeline and not self._needed:
+            if not await set_within(self._demand_changed, wait_seconds) and self.pipeline and not self._needed:
                 await self._close_pipeline()
                 self._report(state="idle", error=None, tracks=())
 
     @property
     def _needed(self) -> bool:
         return self._wanted or (self._spec is not None and self._spec.always)
-
-    async def _demand_changes_within(self, seconds: float | None) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._demand_changed.wait()
-        except TimeoutError:
-            return False
-        return True
 
     async def _open_pipeline(self) -> None:
         """Start both media threads and ask the stream's capture for frames.

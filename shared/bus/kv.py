@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import nats.errors
 from nats.js import JetStreamContext
-from nats.js.api import KeyValueConfig, StorageType
+from nats.js.api import Header, KeyValueConfig, StorageType
 from nats.js.errors import (
     APIError,
     BucketNotFoundError,
@@ -20,10 +20,10 @@ from nats.js.errors import (
     KeyWrongLastSequenceError,
     NotFoundError,
 )
-from nats.js.kv import KeyValue
+from nats.js.kv import KV_OP, KV_PURGE, MSG_ROLLUP_SUBJECT, KeyValue
 
 from schemas.errors import Conflict, NotFound, Unavailable
-from shared.tasks import start_task
+from shared.tasks import set_within, start_task
 
 if TYPE_CHECKING:
     from shared.bus.connection import Bus
@@ -34,6 +34,7 @@ _RESYNC_SECONDS = 5.0
 _SNAPSHOT_TIMEOUT_SECONDS = 5.0
 _RETRY_SECONDS = 0.2
 _CALL_TIMEOUT_SECONDS = 5.0
+_WRONG_LAST_SEQUENCE = (10071, 10164)  # error codes of JetStream, as nats-py maps them for updates
 
 
 class Entry(NamedTuple):
@@ -117,21 +118,30 @@ class Bucket:
             async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
                 await (self._kv or await self.open()).delete(key, last=revision)
         except APIError as error:
-            if error.err_code in (10071, 10164):  # wrong last sequence, as nats-py maps it for updates
+            if error.err_code in _WRONG_LAST_SEQUENCE:
                 raise Conflict(f"{key} was changed meanwhile; read it again and retry") from None
             raise self._unavailable(error) from None
         except (nats.errors.Error, TimeoutError) as error:
             raise self._unavailable(error) from None
 
-    async def purge(self, key: str) -> None:
-        """Remove the key and every earlier revision of it.
+    async def purge(self, key: str, revision: int | None = None) -> None:
+        """Remove the key and every earlier revision of it; with `revision` only when it still has that revision.
 
         Raises:
+            Conflict: somebody else was first.
             Unavailable: the bus did not take it in time.
         """
+        # As nats-py's own purge, which cannot be told a revision.
+        headers = {KV_OP: KV_PURGE, Header.ROLLUP: MSG_ROLLUP_SUBJECT}
+        if revision is not None:
+            headers[Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(revision)
         try:
             async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
-                await (self._kv or await self.open()).purge(key)
+                await self._jetstream.publish(f"$KV.{self.name}.{key}", headers=headers)
+        except APIError as error:
+            if error.err_code in _WRONG_LAST_SEQUENCE:
+                raise Conflict(f"{key} was changed meanwhile; read it again and retry") from None
+            raise self._unavailable(error) from None
         except (nats.errors.Error, TimeoutError) as error:
             raise self._unavailable(error) from None
 
@@ -182,10 +192,8 @@ class Mirror:
         Raises:
             Unavailable: not within the time.
         """
-        try:
-            await asyncio.wait_for(self._synced.wait(), timeout_seconds)
-        except TimeoutError:
-            raise Unavailable(f"the bus did not list {self._bucket.name} in time") from None
+        if not await set_within(self._synced, timeout_seconds):
+            raise Unavailable(f"the bus did not list {self._bucket.name} in time")
 
     async def wait_for(self, predicate: Callable[[dict[str, Entry]], bool], timeout_seconds: float) -> bool:
         """Wait until the entries satisfy `predicate`; False when the time is over first."""
@@ -209,10 +217,7 @@ class Mirror:
             except (nats.errors.Error, Unavailable, TimeoutError) as error:
                 log.debug("watch of %s: %s", self._bucket.name, error or type(error).__name__)
                 # Waits for the reconnect hook, or a moment when the server is there but not ready.
-                try:
-                    await asyncio.wait_for(self._rewatch.wait(), _RETRY_SECONDS)
-                except TimeoutError:
-                    continue
+                await set_within(self._rewatch, _RETRY_SECONDS)
 
     async def _follow(self) -> None:
         """Take a snapshot, then follow changes until a reconnect or a missed write."""
