@@ -77,7 +77,8 @@ class StreamSink:
 
     # -- what a source says of itself ------------------------------------------------------------------------
 
-    def opening(self) -> None:
+    def lost(self) -> None:
+        """The source no longer delivers."""
         self._live_since = None
 
     def live(self, video: VideoInfo | None, audio_info: AudioInfo | None, source_tracks: tuple[str, ...]) -> None:

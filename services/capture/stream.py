@@ -100,7 +100,6 @@ class StreamRunner:
         while not self._stop.is_set():
             try:
                 source = make_source(spec, url, self._context.settings)
-                sink.opening()
                 source.run(sink, self._stop)
                 if self._stop.is_set():
                     return
@@ -118,6 +117,7 @@ class StreamRunner:
                 problem = InternalError("internal error in the source; see the log of capture")
             if sink.live_seconds > _STABLE_SECONDS:
                 backoff.reset()
+            sink.lost()
             self.reconnects += 1
             self._change_from_thread("reconnecting", problem)
             if self._stop.wait(backoff.next_seconds()):
