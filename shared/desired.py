@@ -18,6 +18,7 @@ from schemas.packets import UNREADABLE
 from schemas.resources import Actual, Presence, Spec
 from schemas.subjects import ACTUAL_BUCKET, DESIRED_BUCKET, PRESENCE_BUCKET, state_key
 from shared.bus import Bucket, Bus, Entry, Mirror
+from shared.secret_store import SecretField
 
 SpecT = TypeVar("SpecT", bound=Spec)
 ActualT = TypeVar("ActualT", bound=Actual)
@@ -47,8 +48,15 @@ class Desired(Generic[SpecT, ActualT]):
     """Specs and states of one kind of resource, mesh-wide."""
 
     def __init__(
-        self, service: str, spec_type: type[SpecT], actual_type: type[ActualT], mirrors: "StateMirrors"
+        self,
+        service: str,
+        spec_type: type[SpecT],
+        actual_type: type[ActualT],
+        mirrors: "StateMirrors",
+        secret: SecretField[SpecT] | None = None,
     ) -> None:
+        """`secret`: the field of the specs whose credentials are kept elsewhere; None where none is written here."""
+        self._secret = secret
         self._service = service
         self._spec_type = spec_type
         self._actual_type = actual_type
@@ -118,8 +126,10 @@ class Desired(Generic[SpecT, ActualT]):
         Raises:
             Conflict: the request's revision is not the current one.
         """
-        revision = await self.put(resource, spec, request.revision)
+        revision, before, written = await self._put(resource, spec, request.revision)
         actual = await self.wait_settled(resource, revision, request.wait_s)
+        if self._secret:
+            await self._secret.replaced(before, written)
         code = 200 if actual else 202
         return reply(code=code, service=self._service, id=resource, revision=revision, actual=actual)
 
@@ -130,10 +140,13 @@ class Desired(Generic[SpecT, ActualT]):
             NotFound: there is none of that name.
             Conflict: the request's revision is not the current one.
         """
-        revision = await self.remove(resource, request.revision)
-        if revision is None:
+        removed = await self._remove(resource, request.revision)
+        if removed is None:
             raise NotFound(f"{resource!r} does not exist; {self._service}.list shows what does")
+        revision, spec = removed
         gone = await self.wait_gone(resource, revision, request.wait_s)
+        if self._secret and spec:
+            await self._secret.forget(spec)
         return reply(code=200 if gone else 202, service=self._service, id=resource, revision=revision, actual=None)
 
     async def put(self, resource: str, spec: SpecT, expected_revision: int | None) -> int:
@@ -142,18 +155,24 @@ class Desired(Generic[SpecT, ActualT]):
         Raises:
             Conflict: `expected_revision` is not the current one.
         """
+        return (await self._put(resource, spec, expected_revision))[0]
+
+    async def _put(self, resource: str, spec: SpecT, expected_revision: int | None) -> tuple[int, SpecT | None, SpecT]:
+        """As `put`; the revision, the spec that was there before, and the one that is there now."""
         bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
         key = state_key(self._service, resource)
-        data = msgspec.json.encode(spec)
         for _ in range(_CAS_ATTEMPTS):
             current = await bucket.get(key)
             revision = current.revision if current else 0
             if expected_revision is not None and expected_revision != revision:
                 raise Conflict(f"{key} is at revision {revision}, not {expected_revision}; read it again and retry")
-            if _read(current, self._spec_type) == spec:
-                return revision
+            before = _read(current, self._spec_type)
+            # Within the compare-and-set: a reference to the secret of a spec that is being removed must not be written.
+            sealed = await self._secret.seal(resource, spec, before) if self._secret else spec
+            if before == sealed:
+                return revision, before, sealed
             try:
-                return await bucket.update(key, data, revision)
+                return await bucket.update(key, msgspec.json.encode(sealed), revision), before, sealed
             except Conflict:
                 if expected_revision is not None:
                     raise
@@ -165,6 +184,11 @@ class Desired(Generic[SpecT, ActualT]):
         Raises:
             Conflict: `expected_revision` is not the current one.
         """
+        removed = await self._remove(resource, expected_revision)
+        return removed[0] if removed else None
+
+    async def _remove(self, resource: str, expected_revision: int | None) -> tuple[int, SpecT | None] | None:
+        """As `remove`; the revision and the spec, None for the spec when it was not readable."""
         bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
         key = state_key(self._service, resource)
         for _ in range(_CAS_ATTEMPTS):
@@ -180,7 +204,7 @@ class Desired(Generic[SpecT, ActualT]):
                 if expected_revision is not None:
                     raise
             else:
-                return revision
+                return revision, _read(current, self._spec_type)
         raise Conflict(f"{key} is being changed by others all the time; try again")
 
     async def wait_settled(self, resource: str, revision: int, timeout_seconds: float) -> ActualT | None:
@@ -226,16 +250,18 @@ class StateMirrors:
         """Call `listener` in the event loop after every change of any of the three."""
         self._listeners.append(listener)
 
-    def on_desired(self, listener: Callable[[], None]) -> None:
-        """Call `listener` in the event loop after every change of what is asked for."""
+    def on_desired(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` in the event loop after every change of what is asked for, until the function that is
+        returned is called."""
         self._desired_listeners.append(listener)
+        return lambda: self._desired_listeners.remove(listener)
 
     def _changed(self, _key: str, _entry: Entry | None) -> None:
         for listener in self._listeners:
             listener()
 
     def _desired_changed(self, key: str, entry: Entry | None) -> None:
-        for listener in self._desired_listeners:
+        for listener in tuple(self._desired_listeners):
             listener()
         self._changed(key, entry)
 

@@ -16,9 +16,8 @@ from shared.desired import Desired, StateMirrors, error_in_reply
 from shared.packet_ring import sweep as sweep_packet_rings
 from shared.reconcile import Reconciler, Reporter
 from shared.ring import sweep as sweep_frame_rings
-from shared.secret_store import forget_secret, keep_secret
+from shared.secret_store import SecretField
 from shared.service import VERSION, Context
-from shared.urls import redact
 
 SERVICE = "capture"
 Streams = Desired[StreamSpec, StreamActual]
@@ -30,7 +29,8 @@ async def build(context: Context[CaptureSettings]) -> None:
     sweep_packet_rings(context.settings.shm_dir)
     mirrors = await StateMirrors.open(context.bus)
     context.stack.push_async_callback(mirrors.close)
-    streams = Streams(SERVICE, StreamSpec, StreamActual, mirrors)
+    secret: SecretField[StreamSpec] = SecretField(context.bus, SERVICE, "source")
+    streams = Streams(SERVICE, StreamSpec, StreamActual, mirrors, secret)
     reporter = Reporter(context)
     context.stack.push_async_callback(reporter.flush)
 
@@ -94,9 +94,7 @@ class _Commands:
         node = self._mirrors.choose_node(SERVICE, spec.node, self._context.node)
         if node == self._context.node:
             await check_here(spec, self._context.settings)
-        shown, secret = redact(request.source)
-        reference = await keep_secret(self._context.bus, SERVICE, spec.stream, request.source) if secret else ""
-        spec = msgspec.structs.replace(spec, source=shown, source_secret=reference, node=node)
+        spec = msgspec.structs.replace(spec, node=node)
         return await self._streams.apply(spec.stream, spec, request, StreamChanged)
 
     async def stop(self, request: StopStream) -> StreamChanged:
@@ -106,9 +104,7 @@ class _Commands:
             NotFound: there is none of that name.
             Conflict: stale revision.
         """
-        reply = await self._streams.withdraw(request.stream, request, StreamChanged)
-        await forget_secret(self._context.bus, SERVICE, request.stream)
-        return reply
+        return await self._streams.withdraw(request.stream, request, StreamChanged)
 
     async def list(self, request: ListResources) -> StreamList:
         """Every stream of the mesh, or one."""

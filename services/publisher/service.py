@@ -9,15 +9,14 @@ from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
 from schemas.subjects import command
 from services.publisher.metrics import register_metrics
 from services.publisher.output_runner import OutputRunner
-from services.publisher.outputs import make_output
+from services.publisher.outputs import format_of, make_output
 from services.publisher.settings import PublisherSettings
 from shared.bus import Endpoint
 from shared.demand import Wants
 from shared.desired import Desired, StateMirrors, error_in_reply
 from shared.reconcile import Reconciler, Reporter
-from shared.secret_store import forget_secret, keep_secret
+from shared.secret_store import SecretField
 from shared.service import VERSION, Context
-from shared.urls import redact
 
 SERVICE = "publisher"
 Outputs = Desired[OutputSpec, OutputActual]
@@ -28,7 +27,8 @@ async def build(context: Context[PublisherSettings]) -> None:
     """Connect the parts: mirrors of the mesh's state, one runner per output, the commands."""
     mirrors = await StateMirrors.open(context.bus)
     context.stack.push_async_callback(mirrors.close)
-    outputs = Outputs(SERVICE, OutputSpec, OutputActual, mirrors)
+    secret: SecretField[OutputSpec] = SecretField(context.bus, SERVICE, "to", stream_key=True)
+    outputs = Outputs(SERVICE, OutputSpec, OutputActual, mirrors, secret)
     streams = Streams("capture", StreamSpec, StreamActual, mirrors)
     reporter = Reporter(context)
     context.stack.push_async_callback(reporter.flush)
@@ -93,16 +93,16 @@ class _Commands:
         if request.to_secret:
             raise InvalidValue("to_secret", request.to_secret, "leave it out; write the full URL in to")
         spec = OutputSpec(**{name: getattr(request, name) for name in OutputSpec.__struct_fields__})
-        make_output(spec, spec.to, self._context.settings.outputs)
+        format_of(spec, spec.to)
         found = await self._streams.find(spec.stream)
         if found is None:
             raise NotFound(f"stream {spec.stream!r} does not exist; start it first with capture.start")
         # Unless told otherwise an output runs where its stream is: packets need not cross the network.
         node = spec.node or found[0].node or self._mirrors.choose_node(SERVICE, None, self._context.node)
+        if node == self._context.node:  # another node has folders of its own; its publisher judges
+            make_output(spec, spec.to, self._context.settings.outputs)
         output_id = compound_id(spec.stream, spec.output)
-        shown, secret = redact(spec.to, stream_key=True)
-        reference = await keep_secret(self._context.bus, SERVICE, output_id, spec.to) if secret else ""
-        spec = msgspec.structs.replace(spec, to=shown, to_secret=reference, node=node)
+        spec = msgspec.structs.replace(spec, node=node)
         return await self._outputs.apply(output_id, spec, request, OutputChanged)
 
     async def stop(self, request: StopOutput) -> OutputChanged:
@@ -113,9 +113,7 @@ class _Commands:
             Conflict: stale revision.
         """
         output_id = compound_id(request.stream, request.output)
-        reply = await self._outputs.withdraw(output_id, request, OutputChanged)
-        await forget_secret(self._context.bus, SERVICE, output_id)
-        return reply
+        return await self._outputs.withdraw(output_id, request, OutputChanged)
 
     async def list(self, request: ListResources) -> OutputList:
         """Every output of the mesh, or those of one stream."""

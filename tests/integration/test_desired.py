@@ -12,7 +12,7 @@ from schemas.resources import Presence, StreamActual, StreamSpec
 from schemas.subjects import presence_key
 from shared.bus import Bus
 from shared.desired import Desired, StateMirrors
-from shared.secret_store import forget_secret, keep_secret, read_secret
+from shared.secret_store import SecretField, read_secret
 from tests.support.nats import NatsServer
 
 
@@ -127,13 +127,81 @@ async def test_a_node_must_be_named_when_several_could_own_it(bus: Bus, mirrors:
         mirrors.choose_node("capture", None, "n1")
 
 
-async def test_a_refused_command_cannot_change_the_secret_in_use(bus: Bus) -> None:
-    reference = await keep_secret(bus, "capture", "cam0", "rtsp://user:first@camera/1")
-    assert await keep_secret(bus, "capture", "cam0", "rtsp://user:first@camera/1") == reference
-    await keep_secret(bus, "capture", "cam0", "rtsp://user:refused@camera/1")
-    assert await read_secret(bus, reference) == "rtsp://user:first@camera/1"
+URL = "rtsp://user:first-password@camera/1"
+
+
+@pytest.fixture
+def guarded(bus: Bus, mirrors: StateMirrors) -> Desired[StreamSpec, StreamActual]:
+    """Streams as capture writes them."""
+    return Desired("capture", StreamSpec, StreamActual, mirrors, SecretField(bus, "capture", "source"))
+
+
+async def reference_of(bus: Bus, stream: str) -> str:
+    entry = await (await bus.bucket("mesh_desired", history=5)).get(f"capture.{stream}")
+    assert entry is not None
+    assert b"password" not in entry.value
+    return msgspec.json.decode(entry.value, type=StreamSpec).source_secret
+
+
+def start(stream: str, source: str) -> StartStream:
+    return StartStream(stream=stream, source=source, wait_s=0)
+
+
+async def test_a_refused_command_cannot_change_the_secret_in_use(
+    bus: Bus, guarded: Desired[StreamSpec, StreamActual]
+) -> None:
+    revision = await guarded.put("cam0", spec("cam0", URL), None)
+    reference = await reference_of(bus, "cam0")
+    assert await guarded.put("cam0", spec("cam0", URL), None) == revision, "the same again"
+    with pytest.raises(Conflict):
+        await guarded.put("cam0", spec("cam0", "rtsp://user:refused-password@camera/1"), revision - 1)
+    assert await reference_of(bus, "cam0") == reference
+    assert await read_secret(bus, reference) == URL
     assert "first" not in reference
-    await forget_secret(bus, "capture", "cam0")
+    await guarded.withdraw("cam0", StopStream(stream="cam0", wait_s=0), StreamChanged)
     for gone in (reference, "secret://capture.cam0", "rtsp://x", "secret://@1", "secret://capture.cam0@x"):
         with pytest.raises(NotFound, match="give the full URL again"):
             await read_secret(bus, gone)
+
+
+async def test_stopping_forgets_the_earlier_secrets_as_well(
+    bus: Bus, guarded: Desired[StreamSpec, StreamActual]
+) -> None:
+    references = []
+    for word in ("one", "two"):
+        await guarded.put("forget", spec("forget", f"rtsp://user:{word}-password@camera/1"), None)
+        references.append(await reference_of(bus, "forget"))
+    assert len(set(references)) == 2
+    await guarded.withdraw("forget", StopStream(stream="forget", wait_s=0), StreamChanged)
+    for reference in references:
+        with pytest.raises(NotFound):
+            await read_secret(bus, reference)
+
+
+@pytest.mark.parametrize("again", [URL, "rtsp://user:second-password@camera/1"], ids=["same", "other"])
+async def test_what_is_started_while_it_is_being_stopped_keeps_its_secret(
+    bus: Bus, guarded: Desired[StreamSpec, StreamActual], again: str
+) -> None:
+    revision = await guarded.put("phoenix", spec("phoenix", URL), None)
+    await say(bus, "phoenix", revision, "live")  # an owner that takes its time
+    stop = StopStream(stream="phoenix", wait_s=2)
+    stopping = asyncio.create_task(guarded.withdraw("phoenix", stop, StreamChanged))
+    async with asyncio.timeout(3):
+        while guarded.spec("phoenix") is not None:
+            await asyncio.sleep(0.01)
+    await guarded.put("phoenix", spec("phoenix", again), None)
+    await (await bus.bucket("mesh_actual")).delete("capture.phoenix")
+    await stopping
+    assert await read_secret(bus, await reference_of(bus, "phoenix")) == again
+
+
+async def test_a_url_without_credentials_forgets_those_before(
+    bus: Bus, guarded: Desired[StreamSpec, StreamActual]
+) -> None:
+    await guarded.apply("open", spec("open", URL), start("open", URL), StreamChanged)
+    reference = await reference_of(bus, "open")
+    plain = "rtsp://camera/1"
+    await guarded.apply("open", spec("open", plain), start("open", plain), StreamChanged)
+    assert await reference_of(bus, "open") == ""
+    with pytest.raises(NotFound):
+        await read_secret(bus, reference)
