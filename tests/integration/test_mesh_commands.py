@@ -156,8 +156,8 @@ def test_apply_is_commands_and_twice_is_once(mesh: RunningMesh, tmp_path: Path) 
     }
     assert (specs["main"]["bitrate"], specs["small"]["bitrate"]) == ("1M", "700k")
     mesh.wait_for(lambda: state(mesh, "renditions", "line1", "small") == "running", what="`always` encodes unasked")
-    for output in ("archive", "copy"):
-        mesh.wait_for(lambda output=output: state(mesh, "outputs", "line1", output) == "running", what=output)
+    mesh.wait_for(lambda: state(mesh, "outputs", "line1", "archive") == "running", what="archive runs")
+    mesh.wait_for(lambda: state(mesh, "outputs", "line1", "copy") == "running", what="copy runs")
 
     done = mesh.run("apply", str(file), "--json")
     assert done.returncode == 0, done.stderr

@@ -38,8 +38,8 @@ def decode(path: Path) -> Content:
             times.append(float(frame.time or 0.0))
     with av.open(str(path)) as container:
         resampler = av.AudioResampler("fltp", "stereo", 48_000)
-        for frame in container.decode(audio=0):
-            resampled = resampler.resample(frame)
+        for heard in container.decode(audio=0):
+            resampled = resampler.resample(heard)
             blocks.extend((float(block.time or 0.0), block.to_ndarray().mean(axis=0)) for block in resampled)
     start = blocks[0][0]
     line = np.zeros(round((blocks[-1][0] - start + 1) * 48_000), np.float32)
