@@ -11,7 +11,7 @@ from schemas.ids import compound_id
 from schemas.mesh_file import MeshPlan
 from schemas.subjects import command
 from shared.bus import Bus
-from shared.desired import StateMirrors
+from shared.state import StateMirrors
 from shared.status import mesh_status
 
 _REPLY_MARGIN_SECONDS = 5.0

@@ -4,32 +4,23 @@ A spec is written to `mesh_desired` by compare-and-set; the owner notices and ac
 `mesh_actual` shows a settled state at or after that revision.
 """
 
-import asyncio
-import logging
-import time
 from collections.abc import Callable, Collection
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from schemas.commands import Changed
-from schemas.errors import BadRequest, Conflict, NotFound
-from schemas.packets import UNREADABLE
-from schemas.resources import Actual, Presence, Spec
-from schemas.subjects import ACTUAL_BUCKET, DESIRED_BUCKET, PRESENCE_BUCKET, state_key
-from shared.bus import Bucket, Bus, Entry, Mirror
+from schemas.errors import Conflict, NotFound
+from schemas.resources import Actual, Spec
+from schemas.subjects import DESIRED_BUCKET, state_key
+from shared.bus import Entry
 from shared.secret_store import SecretField
+from shared.state import DESIRED_HISTORY, StateMirrors, read_entry
 
 SpecT = TypeVar("SpecT", bound=Spec)
 ActualT = TypeVar("ActualT", bound=Actual)
 ReplyT = TypeVar("ReplyT", bound=Changed)
-StructT = TypeVar("StructT", bound=msgspec.Struct)
 
-log = logging.getLogger(__name__)
-
-PRESENCE_TTL_SECONDS = 10.0
-
-DESIRED_HISTORY = 5
 _TRANSIENT_STATES = frozenset({"connecting", "starting", "waiting"})
 _CAS_ATTEMPTS = 8
 
@@ -52,7 +43,7 @@ class Desired(Generic[SpecT, ActualT]):
         service: str,
         spec_type: type[SpecT],
         actual_type: type[ActualT],
-        mirrors: "StateMirrors",
+        mirrors: StateMirrors,
         secret: SecretField[SpecT] | None = None,
     ) -> None:
         """`secret`: the field of the specs whose credentials are kept elsewhere; None where none is written here."""
@@ -65,7 +56,7 @@ class Desired(Generic[SpecT, ActualT]):
     def spec(self, resource: str) -> tuple[SpecT, int] | None:
         """The spec and its revision, or None when nobody asked for it."""
         entry = self._mirrors.desired.entries.get(state_key(self._service, resource))
-        spec = _read(entry, self._spec_type)
+        spec = read_entry(entry, self._spec_type)
         return (spec, entry.revision) if entry and spec else None
 
     async def find(self, resource: str) -> tuple[SpecT, int] | None:
@@ -82,7 +73,7 @@ class Desired(Generic[SpecT, ActualT]):
         return (msgspec.json.decode(entry.value, type=self._spec_type), entry.revision) if entry else None
 
     def actual(self, resource: str) -> ActualT | None:
-        return _read(self._mirrors.actual.entries.get(state_key(self._service, resource)), self._actual_type)
+        return read_entry(self._mirrors.actual.entries.get(state_key(self._service, resource)), self._actual_type)
 
     def all(self) -> list[tuple[str, SpecT, int, ActualT | None]]:
         """(id, spec, revision, actual) of each, by id."""
@@ -91,7 +82,7 @@ class Desired(Generic[SpecT, ActualT]):
         for key, entry in sorted(self._mirrors.desired.entries.items()):
             if key.startswith(prefix):
                 resource = key.removeprefix(prefix)
-                spec = _read(entry, self._spec_type)
+                spec = read_entry(entry, self._spec_type)
                 if spec is not None:
                     found.append((resource, spec, entry.revision, self.actual(resource)))
         return found
@@ -100,7 +91,7 @@ class Desired(Generic[SpecT, ActualT]):
         """States of resources that exist although nobody asked for them, by id."""
         prefix = f"{self._service}."
         found = (
-            _read(entry, self._actual_type)
+            read_entry(entry, self._actual_type)
             for key, entry in sorted(self._mirrors.actual.entries.items())
             if key.startswith(prefix) and key not in self._mirrors.desired.entries
         )
@@ -166,7 +157,7 @@ class Desired(Generic[SpecT, ActualT]):
             revision = current.revision if current else 0
             if expected_revision is not None and expected_revision != revision:
                 raise Conflict(f"{key} is at revision {revision}, not {expected_revision}; read it again and retry")
-            before = _read(current, self._spec_type)
+            before = read_entry(current, self._spec_type)
             # Within the compare-and-set: a reference to the secret of a spec that is being removed must not be written.
             sealed = await self._secret.seal(resource, spec, before) if self._secret else spec
             if before == sealed:
@@ -204,7 +195,7 @@ class Desired(Generic[SpecT, ActualT]):
                 if expected_revision is not None:
                     raise
             else:
-                return revision, _read(current, self._spec_type)
+                return revision, read_entry(current, self._spec_type)
         raise Conflict(f"{key} is being changed by others all the time; try again")
 
     async def wait_settled(self, resource: str, revision: int, timeout_seconds: float) -> ActualT | None:
@@ -212,7 +203,7 @@ class Desired(Generic[SpecT, ActualT]):
         key = state_key(self._service, resource)
 
         def settled(entries: dict[str, Entry]) -> bool:
-            actual = _read(entries.get(key), self._actual_type)
+            actual = read_entry(entries.get(key), self._actual_type)
             if actual is None:
                 return False
             return actual.revision >= revision and (actual.state not in _TRANSIENT_STATES or actual.error is not None)
@@ -226,114 +217,11 @@ class Desired(Generic[SpecT, ActualT]):
         key = state_key(self._service, resource)
 
         def gone(entries: dict[str, Entry]) -> bool:
-            actual = _read(entries.get(key), self._actual_type)
+            actual = read_entry(entries.get(key), self._actual_type)
             # Something else may have taken its place: a newer spec, or the default that is there on demand.
             return actual is None or actual.revision != revision
 
         return await self._mirrors.actual.wait_for(gone, timeout_seconds)
-
-
-class StateMirrors:
-    """Local copies of desired and actual state and of who is present. One per process."""
-
-    def __init__(self, bus: Bus, desired: Bucket, actual: Bucket, presence: Bucket) -> None:
-        self.bus = bus
-        self._listeners: list[Callable[[], None]] = []
-        self._desired_listeners: list[Callable[[], None]] = []
-        self._seen_seconds: dict[str, float] = {}
-        self._forget_hook = bus.on_reconnect(self._reconnected)
-        self.desired: Mirror = desired.mirror(on_change=self._desired_changed)
-        self.actual: Mirror = actual.mirror(on_change=self._changed)
-        self.presence: Mirror = presence.mirror(on_change=self._presence_changed)
-
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` in the event loop after every change of any of the three."""
-        self._listeners.append(listener)
-
-    def on_desired(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` in the event loop after every change of what is asked for, until the function that is
-        returned is called."""
-        self._desired_listeners.append(listener)
-        return lambda: self._desired_listeners.remove(listener)
-
-    def _changed(self, _key: str, _entry: Entry | None) -> None:
-        for listener in self._listeners:
-            listener()
-
-    def _desired_changed(self, key: str, entry: Entry | None) -> None:
-        for listener in tuple(self._desired_listeners):
-            listener()
-        self._changed(key, entry)
-
-    def _presence_changed(self, key: str, entry: Entry | None) -> None:
-        if entry is None:
-            self._seen_seconds.pop(key, None)
-        else:
-            self._seen_seconds[key] = time.monotonic()
-        self._changed(key, entry)
-
-    def _reconnected(self) -> None:
-        """Nobody could say that they are there; they have a TTL's time to say it now."""
-        self._seen_seconds = dict.fromkeys(self._seen_seconds, time.monotonic())
-
-    @classmethod
-    async def open(cls, bus: Bus) -> "StateMirrors":
-        buckets = await asyncio.gather(
-            bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY),
-            bus.bucket(ACTUAL_BUCKET),
-            bus.bucket(PRESENCE_BUCKET, ttl_seconds=PRESENCE_TTL_SECONDS, memory=True),
-        )
-        mirrors = cls(bus, *buckets)
-        await asyncio.gather(mirrors.desired.synced(), mirrors.actual.synced(), mirrors.presence.synced())
-        return mirrors
-
-    async def close(self) -> None:
-        self._forget_hook()
-        await asyncio.gather(self.desired.close(), self.actual.close(), self.presence.close())
-
-    def present(self, service: str | None = None) -> list[Presence]:
-        """Services that run now, by name and node; of one kind when `service` is given.
-
-        A watch is not told when a key's TTL is over, so who has said nothing for that long is left out here.
-        """
-        oldest = time.monotonic() - PRESENCE_TTL_SECONDS if self.bus.connected else float("-inf")
-        found = (
-            _read(entry, Presence)
-            for key, entry in sorted(self.presence.entries.items())
-            if (service is None or key.startswith(f"{service}.")) and self._seen_seconds.get(key, 0.0) >= oldest
-        )
-        return [presence for presence in found if presence is not None]
-
-    def choose_node(self, service: str, wish: str | None, here: str) -> str:
-        """The node that shall own a resource of `service`.
-
-        Raises:
-            BadRequest: it must be named, because several nodes could own it.
-        """
-        if wish is not None:
-            return wish
-        nodes = sorted({presence.node for presence in self.present(service)} | {here})
-        if len(nodes) > 1:
-            raise BadRequest(f'node missing: {service} runs on {", ".join(nodes)}; say which one with "node"')
-        return nodes[0]
-
-
-def _read(entry: Entry | None, kind: type[StructT]) -> StructT | None:
-    """What an entry says; None when there is none, or when nobody here can read it: that is one resource's trouble,
-    and must not become everybody's."""
-    if entry is None:
-        return None
-    try:
-        return msgspec.json.decode(entry.value, type=kind)
-    except UNREADABLE as error:
-        if (entry.key, entry.revision) not in _told:
-            _told.add((entry.key, entry.revision))
-            log.error("%s at revision %d is not readable and is left alone: %s", entry.key, entry.revision, error)
-        return None
-
-
-_told: set[tuple[str, int]] = set()
-"""Entries that the log has heard of already; they are read at every change of any other."""
 
 
 def error_in_reply(reply: Any) -> Any:

@@ -6,7 +6,6 @@ stack is undone in reverse order at the end, also when building fails half-way.
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import logging
 import os
@@ -27,12 +26,14 @@ from schemas.events import Event
 from schemas.resources import Presence
 from schemas.subjects import PRESENCE_BUCKET, SERVICES, presence_key
 from shared.bus import Bus
-from shared.desired import PRESENCE_TTL_SECONDS
 from shared.logs import setup_logging
 from shared.metrics import Figures, Health, MetricsServer
+from shared.parent import end_with_parent
 from shared.ring.folder import ensure_folder
 from shared.settings import PREFIX, Settings, load_settings
+from shared.state import PRESENCE_TTL_SECONDS
 from shared.tasks import set_within
+from shared.urls import redact
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,6 @@ VERSION = version("framemesh")
 _PRESENCE_REFRESH_SECONDS = 3.0
 _STOP_TIMEOUT_SECONDS = 8.0  # compose grants 10 s before it kills
 _FIRST_METRICS_PORT = 9101
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 READY_FD_VARIABLE = "FRAMEMESH_READY_FD"
 EXIT_CANNOT_START = 2
 
@@ -107,7 +107,8 @@ def run_service(
     try:
         settings = load_settings(settings_type, service)
         setup_logging(service, settings.log)
-        die_with_parent()
+        if READY_FD_VARIABLE in os.environ:  # a launcher started us
+            end_with_parent()
         code = asyncio.run(_run(service, settings, build))
     except MeshError as error:
         print(f"{service}: error {error.code}: {error.message}", file=sys.stderr, flush=True)  # noqa: T201
@@ -180,7 +181,7 @@ async def _connect(service: str, settings: Settings, stopping: asyncio.Event) ->
     stopped = asyncio.create_task(stopping.wait())
     done, _ = await asyncio.wait({connecting, stopped}, timeout=2, return_when=asyncio.FIRST_COMPLETED)
     if not done:
-        log.warning("no NATS server yet at %s, waiting", settings.nats_url)
+        log.warning("no NATS server yet at %s, waiting", redact(settings.nats_url)[0])
         done, _ = await asyncio.wait({connecting, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if connecting in done:
         stopped.cancel()
@@ -251,12 +252,6 @@ def _tell_ready(presence: Presence) -> None:
     with contextlib.suppress(OSError, ValueError):
         os.write(int(number), msgspec.json.encode(presence) + b"\n")
         os.close(int(number))
-
-
-def die_with_parent() -> None:
-    """When a launcher started us, end with it, however it ends: it leaves no process behind even after kill -9."""
-    if READY_FD_VARIABLE in os.environ:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _bus_figures(context: Context[Any]) -> None:

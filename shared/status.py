@@ -2,7 +2,8 @@
 
 from schemas.commands import MeshStatus, OutputEntry, RenditionEntry, StreamEntry
 from schemas.resources import OutputActual, OutputSpec, RenditionActual, RenditionSpec, StreamActual, StreamSpec
-from shared.desired import Desired, StateMirrors
+from shared.desired import Desired
+from shared.state import StateMirrors
 
 
 def mesh_status(mirrors: StateMirrors) -> MeshStatus:

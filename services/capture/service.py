@@ -12,12 +12,13 @@ from services.capture.sources import check_here, check_source
 from services.capture.stream import StreamRunner
 from shared.bus import Endpoint
 from shared.demand import DemandBoard
-from shared.desired import Desired, StateMirrors, error_in_reply
+from shared.desired import Desired, error_in_reply
 from shared.packet_ring import sweep as sweep_packet_rings
 from shared.reconcile import Reconciler, Reporter
 from shared.ring import sweep as sweep_frame_rings
 from shared.secret_store import SecretField
 from shared.service import VERSION, Context
+from shared.state import StateMirrors
 
 SERVICE = "capture"
 Streams = Desired[StreamSpec, StreamActual]

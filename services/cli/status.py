@@ -11,7 +11,7 @@ import msgspec
 
 from schemas.commands import MeshStatus
 from services.cli.connection import add_nats_argument, connected
-from shared.desired import StateMirrors
+from shared.state import StateMirrors
 from shared.status import mesh_status
 
 HELP = "what runs, and how it is"

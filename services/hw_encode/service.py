@@ -27,11 +27,12 @@ from services.hw_encode.rendition import RenditionRunner
 from services.hw_encode.settings import HwEncodeSettings
 from shared.bus import Endpoint
 from shared.demand import DemandBoard, Wants
-from shared.desired import Desired, StateMirrors, error_in_reply
+from shared.desired import Desired, error_in_reply
 from shared.packet_ring import sweep as sweep_packet_rings
 from shared.reconcile import Reconciler, Reporter
 from shared.ring import RingReader
 from shared.service import VERSION, Context
+from shared.state import StateMirrors
 
 SERVICE = "hw-encode"
 DEFAULT_RENDITION = "main"

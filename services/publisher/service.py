@@ -13,10 +13,11 @@ from services.publisher.outputs import format_of, make_output
 from services.publisher.settings import PublisherSettings
 from shared.bus import Endpoint
 from shared.demand import Wants
-from shared.desired import Desired, StateMirrors, error_in_reply
+from shared.desired import Desired, error_in_reply
 from shared.reconcile import Reconciler, Reporter
 from shared.secret_store import SecretField
 from shared.service import VERSION, Context
+from shared.state import StateMirrors
 
 SERVICE = "publisher"
 Outputs = Desired[OutputSpec, OutputActual]

@@ -13,8 +13,8 @@ from services.webrtc_gateway.settings import GatewaySettings
 from services.webrtc_gateway.status_feed import MeshStatusFeed
 from shared.bus import Endpoint
 from shared.demand import Wants
-from shared.desired import StateMirrors
 from shared.service import VERSION, Context
+from shared.state import StateMirrors
 
 SERVICE = "webrtc-gateway"
 

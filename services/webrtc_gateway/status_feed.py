@@ -10,7 +10,7 @@ from schemas.commands import MeshStatus
 from schemas.events import Event
 from schemas.subjects import all_events
 from shared.bus import Bus, Message, Subscription
-from shared.desired import StateMirrors
+from shared.state import StateMirrors
 from shared.status import mesh_status
 
 _MIN_GAP_SECONDS = 0.25  # changes closer than this are told together

@@ -19,10 +19,10 @@ from shared.clients.frame import Frame
 from shared.clients.keeper import Keeper
 from shared.clients.state import explain_no_frames
 from shared.demand import Wants
-from shared.desired import DESIRED_HISTORY
 from shared.lossless_order import LosslessOrder
 from shared.ring import Lease, LeaseError, LeaseLimit
 from shared.settings import Settings
+from shared.state import DESIRED_HISTORY
 
 log = logging.getLogger(__name__)
 

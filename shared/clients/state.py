@@ -4,8 +4,8 @@ from schemas.commands import MeshStatus, StreamEntry
 from schemas.errors import MeshError
 from shared.bus import Bus
 from shared.clients.errors import NoFrames, NoSuchStream, OtherNode
-from shared.desired import StateMirrors
 from shared.settings import Settings
+from shared.state import StateMirrors
 from shared.status import mesh_status
 
 

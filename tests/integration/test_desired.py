@@ -11,8 +11,9 @@ from schemas.errors import BadRequest, Conflict, NotFound
 from schemas.resources import Presence, StreamActual, StreamSpec
 from schemas.subjects import presence_key
 from shared.bus import Bus
-from shared.desired import Desired, StateMirrors
+from shared.desired import Desired
 from shared.secret_store import SecretField, read_secret
+from shared.state import StateMirrors
 from tests.support.nats import NatsServer
 
 
