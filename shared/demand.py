@@ -34,6 +34,7 @@ class Wants:
         self._keys: dict[str, int] = {}
         self._poke = asyncio.Event()
         self._gone: set[str] = set()
+        self._closing = False
         self._forget_hook = bus.on_reconnect(self._poke.set)
         self._task = start_task(self._refresh(), "demand-refresh")
 
@@ -60,6 +61,10 @@ class Wants:
     async def close(self) -> None:
         """Withdraw everything."""
         self._forget_hook()
+        # Told as well as cancelled: nats-py's requests use `wait_for`, which in Python 3.11 swallows a cancellation
+        # that comes together with the reply.
+        self._closing = True
+        self._poke.set()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._gone.update(self._keys)
@@ -72,7 +77,7 @@ class Wants:
                 await self._put_all()
 
     async def _refresh(self) -> None:
-        while True:
+        while not self._closing:
             self._poke.clear()
             if self._bus.connected:
                 try:
