@@ -1,5 +1,6 @@
 """Renditions for the egress engine, from the bus and the packet ring."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,12 +11,14 @@ from schemas.packets import PacketHeader
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import SOURCE_RENDITION, command
 from services.webrtc_gateway.source import Deliver, Subscription
+from services.webrtc_gateway.stream_demand import StreamDemand
 from shared.bus import Bus
 from shared.demand import Wants
-from shared.desired import Desired, StateMirrors
+from shared.desired import Desired
 from shared.packet_ring import PacketRingReader
 from shared.packets import PacketSubscription
 from shared.ring import RingError
+from shared.state import StateMirrors
 
 # Encoded for viewers: no reordered pictures, a key frame on demand, sound as Opus.
 DEFAULT_RENDITION = "main"
@@ -26,6 +29,7 @@ class BusPacketSource:
 
     def __init__(self, bus: Bus, mirrors: StateMirrors, wants: Wants, folder: Path) -> None:
         self._bus = bus
+        self._mirrors = mirrors
         self._streams = Desired("capture", StreamSpec, StreamActual, mirrors)
         self._renditions = Desired("hw-encode", RenditionSpec, RenditionActual, mirrors)
         self._wants = wants
@@ -36,15 +40,17 @@ class BusPacketSource:
     async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> Subscription:
         """Raises:
         NotFound: no such stream or rendition.
+        Unavailable: the stream is on no node.
         """
-        found = self._streams.spec(stream)
-        if found is None:
-            raise NotFound(f"stream {stream!r} does not exist; `framemesh status` lists those that do")
         name = rendition or DEFAULT_RENDITION
-        tracks = self._tracks(stream, name)
-        packets = await PacketSubscription.open(self._bus, stream, name, deliver)
-        stop_wanting = self._wants.want(found[0].node or "", stream, name, self._consumer)
-        return _BusSubscription(self._bus, stream, name, tracks, packets, stop_wanting, self._folder)
+        demand = StreamDemand(self._mirrors, self._wants, stream=stream, rendition=name, consumer=self._consumer)
+        try:
+            tracks = self._tracks(stream, name)
+            packets = await PacketSubscription.open(self._bus, stream, name, deliver)
+        except BaseException:  # a cancellation too: nobody is left who could close it
+            demand.close()
+            raise
+        return _BusSubscription(self._bus, stream, name, tracks, packets, demand, self._folder)
 
     def _tracks(self, stream: str, rendition: str) -> tuple[str, ...]:
         source = self._streams.actual(stream)
@@ -70,13 +76,13 @@ class _BusSubscription:
         rendition: str,
         tracks: Sequence[str],
         packets: PacketSubscription,
-        stop_wanting: Callable[[], None],
+        demand: StreamDemand,
         folder: Path,
     ) -> None:
         self._bus = bus
         self._stream = stream
         self._packets = packets
-        self._stop_wanting = stop_wanting
+        self._demand = demand
         self._folder = folder
         self.rendition = rendition
         self.tracks = tracks
@@ -90,13 +96,22 @@ class _BusSubscription:
             subject = command("hw-encode", "keyframe", compound_id(self._stream, self.rendition))
             self._bus.post(subject, b"{}")
 
-    def cached(self) -> list[tuple[PacketHeader, memoryview]]:
+    async def cached(self) -> list[tuple[PacketHeader, memoryview]]:
+        # The server knows of the subscription before the ring is read, so no packet falls between the two.
+        await self._bus.flush()
+        # In a thread: 10 MB of a camera's pictures take some 40 ms, in which nobody else would get theirs.
+        return await asyncio.to_thread(self._read_ring)
+
+    def on_ended(self, ended: Callable[[str], None]) -> None:
+        self._demand.on_removed(lambda: ended("removed"))
+
+    async def close(self) -> None:
+        self._demand.close()
+        await self._packets.close()
+
+    def _read_ring(self) -> list[tuple[PacketHeader, memoryview]]:
         try:
             with PacketRingReader.open_latest(self._folder, self._stream, self.rendition) as ring:
                 return [(header, memoryview(payload)) for header, payload in ring.from_last_key()]
         except (RingError, LookupError):  # no ring on this node (yet): viewers wait for a key frame
             return []
-
-    async def close(self) -> None:
-        self._stop_wanting()
-        await self._packets.close()

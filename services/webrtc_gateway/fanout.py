@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from schemas.packets import PacketHeader
 from services.webrtc_gateway.counters import EgressCounters
+from services.webrtc_gateway.history import TrackHistory
 from services.webrtc_gateway.packetizer import (
     OPUS_CLOCK_HZ,
     VIDEO_CLOCK_HZ,
@@ -15,18 +16,14 @@ from services.webrtc_gateway.packetizer import (
     packetize_h264,
     packetize_opus,
 )
-from services.webrtc_gateway.rtp import RtpClock
 
 logger = logging.getLogger(__name__)
 
-HISTORY_PACKETS = 1024  # per track, for retransmission: 2 s at 4 Mbit/s, and SRTP's replay window
 MAX_GROUP_PACKETS = 4096  # a longer group of pictures is not kept: catching up would take too long
 KEY_REQUEST_SECONDS = 0.3  # one key frame mends every viewer's loss within this time
 # A joining viewer takes a group this young as it is (three pictures, caught up at once); else it gets a key frame.
 FRESH_GROUP_SECONDS = 0.1
 PACE_SECONDS = 0.001  # between bursts of one backlog, so that a key frame fits receivers' socket buffers
-# abs-capture-time goes with every picture: interpolation by receivers is tens of ms wrong for the first second.
-CAPTURE_TIME_SECONDS = 1.0  # for sound, whose receivers may interpolate
 
 
 class FeedViewer(Protocol):
@@ -45,58 +42,6 @@ class FeedViewer(Protocol):
         ...
 
     def feed_ended(self, reason: str) -> None: ...
-
-
-class TrackHistory:
-    """The last packets of one track, its clock, and where its producer's count stands."""
-
-    def __init__(self, rate_hz: int) -> None:
-        self.clock = RtpClock(rate_hz)
-        self.next_number = 0
-        self._ring: list[RtpUnit | None] = [None] * HISTORY_PACKETS
-        self._last: tuple[int, int] | None = None
-        self._capture_time_told_s = 0.0
-
-    @property
-    def run(self) -> int | None:
-        """The producer's run that the last packet was of."""
-        return None if self._last is None else self._last[0]
-
-    def follows(self, header: PacketHeader) -> bool:
-        """Note the packet; False when something is missing before it, or the producer is another one."""
-        last, self._last = self._last, (header.run, header.index)
-        return last is None or self._last == (last[0], last[1] + 1)
-
-    def is_repeat(self, header: PacketHeader) -> bool:
-        """Already seen: the packet came once from the cache and once live."""
-        return self._last is not None and header.run == self._last[0] and header.index <= self._last[1]
-
-    def append(self, header: PacketHeader, payloads: tuple[bytes, ...], now_s: float, *, new_run: bool) -> RtpUnit:
-        due = header.track == "video" or now_s - self._capture_time_told_s >= CAPTURE_TIME_SECONDS
-        if due:
-            self._capture_time_told_s = now_s
-        unit = RtpUnit(
-            number=self.next_number,
-            payloads=payloads,
-            timestamp=self.clock.timestamp(header.pts_ns, new_run),
-            key=header.key,
-            captured_ns=header.captured_ns,
-            arrived_s=now_s,
-            tell_capture_time=due,
-        )
-        for number in range(unit.number, unit.number + len(payloads)):
-            self._ring[number % HISTORY_PACKETS] = unit
-        self.next_number += len(payloads)
-        return unit
-
-    def find(self, number: int) -> tuple[RtpUnit, int] | None:
-        """The unit that holds packet `number` and the packet's place in it, while it is remembered."""
-        if number < self.next_number - HISTORY_PACKETS:
-            return None
-        unit = self._ring[number % HISTORY_PACKETS]
-        if unit is None or not 0 <= number - unit.number < len(unit.payloads):
-            return None
-        return unit, number - unit.number
 
 
 class KeyFrameAsker(Protocol):
@@ -186,8 +131,25 @@ class RenditionFeed:
             if timer is not None:
                 timer.cancel()
         self._producer = None
+        self._each(lambda viewer: viewer.feed_ended(reason))
+
+    def _each(self, do: Callable[[FeedViewer], bool | None]) -> bool:
+        """Give every viewer its turn; True when any of them said so. One that fails is closed, the others go on."""
+        any_said_so = False
         for viewer in self.viewers:
-            viewer.feed_ended(reason)
+            try:
+                any_said_so = bool(do(viewer)) or any_said_so
+            except Exception:  # whatever it is, it is that viewer's state: the others' pictures must not wait for it
+                logger.exception("a viewer of %s failed and is closed", self.stream)
+                self._expel(viewer)
+        return any_said_so
+
+    def _expel(self, viewer: FeedViewer) -> None:
+        self.remove(viewer)
+        try:
+            viewer.feed_ended("internal_error")
+        except Exception:  # too broken to say goodbye
+            logger.exception("closing that viewer of %s", self.stream)
 
     def _ask(self) -> None:
         self._ask_timer = None
@@ -199,7 +161,7 @@ class RenditionFeed:
     def _pace(self) -> None:
         self._pace_timer = None
         began_ns = time.thread_time_ns()
-        if any([viewer.pace() for viewer in self.viewers]):  # noqa: C419 - every one must have its turn
+        if self._each(lambda viewer: viewer.pace()):
             self.start_pacing()
         self._counters.fanout_cpu_ns += time.thread_time_ns() - began_ns
 
@@ -214,8 +176,7 @@ class RenditionFeed:
         if not track.follows(header):
             self._group.clear()
             self._counters.drops["gap"] += 1
-            for viewer in self.viewers:
-                viewer.lost_video()
+            self._each(lambda viewer: viewer.lost_video())
         payloads = packetize_h264(payload)
         if not payloads:
             self._counters.drops["malformed"] += 1
@@ -226,8 +187,7 @@ class RenditionFeed:
         if unit.key and self._ask_timer is not None:  # it came by itself
             self._ask_timer.cancel()
             self._ask_timer = None
-        for viewer in self.viewers:
-            viewer.send_video(unit)
+        self._each(lambda viewer: viewer.send_video(unit))
 
     def _audio(self, header: PacketHeader, payload: memoryview) -> None:
         track = self.audio
@@ -241,8 +201,7 @@ class RenditionFeed:
             return
         self._counters.units += 1
         unit = track.append(header, payloads, time.monotonic(), new_run=run_before not in (None, header.run))
-        for viewer in self.viewers:
-            viewer.send_audio(unit)
+        self._each(lambda viewer: viewer.send_audio(unit))
 
     def _remember(self, unit: RtpUnit) -> None:
         """Keep the current group of pictures, as long as it may still start a viewer."""
@@ -265,5 +224,4 @@ class RenditionFeed:
             f"{header.stream}/{header.rendition} cannot be viewed over WebRTC: {what}; view an h264 rendition instead"
         )
         logger.warning("%s", self.unsupported)
-        for viewer in self.viewers:
-            viewer.feed_ended("unsupported")
+        self._each(lambda viewer: viewer.feed_ended("unsupported"))

@@ -1,9 +1,11 @@
 """The renditions that are being viewed: opened for the first viewer, closed a little after the last."""
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 
-from schemas.errors import Unavailable
+from schemas.errors import NotFound, Unavailable
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.fanout import RenditionFeed
 from services.webrtc_gateway.source import PacketSource, Subscription
@@ -23,6 +25,7 @@ class OpenFeed:
         self.feed = feed
         self.subscription = subscription
         self.users = 0
+        self.closed = False
         self.linger: asyncio.TimerHandle | None = None
 
 
@@ -37,7 +40,7 @@ class Feeds:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def acquire(self, stream: str, rendition: str | None) -> OpenFeed:
-        """The feed, opened when need be; `release` it once.
+        """The feed, opened when need be; `release` it once. It may close earlier, when its stream is removed.
 
         Raises:
             MeshError: what the source says; Unavailable when it says nothing in OPEN_SECONDS.
@@ -57,7 +60,7 @@ class Feeds:
 
     def release(self, entry: OpenFeed) -> None:
         entry.users -= 1
-        if entry.users == 0:
+        if entry.users == 0 and not entry.closed:
             entry.linger = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._close, entry)
 
     async def close(self) -> None:
@@ -71,25 +74,34 @@ class Feeds:
 
     async def _start(self, stream: str, rendition: str | None) -> OpenFeed:
         feed = RenditionFeed(stream, self._counters)
-        try:
-            async with asyncio.timeout(OPEN_SECONDS):
-                subscription = await self._source.open(stream, rendition, feed.deliver)
-        except TimeoutError:
-            raise Unavailable(f"{stream} does not answer within {OPEN_SECONDS:.0f} s") from None
+        async with _in_time(stream):
+            subscription = await self._source.open(stream, rendition, feed.deliver)
         known = self._open.get((stream, subscription.rendition))
         if known is not None:  # the default is a rendition that somebody already views by its name
             await subscription.close()
             self._open[stream, rendition] = known
             return known
         entry = OpenFeed(feed, subscription)
-        feed.begin(subscription, subscription.forces_key_frames, subscription.cached())
         self._open[stream, rendition] = self._open[stream, subscription.rendition] = entry
+        subscription.on_ended(lambda reason: self._close(entry, reason))
+        try:
+            async with _in_time(stream):
+                cached = await subscription.cached()
+            if entry.closed:
+                raise NotFound(f"stream {stream!r} was removed a moment ago")
+        except BaseException:  # a cancellation too: nobody has it yet who could release it
+            self._close(entry)
+            raise
+        feed.begin(subscription, subscription.forces_key_frames, cached)
         return entry
 
-    def _close(self, entry: OpenFeed) -> None:
+    def _close(self, entry: OpenFeed, reason: str = "draining") -> None:
+        if entry.closed:
+            return
+        entry.closed = True
         for key in [key for key, value in self._open.items() if value is entry]:
             del self._open[key]
-        entry.feed.end("draining")
+        entry.feed.end(reason)
         task = asyncio.create_task(self._close_subscription(entry))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -100,3 +112,12 @@ class Feeds:
                 await entry.subscription.close()
         except Exception:  # whatever the bus raises: the feed is gone already, only the log can still tell
             logger.exception("closing %s/%s", entry.feed.stream, entry.subscription.rendition)
+
+
+@contextlib.asynccontextmanager
+async def _in_time(stream: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(OPEN_SECONDS):
+            yield
+    except TimeoutError:
+        raise Unavailable(f"{stream} does not answer within {OPEN_SECONDS:.0f} s") from None

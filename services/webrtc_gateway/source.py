@@ -34,8 +34,15 @@ class Subscription(Protocol):
         """Ask the producer for a key frame; returns at once. The engine already limits how often it asks."""
         ...
 
-    def cached(self) -> Sequence[tuple[PacketHeader, memoryview]]:
-        """The current group of pictures, oldest first, starting on a key packet; may be empty."""
+    async def cached(self) -> Sequence[tuple[PacketHeader, memoryview]]:
+        """The current group of pictures, oldest first, starting on a key packet; may be empty.
+
+        Packets are delivered meanwhile; what was delivered may be in it too.
+        """
+        ...
+
+    def on_ended(self, ended: Callable[[str], None]) -> None:
+        """Call `ended(reason)`, once, when nothing more will come although nobody closed this: `removed`."""
         ...
 
     async def close(self) -> None:

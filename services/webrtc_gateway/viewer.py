@@ -11,7 +11,8 @@ from typing import Literal
 from schemas.commands import SessionInfo
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
-from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed, TrackHistory
+from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed
+from services.webrtc_gateway.history import TrackHistory
 from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
 from services.webrtc_gateway.offer import Offer
 from services.webrtc_gateway.packetizer import RtpUnit

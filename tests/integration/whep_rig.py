@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import fractions
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import av
@@ -33,6 +33,7 @@ class EncodedStream:
     key_interval: int = 3000
     bitrate: int = 1_000_000
     delivers: list[Deliver] = field(default_factory=list)
+    on_ended: list[Callable[[str], None]] = field(default_factory=list)
     key_requests: int = 0
     run: int = 1
     opened: int = 0
@@ -142,8 +143,11 @@ class EncodedSubscription:
         self.stream.key_requests += 1
         self.stream._force = self.stream.forces_key_frames
 
-    def cached(self) -> Sequence[tuple[PacketHeader, memoryview]]:
+    async def cached(self) -> Sequence[tuple[PacketHeader, memoryview]]:
         return () if self.stream.forces_key_frames else list(self.stream.group)
+
+    def on_ended(self, ended: Callable[[str], None]) -> None:
+        self.stream.on_ended.append(ended)
 
     async def close(self) -> None:
         self.stream.delivers.remove(self.deliver)

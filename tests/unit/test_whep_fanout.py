@@ -10,7 +10,8 @@ from aiortc.rtp import RtpPacket, unpack_header_extensions
 
 from schemas.packets import PacketHeader
 from services.webrtc_gateway.counters import EgressCounters
-from services.webrtc_gateway.fanout import HISTORY_PACKETS, KEY_REQUEST_SECONDS, RenditionFeed
+from services.webrtc_gateway.fanout import KEY_REQUEST_SECONDS, RenditionFeed
+from services.webrtc_gateway.history import HISTORY_PACKETS
 from services.webrtc_gateway.packetizer import MAX_PAYLOAD_BYTES, RtpUnit
 from services.webrtc_gateway.rtcp import parse_feedback, sender_report
 from services.webrtc_gateway.rtp import HeaderExtensions, RtpClock, RtpTrack, ntp_timestamp
@@ -113,6 +114,54 @@ async def test_an_old_group_starts_only_viewers_of_cameras() -> None:
         await asyncio.sleep(0.15)
         feed.deliver(header(2), picture())
         assert len(feed.starting_group()) == units
+
+
+class Broken(Watcher):
+    """A viewer in which one thing fails, as with a payload type that fits no packet."""
+
+    def __init__(self, fails: str) -> None:
+        super().__init__()
+        self.fails = fails
+
+    def _fail_if(self, name: str) -> None:
+        if self.fails in (name, "everything"):
+            raise struct.error("ubyte format requires 0 <= number <= 255")
+
+    def send_video(self, unit: RtpUnit) -> None:
+        self._fail_if("video")
+
+    def send_audio(self, unit: RtpUnit) -> None:
+        self._fail_if("audio")
+
+    def lost_video(self) -> None:
+        self._fail_if("lost")
+
+    def pace(self) -> bool:
+        self._fail_if("pace")
+        return False
+
+    def feed_ended(self, reason: str) -> None:
+        self._fail_if("end")
+        super().feed_ended(reason)
+
+
+@pytest.mark.parametrize("fails", ["video", "audio", "lost", "pace", "everything"])
+async def test_a_viewer_that_fails_is_closed_and_the_others_go_on(fails: str, caplog: pytest.LogCaptureFixture) -> None:
+    first, last, broken = Watcher(), Watcher(), Broken(fails)
+    feed, _, _ = feed_with(first)
+    feed.add(broken)
+    feed.add(last)
+    feed.deliver(header(1, key=True), picture())
+    feed.deliver(header(1, track="opus", codec="opus"), memoryview(b"sound"))
+    feed.deliver(header(3), picture())  # after a gap
+    feed.start_pacing()
+    await asyncio.sleep(0.02)
+    assert feed.viewers == (first, last)
+    assert broken.ended == ("" if fails == "everything" else "internal_error")
+    for watcher in (first, last):
+        assert (len(watcher.units), watcher.lost, watcher.ended) == (3, 1, "")
+    assert "a viewer of cam0 failed" in caplog.text
+    assert "ubyte format" in caplog.text, "with its traceback"
 
 
 async def test_key_frames_are_asked_for_now_and_then() -> None:
