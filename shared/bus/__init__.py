@@ -1,7 +1,8 @@
 """The one place that knows NATS: connection, commands, key-value state, events."""
 
-from shared.bus.connection import Bus, BusStats, Message, Subscription
+from shared.bus.connection import Bus, Message, Subscription
 from shared.bus.endpoints import Endpoint, Served
 from shared.bus.kv import Bucket, Entry, Mirror
+from shared.bus.outbox import BusStats
 
 __all__ = ["Bucket", "Bus", "BusStats", "Endpoint", "Entry", "Message", "Mirror", "Served", "Subscription"]

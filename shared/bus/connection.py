@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import re
-import threading
 from collections.abc import Callable
 from typing import NamedTuple, Self, TypeVar
 
@@ -16,12 +14,14 @@ from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
 
-from schemas.errors import InternalError, InvalidValue, MeshError, Unavailable, error_from_code
+from schemas.errors import InternalError, MeshError, Unavailable
 from schemas.events import Event
 from schemas.packets import UNREADABLE
 from schemas.subjects import EVENTS_STREAM, all_events, event
 from shared.bus.endpoints import Endpoint, Served, serve
 from shared.bus.kv import Bucket, open_bucket, when_jetstream_answers
+from shared.bus.outbox import MAX_UNSENT_BYTES, BusStats, Outbox
+from shared.bus.requests import ask
 from shared.urls import redact
 
 log = logging.getLogger(__name__)
@@ -31,32 +31,18 @@ _RECONNECT_WAIT_SECONDS = 0.1  # a restarted server is found again at once; the 
 _FLUSH_TIMEOUT_SECONDS = 1.0  # nats-py's default lets a publish hang for tens of seconds after a server died
 _PING_INTERVAL_SECONDS = 2
 _MAX_OUTSTANDING_PINGS = 2  # a silent server (SIGSTOP, partition) is given up after about 6 s
-_MAX_UNSENT_BYTES = 16 * 1024 * 1024  # some seconds of everything a busy node says
-# nats-py's own bound, at which `publish` would wait; far enough above ours that it never does.
-_PENDING_BYTES = 2 * _MAX_UNSENT_BYTES
+# nats-py's own bound, at which `publish` would wait; far enough above the outbox's that it never does.
+_PENDING_BYTES = 2 * MAX_UNSENT_BYTES
 _REQUEST_TIMEOUT_SECONDS = 10.0
 _EVENTS_MAX_AGE_SECONDS = 7 * 86_400
 _EVENTS_MAX_BYTES = 64 * 1024 * 1024
 _DRAIN_TIMEOUT_SECONDS = 3
-_REQUEST_SUBJECT = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 _PONG_GIVEN_UP_SECONDS = 15  # longer than a silent server is kept, so that nats-py itself never gives one up
 
 
 class Message(NamedTuple):
     subject: str
     data: bytes
-
-
-class BusStats(msgspec.Struct):
-    """Counters since the connection was made."""
-
-    posted: int = 0
-    dropped_disconnected: int = 0
-    dropped_full: int = 0
-    dropped_error: int = 0
-    reconnects: int = 0
-    unreadable: int = 0
-    """Messages received that were not what their subject promises."""
 
 
 class Subscription:
@@ -82,9 +68,7 @@ class Bus:
         self.url = url
         self.stats = BusStats()
         self._client = Client()
-        self._loop = asyncio.get_running_loop()
-        self._handing_over = threading.Lock()
-        self._handed_over_bytes = 0
+        self._outbox = Outbox(self._client, self.stats)
         self._refused = ""
         self._reconnect_hooks: list[Callable[[], None]] = []
         self._buckets: dict[str, Bucket] = {}
@@ -178,48 +162,12 @@ class Bus:
     # -- publishing ------------------------------------------------------------------------------------------
 
     def post(self, subject: str, data: bytes) -> None:
-        """Publish without ever waiting: while disconnected, or when too much is unsent already, drop and count.
-
-        nats-py's `publish` only ever waits to flush; what is sent stands in its buffer by then. So it is run to that
-        point and no further, and that buffer is the bounded queue. (A queue and a task of our own before it were
-        neither faster nor slower: p50 0.30 ms from a media thread to another process' callback, nearly all of
-        it the wake-ups of four threads in three processes.)
-        """
-        client = self._client
-        if not client.is_connected:
-            self.stats.dropped_disconnected += 1
-            return
-        if client.pending_data_size + len(data) > _MAX_UNSENT_BYTES:
-            self.stats.dropped_full += 1
-            return
-        publishing = client.publish(subject, data)
-        try:
-            publishing.send(None)
-        except StopIteration:
-            self.stats.posted += 1
-        except nats.errors.Error:
-            self.stats.dropped_error += 1
-        else:
-            self.stats.posted += 1
-            publishing.close()
+        """Publish without ever waiting: while disconnected, or when too much is unsent already, drop and count."""
+        self._outbox.post(subject, data)
 
     def post_from_thread(self, subject: str, data: bytes) -> None:
         """`post` for media threads; what waits for a busy event loop is bounded too."""
-        with self._handing_over:
-            if self._handed_over_bytes + len(data) > _MAX_UNSENT_BYTES:
-                self.stats.dropped_full += 1
-                return
-            self._handed_over_bytes += len(data)
-        # RuntimeError: the loop is closing; a late frame has nowhere to go.
-        try:
-            self._loop.call_soon_threadsafe(self._take_over, subject, data)
-        except RuntimeError:
-            self.stats.dropped_disconnected += 1
-
-    def _take_over(self, subject: str, data: bytes) -> None:
-        with self._handing_over:
-            self._handed_over_bytes -= len(data)
-        self.post(subject, data)
+        self._outbox.post_from_thread(subject, data)
 
     def post_event(self, item: Event) -> None:
         """Publish an event, kept in the events stream."""
@@ -273,23 +221,7 @@ class Bus:
             InvalidValue: `subject` is none that can be asked.
             MeshError: as for `request`. When the error reply has a body, it is in the exception's `reply`.
         """
-        if not _REQUEST_SUBJECT.fullmatch(subject):
-            raise InvalidValue("subject", subject, "give words joined by dots, for example capture.start")
-        try:
-            message = await self._client.request(subject, data, timeout=timeout_seconds)
-        except nats.errors.NoRespondersError:
-            raise Unavailable(f"nobody answers {subject}: is that service running, and the name right?") from None
-        except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(
-                f"no reply from {subject} within {timeout_seconds:g} s ({type(error).__name__})"
-            ) from None
-        headers = message.headers or {}
-        code = headers.get("Nats-Service-Error-Code")
-        if code is not None:
-            answer = error_from_code(int(code) if code.isdigit() else 500, headers.get("Nats-Service-Error", code))
-            answer.reply = message.data
-            raise answer
-        return bytes(message.data)
+        return await ask(self._client, subject, data, timeout_seconds)
 
     async def serve(
         self,
