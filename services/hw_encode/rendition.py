@@ -19,7 +19,7 @@ from schemas.subjects import RAW, ack, audio, command, frames
 from schemas.units import parse_bitrate
 from services.hw_encode.audio import AudioEncoder
 from services.hw_encode.encoders import Choice
-from services.hw_encode.metrics import LatencyFigure
+from services.hw_encode.latency import LatencyFigure
 from services.hw_encode.settings import HwEncodeSettings
 from services.hw_encode.video import VideoEncoder
 from shared.backoff import Backoff

@@ -22,7 +22,8 @@ from schemas.resources import RenditionActual, RenditionSpec, StreamActual, Stre
 from schemas.subjects import RAW, SOURCE_RENDITION, command
 from schemas.units import parse_bitrate, parse_duration
 from services.hw_encode.encoders import try_encoders
-from services.hw_encode.metrics import LatencyFigure, register_metrics
+from services.hw_encode.latency import LatencyFigure
+from services.hw_encode.metrics import register_metrics
 from services.hw_encode.rendition import RenditionRunner
 from services.hw_encode.settings import HwEncodeSettings
 from shared.bus import Endpoint
