@@ -25,6 +25,8 @@ SERVICES = (
 # Raw frames and audio have no rendition; in demand keys this reserved word stands in its place.
 RAW = "raw"
 SOURCE_RENDITION = "source"
+# Of every stream, on demand: made for viewers, so without reordered pictures and with a key frame when asked.
+DEFAULT_RENDITION = "main"
 
 
 def frames(node: str, stream: str) -> str:

@@ -19,7 +19,7 @@ from schemas.commands import (
 from schemas.errors import ErrorInfo, InvalidValue, NotFound
 from schemas.ids import compound_id
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
-from schemas.subjects import RAW, SOURCE_RENDITION, command
+from schemas.subjects import DEFAULT_RENDITION, RAW, SOURCE_RENDITION, command
 from schemas.units import parse_bitrate, parse_duration
 from services.hw_encode.encoders import try_encoders
 from services.hw_encode.latency import LatencyFigure
@@ -36,7 +36,6 @@ from shared.service import VERSION, Context
 from shared.state import StateMirrors
 
 SERVICE = "hw-encode"
-DEFAULT_RENDITION = "main"
 Renditions = Desired[RenditionSpec, RenditionActual]
 Streams = Desired[StreamSpec, StreamActual]
 

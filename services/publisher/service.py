@@ -5,8 +5,8 @@ import msgspec
 from schemas.commands import ListResources, OutputChanged, OutputEntry, OutputList, StartOutput, StopOutput
 from schemas.errors import ErrorInfo, InvalidValue, NotFound
 from schemas.ids import compound_id, split_compound_id
-from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
-from schemas.subjects import command
+from schemas.resources import OutputActual, OutputSpec, RenditionActual, RenditionSpec, StreamActual, StreamSpec
+from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command
 from services.publisher.metrics import register_metrics
 from services.publisher.output_runner import OutputRunner
 from services.publisher.outputs import format_of, make_output
@@ -75,6 +75,7 @@ class _Commands:
         self._mirrors = mirrors
         self._outputs = outputs
         self._streams = streams
+        self._renditions = Desired("hw-encode", RenditionSpec, RenditionActual, mirrors)
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -98,6 +99,7 @@ class _Commands:
         found = await self._streams.find(spec.stream)
         if found is None:
             raise NotFound(f"stream {spec.stream!r} does not exist; start it first with capture.start")
+        await self._check_rendition(spec)
         # Unless told otherwise an output runs where its stream is: packets need not cross the network.
         node = spec.node or found[0].node or self._mirrors.choose_node(SERVICE, None, self._context.node)
         if node == self._context.node:  # another node has folders of its own; its publisher judges
@@ -105,6 +107,21 @@ class _Commands:
         output_id = compound_id(spec.stream, spec.output)
         spec = msgspec.structs.replace(spec, node=node)
         return await self._outputs.apply(output_id, spec, request, OutputChanged)
+
+    async def _check_rendition(self, spec: OutputSpec) -> None:
+        """Refuse a rendition that nobody will ever make: the output would wait for it without a word.
+
+        Raises:
+            NotFound: names it, and the command that makes it.
+        """
+        if spec.rendition == SOURCE_RENDITION:
+            source = self._streams.actual(spec.stream)
+            if source and source.state == "live" and source.video and not source.source_tracks:
+                raise NotFound(f"{spec.stream} has no packets of its own that can be carried; use rendition main")
+        elif spec.rendition != DEFAULT_RENDITION:
+            rendition_id = compound_id(spec.stream, spec.rendition)
+            if await self._renditions.find(rendition_id) is None:
+                raise NotFound(f"{spec.stream} has no rendition {spec.rendition!r}; make it first with hw-encode.start")
 
     async def stop(self, request: StopOutput) -> OutputChanged:
         """End an output; files are closed properly.

@@ -9,7 +9,7 @@ from schemas.errors import NotFound
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
-from schemas.subjects import SOURCE_RENDITION, command
+from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command
 from services.webrtc_gateway.source import Deliver, Subscription
 from services.webrtc_gateway.stream_demand import StreamDemand
 from shared.bus import Bus
@@ -19,9 +19,6 @@ from shared.packet_ring import PacketRingReader
 from shared.packets import PacketSubscription
 from shared.ring import RingError
 from shared.state import StateMirrors
-
-# Encoded for viewers: no reordered pictures, a key frame on demand, sound as Opus.
-DEFAULT_RENDITION = "main"
 
 
 class BusPacketSource:

@@ -213,6 +213,12 @@ def test_a_source_that_is_not_there(mesh: RunningMesh, source: str, code: int, w
         ("hw-encode.start", {"stream": "cam0", "rendition": "low", "encoder": "gpu"}, 400, ("encoder", "prefer-hw")),
         ("hw-encode.start", {"stream": "cam0", "rendition": "Low"}, 400, ("rendition", "Low", _ID_RULE)),
         ("hw-encode.stop", {"stream": "cam0", "rendition": "nope"}, 404, ("cam0--nope",)),
+        (
+            "publisher.start",
+            {"stream": "cam0", "output": "x", "rendition": "nope", "to": "file://x.mp4"},
+            404,
+            ("cam0", "nope", "hw-encode.start"),
+        ),
         ("publisher.start", {"stream": "nope", "output": "o", "to": "file://a.mp4"}, 404, ("nope", "capture.start")),
         ("publisher.start", {"stream": "cam0", "output": "o", "to": ""}, 400, ("to", "rtmp://")),
         ("publisher.start", {"stream": "cam0", "output": "o", "to": "ftp://a/b"}, 400, ("to", "ftp://a/b", "rtmp://")),
