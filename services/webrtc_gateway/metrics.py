@@ -33,6 +33,11 @@ def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
     counter("framemesh_webrtc_dropped", "Not sent, by reason.", by_reason(counters.drops))
     counter("framemesh_webrtc_sessions_closed", "Sessions ended, by reason.", by_reason(counters.closed))
     counter(
+        "framemesh_webrtc_console_dropped",
+        "Messages that consoles did not get, by reason.",
+        by_reason(counters.console_dropped),
+    )
+    counter(
         "framemesh_webrtc_datagrams_refused",
         "Datagrams the full socket buffer refused.",
         one(lambda: transport.dropped_send_full),

@@ -9,6 +9,7 @@ from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.http import HttpDoor, build_app
 from services.webrtc_gateway.ice import SharedIceTransport
 from services.webrtc_gateway.metrics import register_metrics
+from services.webrtc_gateway.origins import Origins
 from services.webrtc_gateway.settings import GatewaySettings
 from services.webrtc_gateway.status_feed import MeshStatusFeed
 from shared.bus import Endpoint
@@ -34,7 +35,7 @@ async def build(context: Context[GatewaySettings]) -> None:
     gateway = WhepGateway(source, transport, max_sessions=settings.max_sessions)
     context.stack.push_async_callback(gateway.close)
     register_metrics(context.figures, gateway)
-    feed = await MeshStatusFeed.open(context.bus, mirrors)
+    feed = await MeshStatusFeed.open(context.bus, mirrors, gateway.counters.console_dropped)
     context.stack.push_async_callback(feed.close)
 
     async def sessions(request: ListSessions) -> SessionList:
@@ -47,7 +48,7 @@ async def build(context: Context[GatewaySettings]) -> None:
         [Endpoint(command(SERVICE, "sessions"), ListSessions, SessionList, sessions)],
     )
     context.stack.push_async_callback(served.close)
-    door = HttpDoor(build_app(gateway, feed), settings.bind, settings.http_port)
+    door = HttpDoor(build_app(gateway, feed, Origins(settings.cors_origins)), settings.bind, settings.http_port)
     port = await door.start()
     context.stack.push_async_callback(door.close)
     context.http_url = f"http://{'127.0.0.1' if everywhere else settings.bind}:{port}/"

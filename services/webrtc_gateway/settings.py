@@ -7,6 +7,8 @@ from msgspec import Meta
 from services.webrtc_gateway.gateway import DEFAULT_MAX_SESSIONS
 from shared.settings import Port, Settings
 
+Origin = Annotated[str, Meta(pattern=r"^(\*|null|https?://[^/\s]+/?)$", description="scheme://host[:port], or *")]
+
 
 class GatewaySettings(Settings, frozen=True, kw_only=True):
     http_port: Port = 8889
@@ -14,4 +16,8 @@ class GatewaySettings(Settings, frozen=True, kw_only=True):
     """The one UDP port of every WebRTC session."""
     webrtc_hosts: tuple[str, ...] = ()
     """Addresses told to viewers; empty: those of this machine (or `bind`, when that is one of them)."""
+    cors_origins: tuple[Origin, ...] = ()
+    """Web pages that may play and watch besides the gateway's own console, as `https://wall.example:8443`; `*`: any
+    page that a browser near the gateway has open. The console itself is listed here where it is used at a public
+    DNS name; see `origins`."""
     max_sessions: Annotated[int, Meta(ge=1, le=10_000)] = DEFAULT_MAX_SESSIONS

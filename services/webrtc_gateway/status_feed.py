@@ -1,8 +1,9 @@
 """The state of the mesh as the console's event socket tells it: whole, at every change, a few times a second."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 
@@ -13,6 +14,8 @@ from shared.bus import Bus, Message, Subscription
 from shared.state import StateMirrors
 from shared.status import mesh_status
 
+Kind = Literal["status", "event"]
+
 _MIN_GAP_SECONDS = 0.25  # changes closer than this are told together
 _QUEUE_MESSAGES = 64  # a console behind by more than this misses events; the state it gets is always the latest
 
@@ -20,16 +23,18 @@ _QUEUE_MESSAGES = 64  # a console behind by more than this misses events; the st
 class MeshStatusFeed:
     """See `source.StatusFeed`."""
 
-    def __init__(self, mirrors: StateMirrors) -> None:
+    def __init__(self, mirrors: StateMirrors, dropped: Counter[str]) -> None:
+        """`dropped` counts messages that a console did not get, by reason."""
         self._mirrors = mirrors
+        self._dropped = dropped
         self._listeners: set[_Listener] = set()
         self._subscription: Subscription | None = None
         self._due: asyncio.TimerHandle | None = None
         mirrors.on_change(self._changed)
 
     @classmethod
-    async def open(cls, bus: Bus, mirrors: StateMirrors) -> Self:
-        feed = cls(mirrors)
+    async def open(cls, bus: Bus, mirrors: StateMirrors, dropped: Counter[str]) -> Self:
+        feed = cls(mirrors, dropped)
         feed._subscription = await bus.subscribe(all_events(), feed._event)
         return feed
 
@@ -37,12 +42,12 @@ class MeshStatusFeed:
         return mesh_status(self._mirrors)
 
     async def subscribe(self) -> AsyncIterator[bytes]:
-        listener = _Listener()
+        listener = _Listener(self._dropped)
         self._listeners.add(listener)
         try:
             yield self._status_message()
             while True:
-                yield await listener.queue.get()
+                yield await listener.get()
         finally:
             self._listeners.discard(listener)
 
@@ -61,25 +66,30 @@ class MeshStatusFeed:
 
     def _tell_status(self) -> None:
         self._due = None
-        self._tell(self._status_message())
+        self._tell("status", self._status_message())
 
     def _event(self, message: Message) -> None:
         if self._listeners:
             event = msgspec.json.decode(message.data, type=Event)
-            self._tell(msgspec.json.encode({"type": "event", "event": event}))
+            self._tell("event", msgspec.json.encode({"type": "event", "event": event}))
 
-    def _tell(self, text: bytes) -> None:
+    def _tell(self, kind: Kind, text: bytes) -> None:
         for listener in self._listeners:
-            listener.put(text)
+            listener.put(kind, text)
 
 
 class _Listener:
     """One console's bounded queue; when it is full the oldest goes."""
 
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[bytes] = asyncio.Queue(_QUEUE_MESSAGES)
+    def __init__(self, dropped: Counter[str]) -> None:
+        self._queue: asyncio.Queue[tuple[Kind, bytes]] = asyncio.Queue(_QUEUE_MESSAGES)
+        self._dropped = dropped
 
-    def put(self, text: bytes) -> None:
-        if self.queue.full():
-            self.queue.get_nowait()
-        self.queue.put_nowait(text)
+    async def get(self) -> bytes:
+        return (await self._queue.get())[1]
+
+    def put(self, kind: Kind, text: bytes) -> None:
+        if self._queue.full():
+            oldest_kind, _ = self._queue.get_nowait()
+            self._dropped[f"{oldest_kind}_behind"] += 1
+        self._queue.put_nowait((kind, text))

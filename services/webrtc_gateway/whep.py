@@ -1,4 +1,4 @@
-"""The WHEP resource over HTTP (draft-ietf-wish-whep, RFC 9725 for its shape)."""
+"""The WHEP resource over HTTP (draft-ietf-wish-whep, RFC 9725 for its shape); `origins` says to which pages."""
 
 import asyncio
 
@@ -11,12 +11,7 @@ from services.webrtc_gateway.gateway import WhepGateway
 MAX_OFFER_BYTES = 64 * 1024  # Chromium's is 6-8 KiB
 _BODY_SECONDS = 5.0  # an offer fits a few packets; whoever needs longer is holding the door
 _SDP = "application/sdp"
-_CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Location, ETag, Link",
-}
 _PREFLIGHT = {
-    **_CORS,
     "Access-Control-Allow-Methods": "OPTIONS, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
     "Access-Control-Max-Age": "86400",
@@ -61,7 +56,6 @@ class WhepRoutes:
             text=answer.sdp,
             content_type=_SDP,
             headers={
-                **_CORS,
                 "Location": f"/whep/{answer.stream}/{answer.rendition}/{answer.session}",
                 "ETag": f'"{answer.session[:8]}"',
             },
@@ -72,13 +66,13 @@ class WhepRoutes:
             self._gateway.delete(request.match_info["session"])
         except MeshError as error:
             return refused(error)
-        return web.Response(status=200, headers=_CORS)
+        return web.Response(status=200)
 
     async def _patch(self, request: web.Request) -> web.Response:
         """Trickled candidates are not needed: an ICE-lite side learns the peer's address from its checks."""
         if not self._gateway.exists(request.match_info["session"]):
             return refused(NotFound("no such session; it may have ended already"))
-        return web.Response(status=204, headers=_CORS)
+        return web.Response(status=204)
 
     async def _preflight(self, request: web.Request) -> web.Response:
         return web.Response(status=204, headers=_PREFLIGHT)
@@ -90,6 +84,6 @@ def refused(error: MeshError) -> web.Response:
 
 
 def refusal(status: int, message: str) -> web.Response:
-    headers = {**_CORS, "Retry-After": "2"} if status in (429, 503) else _CORS
+    headers = {"Retry-After": "2"} if status in (429, 503) else None
     body = msgspec.json.encode(ErrorInfo(code=status, message=message))
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)

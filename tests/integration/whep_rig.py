@@ -16,6 +16,7 @@ from schemas.packets import PacketHeader
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.http import HttpDoor, build_app
 from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.origins import Origins
 from services.webrtc_gateway.source import Deliver
 
 FPS, WIDTH, HEIGHT = 30, 640, 360
@@ -173,14 +174,16 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def gateway_rig(stream: EncodedStream, *, max_sessions: int = 64) -> AsyncIterator[Rig]:
+async def gateway_rig(
+    stream: EncodedStream, *, max_sessions: int = 64, cors_origins: Sequence[str] = ()
+) -> AsyncIterator[Rig]:
     """A gateway on 127.0.0.1 with free ports, with the stream playing; all of it gone at the end."""
     async with contextlib.AsyncExitStack() as stack:
         transport = SharedIceTransport.open(0, ["127.0.0.1"], bind="127.0.0.1")
         stack.callback(transport.close)
         gateway = WhepGateway(stream, transport, max_sessions=max_sessions)
         stack.push_async_callback(gateway.close)
-        door = HttpDoor(build_app(gateway, QuietStatus()), "127.0.0.1", 0)
+        door = HttpDoor(build_app(gateway, QuietStatus(), Origins(cors_origins)), "127.0.0.1", 0)
         port = await door.start()
         stack.push_async_callback(door.close)
         playing = asyncio.create_task(stream.play())
