@@ -246,6 +246,19 @@ async def test_socket_drop_reconnects_quickly(page: Page) -> None:
         await expect(page.locator(".tile .name")).to_have_text(["new"])
 
 
+async def test_a_session_that_the_server_ends_is_joined_again_at_once(page: Page) -> None:
+    """Without waiting for the stall of the picture (2 s) or for connectionState (6 s)."""
+    async with ConsoleServer(MadeUpMesh(MeshStatus(streams=(stream("cam0"),))), EncodedStreams("cam0")) as server:
+        await page.goto(server.url)
+        await until(page, PLAYING, 10)
+        assert server.gateway is not None
+        (session,) = server.gateway.sessions()
+        server.gateway.delete(session.session)
+        again = "framemesh.tiles.get('cam0').reconnects === 1 && framemesh.tiles.get('cam0').state === 'playing'"
+        waited_ms = await until(page, again, 1.5)
+        print(f"picture back {waited_ms:.0f} ms after the server's goodbye")
+
+
 async def test_killed_gateway_gives_the_picture_back(page: Page) -> None:
     http_port, udp_port = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
     first = await gateway_process(http_port, udp_port)

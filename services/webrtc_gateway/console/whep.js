@@ -5,6 +5,8 @@ const ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-captu
 const PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 const WANTED_EXTENSIONS = new Set([ABS_CAPTURE_TIME, PLAYOUT_DELAY]);
 const GONE_STATES = new Set(["disconnected", "failed", "closed"]);
+// The server's goodbye closes the DTLS transport at once; Chromium's connectionState says so some 6 s later.
+const GONE_TRANSPORT_STATES = new Set(["failed", "closed"]);
 
 /** The server said no, or nothing; `code` is the HTTP status, 0 when there was no answer. */
 export class WhepError extends Error {
@@ -64,6 +66,7 @@ export class WhepSession {
     const [answer] = await Promise.all([this.#post(offer.sdp), peer.setLocalDescription(offer)]);
     if (this.#closed) return;
     await peer.setRemoteDescription({ type: "answer", sdp: answer });
+    this.#watchTransport();
   }
 
   /** End the session here and, without waiting for it, at the server. */
@@ -103,6 +106,16 @@ export class WhepSession {
     this.#resource = location ? new URL(location, response.url) : "";
     if (this.#closed) this.#delete(); // closed while the answer was under way
     return body;
+  }
+
+  // Picture and sound are bundled: there is one transport.
+  #watchTransport() {
+    const transport = this.videoReceiver?.transport;
+    const check = () => {
+      if (GONE_TRANSPORT_STATES.has(transport?.state)) this.#lost(`transport ${transport.state}`);
+    };
+    transport?.addEventListener("statechange", check);
+    check();
   }
 
   #delete() {
