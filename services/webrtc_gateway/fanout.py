@@ -68,15 +68,21 @@ class RenditionFeed:
         self._ask_timer: asyncio.TimerHandle | None = None
         self._pace_timer: asyncio.TimerHandle | None = None
 
-    def begin(
-        self, producer: KeyFrameAsker, forces_key_frames: bool, cached: Sequence[tuple[PacketHeader, memoryview]]
-    ) -> None:
-        """Play the cached group of pictures, then what was delivered since the subscription was made."""
+    def begin(self, producer: KeyFrameAsker, forces_key_frames: bool) -> None:
+        """Know the producer. What is delivered is held until `go_live`, for `replay` to come before it."""
         self._producer = producer
         self.forces_key_frames = forces_key_frames
+
+    def replay(self, cached: Sequence[tuple[PacketHeader, memoryview]]) -> None:
+        """Play some of the cached group of pictures."""
+        for header, payload in cached:
+            self._take(header, payload)
+
+    def go_live(self) -> None:
+        """Play what was held, and from now on whatever is delivered; what was replayed is not played twice."""
         held, self._held = self._held or [], None
-        for header, payload in (*cached, *held):
-            self.deliver(header, payload)
+        for header, payload in held:
+            self._take(header, payload)
 
     def deliver(self, header: PacketHeader, payload: memoryview) -> None:
         """Take one access unit; called by the subscription on the event loop's thread, never raises."""
@@ -86,12 +92,7 @@ class RenditionFeed:
             else:
                 self._counters.drops["held"] += 1
             return
-        began_ns = time.thread_time_ns()
-        if header.track == "video":
-            self._video(header, payload)
-        elif header.track == "opus":
-            self._audio(header, payload)
-        self._counters.fanout_cpu_ns += time.thread_time_ns() - began_ns
+        self._take(header, payload)
 
     def add(self, viewer: FeedViewer) -> None:
         self.viewers = (*self.viewers, viewer)
@@ -132,6 +133,14 @@ class RenditionFeed:
                 timer.cancel()
         self._producer = None
         self._each(lambda viewer: viewer.feed_ended(reason))
+
+    def _take(self, header: PacketHeader, payload: memoryview) -> None:
+        began_ns = time.thread_time_ns()
+        if header.track == "video":
+            self._video(header, payload)
+        elif header.track == "opus":
+            self._audio(header, payload)
+        self._counters.fanout_cpu_ns += time.thread_time_ns() - began_ns
 
     def _each(self, do: Callable[[FeedViewer], bool | None]) -> bool:
         """Give every viewer its turn; True when any of them said so. One that fails is closed, the others go on."""

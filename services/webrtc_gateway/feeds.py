@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 OPEN_SECONDS = 10.0  # an encoder that starts on demand needs a second or two
 LINGER_SECONDS = 3.0  # a page that is reloaded finds its rendition still flowing
+_REPLAY_PACKETS = 16  # a millisecond's work at 40 kB each
 
 Key = tuple[str, str | None]
 
@@ -83,16 +84,17 @@ class Feeds:
             return known
         entry = OpenFeed(feed, subscription)
         self._open[stream, rendition] = self._open[stream, subscription.rendition] = entry
+        feed.begin(subscription, subscription.forces_key_frames)
         subscription.on_ended(lambda reason: self._close(entry, reason))
         try:
             async with _in_time(stream):
-                cached = await subscription.cached()
+                await _play_cached(feed, subscription)
             if entry.closed:
                 raise NotFound(f"stream {stream!r} was removed a moment ago")
         except BaseException:  # a cancellation too: nobody has it yet who could release it
             self._close(entry)
             raise
-        feed.begin(subscription, subscription.forces_key_frames, cached)
+        feed.go_live()
         return entry
 
     def _close(self, entry: OpenFeed, reason: str = "draining") -> None:
@@ -112,6 +114,14 @@ class Feeds:
                 await entry.subscription.close()
         except Exception:  # whatever the bus raises: the feed is gone already, only the log can still tell
             logger.exception("closing %s/%s", entry.feed.stream, entry.subscription.rendition)
+
+
+async def _play_cached(feed: RenditionFeed, subscription: Subscription) -> None:
+    """A little at a time: other viewers' packets must not wait until a whole group is packetised."""
+    cached = await subscription.cached()
+    for start in range(0, len(cached), _REPLAY_PACKETS):
+        feed.replay(cached[start : start + _REPLAY_PACKETS])
+        await asyncio.sleep(0)
 
 
 @contextlib.asynccontextmanager

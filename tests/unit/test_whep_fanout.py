@@ -77,7 +77,8 @@ def picture(packets: int = 1) -> memoryview:
 def feed_with(watcher: Watcher, *, forces: bool = True) -> tuple[RenditionFeed, Producer, EgressCounters]:
     counters, producer = EgressCounters(), Producer()
     feed = RenditionFeed("cam0", counters)
-    feed.begin(producer, forces, ())
+    feed.begin(producer, forces)
+    feed.go_live()
     feed.add(watcher)
     return feed, producer, counters
 
@@ -89,8 +90,13 @@ async def test_cached_comes_before_what_was_delivered_meanwhile_and_only_once() 
         feed.deliver(header(index), picture())
     assert watcher.units == []
     cached = [(header(index, key=index == 1), picture()) for index in (1, 2, 3)]
-    feed.begin(Producer(), False, cached)
-    assert [unit.number for unit in watcher.units] == [0, 1, 2, 3]
+    feed.begin(Producer(), False)
+    feed.replay(cached[:2])
+    feed.deliver(header(5), picture())
+    feed.replay(cached[2:])
+    feed.go_live()
+    assert [unit.number for unit in watcher.units] == [0, 1, 2, 3, 4]
+    assert [unit.captured_ns // PICTURE_NS for unit in watcher.units] == [1, 2, 3, 4, 5]
     assert watcher.lost == 0
     assert feed.starting_group() == tuple(watcher.units)
 
