@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import re
@@ -11,6 +10,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+
+from shared.parent import end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +23,7 @@ _LAST_LINES = 20
 _TERMINATE_SECONDS = 10.0
 _LAST_WORDS_SECONDS = 0.2
 _CANNOT_BE_STARTED = 127  # as a shell says it
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _REFUSAL = re.compile(r"[a-z0-9-]+: error (\d{3}): (.+)")  # as `shared.service.run_service` says it
-_libc = ctypes.CDLL(None)  # loaded before any fork: the child may only call it
 
 
 class Child:
@@ -123,7 +122,7 @@ class Child:
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=(write_fd,) if write_fd >= 0 else (),
                 start_new_session=True,  # Ctrl-C is for the launcher, which ends its children in order
-                preexec_fn=_die_with_parent,  # only prctl, no Python locks are taken
+                preexec_fn=end_with_parent,
             )
         except OSError as error:  # no process or memory left: counts as a failed start, and is tried again
             log.error("%s cannot be started: %s", self.name, error)
@@ -174,11 +173,6 @@ class Child:
                 self.refusal = int(found[1]), found[2]  # whoever started it says so, once
                 continue
             print(text, file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _die_with_parent() -> None:
-    """The child ends with the launcher, however the launcher ends."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _say(status: int) -> str:

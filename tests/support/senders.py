@@ -97,9 +97,12 @@ class SrtListener(Sender):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.url = f"srt://127.0.0.1:{self.port}"
+        self.asks = ""
+        """Further options of the listener, each with a `&`."""
 
     def sending(self) -> contextlib.AbstractContextManager[None]:
-        return _process(_looping(camera_clip(self.folder), "-f", "mpegts", f"{self.url}?mode=listener"))
+        address = f"srt://127.0.0.1:{self.port}?mode=listener{self.asks}"
+        return _process(_looping(camera_clip(self.folder), "-f", "mpegts", address))
 
 
 class UdpTransportStream(Sender):

@@ -1,5 +1,10 @@
-"""srt://host:port : received by an `ffmpeg -c copy` child, because PyAV's build of libav has no SRT."""
+"""srt://host:port : received by an `ffmpeg -c copy` child, because PyAV's build of libav has no SRT.
 
+The child reads the URL from its standard input, as a list of one file to be played: its command line, which every
+user of the machine may read, has neither passphrase nor stream id.
+"""
+
+import contextlib
 import os
 import re
 import select
@@ -16,12 +21,27 @@ from schemas.errors import Unavailable
 from schemas.resources import StreamSpec
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
-from services.capture.sources.container import PROBING, ContainerPlayer
+from services.capture.sources.container import ContainerPlayer
 from shared.netguard import Policy, check, explain_av_error
+from shared.parent import killed_with_parent
 from shared.urls import scrub
 
+# Both ends look at the stream until its first key picture, as at every live source; together below the open timeout.
+# The child keeps what it looked at and passes it on.
+_LIST = "ffconcat version 1.0\nfile '{url}'\noption fpsprobesize 0\noption analyzeduration 3000000\n"
+_PROBING = {"fpsprobesize": "0", "analyzeduration": "500000"}
+_ARGUMENTS = (
+    "-nostdin", "-loglevel", "error", "-fpsprobesize", "0", "-analyzeduration", "500000",
+    "-f", "concat", "-safe", "0", "-protocol_whitelist", "pipe,srt,udp", "-i", "pipe:0",
+    # NUT and not MPEG-TS, whose reader would keep every picture until the next one begins: 40 ms at 25 pictures/s.
+    # The delta: a picture does not wait for sound of its time, 0 would mean for ever.
+    "-map", "0:v?", "-map", "0:a?", "-c", "copy", "-max_interleave_delta", "1",
+    "-f", "nut", "-flush_packets", "1", "pipe:1",
+)  # fmt: skip
 _LAST_LINES = 5
-_WHO = re.compile(r"^(\[[^\]]*\] )+")  # "[srt @ 0x55f9767a3200] "
+_WHO = re.compile(
+    r"^(\[[^\]]*\] |[\d:.]+/SRT:\S+ )+"
+)  # "[srt @ 0x55f9767a3200] ", "09:27:25.390947/SRT:RcvQ:w1!W:SRT.cn: "
 _TERMINATE_SECONDS = 2.0
 
 
@@ -38,12 +58,14 @@ class SrtSource:
         ffmpeg = shutil.which("ffmpeg")
         if ffmpeg is None:
             raise Unavailable("srt sources need the ffmpeg program (Debian package ffmpeg) in PATH")
-        # As bytes, not as a transport stream: the child would look at it for 5 s before it passed anything on.
-        command = [
-            ffmpeg, "-nostdin", "-loglevel", "error", "-f", "data",
-            "-i", guarded.pinned, "-c", "copy", "-map", "0", "-f", "data", "-flush_packets", "1", "pipe:1",
-        ]  # fmt: skip
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            [ffmpeg, *_ARGUMENTS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=killed_with_parent,  # noqa: PLW1509  # one system call; this thread outlives the child
+        )
+        _tell(child, guarded.pinned)
         last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         listener = threading.Thread(target=_keep_lines, args=(child, last_lines), daemon=True)
         listener.start()
@@ -59,7 +81,7 @@ class SrtSource:
     def _play(self, child: subprocess.Popen[bytes], sink: StreamSink, stop: threading.Event) -> None:
         pipe = _Pipe(child, self._settings.open_timeout_seconds, self._settings.read_timeout_seconds, stop)
         try:
-            container = av.open(pipe, "r", format="mpegts", options=dict(PROBING))
+            container = av.open(pipe, "r", format="nut", options=_PROBING)
         except (av.FFmpegError, ValueError) as error:
             if pipe.ended:
                 return
@@ -68,6 +90,14 @@ class SrtSource:
             player = ContainerPlayer(container, self._spec, self._spec.source, paced=False)
             player.announce(sink)
             player.play(sink, stop)
+
+
+def _tell(child: subprocess.Popen[bytes], url: str) -> None:
+    """Hand the URL over, quoted as https://ffmpeg.org/ffmpeg-utils.html#Quoting-and-escaping wants it."""
+    assert child.stdin is not None
+    listed = _LIST.format(url=url.replace("'", r"'\''"))
+    with contextlib.suppress(BrokenPipeError), child.stdin:  # it has ended already, and says why on stderr
+        child.stdin.write(listed.encode())
 
 
 class _Pipe:
