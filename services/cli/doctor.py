@@ -21,6 +21,7 @@ from services.cli.connection import add_nats_argument, connected
 from services.launcher.bundled_nats import nats_server_program
 from services.launcher.ports import HTTP_PORT, NATS_PORT, UDP_PORT
 from shared.settings import Settings, load_settings
+from shared.urls import redact
 
 HELP = "check this machine"
 _SLOTS = 8
@@ -124,7 +125,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 async def _nats(options: argparse.Namespace) -> Finding:
     try:
         async with connected(options) as bus:
-            return Finding("mesh", True, f"a NATS server answers at {bus.url}")
+            return Finding("mesh", True, f"a NATS server answers at {redact(bus.url)[0]}")
     except MeshError:
         return Finding("mesh", True, "none is running here; `framemesh up` starts one")
 
