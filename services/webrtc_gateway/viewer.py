@@ -12,12 +12,11 @@ from schemas.commands import SessionInfo
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
 from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed
-from services.webrtc_gateway.history import TrackHistory
 from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
 from services.webrtc_gateway.offer import Offer
 from services.webrtc_gateway.packetizer import RtpUnit
-from services.webrtc_gateway.rtcp import bye, parse_feedback, sender_report
-from services.webrtc_gateway.rtp import RtpTrack
+from services.webrtc_gateway.rtcp import parse_feedback
+from services.webrtc_gateway.sender import MediaSender
 from services.webrtc_gateway.srtp import BATCH_PACKETS, PacketBatch, SrtpError, SrtpReceiver, SrtpSender
 
 logger = logging.getLogger(__name__)
@@ -26,7 +25,6 @@ ViewerState = Literal["connecting", "waiting", "playing", "closed"]
 
 CONNECT_SECONDS = 15.0  # ICE and DTLS together; a browser needs 0.1 s, a slow path a few seconds
 MAX_BACKLOG_PACKETS = 4096  # a group of pictures as long as the feed keeps; more means the path is too slow
-_RETRANSMITS_PER_SECOND = 512  # half the history; a path that loses more needs a key frame instead
 
 
 class Viewer:
@@ -51,20 +49,17 @@ class Viewer:
         self.rendition = rendition
         self.state: ViewerState = "connecting"
         self.ice = IcePeer(self)
-        self.packets_sent = 0
-        self.bytes_sent = 0
         self.fraction_lost = 0.0
         """Of video packets, as the viewer last reported; 0 to 1."""
         self.connected_ns = 0
         self._video, self._audio = offer.track("video"), offer.track("audio")
-        self._transport, self._batch, self._counters, self._on_closed = transport, batch, counters, on_closed
-        self._dtls = DtlsServer(identity, offer.fingerprints, self._send_plain, self._keys_ready, self.close)
-        self._srtp: SrtpSender | None = None
+        self._transport, self._counters, self._on_closed = transport, counters, on_closed
+        self._sender = MediaSender(transport, self.ice, batch, self.cname, counters)
+        self._dtls = DtlsServer(identity, offer.fingerprints, self._sender.send_plain, self._keys_ready, self.close)
         self._srtp_in: SrtpReceiver | None = None
         self._backlog: deque[tuple[RtpUnit, int]] = deque()
         self._backlog_packets = 0
         self._created_s = time.monotonic()
-        self._retransmits_left = _RETRANSMITS_PER_SECOND
 
     @property
     def info(self) -> SessionInfo:
@@ -73,8 +68,8 @@ class Viewer:
             stream=self.feed.stream,
             rendition=self.rendition,
             state=self.state,
-            packets_sent=self.packets_sent,
-            bytes_sent=self.bytes_sent,
+            packets_sent=self._sender.packets,
+            bytes_sent=self._sender.bytes,
             connected_ns=self.connected_ns,
         )
 
@@ -101,7 +96,7 @@ class Viewer:
             if track is None or report is None:
                 continue
             if report.lost:
-                self._retransmit(track, history, report.lost)
+                self._sender.resend(track, history, report.lost)
             if report.key_frame:
                 self._counters.plis += 1
                 self.feed.request_key_frame()
@@ -128,11 +123,11 @@ class Viewer:
 
     def send_audio(self, unit: RtpUnit) -> None:
         track = self._audio
-        if track is None or self._srtp is None or self.state not in ("waiting", "playing"):
+        if track is None or self.state not in ("waiting", "playing"):
             return
         if unit.number != track.next_number or track.first_number is None:
             track.restart(unit)
-        if self._send(track, unit, 0, len(unit.payloads)) < len(unit.payloads):
+        if self._sender.send(track, self.feed.audio, unit, 0, len(unit.payloads)) < len(unit.payloads):
             self._counters.drops["audio_send"] += 1
 
     def lost_video(self) -> None:
@@ -150,7 +145,7 @@ class Viewer:
         while self._backlog and left:
             unit, start = self._backlog[0]
             stop = min(len(unit.payloads), start + left)
-            sent = self._send(track, unit, start, stop)
+            sent = self._sender.send(track, self.feed.video, unit, start, stop)
             self._backlog_packets -= sent
             left -= sent
             if start + sent == len(unit.payloads):
@@ -172,21 +167,19 @@ class Viewer:
             if now_s - self._created_s > CONNECT_SECONDS:
                 self.close("connect_timeout")
             return
-        self._retransmits_left = _RETRANSMITS_PER_SECOND
+        self._sender.tick()
         if self.ice.consent_expired(now_s):
             self.close("consent_expired")
             return
         for track, history in ((self._video, self.feed.video), (self._audio, self.feed.audio)):
             if track is not None and track.packets:
-                self._report(track, history)
+                self._sender.report(track, history)
 
     def close(self, reason: str) -> None:
         """End the session: the peer is told (RTCP BYE, DTLS close_notify), then forgotten."""
         if self.state == "closed":
             return
-        if self._srtp is not None:
-            ssrcs = [track.ssrc for track in (self._video, self._audio) if track is not None]
-            self._send_plain(self._srtp.protect_rtcp(bye(ssrcs)))
+        self._sender.say_bye(track for track in (self._video, self._audio) if track is not None)
         self.state = "closed"
         self._dtls.close()
         self._backlog.clear()
@@ -198,7 +191,7 @@ class Viewer:
         self._on_closed(self, reason)
 
     def _keys_ready(self, sender: SrtpSender, receiver: SrtpReceiver) -> None:
-        self._srtp, self._srtp_in = sender, receiver
+        self._sender.srtp, self._srtp_in = sender, receiver
         self.connected_ns = time.time_ns()
         self._counters.sessions_connected += 1
         self.state = "waiting"
@@ -226,51 +219,3 @@ class Viewer:
         if self._video is not None:
             self._video.restart(unit)
         self.state = "playing"
-
-    def _send(self, track: RtpTrack, unit: RtpUnit, start: int, stop: int) -> int:
-        """Send new packets of a unit; how many the socket took."""
-        if self._srtp is None:
-            return 0
-        lengths = track.write(unit, start, stop, self._batch)
-        datagrams = self._srtp.protect(self._batch, lengths)
-        first_ever = track.packets == 0
-        sent = self._transport.send(self.ice, datagrams) + len(lengths) - len(datagrams)
-        track.sent(unit.number + start + sent, lengths[:sent])
-        self._count(datagrams[:sent])
-        if first_ever and sent:
-            self._report(track, self.feed.video if track is self._video else self.feed.audio)
-        return sent
-
-    def _retransmit(self, track: RtpTrack, history: TrackHistory, lost: list[int]) -> None:
-        self._counters.nacks += len(lost)
-        for sequence in lost:
-            number = track.number_of(sequence)
-            found = history.find(number) if number is not None else None
-            if found is None or self._srtp is None:
-                self._counters.drops["nack_too_old"] += 1
-                continue
-            if self._retransmits_left <= 0:
-                self._counters.drops["nack_budget"] += 1
-                continue
-            self._retransmits_left -= 1
-            unit, index = found
-            lengths = track.write(unit, index, index + 1, self._batch)
-            datagrams = self._srtp.protect(self._batch, lengths)
-            sent = self._transport.send(self.ice, datagrams)
-            self._counters.retransmitted += sent
-            self._count(datagrams[:sent])
-
-    def _report(self, track: RtpTrack, history: TrackHistory) -> None:
-        if self._srtp is not None:
-            report = sender_report(track, history.clock, time.time_ns(), self.cname)
-            self._send_plain(self._srtp.protect_rtcp(report))
-
-    def _count(self, datagrams: list[memoryview]) -> None:
-        size = sum(map(len, datagrams))
-        self.packets_sent += len(datagrams)
-        self.bytes_sent += size
-        self._counters.packets += len(datagrams)
-        self._counters.bytes += size
-
-    def _send_plain(self, datagram: bytes) -> None:
-        self._transport.send(self.ice, (datagram,))
