@@ -7,7 +7,7 @@ from aiortc.rtcdtlstransport import RTCDtlsFingerprint
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from schemas.errors import BadRequest, MeshError
+from schemas.errors import BadRequest
 from services.webrtc_gateway.packetizer import OPUS_CLOCK_HZ, VIDEO_CLOCK_HZ
 from services.webrtc_gateway.rtp import HeaderExtensions, RtpTrack
 
@@ -36,7 +36,7 @@ _UNREAD = ("a=rtcp-fb:", "a=candidate:", "a=ssrc")
 _DYNAMIC_PAYLOAD_TYPES = frozenset((*range(96, 128), *range(35, 64)))
 
 
-class NotAcceptable(MeshError):
+class NotAcceptable(BadRequest):
     """The viewer's codecs and ours have nothing in common."""
 
     code = 406
