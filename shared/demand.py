@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from schemas.errors import MeshError
 from schemas.subjects import DEMAND_BUCKET, demand_key
-from shared.tasks import set_within, start_task
+from shared.tasks import end_tasks, set_within, start_task
 
 if TYPE_CHECKING:
     from shared.bus import Bucket, Bus, Entry
@@ -65,8 +65,7 @@ class Wants:
         # that comes together with the reply.
         self._closing = True
         self._poke.set()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
         self._gone.update(self._keys)
         self._keys.clear()
         if not self._bus.connected:
@@ -127,8 +126,7 @@ class DemandBoard:
 
     async def close(self) -> None:
         self._forget_hook()
-        self._expiry.cancel()
-        await asyncio.gather(self._expiry, return_exceptions=True)
+        await end_tasks(self._expiry)
         await self._mirror.close()
 
     def _changed(self, key: str, entry: "Entry | None") -> None:

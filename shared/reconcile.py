@@ -18,7 +18,7 @@ from schemas.resources import Actual, Spec
 from schemas.subjects import ACTUAL_BUCKET, state_key
 from shared.backoff import Backoff
 from shared.service import Context
-from shared.tasks import set_within
+from shared.tasks import end_tasks, set_within
 
 log = logging.getLogger(__name__)
 SpecT = TypeVar("SpecT", bound=Spec)
@@ -136,9 +136,7 @@ class Reconciler(Generic[SpecT, RunnerT]):
 
     async def close(self) -> None:
         """Stop everything, in parallel."""
-        for task in self._workers.values():
-            task.cancel()
-        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+        await end_tasks(*self._workers.values())
         await asyncio.gather(*(self._guard(runner.stop()) for runner in self.runners.values()))
         self.runners.clear()
 

@@ -32,7 +32,7 @@ from shared.parent import end_with_parent
 from shared.ring.folder import ensure_folder
 from shared.settings import PREFIX, Settings, load_settings
 from shared.state import PRESENCE_TTL_SECONDS
-from shared.tasks import set_within
+from shared.tasks import end_tasks, set_within
 from shared.urls import redact
 
 log = logging.getLogger(__name__)
@@ -92,9 +92,7 @@ class Context(Generic[SettingsT]):
         )
 
     async def cancel_tasks(self) -> None:
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
 
 def run_service(

@@ -7,12 +7,27 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+_CANCEL_AGAIN_SECONDS = 1.2  # what tasks do at their end takes 1 s at most, and shall not be cut short
+
 
 def start_task(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
     """A task that says so in the log when it fails. Keep the reference: the event loop does not."""
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_ended)
     return task
+
+
+async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait until they have ended.
+
+    Again and again: `asyncio.wait_for` in Python 3.11, which nats-py waits with, swallows a cancellation that comes
+    together with what it waits for.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 async def set_within(event: asyncio.Event, seconds: float | None) -> bool:

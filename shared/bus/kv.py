@@ -23,7 +23,7 @@ from nats.js.errors import (
 from nats.js.kv import KV_OP, KV_PURGE, MSG_ROLLUP_SUBJECT, KeyValue
 
 from schemas.errors import Conflict, NotFound, Unavailable
-from shared.tasks import set_within, start_task
+from shared.tasks import end_tasks, set_within, start_task
 
 if TYPE_CHECKING:
     from shared.bus.connection import Bus
@@ -206,8 +206,7 @@ class Mirror:
 
     async def close(self) -> None:
         self._forget_hook()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -1,0 +1,54 @@
+"""Ending background tasks, also those that a library makes deaf for a moment."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from shared.tasks import end_tasks
+
+pytestmark = [pytest.mark.unit, pytest.mark.timeout(20)]
+
+
+async def test_a_swallowed_cancellation_is_said_again() -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def deaf_once() -> None:
+        # Answer and cancellation in one turn of the loop: `asyncio.wait_for` in Python 3.11 gives the answer only.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({answer})
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(deaf_once())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await end_tasks(task)
+    assert task.cancelled()
+
+
+async def test_tidying_up_is_not_cut_short() -> None:
+    tidied = False
+
+    async def tidy() -> None:
+        nonlocal tidied
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.5)
+            tidied = True
+
+    task = asyncio.create_task(tidy())
+    await asyncio.sleep(0)
+    await end_tasks(task)
+    assert tidied
+
+
+async def test_a_failure_is_not_in_the_way() -> None:
+    async def fail() -> None:
+        raise ValueError
+
+    task = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    await end_tasks(task, asyncio.create_task(asyncio.Event().wait()))
+    assert isinstance(task.exception(), ValueError)
+    await end_tasks()
