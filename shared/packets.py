@@ -80,6 +80,12 @@ class PacketPublisher:
         self.published_packets += 1
         self.published_bytes += len(payload)
 
+    def gap(self) -> None:
+        """What comes does not follow on what came: leave an index out, at which consumers wait for a key packet."""
+        with self._lock:
+            for track in self._indexes:
+                self._indexes[track] += 1
+
     def close(self) -> None:
         with self._lock:
             self._ring.close()

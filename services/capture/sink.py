@@ -80,6 +80,10 @@ class StreamSink:
     def lost(self) -> None:
         """The source no longer delivers."""
         self._live_since = None
+        self._decoding = False
+        # Not a new run: ring, sequences and epoch go on, and so do consumers, from the next key picture.
+        if self._packets:
+            self._packets.gap()
 
     def live(self, video: VideoInfo | None, audio_info: AudioInfo | None, source_tracks: tuple[str, ...]) -> None:
         """The source is open and delivering."""

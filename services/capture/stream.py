@@ -98,9 +98,14 @@ class StreamRunner:
         sink = self.sink
         assert sink is not None  # set before the thread starts
         while not self._stop.is_set():
+            live_seconds = 0.0
             try:
                 source = make_source(spec, url, self._context.settings)
-                source.run(sink, self._stop)
+                try:
+                    source.run(sink, self._stop)
+                finally:
+                    live_seconds = sink.live_seconds
+                    sink.lost()
                 if self._stop.is_set():
                     return
                 self._change_from_thread("off", None)  # a file that is not looped has ended
@@ -115,9 +120,8 @@ class StreamRunner:
             except Exception:  # a bug in one source must not end the others' process
                 log.exception("source failed", extra={"stream": self._stream})
                 problem = InternalError("internal error in the source; see the log of capture")
-            if sink.live_seconds > _STABLE_SECONDS:
+            if live_seconds > _STABLE_SECONDS:
                 backoff.reset()
-            sink.lost()
             self.reconnects += 1
             self._change_from_thread("reconnecting", problem)
             if self._stop.wait(backoff.next_seconds()):

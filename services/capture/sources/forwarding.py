@@ -32,10 +32,15 @@ class VideoForwarder:
         self._width: NonNegativeInt = stream.width
         self._height: NonNegativeInt = stream.height
         self._reordered = bool(stream.codec_context.has_b_frames)
+        self._seen_key = False
 
     def forward(
         self, packet: "Packet[Any]", sink: StreamSink, *, pts_ns: int, dts_ns: int, duration_ns: int, captured_ns: int
     ) -> None:
+        # A source that is joined within a group of pictures: nobody can begin with what is left of it.
+        self._seen_key = self._seen_key or packet.is_keyframe
+        if not self._seen_key:
+            return
         # The one copy of a packet: it leaves libav's memory for the bus and the packet ring.
         payload = bytes(packet)
         if self._length_bytes and not bitstream.is_annexb(payload):
