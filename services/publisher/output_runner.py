@@ -3,25 +3,29 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader, Track
-from schemas.resources import OutputActual, OutputSpec, StreamActual
+from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
 from schemas.subjects import SOURCE_RENDITION, command
 from services.publisher.progress import OutputProgress, Position
 from services.publisher.settings import PublisherSettings
 from services.publisher.writer import OutputWriter
 from shared.bus import Bus
 from shared.demand import Wants
+from shared.desired import Desired
 from shared.packet_ring import PacketRingReader
 from shared.packets import PacketSubscription
 from shared.reconcile import Reporter
 from shared.ring import RingError
 from shared.secret_store import read_secret
 from shared.service import Context
+from shared.state import StateMirrors
 
 log = logging.getLogger(__name__)
 
@@ -38,19 +42,19 @@ class OutputRunner:
         context: Context[PublisherSettings],
         reporter: Reporter,
         wants: Wants,
-        source_node: str,
-        source: StreamActual | None,
+        mirrors: StateMirrors,
     ) -> None:
-        """Args:
-        source_node: where the stream's packets are made.
-        source: what is known of the stream.
-        """
+        """`mirrors`: tell what is known of the stream, and on which node its packets are made."""
         self._id = output_id
         self._context = context
         self._reporter = reporter
         self._wants = wants
-        self._source_node = source_node
-        self._source = source
+        self._mirrors = mirrors
+        self._streams = Desired("capture", StreamSpec, StreamActual, mirrors)
+        self._wanted_on = ""
+        """The node that this output shows demand on."""
+        self._stop_wanting: Callable[[], None] = _nothing
+        self._stopped = False
         self._loop = asyncio.get_running_loop()
         self._actual: OutputActual | None = None
         self._undo = contextlib.AsyncExitStack()
@@ -96,10 +100,10 @@ class OutputRunner:
         subscription = await PacketSubscription.open(bus, spec.stream, spec.rendition, self._receive)
         self._undo.push_async_callback(subscription.close)
         if resume:
-            self._catch_up(spec, resume)
-        self._undo.callback(
-            self._wants.want(self._source_node, spec.stream, spec.rendition, f"publisher-{spec.output}")
-        )
+            await self._catch_up(spec, resume)
+        self._undo.callback(self._show_demand, "")
+        self._undo.callback(self._mirrors.on_desired(self._follow))
+        self._follow()
 
     async def update(self, spec: OutputSpec, revision: int) -> bool:
         """Another spec is another output; the same one only has a new revision."""
@@ -111,17 +115,37 @@ class OutputRunner:
 
     async def stop(self, *, removed: bool = False) -> None:
         """Write what has come, close the destination properly."""
-        await self._undo.aclose()
-        if self.writer:
-            finished = await asyncio.to_thread(self.writer.stop, _STOP_SECONDS)
-            if not finished:
-                log.warning("%s: the destination does not let go", self._id)
-            if removed:
-                await asyncio.to_thread(self.writer.forget_position)
+        try:
+            await self._undo.aclose()
+            if self.writer:
+                finished = await asyncio.to_thread(self.writer.stop, _STOP_SECONDS)
+                if not finished:
+                    log.warning("%s: the destination does not let go", self._id)
+                if removed:
+                    await asyncio.to_thread(self.writer.forget_position)
+        finally:
+            self._stopped = True  # after the writer's last words; a thread left behind has no more to say
+
+    # -- demand ----------------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Show demand where the stream is; it may have moved. Here while there is none, for the one that will come."""
+        assert self._spec is not None
+        found = self._streams.spec(self._spec.stream)
+        node = (found[0].node if found else None) or self._wanted_on or self._context.node
+        if node != self._wanted_on:
+            self._show_demand(node)
+
+    def _show_demand(self, node: str) -> None:
+        """Show demand on `node` instead of where it was shown; nowhere when it is empty."""
+        before, self._stop_wanting, self._wanted_on = self._stop_wanting, _nothing, node
+        if node and (spec := self._spec):
+            self._stop_wanting = self._wants.want(node, spec.stream, spec.rendition, f"publisher-{spec.output}")
+        before()
 
     def _expected_tracks(self, spec: OutputSpec) -> tuple[Track, ...] | None:
         """What the rendition will have, so that the start waits for sound only if there is any; None: not known."""
-        source = self._source
+        source = self._streams.actual(spec.stream)
         if source is None or source.video is None:
             return None
         if spec.rendition == SOURCE_RENDITION:
@@ -145,16 +169,19 @@ class OutputRunner:
         if self.writer:
             self.writer.feed(header, payload)
 
-    def _catch_up(self, spec: OutputSpec, resume: Position) -> None:
-        """After a crash of this service: take what the recording lacks from the producer's packet ring."""
-        held, self._held = self._held or [], None
+    async def _catch_up(self, spec: OutputSpec, resume: Position) -> None:
+        """After a crash of this service: take what the recording lacks from the producer's packet ring.
+
+        That may be tens of megabytes, and is read in a thread. Live packets are held meanwhile: as many as come before
+        the deadline of a start.
+        """
         try:
-            with PacketRingReader.open_latest(self._context.settings.shm_dir, spec.stream, spec.rendition) as ring:
-                missed = list(ring.after(resume.run, resume.index))
+            missed = await asyncio.to_thread(_read_ring, self._context.settings.shm_dir, spec, resume)
         except (RingError, LookupError) as error:
             log.info("%s: nothing to resume from: %s", self._id, error)
             missed = []
         log.info("%s: resuming with %d packets from the packet ring", self._id, len(missed))
+        held, self._held = self._held or [], None
         for header, payload in [*((header, memoryview(payload)) for header, payload in missed), *held]:
             self._feed(header, payload)
 
@@ -165,13 +192,22 @@ class OutputRunner:
             self._loop.call_soon_threadsafe(self._report, progress)
 
     def _report(self, progress: OutputProgress) -> None:
-        if self._actual is None:
+        if self._actual is None or self._stopped:
             return
         shared: dict[str, Any] = {
             name: getattr(progress, name) for name in ("state", "since_ns", "error", "file", "bytes_written", "retries")
         }
         self._actual = msgspec.structs.replace(self._actual, **shared)
         self._reporter.report(self._id, self._actual)
+
+
+def _read_ring(folder: Path, spec: OutputSpec, resume: Position) -> list[tuple[PacketHeader, bytes]]:
+    with PacketRingReader.open_latest(folder, spec.stream, spec.rendition) as ring:
+        return list(ring.after(resume.run, resume.index))
+
+
+def _nothing() -> None:
+    """What there is to withdraw before anything is wanted."""
 
 
 def _ask_for_key(bus: Bus, spec: OutputSpec) -> None:

@@ -4,7 +4,7 @@ import msgspec
 
 from schemas.commands import ListResources, OutputChanged, OutputEntry, OutputList, StartOutput, StopOutput
 from schemas.errors import ErrorInfo, InvalidValue, NotFound
-from schemas.ids import compound_id, split_compound_id
+from schemas.ids import compound_id
 from schemas.resources import OutputActual, OutputSpec, RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command
 from services.publisher.metrics import register_metrics
@@ -37,10 +37,7 @@ async def build(context: Context[PublisherSettings]) -> None:
     context.stack.push_async_callback(wants.close)
 
     def make(output_id: str) -> OutputRunner:
-        stream, _ = split_compound_id(output_id)
-        found = streams.spec(stream)
-        node = (found[0].node if found else None) or context.node
-        return OutputRunner(output_id, context, reporter, wants, node, streams.actual(stream))
+        return OutputRunner(output_id, context, reporter, wants, mirrors)
 
     def failed(_id: str, spec: OutputSpec, revision: int, error: ErrorInfo) -> OutputActual:
         return OutputActual(
