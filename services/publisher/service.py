@@ -94,13 +94,15 @@ class _Commands:
         spec = OutputSpec(**{name: getattr(request, name) for name in OutputSpec.__struct_fields__})
         format_of(spec, spec.to)
         found = await self._streams.find(spec.stream)
+        # Unless told otherwise an output runs where its stream is: packets need not cross the network.
+        node = spec.node or (found[0].node if found else self._context.node)
+        if node is None:
+            node = self._mirrors.choose_node(SERVICE, None, self._context.node)
+        if node == self._context.node:  # another node has folders of its own; its publisher judges
+            make_output(spec, spec.to, self._context.settings.outputs)
         if found is None:
             raise NotFound(f"stream {spec.stream!r} does not exist; start it first with capture.start")
         await self._check_rendition(spec)
-        # Unless told otherwise an output runs where its stream is: packets need not cross the network.
-        node = spec.node or found[0].node or self._mirrors.choose_node(SERVICE, None, self._context.node)
-        if node == self._context.node:  # another node has folders of its own; its publisher judges
-            make_output(spec, spec.to, self._context.settings.outputs)
         output_id = compound_id(spec.stream, spec.output)
         spec = msgspec.structs.replace(spec, node=node)
         return await self._outputs.apply(output_id, spec, request, OutputChanged)

@@ -220,3 +220,15 @@ def test_up_refuses_a_bad_file_at_once(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "streams.cam0.fps" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_paths_of_another_node_are_judged_there(mesh: RunningMesh) -> None:
+    mesh.call("capture.start", stream="far", source=TEST_SOURCE)
+    there = mesh.call(
+        "publisher.start", stream="far", output="o", to="file:///srv/of-another-node/x.mp4", node="elsewhere", wait_s=0
+    )
+    assert there["code"] == 202
+    with pytest.raises(CallFailed, match="may lie in"):
+        mesh.call("publisher.start", stream="far", output="p", to="file:///srv/of-another-node/x.mp4")
+    mesh.call("publisher.stop", stream="far", output="o", wait_s=0)
+    mesh.call("capture.stop", stream="far")
