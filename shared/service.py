@@ -184,8 +184,7 @@ async def _connect(service: str, settings: Settings, stopping: asyncio.Event) ->
     if connecting in done:
         stopped.cancel()
         return connecting.result()
-    connecting.cancel()
-    await asyncio.gather(connecting, return_exceptions=True)
+    await end_tasks(connecting)
     return None
 
 

@@ -38,7 +38,10 @@ def test_a_service_that_waits_for_its_server(tmp_path: Path) -> None:
         assert "nats://mesh:***@127.0.0.1" in log.read_text()
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            assert process.wait(10) == 0, "told to end while it waits"
+        finally:
+            process.kill()
 
 
 def test_doctor(tmp_path: Path) -> None:
