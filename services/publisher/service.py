@@ -95,9 +95,7 @@ class _Commands:
         format_of(spec, spec.to)
         found = await self._streams.find(spec.stream)
         # Unless told otherwise an output runs where its stream is: packets need not cross the network.
-        node = spec.node or (found[0].node if found else self._context.node)
-        if node is None:
-            node = self._mirrors.choose_node(SERVICE, None, self._context.node)
+        node = spec.node or (found[0].node if found else None) or self._context.node
         if node == self._context.node:  # another node has folders of its own; its publisher judges
             make_output(spec, spec.to, self._context.settings.outputs)
         if found is None:

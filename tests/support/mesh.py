@@ -129,7 +129,10 @@ class RunningMesh:
         found = {}
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for pid in children:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            except OSError:  # it has ended between the two looks
+                continue
             name = command[2].removeprefix("services.").replace("_", "-") if "-m" in command else Path(command[0]).name
             found[name] = int(pid)
         return found

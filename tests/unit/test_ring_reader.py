@@ -346,7 +346,8 @@ def _encode(codec, geometry, thread_count, arrays) -> list[bytes]:
     if codec == "libsvtav1":
         context.options = {"preset": "12"}
     if codec.startswith("libvpx"):
-        context.options = {"deadline": "realtime", "cpu-used": "8"}
+        # Negative: at a fixed speed. Otherwise libvpx chooses its speed by the clock, and no two runs are alike.
+        context.options = {"deadline": "realtime", "cpu-used": "-8" if codec == "libvpx" else "8"}
     packets = []
     times = itertools.count()  # not `enumerate`: it would keep a reference to the array
     for array in arrays:
