@@ -151,11 +151,40 @@ class Bucket:
             async with asyncio.timeout(_SNAPSHOT_TIMEOUT_SECONDS):
                 watcher = await (self._kv or await self.open()).watch(keys)
                 try:
-                    return await _snapshot(watcher)
+                    return await self.snapshot(watcher, keys)
                 finally:
                     await watcher.stop()  # type: ignore[no-untyped-call]
         except (nats.errors.Error, TimeoutError) as error:
             raise self._unavailable(error) from None
+
+    async def snapshot(self, watcher: KeyValue.KeyWatcher, keys: str) -> dict[str, Entry]:
+        """What a new watch of `keys` lists before it follows changes.
+
+        nats-py takes a watch for empty when nothing is pending and nothing has come, but what is no longer pending
+        may still be on its way: an empty listing is believed only when the server counts no keys.
+        """
+        found: dict[str, Entry] = {}
+        on_the_way = False
+        while True:
+            update = await watcher.updates(timeout=_SNAPSHOT_TIMEOUT_SECONDS)  # type: ignore[no-untyped-call]
+            if update is None:
+                if found or not await self._count(keys):
+                    return found
+                on_the_way = True
+                continue
+            if not isinstance(update, KeyValue.Entry):
+                raise NotFound("the watch was stopped")
+            if update.operation in ("DEL", "PURGE"):
+                found.pop(update.key, None)
+            else:
+                found[update.key] = Entry(update.key, update.value or b"", update.revision or 0)
+            if on_the_way and not update.delta:  # the last of those that were on their way; no end mark follows it
+                return found
+
+    async def _count(self, keys: str) -> int:
+        """How many keys there are under `keys`, deleted ones included."""
+        info = await self._jetstream.stream_info(f"KV_{self.name}", subjects_filter=f"$KV.{self.name}.{keys}")
+        return len(info.state.subjects or {})
 
     def mirror(self, keys: str = ">", on_change: Callable[[str, Entry | None], None] | None = None) -> "Mirror":
         """A local copy of everything under `keys`, kept up to date from now on."""
@@ -225,7 +254,7 @@ class Mirror:
             seen = await self._bucket.last_sequence()
         try:
             async with asyncio.timeout(_SNAPSHOT_TIMEOUT_SECONDS):
-                await self._replace(await _snapshot(watcher))
+                await self._replace(await self._bucket.snapshot(watcher, self._keys))
             self._synced.set()
             while not self._rewatch.is_set():
                 update = asyncio.ensure_future(watcher.updates(timeout=_RESYNC_SECONDS))  # type: ignore[no-untyped-call]
@@ -286,18 +315,6 @@ class Mirror:
                 log.exception("change of %s in %s", key, self._bucket.name)
         async with self._changed:
             self._changed.notify_all()
-
-
-async def _snapshot(watcher: KeyValue.KeyWatcher) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
-    while (update := await watcher.updates(timeout=_SNAPSHOT_TIMEOUT_SECONDS)) is not None:  # type: ignore[no-untyped-call]
-        if not isinstance(update, KeyValue.Entry):
-            raise NotFound("the watch was stopped")
-        if update.operation in ("DEL", "PURGE"):
-            found.pop(update.key, None)
-        else:
-            found[update.key] = Entry(update.key, update.value or b"", update.revision or 0)
-    return found
 
 
 async def open_bucket(

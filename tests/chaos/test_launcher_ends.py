@@ -20,7 +20,7 @@ ORPHANS_END_SECONDS = 10.0
 
 def _record(mesh: RunningMesh) -> None:
     mesh.call("publisher.start", stream=STREAM, output="rec", to="file://rec/{start}.mp4", wait_s=10)
-    mesh.wait_for(lambda: mesh.actual("outputs", STREAM, "rec")["bytes_written"] > 0, 10, "a recording")
+    mesh.wait_for(lambda: (mesh.actual("outputs", STREAM, "rec") or {}).get("bytes_written"), 10, "a recording")
 
 
 def _playable(mesh: RunningMesh) -> list[float]:
