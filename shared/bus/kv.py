@@ -164,16 +164,17 @@ class Bucket:
         may still be on its way: an empty listing is believed only when the server counts no keys.
         """
         found: dict[str, Entry] = {}
-        on_the_way = False
+        listed = on_the_way = False
         while True:
             update = await watcher.updates(timeout=_SNAPSHOT_TIMEOUT_SECONDS)  # type: ignore[no-untyped-call]
             if update is None:
-                if found or not await self._count(keys):
+                if listed or not await self._count(keys):
                     return found
                 on_the_way = True
                 continue
             if not isinstance(update, KeyValue.Entry):
                 raise NotFound("the watch was stopped")
+            listed = True  # also by a deleted key, which is all there may be
             if update.operation in ("DEL", "PURGE"):
                 found.pop(update.key, None)
             else:

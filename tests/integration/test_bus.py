@@ -120,6 +120,19 @@ async def test_compare_and_set(bus: Bus) -> None:
     assert await bucket.update("a.b", b"3", 0) > revision, "a deleted key can be made again"
 
 
+async def test_a_bucket_of_deleted_keys_is_listed_as_empty(bus: Bus) -> None:
+    bucket = await bus.bucket("test_deleted")
+    assert await bucket.entries() == {}
+    await bucket.put("a.b", b"1")
+    assert set(await bucket.entries()) == {"a.b"}
+    await bucket.delete("a.b")
+    assert await bucket.entries() == {}
+    mirror = bucket.mirror("a.>")
+    await mirror.synced(3)
+    await mirror.close()
+    assert await bucket.entries("other.>") == {}
+
+
 async def test_epochs_grow_whoever_takes_them(server: NatsServer, bus: Bus) -> None:
     other = await Bus.connect(server.url, name="other", timeout_seconds=5)
     taken = await asyncio.gather(*(next_epoch(one, "cam0") for one in (bus, other) for _ in range(3)))
