@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -10,7 +11,7 @@ from schemas.errors import InvalidValue
 from schemas.resources import AudioInfo, StreamSpec, VideoInfo
 from schemas.units import parse_size
 from services.capture.settings import CaptureSettings
-from services.capture.sink import RAW_SAMPLE_RATE, StreamSink
+from services.capture.sink import RAW_SAMPLE_RATE, Picture, StreamSink
 from shared.media.pacing import Pacer
 from shared.media.pattern import MIN_HEIGHT, MIN_WIDTH, Pattern
 from shared.media.timecode import burn
@@ -73,7 +74,7 @@ class PatternSource:
             if sink.wants_raw:
                 sink.picture(
                     self._geometry,
-                    lambda array, n=number: self._draw(array, n),  # type: ignore[misc]
+                    partial(self._draw, number),
                     pts_ns=epoch_ns + media_ns,
                     duration_ns=duration_ns,
                 )
@@ -86,7 +87,7 @@ class PatternSource:
                 sample += _BLOCK_SAMPLES
             number += 1
 
-    def _draw(self, array, number: int) -> None:  # type: ignore[no-untyped-def]
+    def _draw(self, number: int, array: Picture) -> None:
         now_ns = time.time_ns()
         self._pattern.draw(array, number, now_ns)
         if self._timecode:
