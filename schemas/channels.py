@@ -12,6 +12,19 @@ from typing import Any
 from msgspec import Struct
 
 from schemas import subjects
+from schemas.capture_commands import (
+    ConfigureStream,
+    DeviceList,
+    ListDevices,
+    PtzRequest,
+    PtzStatus,
+    Snapshot,
+    SnapshotRequest,
+    StatsRequest,
+    StreamStats,
+    TriggerReply,
+    TriggerRequest,
+)
 from schemas.channel import Channel, Party, kv_subject
 from schemas.commands import (
     KeyFrameReply,
@@ -36,6 +49,7 @@ from schemas.events import Event
 from schemas.frames import AudioHeader, FrameAck, FrameRef
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader
+from schemas.recordings import Recording, RecordingRequest, StartRecording, StopRecording
 from schemas.resources import (
     OutputActual,
     OutputSpec,
@@ -79,6 +93,7 @@ def _command(
     summary: str,
     resource: str | None = None,
 ) -> Channel:
+    """`resource`: the id of what only its owner answers for."""
     return Channel(
         name=f"{service}.{verb}",
         address=_named(subjects.command(service, verb, resource)),
@@ -166,6 +181,44 @@ _COMMANDS = (
     _command("capture", "start", StartStream, StreamChanged, ("cli", "writer"), "Make or change a stream."),
     _command("capture", "stop", StopStream, StreamChanged, ("cli", "writer"), "Remove a stream."),
     _command("capture", "list", ListResources, StreamList, LOOKERS, "Streams, as asked for and as they are."),
+    _command(
+        "capture",
+        "snapshot",
+        SnapshotRequest,
+        Snapshot,
+        LOOKERS,
+        "The newest picture as a file; only the stream's owner answers.",
+        _id(),
+    ),
+    _command(
+        "capture",
+        "stats",
+        StatsRequest,
+        StreamStats,
+        LOOKERS,
+        "Rates, sizes and drops, measured at this moment.",
+        _id(),
+    ),
+    _command(
+        "capture",
+        "configure",
+        ConfigureStream,
+        StreamChanged,
+        ("cli", "writer"),
+        "Hold a profile against what the camera can do, and take it on.",
+        _id(),
+    ),
+    _command("capture", "trigger", TriggerRequest, TriggerReply, ("cli", "writer", "client"), "Take a picture.", _id()),
+    _command("capture", "ptz", PtzRequest, PtzStatus, ("cli", "writer"), "Move a camera that can.", _id()),
+    _command(
+        "capture",
+        "devices",
+        ListDevices,
+        DeviceList,
+        LOOKERS,
+        "The cameras of one node, plugged in or announced.",
+        _PLACEHOLDER.format("node"),
+    ),
     _command("hw-encode", "start", StartRendition, RenditionChanged, OPERATORS, "Make or change a rendition."),
     _command("hw-encode", "stop", StopRendition, RenditionChanged, OPERATORS, "Remove a rendition."),
     _command("hw-encode", "list", ListResources, RenditionList, LOOKERS, "Renditions, as asked for and as they are."),
@@ -181,6 +234,23 @@ _COMMANDS = (
     _command("publisher", "start", StartOutput, OutputChanged, OPERATORS, "Make or change an output."),
     _command("publisher", "stop", StopOutput, OutputChanged, OPERATORS, "End an output; files are closed properly."),
     _command("publisher", "list", ListResources, OutputList, LOOKERS, "Outputs, as asked for and as they are."),
+    _command(
+        "publisher",
+        "start-recording",
+        StartRecording,
+        Recording,
+        ("cli", "writer"),
+        "Record a live stream to a file.",
+    ),
+    _command("publisher", "recording", RecordingRequest, Recording, LOOKERS, "How a stream's recording is doing."),
+    _command(
+        "publisher",
+        "stop-recording",
+        StopRecording,
+        Recording,
+        ("cli", "writer"),
+        "Close a recording and tell what is in it.",
+    ),
     _command("webrtc-gateway", "sessions", ListSessions, SessionList, LOOKERS, "WebRTC viewers of one gateway."),
 )
 

@@ -6,7 +6,13 @@ from msgspec import Meta, Struct
 
 from schemas.ids import Id
 
-PixelFormat = Literal["yuv420p", "nv12", "bgr24", "rgb24", "gray"]
+PixelFormat = Literal[
+    "yuv420p", "nv12", "bgr24", "rgb24", "gray",
+    "gray10le", "gray12le", "gray16le",
+    "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8",
+    "bayer_rggb16le", "bayer_bggr16le", "bayer_gbrg16le", "bayer_grbg16le",
+]  # fmt: skip
+"""libav's names. `gray10le` and `gray12le` have their value in the low bits of 16."""
 Clock = Literal["driver", "rtcp", "arrival"]
 Delivery = Literal["live", "lossless"]
 SampleFormat = Literal["s16", "flt"]
@@ -46,6 +52,10 @@ class FrameRef(Struct, frozen=True, kw_only=True):
     delivery: Delivery = "live"
     consumer: str = ""
     """Of a lossless stream: who must consume this picture and give credit for it; others look on."""
+    exposure_ns: NonNegativeInt = 0
+    """How long this picture was exposed; 0 when the source does not tell."""
+    metadata: dict[str, int | float | str | bool] = {}
+    """What the camera says of this picture (GenICam chunk data): by the camera's own names. At most 32 entries."""
 
 
 class FrameAck(Struct, frozen=True, kw_only=True):

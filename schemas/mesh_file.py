@@ -4,7 +4,7 @@ streams:
   cam0: rtsp://camera.local/stream1
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -13,8 +13,9 @@ from schemas.commands import StartOutput, StartRendition, StartStream
 from schemas.errors import BadRequest, InvalidValue
 from schemas.frames import Delivery
 from schemas.ids import Id, check_id
-from schemas.resources import EncoderPolicy, Fps, OutputFormat
-from schemas.units import BitrateText, DurationText, SizeText, parse_bitrate, parse_duration, parse_size
+from schemas.pictures import PictureSettings
+from schemas.resources import EncoderPolicy, OnLoss, OutputFormat
+from schemas.units import BitrateText, DurationText, parse_bitrate, parse_duration, parse_size
 
 _LATER = {"mixes": "cloud-mix-proxy", "signals": "io-signal", "rules": "io-signal"}
 
@@ -40,17 +41,19 @@ class OutputInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     format: OutputFormat | None = None
 
 
-class StreamInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StreamInFile(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """See `schemas.resources.StreamSpec`."""
 
     source: str
     node: Id | None = None
-    size: SizeText | None = None
-    fps: Fps | None = None
+    transport: Literal["auto", "tcp", "udp"] = "auto"
     loop: bool = True
     audio: bool = True
     timecode: bool = False
     delivery: Delivery = "live"
+    stall_after: DurationText | None = None
+    frozen_after: DurationText | None = None
+    on_loss: OnLoss = "hold"
     renditions: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
 

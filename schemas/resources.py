@@ -4,37 +4,46 @@ A spec is what a `start` command carries: one vocabulary for NATS commands, mesh
 Specs refuse unknown fields; actuals are read leniently, so an older console can watch a newer mesh.
 """
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from schemas.errors import ErrorInfo
 from schemas.frames import Delivery, PixelFormat
 from schemas.ids import Id
-from schemas.units import BitrateText, DurationText, SizeText
+from schemas.pictures import PictureSettings
+from schemas.units import BitrateText, DurationText
 
-Fps = Annotated[float, Meta(gt=0, le=240)]
+OnLoss = Literal["hold", "slate", "none"]
 EncoderPolicy = Literal["require-hw", "prefer-hw", "software"]
 OutputFormat = Literal["mp4", "flv", "rtsp"]
 
 
-class StreamSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class StreamSpec(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A live source: owned by capture on `node`."""
 
     stream: Id
     source: str
-    """rtsp:// rtmp:// srt:// http(s):// file:// v4l2:// test:// or app:// (an application writes the frames)."""
+    """rtsp:// rtmp:// srt:// udp:// http(s):// onvif:// v4l2:// genicam:// screen:// file:// images:// test:// or app://
+    (an application writes the frames)."""
     source_secret: str = ""
     """`secret://name@revision` of the full URL when `source` had credentials in it; set by the service."""
     node: Id | None = None
-    size: SizeText | None = None
-    fps: Fps | None = None
+    transport: Literal["auto", "tcp", "udp"] = "auto"
+    """Of rtsp:// and onvif://. `auto`: tcp first, udp when the camera has no tcp."""
     loop: bool = True
     """Files start again at their end."""
     audio: bool = True
     timecode: bool = False
     """Burn the machine-readable time code into the picture."""
     delivery: Delivery = "live"
+    stall_after: DurationText | None = None
+    """No picture for so long is a stall. None: 8 times the usual distance of two pictures, 1 s at least."""
+    frozen_after: DurationText | None = None
+    """Identical pictures for so long are a frozen source. None: not watched for. Watching decodes the key pictures
+    even while nobody looks."""
+    on_loss: OnLoss = "hold"
+    """What those who look at pictures get while the source is lost: the last picture again, a slate, or nothing."""
 
 
 class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -69,6 +78,8 @@ class OutputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     node: Id | None = None
     format: OutputFormat | None = None
     """Taken from the URL when not given."""
+    finish: bool = False
+    """Of a file: close it properly, and keep what is known of it; state `finished`."""
 
 
 Spec = StreamSpec | RenditionSpec | OutputSpec
@@ -88,9 +99,9 @@ class AudioInfo(Struct, frozen=True, kw_only=True):
     channels: int = 0
 
 
-StreamState = Literal["connecting", "live", "stalled", "reconnecting", "failed", "off"]
+StreamState = Literal["connecting", "live", "stalled", "frozen", "reconnecting", "failed", "off"]
 RenditionState = Literal["idle", "starting", "running", "failed"]
-OutputState = Literal["waiting", "connecting", "running", "retrying", "failed"]
+OutputState = Literal["waiting", "connecting", "running", "retrying", "failed", "finished"]
 
 
 class StreamActual(Struct, frozen=True, kw_only=True):
@@ -152,6 +163,12 @@ class OutputActual(Struct, frozen=True, kw_only=True):
     """The file being written, for file outputs."""
     bytes_written: int = 0
     retries: int = 0
+    started_ns: int = 0
+    """When the file's first picture was captured, CLOCK_REALTIME."""
+    duration_ns: int = 0
+    """Of what the file holds."""
+    video: VideoInfo | None = None
+    """Of what the file holds; set when it is finished."""
 
 
 Actual = StreamActual | RenditionActual | OutputActual

@@ -10,6 +10,8 @@ from schemas.errors import InvalidValue
 _BITRATE = re.compile(r"^(\d+(?:\.\d+)?)([kKmM]?)$")
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 _SIZE = re.compile(r"^(\d{1,5})x(\d{1,5})$")
+_CROP = re.compile(r"^(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})$")
+_BINNING = re.compile(r"^([1-8])x([1-8])$")
 _BITRATE_FACTOR = {"": 1, "k": 1_000, "K": 1_000, "m": 1_000_000, "M": 1_000_000}
 _DURATION_FACTOR = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 MAX_EDGE_PIXELS = 16_384
@@ -17,6 +19,8 @@ MAX_EDGE_PIXELS = 16_384
 BitrateText = Annotated[str, Meta(description="bit/s, with k or M", examples=["4M"])]
 DurationText = Annotated[str, Meta(description="a number and ms, s, m, h or d", examples=["2s"])]
 SizeText = Annotated[str, Meta(description="WIDTHxHEIGHT in pixels", examples=["1280x720"])]
+CropText = Annotated[str, Meta(description="WIDTHxHEIGHT+X+Y in pixels", examples=["640x480+320+120"])]
+BinningText = Annotated[str, Meta(description="HORIZONTALxVERTICAL, 1 to 8 sensor pixels each", examples=["2x2"])]
 
 
 def parse_bitrate(text: str, field: str = "bitrate") -> int:
@@ -55,3 +59,30 @@ def parse_size(text: str, field: str = "size") -> tuple[int, int]:
     if not (2 <= width <= MAX_EDGE_PIXELS and 2 <= height <= MAX_EDGE_PIXELS) or width % 2 or height % 2:
         raise InvalidValue(field, text, f"write WIDTHxHEIGHT, even, 2 to {MAX_EDGE_PIXELS}, for example 1280x720")
     return width, height
+
+
+def parse_crop(text: str, field: str = "crop") -> tuple[int, int, int, int]:
+    """`640x480+320+120` -> (640, 480, 320, 120): width, height, left, top in pixels, all even as 4:2:0 needs.
+
+    Raises:
+        InvalidValue: not such an area, odd, empty or out of range.
+    """
+    match = _CROP.match(text)
+    width, height, left, top = (int(part) for part in match.groups()) if match else (0, 0, 0, 0)
+    if width < 2 or height < 2 or left + width > MAX_EDGE_PIXELS or top + height > MAX_EDGE_PIXELS:
+        raise InvalidValue(field, text, "write WIDTHxHEIGHT+X+Y in pixels, for example 640x480+320+120")
+    if any(number % 2 for number in (width, height, left, top)):
+        raise InvalidValue(field, text, "use even numbers")
+    return width, height, left, top
+
+
+def parse_binning(text: str, field: str = "binning") -> tuple[int, int]:
+    """`2x2` -> (2, 2): horizontal and vertical sensor pixels that become one.
+
+    Raises:
+        InvalidValue: not such a pair.
+    """
+    match = _BINNING.match(text)
+    if not match:
+        raise InvalidValue(field, text, "write HORIZONTALxVERTICAL, 1 to 8 each, for example 2x2")
+    return int(match[1]), int(match[2])

@@ -71,6 +71,9 @@ class StreamSink:
         self.packets_forwarded = 0
         self.audio_blocks = 0
         self.last_frame_ns = 0
+        self.pictures_arrived = 0
+        self.bytes_arrived = 0
+        self.last_arrival_ns = 0
 
     def set_demand(self, *, raw: bool, packets: bool) -> None:
         self.wants_raw, self._wants_packets = raw, packets
@@ -95,6 +98,16 @@ class StreamSink:
         if now != self._decoding:
             self._decoding = now
             self._tell_decoding(now)
+
+    def arrived(self, payload_bytes: int = 0) -> None:
+        """The source has sent a picture, looked at or not; of packets, their size."""
+        self.pictures_arrived += 1
+        self.bytes_arrived += payload_bytes
+        self.last_arrival_ns = time.time_ns()
+
+    def adjust(self, spec: StreamSpec) -> None:
+        """Take a changed spec on, from the next picture."""
+        self._spec = spec
 
     @property
     def live_seconds(self) -> float:

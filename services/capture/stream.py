@@ -14,6 +14,7 @@ from schemas.resources import AudioInfo, StreamActual, StreamSpec, StreamState, 
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
 from services.capture.sources import make_source
+from services.capture.sources.base import Source
 from shared.backoff import Backoff
 from shared.epochs import next_epoch
 from shared.reconcile import Reporter
@@ -29,6 +30,14 @@ _JOIN_MARGIN_SECONDS = 2.0
 _STABLE_SECONDS = 10.0  # a source that connects and fails at once has not recovered
 
 
+# Changes of anything else are taken on by the sink, where the source agrees.
+_OF_SOURCE = ("source", "source_secret", "transport", "loop", "audio", "delivery", "binning", "bit_depth", "trigger")
+
+
+def _of_source(spec: StreamSpec) -> tuple[object, ...]:
+    return tuple(getattr(spec, name) for name in _OF_SOURCE)
+
+
 class StreamRunner:
     """Runs one stream as its spec says; see `shared.reconcile.Runner`."""
 
@@ -41,6 +50,9 @@ class StreamRunner:
         self._thread: threading.Thread | None = None
         self._actual: StreamActual | None = None
         self._wants_raw = self._wants_packets = False
+        self._spec: StreamSpec | None = None
+        self.source: Source | None = None
+        """The one that runs now."""
         self.sink: StreamSink | None = None
         self.reconnects = 0
 
@@ -71,14 +83,29 @@ class StreamRunner:
             epoch=epoch,
         )
         self._reporter.report(self._stream, self._actual)
+        self._spec = spec
         self.sink = StreamSink(self._context, spec, epoch, self._live_from_thread, self._decoding_from_thread)
         self.sink.set_demand(raw=self._wants_raw, packets=self._wants_packets)
         self._thread = threading.Thread(target=self._run, args=(spec, url), name=f"capture {self._stream}", daemon=True)
         self._thread.start()
 
     async def update(self, spec: StreamSpec, revision: int) -> bool:
-        """Any change of a source means opening it again."""
-        return False
+        """Take a change on while the source runs, where it can; False: open it again.
+
+        Raises:
+            InvalidValue: the device refuses a value.
+        """
+        before, source, sink = self._spec, self.source, self.sink
+        if before is None or source is None or sink is None or self._actual is None:
+            return False
+        if spec != before:
+            if _of_source(spec) != _of_source(before) or not await asyncio.to_thread(source.adjust, spec):
+                return False
+            sink.adjust(spec)
+            self._spec = spec
+        self._actual = msgspec.structs.replace(self._actual, revision=revision)
+        self._reporter.report(self._stream, self._actual)
+        return True
 
     async def stop(self, *, removed: bool = False) -> None:
         """End the thread and take the rings away."""
@@ -100,10 +127,12 @@ class StreamRunner:
         while not self._stop.is_set():
             live_seconds = 0.0
             try:
-                source = make_source(spec, url, self._context.settings)
+                source = make_source(self._spec or spec, url, self._context.settings)
+                self.source = source
                 try:
                     source.run(sink, self._stop)
                 finally:
+                    self.source = None
                     live_seconds = sink.live_seconds
                     sink.lost()
                 if self._stop.is_set():

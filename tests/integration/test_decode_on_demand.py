@@ -40,6 +40,9 @@ class Sink:
     def decoding(self, now: bool) -> None:
         """Not looked at here."""
 
+    def arrived(self, payload_bytes: int = 0) -> None:
+        """Not looked at here."""
+
 
 @pytest.fixture(scope="module")
 def whole() -> list[bytes]:

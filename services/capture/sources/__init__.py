@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from schemas.errors import InvalidValue, NotFound, Unavailable
+from schemas.pictures import check_pictures
 from schemas.resources import StreamSpec
-from schemas.units import parse_size
+from schemas.units import parse_duration
 from services.capture.settings import CaptureSettings
 from services.capture.sources.application import ApplicationSource
 from services.capture.sources.base import Source
@@ -18,7 +18,7 @@ from services.capture.sources.srt import SrtSource
 from services.capture.sources.v4l2 import V4l2Source
 from shared.netguard import Policy, check_async
 
-_KINDS: dict[str, Callable[[StreamSpec, str, CaptureSettings], Source]] = {
+_KINDS: dict[str, type[Source]] = {
     "test": PatternSource,
     "file": FileSource,
     "rtsp": NetworkSource,
@@ -46,10 +46,11 @@ def check_source(spec: StreamSpec) -> None:
         raise InvalidValue("source", scheme or spec.source, f"use a URL that starts with {', '.join(_KINDS)} and ://")
     if spec.delivery == "lossless" and scheme != "app":
         raise InvalidValue("delivery", spec.delivery, "only app:// sources can wait for a consumer; leave it out")
-    if spec.size is not None:
-        parse_size(spec.size)
-    if scheme == "test":
-        PatternSource.check(spec)
+    check_pictures(spec)
+    for name in ("stall_after", "frozen_after"):
+        if (text := getattr(spec, name)) is not None:
+            parse_duration(text, name)
+    _KINDS[scheme].check(spec)
 
 
 async def check_here(spec: StreamSpec, settings: CaptureSettings) -> None:
@@ -71,8 +72,7 @@ async def check_here(spec: StreamSpec, settings: CaptureSettings) -> None:
     )
     with contextlib.suppress(NotFound, Unavailable):
         await check_async(spec.source, policy, field="source", timeout_seconds=_CHECK_SECONDS)
-        if scheme == "file":
-            await asyncio.to_thread(FileSource(spec, spec.source, settings).probe)
+        await asyncio.to_thread(make_source(spec, spec.source, settings).probe)
 
 
 def make_source(spec: StreamSpec, url: str, settings: CaptureSettings) -> Source:

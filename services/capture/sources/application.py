@@ -5,15 +5,11 @@ Capture only keeps the stream's place in the mesh; the application takes an epoc
 
 import threading
 
-from schemas.resources import StreamSpec
-from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
+from services.capture.sources.base import Source
 
 
-class ApplicationSource:
-    def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
-        """Nothing to prepare."""
-
+class ApplicationSource(Source):
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
         sink.live(None, None, ())
         stop.wait()

@@ -151,6 +151,8 @@ class ContainerPlayer:
         arrived_ns = time.time_ns()
         pts_ns = placed_dts_ns + (to_ns(packet.pts - dts, base) if packet.pts is not None else 0)
         is_video = packet.stream is self._video
+        if is_video:
+            sink.arrived(packet.size)
         forwarder = self._video_forwarder if is_video else self._audio_forwarder
         if forwarder:
             forwarder.forward(

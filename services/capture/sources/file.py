@@ -3,9 +3,8 @@
 import threading
 from typing import TYPE_CHECKING
 
-from schemas.resources import StreamSpec
-from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
+from services.capture.sources.base import Source
 from services.capture.sources.container import ContainerPlayer
 from shared.netguard import Policy, check, open_input
 
@@ -13,12 +12,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 
-class FileSource:
-    def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
-        self._spec = spec
-        self._url = url
-        self._settings = settings
-
+class FileSource(Source):
     def probe(self) -> None:
         """Open the file as `run` would, and close it.
 
@@ -26,18 +20,18 @@ class FileSource:
             MeshError: why it cannot be played.
         """
         with self._open() as container:
-            ContainerPlayer(container, self._spec, self._spec.source, paced=True)
+            ContainerPlayer(container, self.spec, self.spec.source, paced=True)
 
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
         with self._open() as container:
-            player = ContainerPlayer(container, self._spec, self._spec.source, paced=True)
+            player = ContainerPlayer(container, self.spec, self.spec.source, paced=True)
             player.announce(sink)
             while True:
                 player.play(sink, stop)
-                if stop.is_set() or not self._spec.loop:
+                if stop.is_set() or not self.spec.loop:
                     return
                 player.rewind()
 
     def _open(self) -> "InputContainer":
-        policy = Policy(schemes=frozenset(("file",)), allow_private=False, file_roots=self._settings.file_roots)
-        return open_input(check(self._url, policy, field="source"))
+        policy = Policy(schemes=frozenset(("file",)), allow_private=False, file_roots=self.settings.file_roots)
+        return open_input(check(self.url, policy, field="source"))

@@ -4,9 +4,8 @@ import threading
 from urllib.parse import urlsplit
 
 from schemas.errors import Unavailable
-from schemas.resources import StreamSpec
-from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
+from services.capture.sources.base import Source
 from services.capture.sources.container import PROBING, ContainerPlayer
 from shared.netguard import Policy, Timeouts, check, open_input
 
@@ -23,20 +22,15 @@ _OPTIONS: dict[str, dict[str, str]] = {
 _PACED = ("http", "https")
 
 
-class NetworkSource:
-    def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
-        self._spec = spec
-        self._url = url
-        self._settings = settings
-
+class NetworkSource(Source):
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
-        settings = self._settings
-        guarded = check(self._url, Policy(schemes=SCHEMES, allow_private=True, file_roots=()), field="source")
-        scheme = urlsplit(self._url).scheme.lower()
+        settings = self.settings
+        guarded = check(self.url, Policy(schemes=SCHEMES, allow_private=True, file_roots=()), field="source")
+        scheme = urlsplit(self.url).scheme.lower()
         timeouts = Timeouts(settings.open_timeout_seconds, settings.read_timeout_seconds)
         with open_input(guarded, options=_OPTIONS.get(scheme, {}), timeouts=timeouts) as container:
-            player = ContainerPlayer(container, self._spec, self._spec.source, paced=scheme in _PACED)
+            player = ContainerPlayer(container, self.spec, self.spec.source, paced=scheme in _PACED)
             player.announce(sink)
             player.play(sink, stop)
         if not stop.is_set():
-            raise Unavailable(f"source {self._spec.source}: the sender ended the stream")
+            raise Unavailable(f"source {self.spec.source}: the sender ended the stream")

@@ -12,6 +12,7 @@ from schemas.resources import AudioInfo, StreamSpec, VideoInfo
 from schemas.units import parse_size
 from services.capture.settings import CaptureSettings
 from services.capture.sink import RAW_SAMPLE_RATE, Picture, StreamSink
+from services.capture.sources.base import Source
 from shared.media.pacing import Pacer
 from shared.media.pattern import MIN_HEIGHT, MIN_WIDTH, Pattern
 from shared.media.timecode import burn
@@ -31,10 +32,11 @@ class _Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tone: bool = True
 
 
-class PatternSource:
+class PatternSource(Source):
     """Draws only while somebody looks; its timeline runs on regardless."""
 
     def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
+        super().__init__(spec, url, settings)
         query = _parse(spec, url)
         width, height = parse_size(spec.size or query.size, "size")
         self._geometry = RingGeometry(pixel_format="yuv420p", width=width, height=height)
@@ -70,6 +72,7 @@ class PatternSource:
             media_ns = round(number * _NS / self._fps)
             if not pacer.wait(media_ns, stop):
                 return
+            sink.arrived()
             sink.decoding(sink.wants_raw)
             if sink.wants_raw:
                 sink.picture(

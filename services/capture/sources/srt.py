@@ -18,9 +18,8 @@ from collections import deque
 import av
 
 from schemas.errors import Unavailable
-from schemas.resources import StreamSpec
-from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
+from services.capture.sources.base import Source
 from services.capture.sources.container import ContainerPlayer
 from shared.netguard import Policy, check, explain_av_error
 from shared.parent import killed_with_parent
@@ -45,15 +44,10 @@ _WHO = re.compile(
 _TERMINATE_SECONDS = 2.0
 
 
-class SrtSource:
-    def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
-        self._spec = spec
-        self._url = url
-        self._settings = settings
-
+class SrtSource(Source):
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
         guarded = check(
-            self._url, Policy(schemes=frozenset(("srt",)), allow_private=True, file_roots=()), field="source"
+            self.url, Policy(schemes=frozenset(("srt",)), allow_private=True, file_roots=()), field="source"
         )
         ffmpeg = shutil.which("ffmpeg")
         if ffmpeg is None:
@@ -75,19 +69,19 @@ class SrtSource:
             _end(child)
             listener.join(timeout=1)
         if not stop.is_set():
-            said = scrub(_said(last_lines) or "the sender ended the stream", [self._url])
-            raise Unavailable(f"source {self._spec.source}: {said}")
+            said = scrub(_said(last_lines) or "the sender ended the stream", [self.url])
+            raise Unavailable(f"source {self.spec.source}: {said}")
 
     def _play(self, child: subprocess.Popen[bytes], sink: StreamSink, stop: threading.Event) -> None:
-        pipe = _Pipe(child, self._settings.open_timeout_seconds, self._settings.read_timeout_seconds, stop)
+        pipe = _Pipe(child, self.settings.open_timeout_seconds, self.settings.read_timeout_seconds, stop)
         try:
             container = av.open(pipe, "r", format="nut", options=_PROBING)
         except (av.FFmpegError, ValueError) as error:
             if pipe.ended:
                 return
-            raise explain_av_error(error, self._spec.source) from None
+            raise explain_av_error(error, self.spec.source) from None
         with container:
-            player = ContainerPlayer(container, self._spec, self._spec.source, paced=False)
+            player = ContainerPlayer(container, self.spec, self.spec.source, paced=False)
             player.announce(sink)
             player.play(sink, stop)
 

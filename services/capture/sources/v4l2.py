@@ -6,34 +6,28 @@ from urllib.parse import urlsplit
 import av
 
 from schemas.errors import Unavailable
-from schemas.resources import StreamSpec
-from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
+from services.capture.sources.base import Source
 from services.capture.sources.container import ContainerPlayer
 from shared.netguard import Policy, check, explain_av_error
 
 
-class V4l2Source:
-    def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
-        self._spec = spec
-        self._url = url
-        self._settings = settings
-
+class V4l2Source(Source):
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
-        check(self._url, Policy(schemes=frozenset(("v4l2",)), allow_private=False, file_roots=()), field="source")
+        check(self.url, Policy(schemes=frozenset(("v4l2",)), allow_private=False, file_roots=()), field="source")
         options = {}
-        if self._spec.size:
-            options["video_size"] = self._spec.size
-        if self._spec.fps:
-            options["framerate"] = f"{self._spec.fps:g}"
-        timeout = (self._settings.open_timeout_seconds, self._settings.read_timeout_seconds)
+        if self.spec.size:
+            options["video_size"] = self.spec.size
+        if self.spec.fps:
+            options["framerate"] = f"{self.spec.fps:g}"
+        timeout = (self.settings.open_timeout_seconds, self.settings.read_timeout_seconds)
         try:
-            container = av.open(urlsplit(self._url).path, "r", format="v4l2", options=options, timeout=timeout)
+            container = av.open(urlsplit(self.url).path, "r", format="v4l2", options=options, timeout=timeout)
         except av.FFmpegError as error:
-            raise explain_av_error(error, self._spec.source) from None
+            raise explain_av_error(error, self.spec.source) from None
         with container:
-            player = ContainerPlayer(container, self._spec, self._spec.source, paced=False)
+            player = ContainerPlayer(container, self.spec, self.spec.source, paced=False)
             player.announce(sink)
             player.play(sink, stop)
         if not stop.is_set():
-            raise Unavailable(f"source {self._spec.source}: the camera stopped sending")
+            raise Unavailable(f"source {self.spec.source}: the camera stopped sending")
