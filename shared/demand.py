@@ -10,14 +10,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from schemas.errors import MeshError
 from schemas.subjects import DEMAND_BUCKET, demand_key
+from shared.bus import Bucket, Bus, Entry, Mirror
 from shared.tasks import end_tasks, set_within, start_task
-
-if TYPE_CHECKING:
-    from shared.bus import Bucket, Bus, Entry
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +103,7 @@ class DemandBoard:
         self._seen_seconds: dict[str, float] = {}
         self._reconnected_seconds = float("-inf")
         self._forget_hook = bus.on_reconnect(self._reconnected)
-        self._mirror = bucket.mirror(f"{node}.>", self._changed)
+        self._mirror = Mirror(bucket, f"{node}.>", self._changed)
         self._expiry = start_task(self._expire(), "demand-expiry")
 
     @classmethod

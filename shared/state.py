@@ -31,9 +31,9 @@ class StateMirrors:
         self._desired_listeners: list[Callable[[], None]] = []
         self._seen_seconds: dict[str, float] = {}
         self._forget_hook = bus.on_reconnect(self._reconnected)
-        self.desired: Mirror = desired.mirror(on_change=self._desired_changed)
-        self.actual: Mirror = actual.mirror(on_change=self._changed)
-        self.presence: Mirror = presence.mirror(on_change=self._presence_changed)
+        self.desired: Mirror = Mirror(desired, on_change=self._desired_changed)
+        self.actual: Mirror = Mirror(actual, on_change=self._changed)
+        self.presence: Mirror = Mirror(presence, on_change=self._presence_changed)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` in the event loop after every change of any of the three."""

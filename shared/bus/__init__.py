@@ -2,7 +2,8 @@
 
 from shared.bus.connection import Bus, Message, Subscription
 from shared.bus.endpoints import Endpoint, Served
-from shared.bus.kv import Bucket, Entry, Mirror
+from shared.bus.kv import Bucket, Entry
+from shared.bus.mirror import Mirror
 from shared.bus.outbox import BusStats
 
 __all__ = ["Bucket", "Bus", "BusStats", "Endpoint", "Entry", "Message", "Mirror", "Served", "Subscription"]

@@ -157,7 +157,8 @@ def explain_decode_error(error: Exception, request: type[Any], data: bytes) -> s
     """msgspec's text as a person says it: the field, its value, and what is allowed or which fields there are."""
     text, _, path = str(error).partition(" - at `$.")
     if text.startswith("Object "):
-        fields = ", ".join(field.encode_name for field in msgspec.structs.fields(request))
+        known = sorted(msgspec.structs.fields(request), key=lambda field: not field.required)
+        fields = ", ".join(field.encode_name for field in known)
         return f"{text[0].lower()}{text[1:]}; there are {fields}"
     if not isinstance(error, msgspec.ValidationError):
         return f'not JSON: {text}; write an object, for example {{"stream":"cam0"}}'

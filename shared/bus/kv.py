@@ -1,13 +1,9 @@
-"""Key-value buckets with compare-and-set, and mirrors that stay true across server restarts.
-
-A plain KV watch misses every put for about 20 s after nats-server was killed. A mirror therefore makes a new
-watch and lists everything again on each reconnect, and every few seconds compares the bucket's last sequence
-with what it has seen.
-"""
+"""Key-value buckets with compare-and-set."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import nats.errors
@@ -23,18 +19,15 @@ from nats.js.errors import (
 from nats.js.kv import KV_OP, KV_PURGE, MSG_ROLLUP_SUBJECT, KeyValue
 
 from schemas.errors import Conflict, NotFound, Unavailable
-from shared.tasks import end_tasks, set_within, start_task
 
 if TYPE_CHECKING:
     from shared.bus.connection import Bus
 
 log = logging.getLogger(__name__)
 
-_RESYNC_SECONDS = 5.0
-_SNAPSHOT_TIMEOUT_SECONDS = 5.0
-_RETRY_SECONDS = 0.2
-_CALL_TIMEOUT_SECONDS = 5.0
-_WRONG_LAST_SEQUENCE = (10071, 10164)  # error codes of JetStream, as nats-py maps them for updates
+CALL_TIMEOUT_SECONDS = 5.0
+RETRY_SECONDS = 0.2
+_WRONG_LAST_SEQUENCE = (10071, 10164)  # error codes of JetStream, which nats-py maps for updates only
 
 
 class Entry(NamedTuple):
@@ -48,7 +41,7 @@ class Bucket:
 
     def __init__(self, bus: "Bus", jetstream: JetStreamContext, config: KeyValueConfig) -> None:
         self.name = config.bucket
-        self._bus = bus
+        self.bus = bus
         self._jetstream = jetstream
         self._config = config
         self._kv: KeyValue | None = None
@@ -67,13 +60,11 @@ class Bucket:
 
     async def get(self, key: str, revision: int | None = None) -> Entry | None:
         """The current value, or the one of an earlier revision that the bucket's history still has; else None."""
-        try:
-            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
+        async with self._answered(key):
+            try:
                 entry = await (self._kv or await self.open()).get(key, revision)
-        except KeyNotFoundError:
-            return None
-        except (nats.errors.Error, TimeoutError) as error:
-            raise self._unavailable(error) from None
+            except KeyNotFoundError:
+                return None
         return Entry(key, entry.value or b"", entry.revision or 0)
 
     async def put(self, key: str, value: bytes) -> int:
@@ -82,14 +73,11 @@ class Bucket:
         Raises:
             Unavailable: the bus did not take it in time.
         """
-        try:
-            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
-                try:
-                    return await (self._kv or await self.open()).put(key, value)
-                except (NotFoundError, nats.errors.NoRespondersError):  # a memory bucket after a server restart
-                    return await (await self.open()).put(key, value)
-        except (nats.errors.Error, TimeoutError) as error:
-            raise self._unavailable(error) from None
+        async with self._answered(key):
+            try:
+                return await (self._kv or await self.open()).put(key, value)
+            except (NotFoundError, nats.errors.NoRespondersError):  # a memory bucket after a server restart
+                return await (await self.open()).put(key, value)
 
     async def update(self, key: str, value: bytes, revision: int) -> int:
         """Compare-and-set: write when the key's revision still is `revision` (0: does not exist).
@@ -98,14 +86,9 @@ class Bucket:
             Conflict: somebody else was first.
             Unavailable: the bus did not take it in time.
         """
-        try:
-            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
-                kv = self._kv or await self.open()
-                return await (kv.update(key, value, last=revision) if revision else kv.create(key, value))
-        except KeyWrongLastSequenceError:
-            raise Conflict(f"{key} was changed meanwhile; read it again and retry") from None
-        except (nats.errors.Error, TimeoutError) as error:
-            raise self._unavailable(error) from None
+        async with self._answered(key):
+            kv = self._kv or await self.open()
+            return await (kv.update(key, value, last=revision) if revision else kv.create(key, value))
 
     async def delete(self, key: str, revision: int | None = None) -> None:
         """Remove the key; with `revision` only when it still has that revision.
@@ -114,15 +97,8 @@ class Bucket:
             Conflict: somebody else was first.
             Unavailable: the bus did not take it in time.
         """
-        try:
-            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
-                await (self._kv or await self.open()).delete(key, last=revision)
-        except APIError as error:
-            if error.err_code in _WRONG_LAST_SEQUENCE:
-                raise Conflict(f"{key} was changed meanwhile; read it again and retry") from None
-            raise self._unavailable(error) from None
-        except (nats.errors.Error, TimeoutError) as error:
-            raise self._unavailable(error) from None
+        async with self._answered(key):
+            await (self._kv or await self.open()).delete(key, last=revision)
 
     async def purge(self, key: str, revision: int | None = None) -> None:
         """Remove the key and every earlier revision of it; with `revision` only when it still has that revision.
@@ -135,27 +111,17 @@ class Bucket:
         headers = {KV_OP: KV_PURGE, Header.ROLLUP: MSG_ROLLUP_SUBJECT}
         if revision is not None:
             headers[Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(revision)
-        try:
-            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
-                await self._jetstream.publish(f"$KV.{self.name}.{key}", headers=headers)
-        except APIError as error:
-            if error.err_code in _WRONG_LAST_SEQUENCE:
-                raise Conflict(f"{key} was changed meanwhile; read it again and retry") from None
-            raise self._unavailable(error) from None
-        except (nats.errors.Error, TimeoutError) as error:
-            raise self._unavailable(error) from None
+        async with self._answered(key):
+            await self._jetstream.publish(f"$KV.{self.name}.{key}", headers=headers)
 
     async def entries(self, keys: str = ">") -> dict[str, Entry]:
         """Everything under `keys` (a subject pattern) right now."""
-        try:
-            async with asyncio.timeout(_SNAPSHOT_TIMEOUT_SECONDS):
-                watcher = await (self._kv or await self.open()).watch(keys)
-                try:
-                    return await self.snapshot(watcher, keys)
-                finally:
-                    await watcher.stop()  # type: ignore[no-untyped-call]
-        except (nats.errors.Error, TimeoutError) as error:
-            raise self._unavailable(error) from None
+        async with self._answered(keys):
+            watcher = await (self._kv or await self.open()).watch(keys)
+            try:
+                return await self.snapshot(watcher, keys)
+            finally:
+                await watcher.stop()  # type: ignore[no-untyped-call]
 
     async def snapshot(self, watcher: KeyValue.KeyWatcher, keys: str) -> dict[str, Entry]:
         """What a new watch of `keys` lists before it follows changes.
@@ -166,7 +132,7 @@ class Bucket:
         found: dict[str, Entry] = {}
         listed = on_the_way = False
         while True:
-            update = await watcher.updates(timeout=_SNAPSHOT_TIMEOUT_SECONDS)  # type: ignore[no-untyped-call]
+            update = await watcher.updates(timeout=CALL_TIMEOUT_SECONDS)  # type: ignore[no-untyped-call]
             if update is None:
                 if listed or not await self._count(keys):
                     return found
@@ -187,135 +153,23 @@ class Bucket:
         info = await self._jetstream.stream_info(f"KV_{self.name}", subjects_filter=f"$KV.{self.name}.{keys}")
         return len(info.state.subjects or {})
 
-    def mirror(self, keys: str = ">", on_change: Callable[[str, Entry | None], None] | None = None) -> "Mirror":
-        """A local copy of everything under `keys`, kept up to date from now on."""
-        return Mirror(self, self._bus, keys, on_change)
-
     async def last_sequence(self) -> int:
         """Sequence of the newest write to the bucket, of any key."""
         status = await (self._kv or await self.open()).status()
         return int(status.stream_info.state.last_seq)
 
-    def _unavailable(self, error: Exception) -> Unavailable:
-        return Unavailable(f"the bus did not answer for {self.name} ({type(error).__name__}); try again")
-
-
-class Mirror:
-    """A bucket's entries in memory. `on_change(key, entry or None)` is called in the event loop."""
-
-    def __init__(
-        self, bucket: Bucket, bus: "Bus", keys: str, on_change: Callable[[str, Entry | None], None] | None
-    ) -> None:
-        self.entries: dict[str, Entry] = {}
-        self._bucket = bucket
-        self._keys = keys
-        self._on_change = on_change
-        self._changed = asyncio.Condition()
-        self._synced = asyncio.Event()
-        self._rewatch = asyncio.Event()
-        self._forget_hook = bus.on_reconnect(self._rewatch.set)
-        self._task = start_task(self._run(), f"mirror {bucket.name}")
-
-    async def synced(self, timeout_seconds: float = 10.0) -> None:
-        """Wait for the first complete copy.
-
-        Raises:
-            Unavailable: not within the time.
-        """
-        if not await set_within(self._synced, timeout_seconds):
-            raise Unavailable(f"the bus did not list {self._bucket.name} in time")
-
-    async def wait_for(self, predicate: Callable[[dict[str, Entry]], bool], timeout_seconds: float) -> bool:
-        """Wait until the entries satisfy `predicate`; False when the time is over first."""
+    @contextlib.asynccontextmanager
+    async def _answered(self, key: str) -> AsyncIterator[None]:
+        """A deadline for what is asked of the server, and its errors as the mesh's own."""
         try:
-            async with asyncio.timeout(timeout_seconds), self._changed:
-                await self._changed.wait_for(lambda: predicate(self.entries))
-        except TimeoutError:
-            return predicate(self.entries)
-        return True
-
-    async def close(self) -> None:
-        self._forget_hook()
-        await end_tasks(self._task)
-
-    async def _run(self) -> None:
-        while True:
-            self._rewatch.clear()
-            try:
-                await self._follow()
-            except (nats.errors.Error, Unavailable, TimeoutError) as error:
-                log.debug("watch of %s: %s", self._bucket.name, error or type(error).__name__)
-                # Waits for the reconnect hook, or a moment when the server is there but not ready.
-                await set_within(self._rewatch, _RETRY_SECONDS)
-
-    async def _follow(self) -> None:
-        """Take a snapshot, then follow changes until a reconnect or a missed write."""
-        async with asyncio.timeout(_SNAPSHOT_TIMEOUT_SECONDS):
-            watcher = await (await self._bucket.open()).watch(self._keys)
-            seen = await self._bucket.last_sequence()
-        try:
-            async with asyncio.timeout(_SNAPSHOT_TIMEOUT_SECONDS):
-                await self._replace(await self._bucket.snapshot(watcher, self._keys))
-            self._synced.set()
-            while not self._rewatch.is_set():
-                update = asyncio.ensure_future(watcher.updates(timeout=_RESYNC_SECONDS))  # type: ignore[no-untyped-call]
-                rewatch = asyncio.ensure_future(self._rewatch.wait())
-                try:
-                    await asyncio.wait({update, rewatch}, return_when=asyncio.FIRST_COMPLETED)
-                    if not update.done():
-                        return
-                    try:
-                        changed = update.result()
-                    except nats.errors.TimeoutError:
-                        async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
-                            newest = await self._bucket.last_sequence()
-                        # Writes to other keys also move the sequence: list again, it is cheap and rare.
-                        if newest != seen:
-                            return
-                        continue
-                finally:
-                    update.cancel()
-                    rewatch.cancel()
-                if isinstance(changed, KeyValue.Entry):
-                    seen = max(seen, changed.revision or 0)
-                    await self._apply(changed)
-        finally:
-            try:
-                async with asyncio.timeout(1):
-                    await watcher.stop()  # type: ignore[no-untyped-call]
-            except (nats.errors.Error, TimeoutError):
-                log.debug("watch of %s ended with its connection", self._bucket.name)
-
-    async def _apply(self, entry: KeyValue.Entry) -> None:
-        if entry.operation in ("DEL", "PURGE"):
-            if self.entries.pop(entry.key, None) is not None:
-                await self._tell(entry.key, None)
-            return
-        known = self.entries.get(entry.key)
-        if known and known.revision >= (entry.revision or 0):
-            return
-        self.entries[entry.key] = Entry(entry.key, entry.value or b"", entry.revision or 0)
-        await self._tell(entry.key, self.entries[entry.key])
-
-    async def _replace(self, snapshot: dict[str, Entry]) -> None:
-        for key in [key for key in self.entries if key not in snapshot]:
-            del self.entries[key]
-            await self._tell(key, None)
-        for key, entry in snapshot.items():
-            known = self.entries.get(key)
-            # `!=`, not `<`: a store that was wiped starts its revisions again.
-            if known is None or known.revision != entry.revision:
-                self.entries[key] = entry
-                await self._tell(key, entry)
-
-    async def _tell(self, key: str, entry: Entry | None) -> None:
-        if self._on_change:
-            try:
-                self._on_change(key, entry)
-            except Exception:  # a listener's bug must not end the mirror: everything that follows depends on it
-                log.exception("change of %s in %s", key, self._bucket.name)
-        async with self._changed:
-            self._changed.notify_all()
+            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
+                yield
+        except (nats.errors.Error, TimeoutError) as error:
+            if isinstance(error, KeyWrongLastSequenceError) or (
+                isinstance(error, APIError) and error.err_code in _WRONG_LAST_SEQUENCE
+            ):
+                raise Conflict(f"{key} was changed meanwhile; read it again and retry") from None
+            raise Unavailable(f"the bus did not answer for {self.name} ({type(error).__name__}); try again") from None
 
 
 async def open_bucket(
@@ -342,10 +196,10 @@ async def when_jetstream_answers(what: str, attempt: Callable[[], Awaitable[obje
     """
     for number in range(25):
         try:
-            async with asyncio.timeout(_CALL_TIMEOUT_SECONDS):
+            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
                 await attempt()
             return
         except (nats.errors.Error, TimeoutError) as error:
             log.debug("%s, attempt %d: %s", what, number, error or type(error).__name__)
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
     raise Unavailable(f"JetStream does not answer at this server; framemesh needs it (nats-server -js) for {what}")

@@ -11,7 +11,7 @@ from schemas.commands import KeyFrameReply, KeyFrameRequest, StartStream, Stream
 from schemas.errors import BadRequest, Conflict, ErrorInfo, InternalError, NotFound, Unavailable
 from schemas.events import Event
 from schemas.resources import StreamActual
-from shared.bus import Bus, Endpoint, Message
+from shared.bus import Bus, Endpoint, Message, Mirror
 from shared.demand import DemandBoard, Wants
 from shared.desired import error_in_reply
 from shared.epochs import next_epoch
@@ -127,7 +127,7 @@ async def test_a_bucket_of_deleted_keys_is_listed_as_empty(bus: Bus) -> None:
     assert set(await bucket.entries()) == {"a.b"}
     await bucket.delete("a.b")
     assert await bucket.entries() == {}
-    mirror = bucket.mirror("a.>")
+    mirror = Mirror(bucket, "a.>")
     await mirror.synced(3)
     await mirror.close()
     assert await bucket.entries("other.>") == {}
@@ -171,7 +171,7 @@ async def test_a_put_half_a_second_after_a_restart_is_seen_within_two() -> None:
     with NatsServer() as server:
         bus = await Bus.connect(server.url, name="watcher", timeout_seconds=5)
         bucket = await bus.bucket("mesh_desired", history=5)
-        mirror = bucket.mirror("capture.>")
+        mirror = Mirror(bucket, "capture.>")
         await mirror.synced()
         await bucket.put("capture.before", b"1")
         assert await mirror.wait_for(lambda entries: "capture.before" in entries, 2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas.subjects import DEMAND_BUCKET
-from shared.bus import Bus
+from shared.bus import Bus, Mirror
 from shared.clients.mesh import (
     BadRequest,
     Conflict,
@@ -104,7 +104,7 @@ async def test_demand_ends_with_the_loop(mesh):
         async for _frame in app.frames("demo", timeout_seconds=10):
             assert key in await bucket.entries()
             break
-        gone = bucket.mirror(key)
+        gone = Mirror(bucket, key)
         await gone.synced()
         assert await gone.wait_for(lambda entries: not entries, timeout_seconds=2)
         await gone.close()

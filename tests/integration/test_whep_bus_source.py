@@ -66,7 +66,7 @@ class Mesh:
 async def mesh(server: NatsServer, folder: Path) -> AsyncIterator[Mesh]:
     bus = await Bus.connect(server.url, name="test", timeout_seconds=5)
     mirrors, wants = await StateMirrors.open(bus), Wants(bus)
-    demand = (await bus.bucket(DEMAND_BUCKET, ttl_seconds=TTL_SECONDS, memory=True)).mirror()
+    demand = Mirror(await bus.bucket(DEMAND_BUCKET, ttl_seconds=TTL_SECONDS, memory=True))
     await demand.synced()
     yield Mesh(bus, mirrors, demand, BusPacketSource(bus, mirrors, wants, folder))
     await demand.close()
