@@ -16,6 +16,7 @@ from schemas.frames import AudioHeader, Clock, FrameRef
 from schemas.packets import pack
 from schemas.resources import AudioInfo, StreamSpec, VideoInfo
 from schemas.subjects import SOURCE_RENDITION, audio, frames
+from services.capture.rates import RollingRates, Totals
 from services.capture.settings import CaptureSettings
 from shared.media import timecode
 from shared.packets import PacketPublisher
@@ -74,6 +75,13 @@ class StreamSink:
         self.pictures_arrived = 0
         self.bytes_arrived = 0
         self.last_arrival_ns = 0
+        self.arrived_at = self.written_at = 0.0
+        """Monotonic seconds of the newest picture that came, and that was written."""
+        self.rates = RollingRates(
+            lambda: Totals(
+                self.pictures_arrived, self.arrived_at, self.frames_written, self.written_at, self.bytes_arrived
+            )
+        )
 
     def set_demand(self, *, raw: bool, packets: bool) -> None:
         self.wants_raw, self._wants_packets = raw, packets
@@ -104,6 +112,7 @@ class StreamSink:
         self.pictures_arrived += 1
         self.bytes_arrived += payload_bytes
         self.last_arrival_ns = time.time_ns()
+        self.arrived_at = time.monotonic()
 
     def adjust(self, spec: StreamSpec) -> None:
         """Take a changed spec on, from the next picture."""
@@ -165,6 +174,7 @@ class StreamSink:
         self._bus.post_from_thread(self._frames_subject, _encode_ref(ref))
         self.frames_written += 1
         self.last_frame_ns = now_ns
+        self.written_at = monotonic_ns / 1e9
 
     def sound(self, samples: Samples, *, pts_ns: int, captured_ns: int) -> None:
         """Publish a block of interleaved s16 samples at 48 kHz, shape (samples, channels)."""

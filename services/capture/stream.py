@@ -55,6 +55,8 @@ class StreamRunner:
         """The one that runs now."""
         self.sink: StreamSink | None = None
         self.reconnects = 0
+        self.stalls = 0
+        self.freezes = 0
 
     def set_demand(self, *, raw: bool, packets: bool) -> None:
         """Somebody needs decoded frames and sound, or the source's own packets, on the bus; or nobody does."""
