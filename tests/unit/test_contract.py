@@ -32,6 +32,12 @@ BUILT = {
     "capture.start": subjects.command("capture", "start"),
     "capture.stop": subjects.command("capture", "stop"),
     "capture.list": subjects.command("capture", "list"),
+    "capture.snapshot": subjects.command("capture", "snapshot", "cam0"),
+    "capture.stats": subjects.command("capture", "stats", "cam0"),
+    "capture.configure": subjects.command("capture", "configure", "cam0"),
+    "capture.trigger": subjects.command("capture", "trigger", "cam0"),
+    "capture.ptz": subjects.command("capture", "ptz", "cam0"),
+    "capture.devices": subjects.command("capture", "devices", "edge1"),
     "hw-encode.start": subjects.command("hw-encode", "start"),
     "hw-encode.stop": subjects.command("hw-encode", "stop"),
     "hw-encode.list": subjects.command("hw-encode", "list"),
@@ -39,6 +45,9 @@ BUILT = {
     "publisher.start": subjects.command("publisher", "start"),
     "publisher.stop": subjects.command("publisher", "stop"),
     "publisher.list": subjects.command("publisher", "list"),
+    "publisher.start-recording": subjects.command("publisher", "start-recording"),
+    "publisher.recording": subjects.command("publisher", "recording"),
+    "publisher.stop-recording": subjects.command("publisher", "stop-recording"),
     "webrtc-gateway.sessions": subjects.command("webrtc-gateway", "sessions"),
     "events": subjects.event("hw-encode", "cam0--main", "state"),
     "desired.capture": "$KV.mesh_desired." + subjects.state_key("capture", "cam0"),
@@ -75,10 +84,10 @@ def sample(kind: Any) -> Any:
     if origin is tuple:
         return (sample(arguments[0]),)
     if origin is dict:
-        return {"key": ["value", 1]}
+        return {"key": ["value", 1] if arguments[1] is Any else sample(arguments[1])}
     if isinstance(kind, type) and issubclass(kind, Struct):
         return kind(**{field.name: sample(field.type) for field in msgspec.structs.fields(kind)})
-    return {str: "text with ümläut", bytes: b"\x00\xff", int: 7, float: 1.5, bool: True}[kind]
+    return {str: "text with ümläut", bytes: b"\x00\xff", int: 7, float: 0.5, bool: True}[kind]
 
 
 # -- the table ---------------------------------------------------------------------------------------------------
