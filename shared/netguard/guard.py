@@ -26,6 +26,7 @@ DEFAULT_PORTS: dict[str, int | None] = {
     "rtmps": 443,
     "srt": None,
     "udp": None,
+    "onvif": 80,
 }
 LOCAL_SCHEMES = frozenset(("file", "v4l2"))
 RESOLVE_SECONDS = 5.0  # a resolver that needs longer is down; its own retries would take half a minute

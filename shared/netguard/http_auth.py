@@ -20,7 +20,9 @@ def pick_challenge(challenges: Iterable[str]) -> str:
     return max(challenges, key=lambda text: text.lower().startswith("digest"), default="Basic")
 
 
-def authorization(guarded: GuardedUrl, credentials: GuardedUrl, challenge: str) -> dict[str, str]:
+def authorization(
+    guarded: GuardedUrl, credentials: GuardedUrl, challenge: str, method: str = "GET"
+) -> dict[str, str]:
     """The header that answers `challenge` for `guarded`; none without a challenge or for another origin.
 
     Raises:
@@ -40,7 +42,7 @@ def authorization(guarded: GuardedUrl, credentials: GuardedUrl, challenge: str) 
     url = guarded.at(guarded.host, userinfo=False)
     passwords = HTTPPasswordMgrWithDefaultRealm()
     passwords.add_password(None, url, user, password)  # None: any realm
-    request = Request(url)  # noqa: S310 - never opened; only the header is computed for it
+    request = Request(url, method=method)  # noqa: S310 - never opened; only the header is computed for it
     try:
         fields = parse_keqv_list([part for part in parse_http_list(parameters) if part])
         answer = HTTPDigestAuthHandler(passwords).get_authorization(request, fields)
