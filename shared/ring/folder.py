@@ -121,6 +121,18 @@ def newest_epoch(folder: Path, stream: str) -> int:
     return max((epoch for _, epoch in _rings_of(folder, stream)), default=0)
 
 
+def written_rings(folder: Path, stream: str) -> list[RingHeader]:
+    """Headers of the stream's rings that somebody writes now."""
+    found: list[RingHeader] = []
+    for name, _ in _rings_of(folder, stream):
+        with _opened(folder, name, os.O_RDONLY) as fd:
+            if fd is None or not is_write_locked(fd, WRITER_LOCK_OFFSET):
+                continue
+            with contextlib.suppress(BadRing):
+                found.append(read_header(fd))
+    return found
+
+
 def supersede_older(folder: Path, stream: str, epoch: int) -> list[str]:
     """Tell writers of the stream with an older epoch that they have lost; returns the names of their rings."""
     marked: list[str] = []

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from schemas.errors import OutOfSpace
 from schemas.frames import Delivery
 from shared.ring.layout import RingGeometry
@@ -64,6 +67,12 @@ class StreamWriter:
     def name(self) -> str:
         """File name of the present ring; empty before the first picture."""
         return "" if self._ring is None else self._ring.name
+
+    @property
+    def newest(self) -> tuple[RingGeometry, NDArray[np.uint8]] | None:
+        """The picture written last, as `RingWriter.newest`; None when the present ring has none yet."""
+        ring = self._ring
+        return None if ring is None or ring.newest is None else (ring.geometry, ring.newest)
 
     @property
     def last_sequence(self) -> int:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import InvalidValue
 from schemas.frames import Clock, Delivery, FrameRef
@@ -64,6 +65,7 @@ class RingWriter:
         self._unlock_requests = [unlock(offset) for offset in self._offsets]
         self._order = SlotOrder(header.slots, history, keep_seconds)
         self._starved_since: float | None = None
+        self._newest_slot: int | None = None
 
     @classmethod
     def create(
@@ -135,6 +137,12 @@ class RingWriter:
         """For how long every `acquire` has failed; 0 when the last one did not."""
         return 0.0 if self._starved_since is None else time.monotonic() - self._starved_since
 
+    @property
+    def newest(self) -> NDArray[np.uint8] | None:
+        """The picture written last, to be read only; None before the first. Stays as it is while its sequence is given
+        to `acquire` as protected."""
+        return None if self._newest_slot is None else self._pictures[self._newest_slot]
+
     def acquire(self, protect: Container[int] = NO_SEQUENCES) -> WritableSlot | None:
         """A slot that no reader holds; None when there is none and the picture must be dropped. Never waits.
 
@@ -179,6 +187,7 @@ class RingWriter:
         self._words[LAST_SEQUENCE_WORD] = sequence
         self._file.unlock(self._unlock_requests[slot])
         self.last_sequence = sequence
+        self._newest_slot = slot
         self._order.publish(slot, sequence, time.monotonic_ns())
         self.counts.committed += 1
         header, geometry = self.header, self.geometry
