@@ -13,6 +13,7 @@ from services.capture.sources.application import ApplicationSource
 from services.capture.sources.base import Source
 from services.capture.sources.file import FileSource
 from services.capture.sources.network import NetworkSource
+from services.capture.sources.onvif import OnvifSource
 from services.capture.sources.pattern import PatternSource
 from services.capture.sources.srt import SrtSource
 from services.capture.sources.v4l2 import V4l2Source
@@ -28,6 +29,7 @@ _KINDS: dict[str, type[Source]] = {
     "https": NetworkSource,
     "udp": NetworkSource,
     "srt": SrtSource,
+    "onvif": OnvifSource,
     "v4l2": V4l2Source,
     "app": ApplicationSource,
 }

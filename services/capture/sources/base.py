@@ -3,6 +3,7 @@
 import threading
 from abc import ABC, abstractmethod
 
+from schemas.capture_commands import PtzRequest, PtzStatus
 from schemas.errors import Conflict
 from schemas.resources import StreamSpec
 from services.capture.settings import CaptureSettings
@@ -11,6 +12,10 @@ from services.capture.sink import StreamSink
 
 class Source(ABC):
     """Something that delivers a stream. Made afresh for every attempt to open it, without any I/O."""
+
+    steady = True
+    """Pictures come by themselves, one after the other, so that their absence is a stall. False for what sends a
+    picture when something happens (a trigger, an application) or one for all; may be set until `sink.live` is called."""
 
     def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
         """`url`: the source with its credentials; `spec.source` is how it may be shown."""
@@ -55,11 +60,23 @@ class Source(ABC):
         """
         raise Conflict(f"{self.spec.stream}: only cameras with trigger: software take pictures on command")
 
+    def ptz(self, request: PtzRequest) -> PtzStatus:
+        """Move the camera, or ask where it looks. Blocks, for 5 s at most.
+
+        Raises:
+            Conflict: it is not a camera that moves.
+            InvalidValue: a preset that there is not; names those that there are.
+            Unavailable: the camera does not answer.
+        """
+        raise Conflict(f"{self.spec.stream}: not a camera that moves")
+
     @abstractmethod
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
         """Open, call `sink.live(…)`, deliver until the source ends (return) or `stop` is set.
 
-        Runs in the stream's own thread. Every picture that the source sends is told with `sink.arrived(…)`, looked at
+        Runs in the stream's own thread. `stop` is set too when no picture came for so long that it shall be opened
+        again; a source that does not return within 2 s of that is left behind. The stream is live from the first
+        picture on; a source that waits for something to happen says so with `sink.waiting(…)`. Every picture that the source sends is told with `sink.arrived(…)`, looked at
         or not. Pictures are written only while `sink.wants_raw`; the source's own packets are
         forwarded always, where they can be carried.
 
