@@ -163,7 +163,8 @@ class AsyncMesh(Commands):
         A stream that did not exist before is removed at the end of the block; one from mesh.yaml (`app://`) stays.
 
         Args:
-            pixel_format: yuv420p, nv12, bgr24, rgb24 or gray. Pictures with an odd edge cannot be encoded.
+            pixel_format: one of `schemas.frames.PixelFormat`; `shared.pixel_formats` has the arrays' shapes and types.
+                Pictures with an odd edge cannot be encoded.
             fps: nominal; encoders plan with it.
             delivery: `live`: the newest picture wins, writing never waits. `lossless`: `consumer` gets every one.
             consumer: of a lossless stream: `hw-encode-<rendition>` (`hw-encode-main` when left out; that

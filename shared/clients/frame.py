@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.frames import FrameRef
+from shared import pixel_formats
+from shared.pixel_formats import Picture
 from shared.ring import Lease
 
-Picture = NDArray[np.uint8]
+Bgr = NDArray[np.uint8]
 
 
 class Frame:
@@ -30,33 +32,37 @@ class Frame:
 
     @property
     def array(self) -> Picture:
-        """uint8, read-only, in the ring, not copied.
+        """Read-only, in the ring, not copied: uint8, or uint16 where `ref.pixel_format` has more than 8 bits a sample.
 
-        Shape (height, width, 3) for bgr24 and rgb24, (height, width) for gray, (height * 3 / 2, width) for yuv420p
-        and nv12: the planes one below the other.
+        Shape (height, width, 3) for bgr24 and rgb24, (height * 3 / 2, width) for yuv420p and nv12: the planes one
+        below the other; (height, width) for every gray and bayer format. gray10le has its values in 0 to 1023,
+        gray12le in 0 to 4095, all other 16-bit formats in 0 to 65535.
 
         Raises:
             RuntimeError: the frame was released.
         """
         return self._lease.array
 
-    def bgr(self) -> Picture:
+    def bgr(self) -> Bgr:
         """A copy as OpenCV has it: uint8, shape (height, width, 3), blue first, writable.
+
+        Bayer pictures are demosaiced; of gray ones with more than 8 bits the upper 8 are left, so white stays white.
 
         Raises:
             RuntimeError: the frame was released.
-            ImportError: a yuv420p or nv12 picture needs PyAV (`pip install av`) to be converted.
+            ImportError: a yuv420p, nv12 or bayer picture needs PyAV (`pip install av`) to be converted.
         """
-        array = self._lease.array
-        if self.ref.pixel_format == "bgr24":
-            return array.copy()
-        if self.ref.pixel_format == "rgb24":
-            return np.ascontiguousarray(array[:, :, ::-1])
-        if self.ref.pixel_format == "gray":
-            return np.repeat(array[:, :, np.newaxis], 3, axis=2)
-        from shared.media.frames import picture_frame  # PyAV is optional for applications that take pictures as is
+        array, pixel_format = self._lease.array, self.ref.pixel_format
+        if pixel_format in pixel_formats.PACKED:
+            blue_first = array if pixel_format == "bgr24" else array[:, :, ::-1]
+            return blue_first.astype(np.uint8)
+        if pixel_format.startswith("gray"):
+            surplus_bits = pixel_formats.sample_bits(pixel_format) - 8
+            gray = (array >> surplus_bits).astype(np.uint8) if surplus_bits else array.astype(np.uint8, copy=False)
+            return np.repeat(gray[:, :, np.newaxis], 3, axis=2)
+        from shared.media.frames import bgr_of  # PyAV is optional for applications that take pictures as is
 
-        return picture_frame(array, self.ref, copy=False).to_ndarray(format="bgr24").astype(np.uint8, copy=False)
+        return bgr_of(array, self.ref)
 
     def keep(self) -> Self:
         """Hold the picture beyond the next iteration, until `release`. A stream's reader may hold only a few."""

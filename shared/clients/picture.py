@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from schemas.frames import Clock, FrameRef
-from shared.clients.frame import Picture
+from shared.pixel_formats import Picture
 from shared.ring import RingGeometry, WritableSlot
 
 
@@ -59,7 +59,8 @@ class PictureInPlace:
 
     def _begin(self, slot: WritableSlot | None) -> Picture:
         self._slot = slot
-        return np.empty(self._slots.geometry.array_shape, np.uint8) if slot is None else slot.array
+        geometry = self._slots.geometry
+        return np.empty(geometry.array_shape, geometry.array_dtype) if slot is None else slot.array
 
     def _end(self, *, failed: bool) -> None:
         slot, self._slot = self._slot, None

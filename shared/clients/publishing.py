@@ -15,9 +15,9 @@ from schemas.frames import Clock, Delivery, FrameRef
 from schemas.subjects import RAW, frames
 from shared.bus import Bus
 from shared.clients.credits import Credits
-from shared.clients.frame import Picture
 from shared.clients.picture import PictureInPlace, Stamp
 from shared.demand import DemandBoard
+from shared.pixel_formats import Picture
 from shared.ring import LosslessGate, NotConsumed, RingGeometry, StreamWriter, WritableSlot
 from shared.ring.lossless import FailedPicture
 
@@ -106,7 +106,7 @@ class PublishedStream:
         """Copy a picture into the ring and publish its reference; None when it was dropped (and counted).
 
         Args:
-            array: uint8, of the stream's `geometry.array_shape`; any strides.
+            array: of the stream's `geometry.array_shape` and `geometry.array_dtype`; any strides.
             captured_ns: CLOCK_REALTIME of the capture instant; now when left out.
             pts_ns: presentation time, growing; left out, it is `captured_ns`, and on a lossless stream with `fps`
                 the picture's number times its duration.
@@ -139,8 +139,10 @@ class PublishedStream:
         return PictureInPlace(self, Stamp(captured_ns, pts_ns, clock))
 
     def _check(self, array: Picture) -> None:
-        if array.dtype != np.uint8:
-            raise InvalidValue("array", str(array.dtype), "pictures are uint8; convert with array.astype(numpy.uint8)")
+        if array.dtype != self.geometry.array_dtype:
+            wanted = self.geometry.array_dtype.__name__
+            fix = f"{self.geometry.pixel_format} pictures are {wanted}; convert with array.astype(numpy.{wanted})"
+            raise InvalidValue("array", str(array.dtype), fix)
         if array.shape != self.geometry.array_shape:
             shape = self.geometry.array_shape
             raise InvalidValue(

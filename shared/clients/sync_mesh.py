@@ -12,10 +12,11 @@ from schemas.commands import KeyFrameReply, MeshStatus, OutputChanged, Rendition
 from schemas.events import Event
 from schemas.frames import Clock, FrameRef
 from shared.clients.async_mesh import CONNECT_TIMEOUT_SECONDS, AsyncMesh
-from shared.clients.frame import Frame, Picture
+from shared.clients.frame import Frame
 from shared.clients.frames import FrameCounts, FrameStream
 from shared.clients.picture import PictureInPlace
 from shared.clients.publishing import PublishCounts, PublishedStream
+from shared.pixel_formats import Picture
 
 T = TypeVar("T")
 Item = TypeVar("Item", covariant=True)

@@ -1,68 +1,101 @@
 """Pictures as arrays and as libav frames, without a copy where libav allows it."""
 
+import threading
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 
-from schemas.frames import FrameRef
+from schemas.frames import FrameRef, PixelFormat
+from shared import pixel_formats
+from shared.pixel_formats import Picture
 
-Picture = npt.NDArray[np.uint8]
+# libav prepares a conversion once per reformatter, which takes as long as a conversion does; a thread's pictures are
+# mostly alike, so each thread keeps one for each pair of formats.
+_kept = threading.local()
+# Whoever converts has a thread of its own, and the other cores have other streams.
+_CONVERSION_THREADS = 1
+
+
+def convert(frame: VideoFrame, pixel_format: str, width: int | None = None, height: int | None = None) -> VideoFrame:
+    """The picture in another format and size; itself when there is nothing to do."""
+    if frame.format.name in pixel_formats.MOSAICS and pixel_format not in ("bgr24", frame.format.name):
+        frame = _convert(frame, "bgr24", None, None)  # straight to yuv420p libav makes other colours of them
+    return _convert(frame, pixel_format, width, height)
+
+
+def _convert(frame: VideoFrame, pixel_format: str, width: int | None, height: int | None) -> VideoFrame:
+    reformatters: dict[tuple[str, str], VideoReformatter] | None = getattr(_kept, "reformatters", None)
+    if reformatters is None:
+        reformatters = _kept.reformatters = {}
+    key = (frame.format.name, pixel_format)
+    reformatter = reformatters.get(key)
+    if reformatter is None:
+        reformatter = reformatters[key] = VideoReformatter()
+    return reformatter.reformat(frame, width, height, pixel_format, threads=_CONVERSION_THREADS)
 
 
 def picture_frame(array: Picture, ref: FrameRef, *, copy: bool) -> VideoFrame:
     """A yuv420p libav frame of a picture in the ring.
 
     Args:
-        array: the leased picture, in the form `ref.pixel_format` has: (height*3/2, width) for yuv420p and nv12,
-            (height, width, 3) for bgr24 and rgb24, (height, width) for gray.
+        array: the leased picture, in the form `ref.pixel_format` has; see `shared.pixel_formats`.
         copy: True when libav may read the picture after it was handed over; otherwise it is used in place, and
             the array stays alive for as long as libav holds the frame.
     """
-    # PyAV's from_numpy_buffer takes planar pictures only in heights that are multiples of four.
-    odd_height = ref.height % 4 != 0
-    if ref.pixel_format == "yuv420p" and (copy or odd_height):
-        return _copied(array, ref.width, ref.height)
-    if ref.pixel_format == "nv12" and odd_height:
-        return _copied_nv12(array, ref.width, ref.height)
-    frame = VideoFrame.from_numpy_buffer(array, format=ref.pixel_format)
-    return frame if ref.pixel_format == "yuv420p" else frame.reformat(format="yuv420p")
+    if ref.pixel_format == "yuv420p" and copy:
+        return copied_frame(array, ref.pixel_format, ref.width, ref.height)
+    return convert(array_frame(array, ref.pixel_format, ref.width, ref.height), "yuv420p")
 
 
-def _copied(array: Picture, width: int, height: int) -> VideoFrame:
-    frame = VideoFrame(width, height, "yuv420p")
-    flat = array.reshape(-1)
-    luma, chroma = width * height, (width // 2) * (height // 2)
-    starts = (0, luma, luma + chroma)
-    for plane, start, (rows, columns) in zip(
-        frame.planes, starts, ((height, width), (height // 2, width // 2), (height // 2, width // 2)), strict=True
+def bgr_of(array: Picture, ref: FrameRef) -> npt.NDArray[np.uint8]:
+    """A copy of a picture in the ring as bgr24: uint8, shape (height, width, 3), writable."""
+    frame = convert(array_frame(array, ref.pixel_format, ref.width, ref.height), "bgr24")
+    bgr: npt.NDArray[np.uint8] = np.empty((ref.height, ref.width, 3), np.uint8)
+    np.copyto(bgr, frame_planes(frame, "bgr24")[0])
+    return bgr
+
+
+def array_frame(array: Picture, pixel_format: PixelFormat, width: int, height: int) -> VideoFrame:
+    """A libav frame that uses a contiguous array in place; copied only where libav cannot."""
+    # PyAV's from_numpy_buffer takes pictures in 4:2:0 only in heights that are multiples of four.
+    if pixel_format in pixel_formats.SUBSAMPLED and height % 4:
+        return copied_frame(array, pixel_format, width, height)
+    samples: Any = array  # PyAV's types know no array that has either of two sample types
+    return VideoFrame.from_numpy_buffer(samples, format=pixel_format)
+
+
+def copied_frame(array: Picture, pixel_format: PixelFormat, width: int, height: int) -> VideoFrame:
+    """A libav frame with memory of its own."""
+    frame = VideoFrame(width, height, pixel_format)
+    for target, source in zip(
+        frame_planes(frame, pixel_format), pixel_formats.planes(array, pixel_format, width, height), strict=True
     ):
-        _rows(plane, rows, columns)[:] = flat[start : start + rows * columns].reshape(rows, columns)
+        np.copyto(target, source)
     return frame
 
 
-def _copied_nv12(array: Picture, width: int, height: int) -> VideoFrame:
-    frame = VideoFrame(width, height, "yuv420p")
-    _rows(frame.planes[0], height, width)[:] = array[:height]
-    pairs = array[height:].reshape(height // 2, width // 2, 2)
-    _rows(frame.planes[1], height // 2, width // 2)[:] = pairs[..., 0]
-    _rows(frame.planes[2], height // 2, width // 2)[:] = pairs[..., 1]
-    return frame
+def frame_planes(frame: VideoFrame, pixel_format: PixelFormat) -> list[Picture]:
+    """The planes of a libav frame of this format as writable views, without the padding of its lines.
+
+    Never write to a decoder's frame: later pictures are made from it.
+    """
+    shapes = pixel_formats.plane_shapes(pixel_format, frame.width, frame.height)
+    dtype: np.dtype[np.uint8 | np.uint16] = np.dtype(pixel_formats.sample_type(pixel_format))
+    return [_view(plane, shape, dtype) for plane, shape in zip(frame.planes, shapes, strict=True)]
 
 
-def _rows(plane: Any, rows: int, columns: int) -> Picture:
-    """The visible part of a plane as a writable array, shape (rows, columns)."""
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:rows, :columns]
+def _view(plane: Any, shape: tuple[int, ...], dtype: "np.dtype[np.uint8 | np.uint16]") -> Picture:
+    line_bytes = abs(plane.line_size)
+    steps = (dtype.itemsize,) if len(shape) == 2 else (shape[2] * dtype.itemsize, dtype.itemsize)
+    view: Picture = np.ndarray(shape, dtype, plane, strides=(line_bytes, *steps))
+    return view[::-1] if plane.line_size < 0 else view  # bottom line first, as in a BMP
 
 
 def copy_planes(frame: VideoFrame, array: Picture) -> None:
     """Copy a yuv420p libav frame into a tightly packed array, shape (height*3/2, width)."""
-    width, height = frame.width, frame.height
-    flat = array.reshape(-1)
-    start = 0
-    for plane, (rows, columns) in zip(
-        frame.planes, ((height, width), (height // 2, width // 2), (height // 2, width // 2)), strict=True
-    ):
-        np.copyto(flat[start : start + rows * columns].reshape(rows, columns), _rows(plane, rows, columns))
-        start += rows * columns
+    targets = pixel_formats.planes(array, "yuv420p", frame.width, frame.height)
+    for target, source in zip(targets, frame_planes(frame, "yuv420p"), strict=True):
+        np.copyto(target, source)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from schemas.errors import InvalidValue
 from schemas.frames import PixelFormat
-
-Picture = npt.NDArray[np.uint8]
+from shared import pixel_formats
+from shared.pixel_formats import Picture
 
 CELL_PIXELS = 16  # one H.264 macroblock, so that neighbours do not bleed into a cell
 COLUMNS, ROWS = 24, 2
@@ -40,7 +40,7 @@ def _crc_table() -> bytes:
     return bytes(table)
 
 
-def _pixel_table(black: int, white: int) -> Picture:
+def _pixel_table(black: int, white: int) -> npt.NDArray[np.uint8]:
     """One line of pixels for each value of a byte: shape (256, 128)."""
     bits = np.unpackbits(np.arange(256, dtype=np.uint8).reshape(256, 1), axis=1)
     return np.repeat(np.where(bits == 1, white, black).astype(np.uint8), CELL_PIXELS, axis=1)
@@ -49,6 +49,7 @@ def _pixel_table(black: int, white: int) -> Picture:
 _CRC = _crc_table()
 _LUMA_LINES = _pixel_table(_LUMA_BLACK, _LUMA_WHITE)
 _RGB_LINES = np.repeat(_pixel_table(_RGB_BLACK, _RGB_WHITE)[:, :, np.newaxis], 3, axis=2)
+_WIDE_LINES = _pixel_table(_RGB_BLACK, _RGB_WHITE).astype(np.uint16) * 257  # 0 and 65535
 
 
 def word(ms: int) -> bytes:
@@ -60,23 +61,25 @@ def word(ms: int) -> bytes:
 def burn(picture: Picture, ms: int, pixel_format: PixelFormat = "yuv420p") -> None:
     """Write the code for `ms` (milliseconds since 1970) into the top-left corner of `picture`, in place.
 
-    Shapes as PyAV's `to_ndarray`: yuv420p and nv12 (height * 3 // 2, width) contiguous, gray (height, width),
-    bgr24 and rgb24 (height, width, 3). Read the clock as the last thing before the call.
+    Shapes and types as in `shared.pixel_formats`; yuv420p contiguous. Samples of more than 8 bits get their full scale
+    for white; in a mosaic every colour does. Read the clock as the last thing before the call.
 
     Raises:
         InvalidValue: the picture is smaller than 384 x 32, or yuv420p and not contiguous.
     """
     height, width = picture.shape[:2]
-    planar = pixel_format in ("yuv420p", "nv12")
-    if planar:
+    if pixel_format in pixel_formats.SUBSAMPLED:
         height = height * 2 // 3
     if width < WIDTH_PIXELS or height < HEIGHT_PIXELS:
         raise InvalidValue(
             "size", f"{width}x{height}", f"a time code needs at least {WIDTH_PIXELS}x{HEIGHT_PIXELS} pixels"
         )
     code = np.frombuffer(word(ms), np.uint8)
-    if pixel_format in ("bgr24", "rgb24"):
-        lines: Picture = _RGB_LINES[code].reshape(ROWS, WIDTH_PIXELS, 3)
+    lines: Picture
+    if pixel_format in pixel_formats.PACKED:
+        lines = _RGB_LINES[code].reshape(ROWS, WIDTH_PIXELS, 3)
+    elif (bits := pixel_formats.sample_bits(pixel_format)) > 8:
+        lines = _WIDE_LINES[code].reshape(ROWS, WIDTH_PIXELS) >> np.uint16(16 - bits)
     else:
         lines = _LUMA_LINES[code].reshape(ROWS, WIDTH_PIXELS)
     picture[:CELL_PIXELS, :WIDTH_PIXELS] = lines[0]

@@ -24,7 +24,12 @@ Slot header (offset type meaning):
       8 i64 pts_ns    16 i64 captured_ns    24 i64 monotonic_ns    32 i64 duration_ns
      40 u64 clock: 0 driver 1 rtcp 2 arrival
 
-Pixel formats: 1 yuv420p, 2 nv12, 3 bgr24, 4 rgb24, 5 gray; rows are tightly packed, planes follow one another.
+Pixel formats, libav's; rows are tightly packed, planes follow one another:
+
+    1 yuv420p   2 nv12        3 bgr24 (3 bytes a pixel)   4 rgb24 (3 bytes a pixel)   5 gray
+    6 gray10le  7 gray12le    8 gray16le                  (2 bytes a pixel, the value in the low 10, 12, 16 bits)
+    9 bayer_rggb8             10 bayer_bggr8              11 bayer_gbrg8              12 bayer_grbg8
+   13 bayer_rggb16le          14 bayer_bggr16le           15 bayer_gbrg16le           16 bayer_grbg16le
 
 Locks (`fcntl` OFD byte-range locks of length 1, never blocking):
 
@@ -36,15 +41,20 @@ Locks (`fcntl` OFD byte-range locks of length 1, never blocking):
   * The writer holds the write lock of a slot from before it sets the sequence to 0 until after it is committed.
 """
 
+import math
 import sys
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final, get_args
 
+import numpy as np
+
 from schemas.errors import InvalidValue
 from schemas.frames import Clock, Delivery, PixelFormat
 from schemas.ids import check_id
 from schemas.units import MAX_EDGE_PIXELS
+from shared import pixel_formats
+from shared.pixel_formats import SampleType
 from shared.ring.errors import BadRing
 
 if sys.byteorder != "little":
@@ -68,7 +78,12 @@ SLOT_TIMES: Final = Struct("<qqqqQ")  # at byte 8 of a slot header
 SLOT_TIMES_OFFSET: Final = 8
 
 _HEADER: Final = Struct("<8sIIQQQQQQQQIIIIQ24x64s64s")
-_PIXEL_FORMATS: Final[tuple[PixelFormat, ...]] = ("yuv420p", "nv12", "bgr24", "rgb24", "gray")
+_PIXEL_FORMATS: Final[tuple[PixelFormat, ...]] = (
+    "yuv420p", "nv12", "bgr24", "rgb24", "gray", "gray10le", "gray12le", "gray16le",
+    "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8",
+    "bayer_rggb16le", "bayer_bggr16le", "bayer_gbrg16le", "bayer_grbg16le",
+)  # fmt: skip
+"""By their codes in the file, which never change."""
 _DELIVERIES: Final[tuple[Delivery, ...]] = ("live", "lossless")
 CLOCK_CODES: Final[dict[str, int]] = {clock: code for code, clock in enumerate(get_args(Clock))}
 
@@ -84,7 +99,7 @@ def slot_header_offset(slot: int) -> int:
 
 @dataclass(frozen=True)
 class RingGeometry:
-    """What every picture of a ring looks like: 8 bits a sample, tightly packed rows.
+    """What every picture of a ring looks like, rows tightly packed.
 
     Raises:
         InvalidValue: unknown pixel format, an edge out of range, or an odd one in a 4:2:0 format.
@@ -95,23 +110,23 @@ class RingGeometry:
     height: int
     frame_bytes: int = field(init=False, compare=False)
     array_shape: tuple[int, ...] = field(init=False, compare=False)
-    """(height * 3 / 2, width) yuv420p and nv12, (height, width, 3) bgr24 and rgb24, (height, width) gray."""
+    """(height * 3 / 2, width) yuv420p and nv12, (height, width, 3) bgr24 and rgb24, (height, width) gray and bayer."""
+    array_dtype: SampleType = field(init=False, compare=False, repr=False)
+    """uint16 for samples of more than 8 bits, else uint8."""
 
     def __post_init__(self) -> None:
         if self.pixel_format not in _PIXEL_FORMATS:
             raise InvalidValue("pixel_format", self.pixel_format, f"use one of {', '.join(_PIXEL_FORMATS)}")
-        subsampled = self.pixel_format in ("yuv420p", "nv12")
+        subsampled = self.pixel_format in pixel_formats.SUBSAMPLED
         for name, edge in (("width", self.width), ("height", self.height)):
             if not 1 <= edge <= MAX_EDGE_PIXELS or (subsampled and edge % 2):
                 even = ", even" if subsampled else ""
                 raise InvalidValue(name, edge, f"use 1 to {MAX_EDGE_PIXELS} pixels{even}")
-        shape: tuple[int, ...] = (self.height, self.width)
-        if subsampled:
-            shape = (self.height * 3 // 2, self.width)
-        elif self.pixel_format in ("bgr24", "rgb24"):
-            shape = (self.height, self.width, 3)
+        shape = pixel_formats.array_shape(self.pixel_format, self.width, self.height)
+        dtype = pixel_formats.sample_type(self.pixel_format)
         object.__setattr__(self, "array_shape", shape)
-        object.__setattr__(self, "frame_bytes", shape[0] * shape[1] * (shape[2] if len(shape) == 3 else 1))
+        object.__setattr__(self, "array_dtype", dtype)
+        object.__setattr__(self, "frame_bytes", math.prod(shape) * (1 if dtype is np.uint8 else 2))
 
 
 @dataclass(frozen=True)

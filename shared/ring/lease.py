@@ -4,15 +4,15 @@ from collections.abc import Callable
 from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.frames import FrameRef
+from shared.pixel_formats import Picture
 from shared.ring.opened import OpenRing
 
 GiveBack = Callable[[OpenRing, int], None]
 
 
-class _LeasedArray(np.ndarray[tuple[int, ...], np.dtype[np.uint8]]):
+class _LeasedArray(np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.uint16]]):
     """The owner of a leased picture's memory: when it dies, no view of the picture is left.
 
     numpy shortens a chain of views to the last array of the view's own type. The consumer's array is a plain
@@ -43,11 +43,11 @@ class Lease:
         self.ref = ref
         self._ring: OpenRing | None = ring
         self._give_back = give_back
-        self._array: NDArray[np.uint8] | None = None
+        self._array: Picture | None = None
 
     @property
-    def array(self) -> NDArray[np.uint8]:
-        """uint8, the ring's `geometry.array_shape`, read-only, not copied.
+    def array(self) -> Picture:
+        """The ring's `geometry.array_shape` and `geometry.array_dtype`, read-only, not copied.
 
         Copy it before giving it to anything that works in place: a write to the memory itself is a segmentation
         fault, and libav takes a frame of it for writable.
@@ -60,7 +60,7 @@ class Lease:
         ring, slot = self._ring, self.ref.slot
         if ring is None:
             raise RuntimeError("this lease was released; keep the array itself to keep the picture")
-        owner = _LeasedArray(ring.array_shape, np.uint8, ring.map, ring.slot_offsets[slot])
+        owner = _LeasedArray(ring.array_shape, ring.array_dtype, ring.map, ring.slot_offsets[slot])
         owner.ring, owner.slot, owner.give_back = ring, slot, self._give_back
         self._array = owner.view(np.ndarray)
         return self._array

@@ -18,8 +18,9 @@ class OpenRing:
     """
 
     __slots__ = (
-        "array_shape", "epoch", "file", "header", "height", "held", "holds", "lock_requests", "map", "node",
-        "pixel_format", "sequence_words", "slot_offsets", "slots", "stream", "unlock_requests", "width", "words",
+        "array_dtype", "array_shape", "epoch", "file", "header", "height", "held", "holds", "lock_requests", "map",
+        "node", "pixel_format", "sequence_words", "slot_offsets", "slots", "stream", "unlock_requests", "width",
+        "words",
     )  # fmt: skip
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -35,7 +36,7 @@ class OpenRing:
         self.stream, self.node, self.epoch, self.slots = header.stream, header.node, header.epoch, header.slots
         geometry = header.geometry
         self.pixel_format, self.width, self.height = geometry.pixel_format, geometry.width, geometry.height
-        self.array_shape = geometry.array_shape
+        self.array_shape, self.array_dtype = geometry.array_shape, geometry.array_dtype
         offsets = [slot_header_offset(slot) for slot in range(header.slots)]
         self.sequence_words = [offset // 8 for offset in offsets]
         self.lock_requests = [read_lock(offset) for offset in offsets]

@@ -1,15 +1,18 @@
 """A slot while a picture is put into it, and what has become of slots so far."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from schemas.frames import Clock, FrameRef
+from shared.pixel_formats import Picture
 
 if TYPE_CHECKING:
     from shared.ring.writer import RingWriter
+
+Metadata = Mapping[str, int | float | str | bool]
+NO_METADATA: Final[Metadata] = MappingProxyType({})
 
 
 @dataclass
@@ -29,14 +32,22 @@ class WritableSlot:
 
     __slots__ = ("_writer", "array", "index")
 
-    def __init__(self, writer: "RingWriter", index: int, array: NDArray[np.uint8]) -> None:
+    def __init__(self, writer: "RingWriter", index: int, array: Picture) -> None:
         self._writer: RingWriter | None = writer
         self.index = index
         self.array = array
-        """uint8, `geometry.array_shape`, in shared memory, of undefined content. Not to be used after commit."""
+        """`geometry.array_shape` and `geometry.array_dtype`, in shared memory, of undefined content. Not to be used
+        after commit."""
 
     def commit(
-        self, pts_ns: int, captured_ns: int, monotonic_ns: int, duration_ns: int = 0, clock: Clock = "arrival"
+        self,
+        pts_ns: int,
+        captured_ns: int,
+        monotonic_ns: int,
+        duration_ns: int = 0,
+        clock: Clock = "arrival",
+        exposure_ns: int = 0,
+        metadata: Metadata = NO_METADATA,
     ) -> FrameRef:
         """Publish the picture to readers; returns the reference to send them.
 
@@ -47,7 +58,7 @@ class WritableSlot:
         writer, self._writer = self._writer, None
         if writer is None:
             raise RuntimeError("this slot was committed or abandoned before")
-        return writer._commit(self.index, pts_ns, captured_ns, monotonic_ns, duration_ns, clock)
+        return writer._commit(self.index, pts_ns, captured_ns, monotonic_ns, duration_ns, clock, exposure_ns, metadata)
 
     def abandon(self) -> None:
         """Give the slot back without a picture."""

@@ -36,7 +36,7 @@ from shared.ring.layout import (
     slot_header_offset,
 )
 from shared.ring.locks import TO_FILE_END, LockFile, unlock, write_lock
-from shared.ring.slot import WritableSlot, WriterCounts
+from shared.ring.slot import Metadata, WritableSlot, WriterCounts
 from shared.ring.slot_order import DEFAULT_HISTORY, DEFAULT_KEEP_SECONDS, SlotOrder
 
 DEFAULT_SLOTS: Final = 8
@@ -58,7 +58,8 @@ class RingWriter:
         self._words = memoryview(self._map).cast("Q")
         slots = range(header.slots)
         self._pictures = [
-            np.ndarray(self.geometry.array_shape, np.uint8, self._map, header.slot_offset(slot)) for slot in slots
+            np.ndarray(self.geometry.array_shape, self.geometry.array_dtype, self._map, header.slot_offset(slot))
+            for slot in slots
         ]
         self._offsets = [slot_header_offset(slot) for slot in slots]
         self._lock_requests = [write_lock(offset) for offset in self._offsets]
@@ -169,7 +170,15 @@ class RingWriter:
         return None
 
     def _commit(
-        self, slot: int, pts_ns: int, captured_ns: int, monotonic_ns: int, duration_ns: int, clock: Clock
+        self,
+        slot: int,
+        pts_ns: int,
+        captured_ns: int,
+        monotonic_ns: int,
+        duration_ns: int,
+        clock: Clock,
+        exposure_ns: int,
+        metadata: Metadata,
     ) -> FrameRef:
         if self._file.fd < 0 or self._words[SUPERSEDED_BY_WORD] > self.epoch:
             self._abandon(slot)
@@ -207,6 +216,8 @@ class RingWriter:
             duration_ns=duration_ns,
             clock=clock,
             delivery=header.delivery,
+            exposure_ns=exposure_ns,
+            metadata=dict(metadata),
         )
 
     def _abandon(self, slot: int) -> None:

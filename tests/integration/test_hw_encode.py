@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import av
 import numpy as np
@@ -254,22 +254,33 @@ def test_every_even_size(folder: Path, size: tuple[int, int]) -> None:
     assert np.ptp(picture[..., 1]) < 12, "no line of the picture is torn or missing"
 
 
-@pytest.mark.parametrize("pixel_format", ["bgr24", "rgb24", "gray", "nv12"])
-def test_every_pixel_format_keeps_its_colours(folder: Path, pixel_format: PixelFormat) -> None:
-    bench = Bench(folder, pixel_format=pixel_format)
+@pytest.mark.parametrize("height", [HEIGHT, HEIGHT - 2])
+@pytest.mark.parametrize("pixel_format", get_args(PixelFormat))
+def test_every_pixel_format_keeps_its_colours(folder: Path, pixel_format: PixelFormat, height: int) -> None:
+    bench = Bench(folder, pixel_format=pixel_format, height=height)
     slot = bench.writer.acquire(bench.geometry)
     assert slot is not None
+    wanted = (128, 128, 128)
     if pixel_format in ("bgr24", "rgb24"):
         slot.array[:] = (200, 40, 90)
         wanted = (90, 40, 200) if pixel_format == "bgr24" else (200, 40, 90)
-    else:
+    elif pixel_format.startswith("bayer"):
+        wanted = (200, 40, 90)
+        for place, colour in enumerate(pixel_format[6:10]):
+            value = wanted["rgb".index(colour)]
+            slot.array[place // 2 :: 2, place % 2 :: 2] = value * 257 if pixel_format.endswith("16le") else value
+    elif pixel_format in ("nv12", "yuv420p"):
         slot.array[:] = 128
-        wanted = (130, 130, 130) if pixel_format == "nv12" else (128, 128, 128)
+        wanted = (130, 130, 130)
+    else:
+        slot.array[:] = {"gray": 128, "gray10le": 128 << 2, "gray12le": 128 << 4, "gray16le": 128 << 8}[pixel_format]
     bench.encoder.inbox.put(slot.commit(pts_ns=1, captured_ns=1, monotonic_ns=1))
     bench.published.wait(1)
     bench.close()
-    colour = decode(bench.published.packets)[0].reshape(-1, 3).mean(0)
-    assert np.abs(colour - wanted).max() < 6, colour
+    picture = decode(bench.published.packets)[0]
+    assert picture.shape == (height, WIDTH, 3)
+    colours = picture[2:-2, 2:-2].reshape(-1, 3).astype(int)
+    assert np.abs(colours - wanted).max() < 9, colours.mean(0)
 
 
 def test_a_policy_that_no_encoder_meets_says_what_each_one_answered() -> None:

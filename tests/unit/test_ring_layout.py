@@ -3,18 +3,23 @@
 import os
 import struct
 from pathlib import Path
+from typing import get_args
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import InvalidValue
-from shared.ring import BadRing, RingGeometry, RingGone, RingHeader, RingReader, list_rings
+from schemas.frames import PixelFormat
+from shared.ring import BadRing, RingGeometry, RingGone, RingHeader, RingReader, layout, list_rings
 from shared.ring.layout import HEADER_BYTES
 from tests.support.ring import GRAY, changed, make_writer, put, ring_folder
 
 __all__ = ["ring_folder"]
 pytestmark = pytest.mark.unit
+
+CELLS = ("rggb", "bggr", "gbrg", "grbg")
 
 
 @pytest.mark.parametrize(
@@ -25,12 +30,46 @@ pytestmark = pytest.mark.unit
         ("bgr24", (48, 64, 3), 64 * 48 * 3),
         ("rgb24", (48, 64, 3), 64 * 48 * 3),
         ("gray", (48, 64), 64 * 48),
+        *((name, (48, 64), 64 * 48 * 2) for name in ("gray10le", "gray12le", "gray16le")),
+        *((f"bayer_{cell}8", (48, 64), 64 * 48) for cell in CELLS),
+        *((f"bayer_{cell}16le", (48, 64), 64 * 48 * 2) for cell in CELLS),
     ],
 )
 def test_geometry(pixel_format, shape, frame_bytes):
     geometry = RingGeometry(pixel_format, 64, 48)
     assert geometry.array_shape == shape
     assert geometry.frame_bytes == frame_bytes
+    assert geometry.array_dtype == (np.uint16 if pixel_format[-4:] in ("10le", "12le", "16le") else np.uint8)
+
+
+def test_every_pixel_format_has_a_code_that_never_changes():
+    """As the documentation lists them: a consumer in another language has nothing else."""
+    names = [
+        "yuv420p", "nv12", "bgr24", "rgb24", "gray", "gray10le", "gray12le", "gray16le",
+        *(f"bayer_{cell}8" for cell in CELLS), *(f"bayer_{cell}16le" for cell in CELLS),
+    ]  # fmt: skip
+    assert sorted(names) == sorted(get_args(PixelFormat))
+    for code, name in enumerate(names, 1):
+        page = _header(geometry=RingGeometry(name, 64, 48)).pack()
+        assert struct.unpack_from("<I", page, 12) == (code,)
+        assert f"{code} {name}" in " ".join(layout.__doc__.split())
+
+
+@pytest.mark.parametrize("pixel_format", get_args(PixelFormat))
+def test_every_sample_is_read_as_it_was_written(ring_folder: Path, pixel_format):
+    geometry = RingGeometry(pixel_format, 66, 38)
+    written = np.random.default_rng(1).integers(
+        0, np.iinfo(geometry.array_dtype).max, geometry.array_shape, geometry.array_dtype, endpoint=True
+    )
+    with make_writer(ring_folder, geometry=geometry) as writer, RingReader(ring_folder) as reader:
+        slot = writer.acquire()
+        slot.array[:] = written
+        ref = slot.commit(pts_ns=1, captured_ns=2, monotonic_ns=3, exposure_ns=4, metadata={"Gain": 1.5})
+        assert (ref.exposure_ns, ref.metadata) == (4, {"Gain": 1.5})
+        with reader.lease(ref) as picture:
+            assert picture.array.dtype == geometry.array_dtype
+            assert not picture.array.flags.writeable
+            assert np.array_equal(picture.array, written)
 
 
 @pytest.mark.parametrize(
