@@ -56,3 +56,5 @@ class Recording(Struct, frozen=True, kw_only=True):
     """Bytes."""
     file_name: str = ""
     """Full path on the publisher's node; empty when nothing was written."""
+    files: tuple[str, ...] = ()
+    """When it has ended: all its files in order. Usually one: a crash, or pictures of another size, begin another."""

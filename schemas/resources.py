@@ -119,6 +119,8 @@ class StreamActual(Struct, frozen=True, kw_only=True):
     epoch: int = 0
     video: VideoInfo | None = None
     audio: AudioInfo | None = None
+    waiting_for: str = ""
+    """What must happen before a picture can come, where that is known: `the application`, `a trigger`."""
     source_tracks: tuple[str, ...] = ()
     """Tracks of the rendition `source`; empty when the source's own packets cannot be carried."""
     decoding: bool = False
@@ -166,9 +168,11 @@ class OutputActual(Struct, frozen=True, kw_only=True):
     started_ns: int = 0
     """When the file's first picture was captured, CLOCK_REALTIME."""
     duration_ns: int = 0
-    """Of what the file holds."""
+    """Of what the file holds; of several files the sum."""
     video: VideoInfo | None = None
     """Of what the file holds; set when it is finished."""
+    files: tuple[str, ...] = ()
+    """When it is finished: every file, the newest last; a crash, or pictures of another size, begin another one."""
 
 
 Actual = StreamActual | RenditionActual | OutputActual

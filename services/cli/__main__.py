@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from schemas.errors import MeshError
-from services.cli import apply, call, doctor, status, up
+from services.cli import apply, call, doctor, record, status, up
 from shared.logs import setup_logging
 from shared.service import VERSION
 
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="answer in JSON, for machines")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (up, status, apply, call, doctor):
+    for module in (up, status, apply, call, record, doctor):
         name = module.__name__.rsplit(".", 1)[-1]
         text = (module.__doc__ or "").strip()
         command = commands.add_parser(

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from schemas.errors import InvalidValue, NotFound
+from schemas.errors import InvalidValue, NotFound, OutOfSpace
 from schemas.resources import OutputSpec
 from shared.urls import redact
 
@@ -41,6 +41,25 @@ def check_template(spec: OutputSpec, url: str, roots: tuple[Path, ...]) -> None:
     _place(spec, url, roots, start_ns=0)
 
 
+def check_room(spec: OutputSpec, url: str, roots: tuple[Path, ...], needed_bytes: int) -> None:
+    """Refuse to begin on a disk that is as good as full.
+
+    Raises:
+        InvalidValue: the template is wrong, or leads outside the roots.
+        NotFound: the root does not exist.
+        OutOfSpace: names the bytes needed, those free, and the setting.
+    """
+    root, _, _ = _place(spec, url, roots, start_ns=0)
+    try:
+        status = os.statvfs(root)
+    except OSError:
+        raise _no_root(root) from None
+    free_bytes = status.f_bavail * status.f_frsize
+    if free_bytes < needed_bytes:
+        fix = "delete old recordings, or lower FRAMEMESH_PUBLISHER_MIN_FREE_BYTES"
+        raise OutOfSpace(f"disk of {root}", needed_bytes, free_bytes, fix)
+
+
 def create_file(spec: OutputSpec, url: str, roots: tuple[Path, ...], start_ns: int) -> tuple[int, Path]:
     """Make the recording's folders and file; an existing file is never touched: `-1`, `-2`, … is added instead.
 
@@ -57,7 +76,7 @@ def create_file(spec: OutputSpec, url: str, roots: tuple[Path, ...], start_ns: i
     try:
         folder_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(f"folder for recordings {root} does not exist; create or mount it") from None
+        raise _no_root(root) from None
     try:
         for folder in folders:
             folder_fd = _enter(folder_fd, folder, url)
@@ -117,6 +136,10 @@ def _place(spec: OutputSpec, url: str, roots: tuple[Path, ...], start_ns: int) -
     if len(folders) > _MAX_FOLDERS or any(len(part.encode()) > _MAX_NAME_BYTES for part in path.parts):
         raise _invalid(url, f"at most {_MAX_FOLDERS} folders and {_MAX_NAME_BYTES} bytes in a name")
     return root, folders, name
+
+
+def _no_root(root: Path) -> NotFound:
+    return NotFound(f"folder for recordings {root} does not exist; create or mount it")
 
 
 def _invalid(url: str, fix: str) -> InvalidValue:

@@ -9,10 +9,13 @@ from typing import Any
 
 import msgspec
 
+from schemas.errors import Unavailable
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader, Track
+from schemas.recordings import RECORDING_OUTPUT
 from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
 from schemas.subjects import SOURCE_RENDITION, command
+from services.publisher.file_names import check_room
 from services.publisher.progress import OutputProgress, Position
 from services.publisher.settings import PublisherSettings
 from services.publisher.writer import OutputWriter
@@ -71,6 +74,7 @@ class OutputRunner:
         Raises:
             InvalidValue: the destination can never work.
             NotFound: the secret of the destination is gone.
+            OutOfSpace: a recording by hand shall begin, and the disk has no room for it.
         """
         bus = self._context.bus
         self._spec = spec
@@ -93,6 +97,13 @@ class OutputRunner:
             on_need_key=lambda: _ask_for_key(bus, spec),
         )
         resume = await asyncio.to_thread(writer.resume_position)
+        if spec.finish or writer.ended:
+            self.writer = writer
+            await asyncio.to_thread(writer.finish, _STOP_SECONDS)
+            return
+        if spec.output == RECORDING_OUTPUT and not writer.begun:
+            settings = self._context.settings
+            await asyncio.to_thread(check_room, spec, url, settings.outputs.file_roots, settings.min_free_bytes)
         self.writer = writer
         writer.start()
         if resume:
@@ -106,9 +117,20 @@ class OutputRunner:
         self._follow()
 
     async def update(self, spec: OutputSpec, revision: int) -> bool:
-        """Another spec is another output; the same one only has a new revision."""
-        if spec != self._spec or self._actual is None:
+        """Another spec is another output; the same one only has a new revision, or is to be finished.
+
+        Raises:
+            Unavailable: the disk does not take the end of a file.
+        """
+        if self._spec is None or self._actual is None or self.writer is None:
             return False
+        if spec != self._spec:
+            if spec != msgspec.structs.replace(self._spec, finish=True):
+                return False
+            await self._undo.aclose()
+            if not await asyncio.to_thread(self.writer.finish, _STOP_SECONDS):
+                raise Unavailable(f"{self._id}: the disk does not take the end of {self._actual.file}")
+            self._spec = spec
         self._actual = msgspec.structs.replace(self._actual, revision=revision)
         self._reporter.report(self._id, self._actual)
         return True
@@ -195,9 +217,12 @@ class OutputRunner:
         if self._actual is None or self._stopped:
             return
         shared: dict[str, Any] = {
-            name: getattr(progress, name) for name in ("state", "since_ns", "error", "file", "bytes_written", "retries")
+            name: getattr(progress, name)
+            for name in OutputProgress.__struct_fields__
+            if name in OutputActual.__struct_fields__
         }
-        self._actual = msgspec.structs.replace(self._actual, **shared)
+        files = progress.recorded if progress.state == "finished" else ()
+        self._actual = msgspec.structs.replace(self._actual, **{**shared, "files": files})
         self._reporter.report(self._id, self._actual)
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from schemas.errors import ErrorInfo
 from schemas.packets import PacketHeader, Track
-from schemas.resources import OutputState
+from schemas.resources import OutputState, VideoInfo
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +26,13 @@ class OutputProgress(Struct, frozen=True, kw_only=True):
     file: str = ""
     bytes_written: int = 0
     retries: int = 0
+    started_ns: int = 0
+    """When the first picture of its first file was captured, CLOCK_REALTIME."""
+    duration_ns: int = 0
+    recorded: tuple[str, ...] = ()
+    """Its files, the newest last."""
+    video: VideoInfo | None = None
+    """Of what the files hold; when it is finished."""
     files: int = 0
     """Files begun, or connections made, with packets."""
     tracks: tuple[Track, ...] = ()

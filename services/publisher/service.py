@@ -10,6 +10,7 @@ from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command
 from services.publisher.metrics import register_metrics
 from services.publisher.output_runner import OutputRunner
 from services.publisher.outputs import format_of, make_output
+from services.publisher.recordings import Recordings
 from services.publisher.settings import PublisherSettings
 from shared.bus import Endpoint
 from shared.demand import Wants
@@ -60,7 +61,9 @@ async def build(context: Context[PublisherSettings]) -> None:
     reconciler.want(owned)
     mirrors.on_desired(lambda: reconciler.want(outputs.owned(context.node)))
     commands = _Commands(context, mirrors, outputs, streams)
-    served = await context.bus.serve(SERVICE, VERSION, "Renditions go where they are wanted.", commands.endpoints())
+    recordings = Recordings(context, mirrors, outputs, streams)
+    endpoints = [*commands.endpoints(), *recordings.endpoints(SERVICE)]
+    served = await context.bus.serve(SERVICE, VERSION, "Renditions go where they are wanted.", endpoints)
     context.stack.push_async_callback(served.close)
 
 
@@ -92,7 +95,8 @@ class _Commands:
         if request.to_secret:
             raise InvalidValue("to_secret", request.to_secret, "leave it out; write the full URL in to")
         spec = OutputSpec(**{name: getattr(request, name) for name in OutputSpec.__struct_fields__})
-        format_of(spec, spec.to)
+        if format_of(spec, spec.to) != "mp4" and spec.finish:
+            raise InvalidValue("finish", spec.finish, "only files are finished; end this output with publisher.stop")
         found = await self._streams.find(spec.stream)
         # Unless told otherwise an output runs where its stream is: packets need not cross the network.
         node = spec.node or (found[0].node if found else None) or self._context.node

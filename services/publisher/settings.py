@@ -19,6 +19,9 @@ class PublisherSettings(Settings, frozen=True, kw_only=True):
     queue_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 30)] = 16 << 20
     """What is kept for a destination that is slow, per output."""
 
+    min_free_bytes: Annotated[int, Meta(ge=0)] = 512 << 20
+    """A recording by hand begins only where so much is free: 17 minutes of 4 Mbit/s."""
+
     @property
     def outputs(self) -> OutputSettings:
         return OutputSettings(

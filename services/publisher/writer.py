@@ -10,15 +10,17 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection
 
-from schemas.errors import BadRequest, Conflict, ErrorInfo, InternalError, MeshError
+from schemas.errors import BadRequest, Conflict, ErrorInfo, InternalError, MeshError, OutOfSpace
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader, Track
+from schemas.recordings import RECORDING_OUTPUT
 from schemas.resources import OutputSpec, OutputState
 from services.publisher.opening import Opening, TrackBoard
 from services.publisher.outputs import make_output
 from services.publisher.outputs.base import Output, OutputSettings
 from services.publisher.packet_queue import PacketQueue, QueuedPacket
 from services.publisher.progress import OutputProgress, Position, SafePosition
+from services.publisher.recorded_files import RecordedFiles
 from services.publisher.timeline import LONGEST_GAP_NS, Timeline
 from shared.backoff import Backoff
 
@@ -64,6 +66,7 @@ class OutputWriter:
         self._thread = threading.Thread(target=self._run, name=f"output-{self.id}", daemon=True)
         state_dir = settings.state_dir if url.startswith("file:") else None
         self._safe = SafePosition(state_dir / f"{self.id}.json" if state_dir else None)
+        self._recorded = RecordedFiles(state_dir / f"{self.id}.files.json" if state_dir else None, url)
         self._carried: list[QueuedPacket] = []
         """The key picture that a new file begins with."""
         self._progress = OutputProgress(state="waiting", since_ns=time.time_ns())
@@ -72,7 +75,7 @@ class OutputWriter:
         self._dropped: Counter[str] = Counter()
         self._rebased = self._retries = self._files = 0
         self._bytes_before = 0
-        """Bytes of the outputs of this writer that are closed."""
+        """Bytes sent by the connections of this writer that are closed."""
         self._output: Output | None = None
         self._tracks: tuple[Track, ...] = ()
 
@@ -101,6 +104,8 @@ class OutputWriter:
         """
         self._queue.close()
         self._stopping.set()
+        if self._thread.ident is None:  # never started
+            return True
         self._thread.join(timeout_seconds)
         if not self._thread.is_alive():
             return True
@@ -109,13 +114,37 @@ class OutputWriter:
         self._thread.join(_ABORT_SECONDS)
         return False
 
+    def finish(self, timeout_seconds: float) -> bool:
+        """As `stop`, and read what the files hold: state `finished`. Also instead of `start`, after a crash."""
+        stopped = self.stop(timeout_seconds)
+        if stopped:
+            self._recorded.settle()
+            self._error = self._recorded.error
+            self._report("finished")
+        return stopped
+
     def resume_position(self) -> Position | None:
-        """Where this output's recording safely ended, after a crash; None for a push, or when it never began."""
+        """Where this output's recording safely ended, after a crash; None for a push, or when it never began.
+
+        Before `start`; takes up the files that were written until then, as far as they can be read. Blocks.
+        """
+        self._recorded.load()
         return self._safe.load()
+
+    @property
+    def ended(self) -> bool:
+        """An earlier run of this service has ended this recording, and why."""
+        return self._recorded.error is not None
+
+    @property
+    def begun(self) -> bool:
+        """There are files of this output."""
+        return bool(self._recorded.names)
 
     def forget_position(self) -> None:
         """After `stop`: the output is ended for good and must not be resumed."""
         self._safe.forget()
+        self._recorded.forget()
 
     def _run(self) -> None:
         try:
@@ -125,6 +154,12 @@ class OutputWriter:
                 except BadRequest as error:  # trying again cannot help
                     self._fail(error)
                     return
+                except OutOfSpace as error:
+                    if self._spec.output == RECORDING_OUTPUT:
+                        self._end(error)
+                        return
+                    if not self._wait_to_retry(error):
+                        return
                 except MeshError as error:
                     if not self._wait_to_retry(error):
                         return
@@ -148,6 +183,8 @@ class OutputWriter:
         try:
             output.open(tracks, held[0].header.captured_ns)
             self._files += 1
+            if output.file:
+                self._recorded.begin(output.file, held[0].header.captured_ns)
             self._pump(output, held)
         except MeshError:
             with contextlib.suppress(MeshError):  # the first error is the one to tell
@@ -157,7 +194,10 @@ class OutputWriter:
             output.close()
             self._safe.settle(output.settled_packets, output.file)
         finally:
-            self._bytes_before += output.bytes_written
+            if output.file:
+                self._recorded.settle()
+            else:
+                self._bytes_before += output.bytes_written
             output.bytes_written = 0
 
     def _collect(self) -> list[QueuedPacket]:
@@ -206,6 +246,8 @@ class OutputWriter:
             self._rebased += timeline.rebased - rebased
             if place is not None:
                 output.write(header, packet.payload, place.pts_ns, place.dts_ns)
+                if header.track == "video":
+                    self._recorded.reached(place.pts_ns + header.duration_ns)
                 self._written_one(output, header)
 
     def _written_one(self, output: Output, header: PacketHeader) -> None:
@@ -232,6 +274,14 @@ class OutputWriter:
         self._queue.accept()
         return True
 
+    def _end(self, error: OutOfSpace) -> None:
+        """A recording by hand is over when the disk is full: what is deleted later shall not begin it again."""
+        _log.error("output %s ends: %s", self.id, error.message)
+        self._queue.refuse("disk_full")
+        self._recorded.end(error.info)
+        self._error = error.info
+        self._report("finished")
+
     def _fail(self, error: MeshError) -> None:
         self._queue.refuse("failed")
         self._error = error.info
@@ -244,8 +294,12 @@ class OutputWriter:
             state=state,
             since_ns=self._progress.since_ns if state == self._progress.state else time.time_ns(),
             error=self._error,
-            file=output.file if output else "",
-            bytes_written=self._bytes_before + (output.bytes_written if output else 0),
+            file=output.file if output else next(reversed(self._recorded.names), ""),
+            bytes_written=self._recorded.size_bytes + self._bytes_before + (output.bytes_written if output else 0),
+            started_ns=self._recorded.started_ns,
+            duration_ns=self._recorded.duration_ns,
+            recorded=self._recorded.names,
+            video=self._recorded.video if state == "finished" else None,
             retries=self._retries,
             files=self._files,
             tracks=self._tracks,

@@ -1,0 +1,78 @@
+"""What a recorded file holds, read from the file itself; and one that was cut off, made whole."""
+
+import logging
+import os
+from pathlib import Path
+
+import av
+from msgspec import Struct
+
+from schemas.resources import VideoInfo
+
+_log = logging.getLogger(__name__)
+
+_BOX_HEADER_BYTES = 8
+_LARGE_BOX_BYTES = 16
+_MICROSECOND_NS = 1_000
+
+
+class FileFigures(Struct, frozen=True, kw_only=True):
+    """Of one file."""
+
+    size_bytes: int = 0
+    duration_ns: int = 0
+    """From the first picture to the end of the last, sound included."""
+    video: VideoInfo | None = None
+    """None: nothing in it can be played."""
+
+
+def read_figures(path: Path) -> FileFigures:
+    """What `path` holds, after what a kill or a full disk left of a fragment is cut off; blocks.
+
+    A file that is gone or not readable has figures of 0: that is told in the log.
+    """
+    try:
+        cut_broken_end(path)
+        size_bytes = path.stat().st_size
+        with av.open(path, mode="r", format="mp4") as container:
+            picture = container.streams.video[0]
+            context = picture.codec_context
+            return FileFigures(
+                size_bytes=size_bytes,
+                duration_ns=(container.duration or 0) * _MICROSECOND_NS,
+                video=VideoInfo(
+                    codec=context.name,
+                    width=context.width,
+                    height=context.height,
+                    fps=float(picture.average_rate or 0),
+                ),
+            )
+    except (OSError, av.FFmpegError, IndexError) as error:
+        _log.warning("recording %s cannot be read: %s", path, error)
+        return FileFigures()
+
+
+def cut_broken_end(path: Path) -> None:
+    """Shorten a fragmented MP4 to its last whole fragment.
+
+    A fragment is a `moof` box with its `mdat`; whatever else is whole stays (ISO/IEC 14496-12, 4.2 and 8.8).
+
+    Raises:
+        OSError: the file cannot be read or changed.
+    """
+    with path.open("r+b", buffering=0) as file:
+        end = os.fstat(file.fileno()).st_size
+        position = whole = 0
+        while position + _BOX_HEADER_BYTES <= end:
+            header = os.pread(file.fileno(), _LARGE_BOX_BYTES, position)
+            size = int.from_bytes(header[:4], "big")
+            if size == 1 and len(header) == _LARGE_BOX_BYTES:
+                size = int.from_bytes(header[8:], "big")
+            if size < _BOX_HEADER_BYTES or position + size > end:
+                break
+            position += size
+            if header[4:8] != b"moof":  # alone it describes pictures that are not there
+                whole = position
+        if whole < end:
+            _log.info("%s: %d bytes of an unfinished fragment are cut off", path, end - whole)
+            file.truncate(whole)

@@ -1,0 +1,147 @@
+"""The files of one output, in the order they were begun: remembered across crashes, so that none is lost sight of."""
+
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from schemas.errors import ErrorInfo
+from schemas.resources import VideoInfo
+from services.publisher.file_figures import FileFigures, read_figures
+
+_log = logging.getLogger(__name__)
+
+# An archive may begin files for years; of those before the newest ones only the sums are kept.
+_MAX_FILES = 64
+
+
+class RecordedFile(Struct, frozen=True, kw_only=True):
+    path: str
+    figures: FileFigures | None = None
+    """None: it is being written, or was when this process was killed."""
+
+
+class Journal(Struct, frozen=True, kw_only=True):
+    """What is kept on disk."""
+
+    to: str
+    """Another destination is another recording."""
+    started_ns: int = 0
+    """When the first picture of the first file was captured, CLOCK_REALTIME."""
+    files: tuple[RecordedFile, ...] = ()
+    earlier: FileFigures = FileFigures()
+    """Sums over the files before these."""
+    error: ErrorInfo | None = None
+    """Why this recording ended by itself."""
+
+
+class RecordedFiles:
+    """Belongs to the output's thread while that runs. `path`: None where nothing is kept on disk."""
+
+    def __init__(self, path: Path | None, to: str) -> None:
+        self._path = path
+        self._journal = Journal(to=to)
+        self._now_ns = 0
+        """Duration of the file being written."""
+
+    def load(self) -> None:
+        """Take up what an earlier run of this service has written; blocks."""
+        if self._path is None:
+            return
+        try:
+            journal = msgspec.json.decode(self._path.read_bytes(), type=Journal)
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            _log.warning("journal of an output is not readable and is ignored: %s: %s", self._path, error)
+            return
+        if journal.to == self._journal.to:
+            self._journal = journal
+            self.settle()
+
+    @property
+    def started_ns(self) -> int:
+        return self._journal.started_ns
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        return self._journal.error
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(file.path for file in self._journal.files)
+
+    @property
+    def duration_ns(self) -> int:
+        return sum(figures.duration_ns for figures in self._known()) + self._now_ns
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the files that are closed."""
+        return sum(figures.size_bytes for figures in self._known())
+
+    @property
+    def video(self) -> VideoInfo | None:
+        """Of the newest file that can be played."""
+        return next((figures.video for figures in reversed(self._known()) if figures.video), None)
+
+    def begin(self, path: str, started_ns: int) -> None:
+        """A file is there now, still empty."""
+        files = (*self._journal.files, RecordedFile(path=path))
+        dropped = [file.figures for file in files[:-_MAX_FILES] if file.figures]
+        self._now_ns = 0
+        self._keep(
+            started_ns=self._journal.started_ns or started_ns,
+            files=files[-_MAX_FILES:],
+            earlier=_sum([self._journal.earlier, *dropped]),
+        )
+
+    def reached(self, end_ns: int) -> None:
+        """So much is in the file being written."""
+        self._now_ns = max(self._now_ns, end_ns)
+
+    def settle(self) -> None:
+        """The file being written is closed, or was left by a crash: read what is in it; blocks."""
+        self._now_ns = 0
+        files = []
+        for file in self._journal.files:
+            if file.figures is not None:
+                files.append(file)
+            elif os.path.exists(file.path):  # else nothing was in it
+                files.append(RecordedFile(path=file.path, figures=read_figures(Path(file.path))))
+        if tuple(files) != self._journal.files:
+            self._keep(files=tuple(files))
+
+    def end(self, error: ErrorInfo) -> None:
+        """Nothing more shall be written, not even by a later run of this service."""
+        self._keep(error=error)
+
+    def forget(self) -> None:
+        """The output has ended on purpose: a later one of its name starts afresh."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _known(self) -> list[FileFigures]:
+        return [self._journal.earlier, *(file.figures for file in self._journal.files if file.figures)]
+
+    def _keep(self, **changes: object) -> None:
+        self._journal = msgspec.structs.replace(self._journal, **changes)
+        if self._path is None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self._path.with_suffix(".new")
+            temporary.write_bytes(msgspec.json.encode(self._journal))
+            os.replace(temporary, self._path)
+        except OSError as error:  # the recording matters more than the record of it
+            _log.warning("journal of an output is not recorded: %s", error)
+
+
+def _sum(parts: list[FileFigures]) -> FileFigures:
+    return FileFigures(
+        size_bytes=sum(part.size_bytes for part in parts),
+        duration_ns=sum(part.duration_ns for part in parts),
+        video=next((part.video for part in reversed(parts) if part.video), None),
+    )
