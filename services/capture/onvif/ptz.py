@@ -89,7 +89,7 @@ class Ptz:
         elif request.action == "home":
             self._call("GotoHomePosition")
         elif request.action == "preset":
-            # By its name, or by the camera's token: names may be empty, and there twice.
+            # By its name, or by the camera's token.
             token = presets.get(request.preset) or (request.preset if request.preset in presets.values() else None)
             if token is None:
                 names = ", ".join(presets) or "none"
@@ -166,7 +166,7 @@ class Ptz:
         )
 
     def _presets(self) -> dict[str, str]:
-        """Tokens by name, in the camera's order."""
+        """Tokens by name, in the camera's order. One that has no name, or another's, is named by its token."""
         try:
             body = self._call("GetPresets")
         except soap.NotAuthorized:
@@ -177,7 +177,8 @@ class Ptz:
         found: dict[str, str] = {}
         for preset in list(xml.each(body, "Preset"))[:_MAX_PRESETS]:
             token = preset.get("token", "")
-            found.setdefault(plain(xml.text(preset, "Name") or token, _MAX_NAME_CHARACTERS), token)
+            name = plain(xml.text(preset, "Name"), _MAX_NAME_CHARACTERS)
+            found[name if name and name not in found else plain(token, _MAX_NAME_CHARACTERS)] = token
         return found
 
     def _call(self, name: str, arguments: str = "") -> Element:

@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 from schemas.errors import MeshError, Unavailable
 from services.capture.onvif import xml
+from shared.urls import scrub
 
 DEVICE = "http://www.onvif.org/ver10/device/wsdl"
 MEDIA = "http://www.onvif.org/ver10/media/wsdl"
@@ -79,11 +80,12 @@ def addressing(to: str, action: str, references: str = "") -> str:
     )
 
 
-def answer(data: bytes, what: str) -> Element:
+def answer(data: bytes, what: str, secret_url: str) -> Element:
     """The body of an answer.
 
     Args:
-        what: names camera and call in error texts.
+        what: names the camera in error texts.
+        secret_url: has the password, which a camera may repeat in its reasons.
 
     Raises:
         NotAuthorized: wrong name or password.
@@ -99,7 +101,7 @@ def answer(data: bytes, what: str) -> Element:
         raise Unavailable(f"{what}: the answer is no SOAP message; is this an ONVIF camera?")
     fault = xml.first(body, "Fault")
     if fault is not None:
-        raise _fault(fault, what)
+        raise _fault(fault, what, secret_url)
     return body
 
 
@@ -107,7 +109,7 @@ def refused_credentials(what: str) -> NotAuthorized:
     return NotAuthorized(f"{what}: the camera refuses the login; check user name and password", ("NotAuthorized",))
 
 
-def _fault(fault: Element, what: str) -> MeshError:
+def _fault(fault: Element, what: str, secret_url: str) -> MeshError:
     codes = tuple(
         (code.text or "").strip().rpartition(":")[2]
         for name in ("Value", "faultcode")
@@ -118,7 +120,7 @@ def _fault(fault: Element, what: str) -> MeshError:
     reason = (
         xml.text(fault, "Reason", "Text") or xml.text(fault, "faultstring") or (codes[-1] if codes else "no reason")
     )
-    return Fault(f"{what}: refused ({plain(reason, _MAX_REASON_CHARACTERS)})", codes)
+    return Fault(f"{what}: refused ({plain(scrub(reason, [secret_url]), _MAX_REASON_CHARACTERS)})", codes)
 
 
 def plain(text: str, most_characters: int) -> str:

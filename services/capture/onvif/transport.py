@@ -73,7 +73,7 @@ class Transport:
             raise soap.refused_credentials(self.what)
         if status != 200 and not (status in _FAULT_STATUSES and data):
             raise Unavailable(f"{self.what}: answers with HTTP status {status}; is this an ONVIF camera?")
-        return soap.answer(data, self.what)
+        return soap.answer(data, self.what, self._guarded.url)
 
     def here(self, told: SplitResult, port: int) -> str:
         """A URL that the camera told us, at the address where it answered, with our credentials. Secret.
