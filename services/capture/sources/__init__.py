@@ -33,6 +33,9 @@ _KINDS: dict[str, type[Source]] = {
     "v4l2": V4l2Source,
     "app": ApplicationSource,
 }
+DEVICE_SCHEMES = frozenset(("v4l2", "genicam"))
+"""Sources that judge settings of the device themselves; others have none."""
+_OF_DEVICE = ("binning", "bit_depth", "trigger", "controls")
 _NOT_OPENED = frozenset(("test", "app"))  # there is nothing outside this process
 _CHECK_SECONDS = 1.0  # a command's caller waits; a slow resolver is met again by the owner
 
@@ -49,10 +52,21 @@ def check_source(spec: StreamSpec) -> None:
     if spec.delivery == "lossless" and scheme != "app":
         raise InvalidValue("delivery", spec.delivery, "only app:// sources can wait for a consumer; leave it out")
     check_pictures(spec)
+    if scheme not in DEVICE_SCHEMES:
+        _refuse_device_settings(spec)
     for name in ("stall_after", "frozen_after"):
         if (text := getattr(spec, name)) is not None:
             parse_duration(text, name)
     _KINDS[scheme].check(spec)
+
+
+def _refuse_device_settings(spec: StreamSpec) -> None:
+    for name in _OF_DEVICE:
+        if value := getattr(spec, name):
+            key, shown = name, value
+            if name == "controls":
+                key, shown = next((f"controls.{control}", setting) for control, setting in value.items())
+            raise InvalidValue(key, shown, "only v4l2:// and genicam:// cameras have such settings; leave it out")
 
 
 async def check_here(spec: StreamSpec, settings: CaptureSettings) -> None:

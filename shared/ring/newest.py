@@ -1,0 +1,65 @@
+"""The newest picture of a stream, found in its rings: for those who did not hear of it when it was written."""
+
+import os
+from pathlib import Path
+from typing import get_args
+
+from schemas.frames import Clock, FrameRef
+from shared.ring.errors import BadRing
+from shared.ring.folder import open_ring, written_rings
+from shared.ring.layout import (
+    CLOCK_CODES,
+    HEADER_BYTES,
+    SLOT_HEADER_BYTES,
+    SLOT_TIMES,
+    SLOT_TIMES_OFFSET,
+    RingHeader,
+)
+
+_CLOCKS: dict[int, Clock] = {CLOCK_CODES[clock]: clock for clock in get_args(Clock)}
+
+
+def newest_picture(folder: Path, stream: str) -> FrameRef | None:
+    """A reference to the picture that was written last; None when nobody writes the stream, or has not yet.
+
+    Costs a listing of the folder and two reads. As with any reference, the picture may be overwritten meanwhile.
+    """
+    rings = sorted(written_rings(folder, stream), key=lambda ring: (ring.epoch, ring.last_sequence), reverse=True)
+    return _newest_slot(folder, rings[0]) if rings else None
+
+
+def _newest_slot(folder: Path, ring: RingHeader) -> FrameRef | None:
+    try:
+        fd = open_ring(folder, ring.name, os.O_RDONLY)
+    except (OSError, BadRing):  # it went away a moment ago
+        return None
+    try:
+        page = os.pread(fd, ring.slots * SLOT_HEADER_BYTES, HEADER_BYTES)
+    finally:
+        os.close(fd)
+    found: FrameRef | None = None
+    # Read without the slots' locks, which who leases the picture takes: a torn header is a reference to nothing.
+    for slot in range(len(page) // SLOT_HEADER_BYTES):
+        start = slot * SLOT_HEADER_BYTES
+        sequence = int.from_bytes(page[start : start + 8], "little")
+        if not sequence or (found and sequence < found.sequence):
+            continue
+        pts_ns, captured_ns, monotonic_ns, duration_ns, clock = SLOT_TIMES.unpack_from(page, start + SLOT_TIMES_OFFSET)
+        found = FrameRef(
+            stream=ring.stream,
+            node=ring.node,
+            epoch=ring.epoch,
+            sequence=sequence,
+            ring=ring.name,
+            slot=slot,
+            pixel_format=ring.geometry.pixel_format,
+            width=ring.geometry.width,
+            height=ring.geometry.height,
+            pts_ns=pts_ns,
+            captured_ns=captured_ns,
+            monotonic_ns=monotonic_ns,
+            duration_ns=duration_ns,
+            clock=_CLOCKS.get(clock, "arrival"),
+            delivery=ring.delivery,
+        )
+    return found
