@@ -42,6 +42,11 @@ class Backoff:
         self.failures += 1
         return seconds * (1.0 + _JITTER * (2.0 * self._jitter() - 1.0))
 
+    def again_seconds(self) -> float:
+        """As `next_seconds`, after a failure that the schedule does not count: what failed had answered."""
+        self.failures = max(self.failures - 1, 0)
+        return self.next_seconds()
+
     def succeeded(self) -> None:
         """Note that an attempt succeeded just now; the schedule starts again if it lasts."""
         self._succeeded_at = self._clock()

@@ -206,7 +206,10 @@ class Desired(Generic[SpecT, ActualT]):
             actual = read_entry(entries.get(key), self._actual_type)
             if actual is None:
                 return False
-            return actual.revision >= revision and (actual.state not in _TRANSIENT_STATES or actual.error is not None)
+            # What waits for something outside the mesh has arrived as far as it can by itself.
+            waits = bool(getattr(actual, "waiting_for", ""))
+            on_its_way = actual.state in _TRANSIENT_STATES and actual.error is None and not waits
+            return actual.revision >= revision and not on_its_way
 
         if not await self._mirrors.actual.wait_for(settled, timeout_seconds):
             return None

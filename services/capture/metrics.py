@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from services.capture.sink import StreamSink
+from services.capture.source_thread import left_behind
 from services.capture.stream import StreamRunner
 from shared.metrics import Figures, Sample
 
@@ -25,6 +26,11 @@ def register_metrics(figures: Figures, runners: Mapping[str, StreamRunner]) -> N
     )
     counter("framemesh_capture_audio_blocks", "Blocks of raw sound published.", each(lambda sink: sink.audio_blocks))
     counter(
+        "framemesh_capture_dropped_events",
+        "Events of a device left out because there were too many.",
+        each(lambda sink: sink.events_dropped),
+    )
+    counter(
         "framemesh_capture_reconnects",
         "Times the source had to be opened again.",
         lambda: [({"stream": stream}, runner.reconnects) for stream, runner in tuple(runners.items())],
@@ -34,6 +40,34 @@ def register_metrics(figures: Figures, runners: Mapping[str, StreamRunner]) -> N
         "When the newest picture was written, seconds since 1970.",
         each(lambda sink: sink.last_frame_ns / 1e9),
     )
+    counter(
+        "framemesh_capture_stalls",
+        "Times the pictures stayed away although the source was open.",
+        lambda: [({"stream": stream}, runner.stalls) for stream, runner in tuple(runners.items())],
+    )
+    counter(
+        "framemesh_capture_freezes",
+        "Times the pictures came and were all the same.",
+        lambda: [({"stream": stream}, runner.freezes) for stream, runner in tuple(runners.items())],
+    )
+    counter(
+        "framemesh_capture_stand_in_frames",
+        "Pictures written in place of a lost source's.",
+        each(lambda sink: sink.frames_stood_in),
+    )
+    counter(
+        "framemesh_capture_stuck_sources",
+        "Threads left behind because their source did not let go.",
+        lambda: [({}, left_behind.total)],
+    )
     figures.gauge(
-        "framemesh_capture_live", "1 while the source delivers.", each(lambda sink: float(sink.live_seconds > 0))
+        "framemesh_capture_stuck_threads", "Those of them that still hang.", lambda: [({}, left_behind.alive)]
+    )
+    figures.gauge(
+        "framemesh_capture_live",
+        "1 while the source delivers pictures that differ.",
+        lambda: [
+            ({"stream": stream}, float(runner.actual is not None and runner.actual.state == "live"))
+            for stream, runner in tuple(runners.items())
+        ],
     )

@@ -10,6 +10,7 @@ from services.capture.metrics import register_metrics
 from services.capture.settings import CaptureSettings
 from services.capture.sources import check_here, check_source
 from services.capture.stream import StreamRunner
+from services.capture.watch import Watch
 from shared.bus import Endpoint
 from shared.demand import DemandBoard
 from shared.desired import Desired, error_in_reply
@@ -57,6 +58,7 @@ async def build(context: Context[CaptureSettings]) -> None:
     context.stack.push_async_callback(board.close)
     context.stack.push_async_callback(reconciler.close)
     register_metrics(context.figures, reconciler.runners)
+    context.spawn(Watch(reconciler.runners).run(), "watch")
 
     owned = streams.owned(context.node)
     for stream in streams.leftovers(context.node, owned):

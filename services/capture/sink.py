@@ -1,33 +1,53 @@
 """Where a source delivers: pictures to the frame ring, sound to the audio subject, packets to rendition `source`.
 
-Used by one source thread; only the demand flags are set from the event loop.
+Used by one source thread. The demand flags are set from the event loop, and while a source is lost another thread
+writes pictures in its place.
 """
 
 import logging
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from schemas.frames import AudioHeader, Clock, FrameRef
+from schemas.events import Event
+from schemas.frames import AudioHeader, Clock, FrameRef, PixelFormat
 from schemas.packets import pack
 from schemas.resources import AudioInfo, StreamSpec, VideoInfo
-from schemas.subjects import SOURCE_RENDITION, audio, frames
+from schemas.subjects import SOURCE_RENDITION, audio, event, frames
+from schemas.units import MAX_EDGE_PIXELS
+from services.capture.cadence import Cadence
+from services.capture.continuity import Continuity
+from services.capture.fps_limit import FpsLimit
 from services.capture.rates import RollingRates, Totals
 from services.capture.settings import CaptureSettings
+from services.capture.shaping import Shaped, Shaper
+from services.capture.stillness import RingPicture, Stillness, luma_of
 from shared.media import timecode
 from shared.packets import PacketPublisher
+from shared.pixel_formats import Picture
 from shared.ring import RingGeometry, StreamWriter
+from shared.ring.slot import NO_METADATA, Metadata
 from shared.service import Context
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 log = logging.getLogger(__name__)
 
-Picture = npt.NDArray[np.uint8]
+__all__ = ["RAW_SAMPLE_RATE", "Picture", "Samples", "StreamSink"]
+
 Samples = npt.NDArray[np.int16]
 RAW_SAMPLE_RATE = 48_000  # one form of sound for the whole mesh: what Opus wants, and what mixers can add up
+MAX_METADATA_ENTRIES: Final = 32
+MAX_METADATA_CHARACTERS: Final = 256  # of one value; a reference stays a small message
+_CLOSE_SECONDS = 0.2  # a copy of a picture takes milliseconds; the event loop waits for it
 _encode_ref = msgspec.json.Encoder().encode
 
 
@@ -41,14 +61,22 @@ class StreamSink:
         epoch: int,
         live: Callable[[VideoInfo | None, AudioInfo | None, tuple[str, ...]], None],
         decoding: Callable[[bool], None],
+        waiting: Callable[[str], None],
+        arrival: Callable[[], None],
     ) -> None:
+        """Args, called from the source's thread:
+        arrival: a picture came after `expect`, or another one than before after `expect_change`.
+        """
         settings = context.settings
         self._bus = context.bus
+        self._service = context.service
         self._spec = spec
         self._node = context.node
         self._settings = settings
         self._tell_live = live
         self._tell_decoding = decoding
+        self._tell_waiting = waiting
+        self._tell_arrival = arrival
         self._frames_subject = frames(context.node, spec.stream)
         self._audio_subject = audio(context.node, spec.stream)
         self.epoch = epoch
@@ -63,14 +91,37 @@ class StreamSink:
         self._packets: PacketPublisher | None = None
         self._audio_sequence = 0
         self._decoding = False
-        self._live_since: float | None = None
+        self._expecting = True
+        self._closed = False
+        self._codec = ""
+        # Held while a picture is written: one that stands in for a lost source comes from another thread.
+        self._writing = threading.Lock()
+        self._raw_times = Continuity()
+        self._packet_times = Continuity(patience_seconds=0.0)  # their order is of decoding, and must stay
+        self._shaper = Shaper(spec)
+        self._fps_limit = FpsLimit(spec.fps) if spec.fps else None
+        self._newest_ref: FrameRef | None = None
+        self.cadence = Cadence()
+        self.opened_at: float | None = None
+        """Monotonic seconds; None while the source is not open."""
+        self.first_arrival_at: float | None = None
+        """Monotonic seconds of the first picture since the source was opened."""
+        self.stillness: Stillness | None = None
+        """Of a stream with `frozen_after`, while its source is open. Sources that do not write pictures now give it
+        some to compare, one a second or more."""
         self.wants_raw = False
         self._wants_packets = False
         # Counters, read by metrics.
         self.frames_written = 0
-        self.frames_dropped = 0
+        self.dropped: Counter[str] = Counter()
+        """Pictures left out, by reason: `ring-full`, `fps-limit`, `damaged`, `too-large`."""
+        self.frames_stood_in = 0
+        """Written in place of a lost source's."""
+        self._newest_at = 0
         self.packets_forwarded = 0
         self.audio_blocks = 0
+        self.events_dropped = 0
+        """What the device told of itself and was left out, because it was too much."""
         self.last_frame_ns = 0
         self.pictures_arrived = 0
         self.bytes_arrived = 0
@@ -90,16 +141,30 @@ class StreamSink:
 
     def lost(self) -> None:
         """The source no longer delivers."""
-        self._live_since = None
+        self.opened_at = None
+        self.stillness = None
         self._decoding = False
+        self._expecting = True
         # Not a new run: ring, sequences and epoch go on, and so do consumers, from the next key picture.
         if self._packets:
             self._packets.gap()
 
     def live(self, video: VideoInfo | None, audio_info: AudioInfo | None, source_tracks: tuple[str, ...]) -> None:
-        """The source is open and delivering."""
-        self._live_since = time.monotonic()
+        """The source is open, and pictures will come; the stream is live from the first one on."""
+        self._check_open()
+        self._raw_times.anew()
+        self._packet_times.anew()
+        self.first_arrival_at = None
+        self.opened_at = time.monotonic()
+        self._expecting = True
+        self._codec = video.codec if video else ""
+        self._watch_stillness(afresh=True)
         self._tell_live(video, audio_info, source_tracks)
+
+    def waiting(self, what: str) -> None:
+        """The source is open, and no picture can come before something happens: `the application`, `a trigger`."""
+        self._expecting = True
+        self._tell_waiting(what)
 
     def decoding(self, now: bool) -> None:
         """The source has begun or ended to write pictures; shown in the stream's state."""
@@ -107,28 +172,131 @@ class StreamSink:
             self._decoding = now
             self._tell_decoding(now)
 
-    def arrived(self, payload_bytes: int = 0) -> None:
+    def arrived(self, payload_bytes: int = 0, pictures: int = 1) -> None:
         """The source has sent a picture, looked at or not; of packets, their size."""
-        self.pictures_arrived += 1
+        self.pictures_arrived += pictures
+        self.heard(payload_bytes)
+
+    def heard(self, payload_bytes: int = 0) -> None:
+        """A source that has no pictures has sent sound."""
+        self._check_open()
+        now = time.monotonic()
+        if self.first_arrival_at is None:
+            self.first_arrival_at = now
+        else:
+            self.cadence.note(now - self.arrived_at)
         self.bytes_arrived += payload_bytes
         self.last_arrival_ns = time.time_ns()
-        self.arrived_at = time.monotonic()
+        self.arrived_at = now
+        if self._expecting:
+            self._expecting = False
+            self._tell_arrival()
+
+    def expect(self) -> None:
+        """Ask to be told of the next picture."""
+        self._expecting = True
 
     def adjust(self, spec: StreamSpec) -> None:
-        """Take a changed spec on, from the next picture."""
-        self._spec = spec
+        """Take a changed spec on, from the next picture.
+
+        Raises:
+            InvalidValue: a size or crop that is none.
+        """
+        shaper = Shaper(spec)
+        if spec.fps != self._spec.fps:
+            self._fps_limit = FpsLimit(spec.fps) if spec.fps else None
+        if spec.masks != self._spec.masks:
+            self._newest_ref = None  # never shown again: what the new masks hide may be in it
+        self._spec, self._shaper = spec, shaper
+        self._watch_stillness(afresh=False)
+
+    def _watch_stillness(self, *, afresh: bool) -> None:
+        if self._spec.frozen_after is None:
+            self.stillness = None
+        elif afresh or self.stillness is None:
+            self.stillness = Stillness(self._codec, self._tell_arrival)
 
     @property
-    def live_seconds(self) -> float:
-        """How long the source has been live; 0 when it never was."""
-        return time.monotonic() - self._live_since if self._live_since is not None else 0.0
+    def good_seconds(self) -> float:
+        """For how long pictures came since the source was opened last."""
+        return self.arrived_at - self.first_arrival_at if self.first_arrival_at is not None else 0.0
+
+    def _check_open(self) -> None:
+        """Raises:
+        RuntimeError: the sink is closed: this thread was left behind, and must end.
+        """
+        if self._closed:
+            raise RuntimeError("the stream has gone on without this source")
 
     @property
     def superseded(self) -> bool:
         """A writer with a newer epoch has taken the stream over: this one must stop."""
         return self._writer.superseded
 
+    def tell(self, name: str, detail: dict[str, Any]) -> None:
+        """Post an event of the stream that the device itself has told; from any thread. Whoever calls bounds them."""
+        item = Event(
+            service=self._service,
+            id=self._spec.stream,
+            event=name,
+            node=self._node,
+            at_ns=time.time_ns(),
+            detail=detail,
+        )
+        self._bus.post_from_thread(event(item.service, item.id, item.event), msgspec.json.encode(item))
+
     # -- pictures, sound, packets ----------------------------------------------------------------------------
+
+    def frame(
+        self,
+        frame: "VideoFrame",
+        *,
+        pts_ns: int,
+        duration_ns: int = 0,
+        captured_ns: int | None = None,
+        clock: Clock = "arrival",
+        exposure_ns: int = 0,
+        metadata: Metadata = NO_METADATA,
+    ) -> None:
+        """Shape a decoded picture as the stream's settings say and write it; arguments and errors as of `picture`.
+
+        Raises:
+            InvalidValue: what is asked for cannot be had of this picture: a crop beyond it, a mosaic of another.
+        """
+        if not self._fits(frame.width, frame.height) or not self._due(pts_ns):
+            return
+        self._write(self._shaper.frame(frame), pts_ns, duration_ns, captured_ns, clock, exposure_ns, metadata)
+
+    def image(
+        self,
+        array: Picture,
+        pixel_format: PixelFormat,
+        *,
+        pts_ns: int,
+        duration_ns: int = 0,
+        captured_ns: int | None = None,
+        clock: Clock = "arrival",
+        exposure_ns: int = 0,
+        metadata: Metadata = NO_METADATA,
+    ) -> None:
+        """`frame`, of an array as in `shared.pixel_formats`; it keeps its format unless the settings name another."""
+        if not self._fits(*array.shape[1::-1]) or not self._due(pts_ns):
+            return
+        shaped = self._shaper.image(array, pixel_format)
+        self._write(shaped, pts_ns, duration_ns, captured_ns, clock, exposure_ns, metadata)
+
+    def _fits(self, width: int, height: int) -> bool:
+        if max(width, height) <= MAX_EDGE_PIXELS:
+            return True
+        self.dropped["too-large"] += 1
+        return False
+
+    def _due(self, pts_ns: int) -> bool:
+        limit = self._fps_limit
+        if limit is None or limit.admit(pts_ns):
+            return True
+        self.dropped["fps-limit"] += 1
+        return False
 
     def picture(
         self,
@@ -139,46 +307,123 @@ class StreamSink:
         duration_ns: int = 0,
         captured_ns: int | None = None,
         clock: Clock = "arrival",
+        exposure_ns: int = 0,
+        metadata: Metadata = NO_METADATA,
     ) -> None:
-        """Write one picture into the ring by `fill(array)` and publish its reference; dropped when no slot is free.
+        """Write one picture into the ring by `fill(array)`, as it is, and publish its reference; dropped when no slot
+        is free.
 
         Args:
             geometry: pixel format and size of what `fill` writes.
             pts_ns: on the stream's timeline.
             captured_ns: CLOCK_REALTIME; None means now, the instant of writing.
+            metadata: by the device's own names; beyond 32 entries it is cut off.
 
         Raises:
             Superseded: a newer writer has the stream.
             OutOfSpace: shared memory is too small for a ring of this geometry.
         """
-        slot = self._writer.acquire(geometry)
-        if slot is None:
-            self.frames_dropped += 1
-            return
-        try:
-            fill(slot.array)
-            now_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
-            if self._spec.timecode:
-                timecode.burn(slot.array, now_ns // 1_000_000, geometry.pixel_format)
-        except BaseException:
-            slot.abandon()
-            raise
-        captured = now_ns if captured_ns is None else captured_ns
-        ref: FrameRef = slot.commit(
-            pts_ns=pts_ns,
-            captured_ns=captured,
-            monotonic_ns=monotonic_ns - (now_ns - captured),
-            duration_ns=duration_ns,
-            clock=clock,
-        )
-        self._bus.post_from_thread(self._frames_subject, _encode_ref(ref))
+        self._write(Shaped(geometry, fill), pts_ns, duration_ns, captured_ns, clock, exposure_ns, metadata)
+
+    def _write(
+        self,
+        shaped: Shaped,
+        pts_ns: int,
+        duration_ns: int,
+        captured_ns: int | None,
+        clock: Clock,
+        exposure_ns: int,
+        metadata: Metadata,
+    ) -> None:
+        geometry, spec = shaped.geometry, self._spec
+        with self._writing:
+            self._check_open()
+            slot = self._writer.acquire(geometry)
+            if slot is None:
+                self.dropped["ring-full"] += 1
+                return
+            try:
+                shaped.fill(slot.array)
+                if (stillness := self.stillness) is not None:
+                    stillness.compare(luma_of(slot.array, geometry))
+                now_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
+                if spec.timecode:
+                    timecode.burn(slot.array, now_ns // 1_000_000, geometry.pixel_format)
+            except BaseException:
+                slot.abandon()
+                raise
+            captured = now_ns if captured_ns is None else captured_ns
+            ref: FrameRef = slot.commit(
+                pts_ns=self._raw_times.place("video", pts_ns, duration_ns),
+                captured_ns=captured,
+                monotonic_ns=monotonic_ns - (now_ns - captured),
+                duration_ns=duration_ns,
+                clock=clock,
+                exposure_ns=exposure_ns,
+                metadata=_bounded(metadata) if metadata else NO_METADATA,
+            )
+            self._publish(ref)
         self.frames_written += 1
         self.last_frame_ns = now_ns
         self.written_at = monotonic_ns / 1e9
 
+    def _publish(self, ref: FrameRef) -> None:
+        self._newest_ref = ref
+        self._newest_at = time.monotonic_ns()
+        self._bus.post_from_thread(self._frames_subject, _encode_ref(ref))
+
+    # -- in place of a lost source, from another thread ------------------------------------------------------
+
+    @property
+    def newest(self) -> FrameRef | None:
+        """The picture that was written last."""
+        return self._newest_ref
+
+    def stand_in(self, geometry: RingGeometry, picture: RingPicture) -> bool:
+        """Write a picture that is not the source's; False: not now, the source is writing one."""
+        return self._stand_in(geometry, picture, None)
+
+    def repeat(self) -> bool:
+        """Write the newest picture again, as old as it is; False: there is none, or the source is writing another."""
+        if (newest := self._writer.newest) is None:
+            return False
+        # Copied within the ring: readers take the newest slot, and one that joins now has not seen the old reference.
+        return self._stand_in(*newest, self._newest_ref)
+
+    def _stand_in(self, geometry: RingGeometry, picture: RingPicture, original: FrameRef | None) -> bool:
+        if not self._writing.acquire(blocking=False):
+            return False
+        try:
+            newest = self._newest_ref
+            if self._closed or (original is not newest and original is not None):
+                return False
+            slot = self._writer.acquire(geometry, protect=(self._writer.last_sequence,))
+            if slot is None:
+                self.dropped["ring-full"] += 1
+                return False
+            try:
+                np.copyto(slot.array, picture)
+            except BaseException:
+                slot.abandon()
+                raise
+            after_ns = time.monotonic_ns() - self._newest_at if newest else 0
+            ref = slot.commit(
+                pts_ns=self._raw_times.follow("video", after_ns),
+                captured_ns=original.captured_ns if original else time.time_ns(),
+                monotonic_ns=original.monotonic_ns if original else time.monotonic_ns(),
+                clock=original.clock if original else "arrival",
+            )
+            self._publish(ref)
+            self.frames_stood_in += 1
+        finally:
+            self._writing.release()
+        return True
+
     def sound(self, samples: Samples, *, pts_ns: int, captured_ns: int) -> None:
         """Publish a block of interleaved s16 samples at 48 kHz, shape (samples, channels)."""
+        self._check_open()
         self._audio_sequence += 1
+        duration_ns = samples.shape[0] * 1_000_000_000 // RAW_SAMPLE_RATE
         header = AudioHeader(
             stream=self._spec.stream,
             node=self._node,
@@ -188,15 +433,16 @@ class StreamSink:
             channels=samples.shape[1],
             sample_format="s16",
             samples=samples.shape[0],
-            pts_ns=pts_ns,
+            pts_ns=self._raw_times.place("audio", pts_ns, duration_ns),
             captured_ns=captured_ns,
         )
         # One small copy (4 kB): the message must outlive the decoder's buffer.
         self._bus.post_from_thread(self._audio_subject, pack(header, samples.tobytes()))
         self.audio_blocks += 1
 
-    def packet(self, payload: bytes, **fields: Any) -> None:
+    def packet(self, payload: bytes, *, track: str, pts_ns: int, dts_ns: int, **fields: Any) -> None:
         """Forward one of the source's own packets (fields of `PacketHeader`) as rendition `source`."""
+        self._check_open()
         if self._packets is None:
             self._packets = PacketPublisher(
                 self._bus,
@@ -208,11 +454,27 @@ class StreamSink:
                 ring_bytes=self._settings.packet_ring_bytes,
             )
         self._packets.on_bus = self._wants_packets
-        self._packets.publish(payload, epoch=self.epoch, **fields)
+        placed_ns = self._packet_times.place(track, dts_ns, fields.get("duration_ns", 0))
+        self._packets.publish(
+            payload, track=track, pts_ns=pts_ns + placed_ns - dts_ns, dts_ns=placed_ns, epoch=self.epoch, **fields
+        )
         self.packets_forwarded += 1
 
     def close(self) -> None:
-        """Take the rings away. Readers keep what they hold."""
-        self._writer.close()
+        """Take the rings away. Readers keep what they hold. A thread that was left behind may no longer write."""
+        self._closed = True
+        # One that hangs within a picture holds its slot: that ring lies there until the process ends, superseded.
+        if self._writing.acquire(timeout=_CLOSE_SECONDS):
+            try:
+                self._writer.close()
+            finally:
+                self._writing.release()
         if self._packets:
             self._packets.close()
+
+
+def _bounded(metadata: Metadata) -> Metadata:
+    return {
+        name: value[:MAX_METADATA_CHARACTERS] if isinstance(value, str) else value
+        for name, value in islice(metadata.items(), MAX_METADATA_ENTRIES)
+    }

@@ -12,6 +12,7 @@ not survive every encoder. Sources that are not encoded are compared exactly: th
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from schemas.frames import PixelFormat
 from shared.ring import RingGeometry
 
 Picture = npt.NDArray[np.uint8]
+RingPicture = npt.NDArray[np.uint8 | np.uint16]
 _ROWS = 270
 _BLOCK = 4  # samples, each way
 _ENCODED_DIFFERENCE = 8  # of 255, in the mean of a block
@@ -63,17 +65,15 @@ class Stillness:
                 self._changed()
 
 
-def luma_of(array: Picture, geometry: RingGeometry) -> Picture:
+def luma_of(array: RingPicture, geometry: RingGeometry) -> Picture:
     """What stands for the brightness of a picture in the ring, 8 bits a sample; a view, or a copy of some rows."""
-    kind, height = geometry.pixel_format, geometry.height
-    if kind in ("yuv420p", "nv12"):
-        return array[:height]
-    if kind in ("bgr24", "rgb24"):
-        return array[..., 1]
-    if kind.endswith("le"):  # 16 bits a sample: the upper eight that are used
-        samples = array.reshape(height, -1).view(np.uint16)[:: _step(height)]
-        return (samples >> (_DEPTH_BITS.get(kind, 16) - 8)).astype(np.uint8)
-    return array.reshape(height, -1)
+    kind = geometry.pixel_format
+    luma: npt.NDArray[Any] = array[: geometry.height]  # of the planar formats the first rows are it, of the others all
+    if luma.ndim == 3:
+        luma = luma[..., 1]
+    if luma.dtype == np.uint16:  # the upper eight bits that are used
+        luma = luma[:: _step(geometry.height)] >> (_DEPTH_BITS.get(kind, 16) - 8)
+    return luma.astype(np.uint8, copy=False)
 
 
 def _step(height: int) -> int:
@@ -87,7 +87,7 @@ def _block_sums(luma: Picture) -> npt.NDArray[np.int32]:
     rows, columns = samples.shape[0] // _BLOCK, samples.shape[1] // _BLOCK
     samples = samples[: rows * _BLOCK, : columns * _BLOCK]
     lines = np.add.reduce(samples.reshape(rows, _BLOCK, -1), axis=1, dtype=np.uint16)
-    sums = lines[:, 0::_BLOCK].astype(np.int32)
+    sums: npt.NDArray[np.int32] = lines[:, 0::_BLOCK].astype(np.int32)
     for column in range(1, _BLOCK):
         sums += lines[:, column::_BLOCK]
     return sums

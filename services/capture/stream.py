@@ -1,34 +1,54 @@
-"""One stream's life: a thread that opens the source, delivers until it fails, and tries again for ever."""
+"""One stream's life: what its source does becomes a state, and a state becomes what is done about it.
+
+connecting    nothing has come yet; with `waiting_for`, it is known what for
+live          pictures come
+stalled       the source is open, and its pictures stay away; opened again after `read_timeout_seconds`
+frozen        pictures come, and are all the same
+reconnecting  the source was lost, or cannot be opened: tried again by `shared.backoff`
+failed        it can never be played as it is (no media, no such codec, a forbidden path): tried again once a minute,
+              and when the spec changes
+off           a file that is not looped has ended, or another writer has the stream
+"""
 
 import asyncio
 import contextlib
 import logging
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any, ParamSpec
 
 import msgspec
 
-from schemas.errors import InternalError, MeshError
-from schemas.resources import AudioInfo, StreamActual, StreamSpec, StreamState, VideoInfo
+from schemas.errors import BadRequest, ErrorInfo, MeshError, Unavailable
+from schemas.resources import AudioInfo, StreamActual, StreamSpec, VideoInfo
+from schemas.units import parse_duration
+from services.capture.filler import Filler
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
+from services.capture.source_thread import End, SourceThread, left_behind
 from services.capture.sources import make_source
 from services.capture.sources.base import Source
 from shared.backoff import Backoff
 from shared.epochs import next_epoch
 from shared.reconcile import Reporter
-from shared.ring import RingError
 from shared.ring.folder import newest_epoch
 from shared.secret_store import read_secret
 from shared.service import Context
+from shared.tasks import end_tasks, start_task
 
 log = logging.getLogger(__name__)
 
 # A source thread looks at its stop event between packets; longer than the read timeout only a stuck driver takes.
 _JOIN_MARGIN_SECONDS = 2.0
-_STABLE_SECONDS = 10.0  # a source that connects and fails at once has not recovered
-
+# A source that was asked to let go of a device that sends nothing; its own read has timed out by then.
+_LET_GO_SECONDS = 2.0
+# The source's own timeouts come first, with a better text.
+_REOPEN_MARGIN_SECONDS = 0.5
+# The slowest honest way to open: an RTSP camera by TCP, then by UDP, each until its timeouts.
+_OPENINGS = 4
+_MIN_STATE_SECONDS = 1.0  # live is shown for so long before the next stall: events come once a second at most
+_LOST = frozenset(("stalled", "reconnecting", "failed"))
 
 # Changes of anything else are taken on by the sink, where the source agrees.
 _OF_SOURCE = ("source", "source_secret", "transport", "loop", "audio", "delivery", "binning", "bit_depth", "trigger")
@@ -39,42 +59,77 @@ def _of_source(spec: StreamSpec) -> tuple[object, ...]:
 
 
 class StreamRunner:
-    """Runs one stream as its spec says; see `shared.reconcile.Runner`."""
+    """Runs one stream as its spec says; see `shared.reconcile.Runner`. `look` is called a few times a second."""
 
-    def __init__(self, stream: str, context: Context[CaptureSettings], reporter: Reporter) -> None:
+    def __init__(
+        self,
+        stream: str,
+        context: Context[CaptureSettings],
+        reporter: Reporter,
+        open_commands: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        """`open_commands`: makes the stream's own commands answer; called again and again, for the same stream."""
+        self._open_commands = open_commands
         self._stream = stream
         self._context = context
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
         self._actual: StreamActual | None = None
+        self._state_at = 0.0
         self._wants_raw = self._wants_packets = False
+        self._own_wants = 0
+        self._refused: ErrorInfo | None = None
         self._spec: StreamSpec | None = None
-        self.source: Source | None = None
-        """The one that runs now."""
+        self._thread: SourceThread | None = None
+        self._filler: Filler | None = None
+        self._calls = _Calls(self._loop)
+        self._restarting: asyncio.Task[None] | None = None
         self.sink: StreamSink | None = None
         self.reconnects = 0
         self.stalls = 0
         self.freezes = 0
 
+    @property
+    def source(self) -> Source | None:
+        """The one that runs now."""
+        return self._thread.source if self._thread else None
+
+    @property
+    def actual(self) -> StreamActual | None:
+        """The state as it was last reported; None before the start."""
+        return self._actual
+
+    # -- demand ----------------------------------------------------------------------------------------------
+
     def set_demand(self, *, raw: bool, packets: bool) -> None:
         """Somebody needs decoded frames and sound, or the source's own packets, on the bus; or nobody does."""
         self._wants_raw, self._wants_packets = raw, packets
+        self._show_demand()
+
+    @contextlib.contextmanager
+    def wanting_raw(self) -> Iterator[None]:
+        """Pictures are needed within this process, until the end of the block."""
+        self._own_wants += 1
+        self._show_demand()
+        try:
+            yield
+        finally:
+            self._own_wants -= 1
+            self._show_demand()
+
+    def _show_demand(self) -> None:
         if self.sink:
-            self.sink.set_demand(raw=raw, packets=packets)
+            self.sink.set_demand(raw=self._wants_raw or self._own_wants > 0, packets=self._wants_packets)
+
+    # -- the reconciler's side -------------------------------------------------------------------------------
 
     async def start(self, spec: StreamSpec, revision: int) -> None:
         """Take a new epoch and start delivering.
 
         Raises:
             NotFound: the secret of the source is gone.
+            TooMany: earlier attempts at this stream hang in their driver.
         """
-        url = await read_secret(self._context.bus, spec.source_secret) if spec.source_secret else spec.source
-        settings = self._context.settings
-        epoch = await next_epoch(
-            self._context.bus, self._stream, at_least=newest_epoch(settings.shm_dir, self._stream) + 1
-        )
         self._actual = StreamActual(
             stream=self._stream,
             node=self._context.node,
@@ -82,101 +137,219 @@ class StreamRunner:
             state="connecting",
             source=spec.source,
             since_ns=time.time_ns(),
-            epoch=epoch,
         )
-        self._reporter.report(self._stream, self._actual)
         self._spec = spec
-        self.sink = StreamSink(self._context, spec, epoch, self._live_from_thread, self._decoding_from_thread)
-        self.sink.set_demand(raw=self._wants_raw, packets=self._wants_packets)
-        self._thread = threading.Thread(target=self._run, args=(spec, url), name=f"capture {self._stream}", daemon=True)
-        self._thread.start()
+        await self._open()
+        if self._open_commands:
+            await self._open_commands(self._stream)
+
+    async def _open(self) -> None:
+        """A new epoch, a new sink, a new thread."""
+        spec, settings = self._spec, self._context.settings
+        assert spec is not None  # start() has set it
+        url = await read_secret(self._context.bus, spec.source_secret) if spec.source_secret else spec.source
+        epoch = await next_epoch(
+            self._context.bus, self._stream, at_least=newest_epoch(settings.shm_dir, self._stream) + 1
+        )
+        self._report(epoch=epoch)
+        here = _Calls(self._loop)
+        sink = StreamSink(
+            self._context,
+            spec,
+            epoch,
+            live=here.bring(self._opened),
+            decoding=here.bring(lambda decoding: self._report(decoding=decoding)),
+            waiting=here.bring(self._waiting),
+            arrival=here.bring(self._arrival),
+        )
+        thread = SourceThread(
+            self._stream, lambda: make_source(self._spec or spec, url, settings), sink, here.bring(self._over)
+        )
+        self._calls, self.sink, self._thread = here, sink, thread
+        self._filler = Filler(self._stream, sink)
+        self._show_demand()
+        thread.start()
 
     async def update(self, spec: StreamSpec, revision: int) -> bool:
         """Take a change on while the source runs, where it can; False: open it again.
 
-        Raises:
-            InvalidValue: the device refuses a value.
+        What the device refuses is the stream's error from now on, beside pictures that go on as they were.
         """
         before, source, sink = self._spec, self.source, self.sink
-        if before is None or source is None or sink is None or self._actual is None:
+        if before is None or source is None or sink is None or self._actual is None or self._restarting:
             return False
         if spec != before:
-            if _of_source(spec) != _of_source(before) or not await asyncio.to_thread(source.adjust, spec):
-                return False
+            try:
+                if _of_source(spec) != _of_source(before) or not await asyncio.to_thread(source.adjust, spec):
+                    return False
+            except BadRequest as error:
+                self._refused = error.info
+                self._report(revision=revision, error=self._refused)
+                return True
             sink.adjust(spec)
             self._spec = spec
-        self._actual = msgspec.structs.replace(self._actual, revision=revision)
-        self._reporter.report(self._stream, self._actual)
+        shown = None if self._actual.error == self._refused else self._actual.error
+        self._refused = None
+        self._report(revision=revision, error=shown)
         return True
 
     async def stop(self, *, removed: bool = False) -> None:
         """End the thread and take the rings away."""
-        self._stop.set()
-        if self._thread:
-            deadline = self._context.settings.read_timeout_seconds + _JOIN_MARGIN_SECONDS
-            await asyncio.to_thread(self._thread.join, deadline)
-            if self._thread.is_alive():
-                log.error("the source does not let go; its thread is left behind", extra={"stream": self._stream})
+        if self._restarting:
+            await end_tasks(self._restarting)
+        await self._close(self._context.settings.read_timeout_seconds + _JOIN_MARGIN_SECONDS)
+
+    async def _close(self, deadline_seconds: float) -> None:
+        self._calls.heard = False
+        thread, self._thread = self._thread, None
+        if thread and not await thread.end(deadline_seconds):
+            log.error("the source does not let go; its thread is left behind", extra={"stream": self._stream})
+            self._context.event(self._stream, "source-stuck", detail={"left_behind": left_behind.of(self._stream)})
         if self.sink:
             self.sink.close()
 
-    # -- in the stream's own thread --------------------------------------------------------------------------
+    # -- what the source's thread tells, in the event loop ---------------------------------------------------
 
-    def _run(self, spec: StreamSpec, url: str) -> None:
-        backoff = Backoff()
-        sink = self.sink
-        assert sink is not None  # set before the thread starts
-        while not self._stop.is_set():
-            live_seconds = 0.0
-            try:
-                source = make_source(self._spec or spec, url, self._context.settings)
-                self.source = source
-                try:
-                    source.run(sink, self._stop)
-                finally:
-                    self.source = None
-                    live_seconds = sink.live_seconds
-                    sink.lost()
-                if self._stop.is_set():
-                    return
-                self._change_from_thread("off", None)  # a file that is not looped has ended
-                return
-            except MeshError as error:
-                problem = error
-            except RingError as error:
-                problem = InternalError(str(error))
-                if sink.superseded:
-                    self._change_from_thread("off", InternalError(f"another writer has taken over: {error}"))
-                    return
-            except Exception:  # a bug in one source must not end the others' process
-                log.exception("source failed", extra={"stream": self._stream})
-                problem = InternalError("internal error in the source; see the log of capture")
-            if live_seconds > _STABLE_SECONDS:
-                backoff.reset()
-            self.reconnects += 1
-            self._change_from_thread("reconnecting", problem)
-            if self._stop.wait(backoff.next_seconds()):
-                return
+    def _opened(self, video: VideoInfo | None, audio: AudioInfo | None, tracks: tuple[str, ...]) -> None:
+        self._report(video=video, audio=audio, source_tracks=tracks, waiting_for="")
 
-    def _live_from_thread(self, video: VideoInfo | None, audio: AudioInfo | None, tracks: tuple[str, ...]) -> None:
-        self._call(lambda: self._report(state="live", error=None, video=video, audio=audio, source_tracks=tracks))
+    def _waiting(self, what: str) -> None:
+        self._report(state="connecting", error=None, waiting_for=what, decoding=False)
 
-    def _decoding_from_thread(self, decoding: bool) -> None:
-        self._call(lambda: self._report(decoding=decoding))
-
-    def _change_from_thread(self, state: StreamState, error: MeshError | None) -> None:
-        self._call(lambda: self._report(state=state, error=error.info if error else None, decoding=False))
-
-    def _call(self, work: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear it
-            self._loop.call_soon_threadsafe(work)
-
-    # -- in the event loop -----------------------------------------------------------------------------------
-
-    def _report(self, **changes: object) -> None:
-        if self._actual is None or self._stop.is_set():
+    def _arrival(self) -> None:
+        actual, sink = self._actual, self.sink
+        if actual is None or sink is None or actual.state == "live":
             return
-        if "state" in changes and changes["state"] != self._actual.state:
+        if actual.state == "stalled":
+            sink.cadence.forgive((time.time_ns() - actual.since_ns) / 1e9 + self._stall_seconds())
+        self._report(state="live", error=None, waiting_for="")
+
+    def _over(self, end: End, problem: MeshError | None) -> None:
+        error = problem.info if problem else None
+        if end in ("ended", "superseded"):
+            self._report(state="off", error=error, decoding=False)
+            return
+        self.reconnects += 1
+        self._report(state="failed" if end == "refused" else "reconnecting", error=error, decoding=False)
+
+    # -- what is seen from outside, a few times a second -----------------------------------------------------
+
+    def look(self, now: float) -> None:
+        """Notice what no event tells; `now` is in monotonic seconds."""
+        sink, actual, thread = self.sink, self._actual, self._thread
+        if sink is None or actual is None or thread is None or self._restarting:
+            return
+        sink.rates.sample()
+        silent_seconds = now - max(sink.arrived_at, sink.opened_at or 0.0)
+        settled = now - self._state_at >= _MIN_STATE_SECONDS
+        if settled and actual.state in ("live", "frozen") and self._watched and silent_seconds >= self._stall_seconds():
+            self.stalls += 1
+            text = f"source {actual.source}: no picture for {silent_seconds:.1f} s; is the sender at work?"
+            self._report(state="stalled", error=Unavailable(text).info)
+            sink.expect()
+        elif settled and actual.state == "live" and self._is_frozen(sink):
+            self.freezes += 1
+            self._report(state="frozen")
+        self._look_at_thread(thread, sink, now, silent_seconds)
+
+    def _is_frozen(self, sink: StreamSink) -> bool:
+        after, stillness = self._spec and self._spec.frozen_after, sink.stillness
+        if not after or stillness is None or stillness.seconds < parse_duration(after, "frozen_after"):
+            return False
+        stillness.tell_change()
+        return True
+
+    def _look_at_thread(self, thread: SourceThread, sink: StreamSink, now: float, silent_seconds: float) -> None:
+        """Have a source opened again that hangs, and leave a thread behind that does not end then."""
+        settings = self._context.settings
+        if thread.reopen_asked_at is not None:
+            if now - thread.reopen_asked_at > _LET_GO_SECONDS:
+                self._restarting = start_task(self._leave_behind(), f"restart {self._stream}")
+            return
+        if thread.attempt_since is None:
+            return
+        if sink.opened_at is None:
+            limit = _OPENINGS * (settings.open_timeout_seconds + settings.read_timeout_seconds)
+            if now - thread.attempt_since > limit:
+                thread.reopen(Unavailable(f"source {self._shown}: does not open within {limit:g} s"))
+        elif self._steady and silent_seconds > (
+            limit := max(settings.read_timeout_seconds, self._stall_seconds()) + _REOPEN_MARGIN_SECONDS
+        ):
+            thread.reopen(Unavailable(f"source {self._shown}: no picture for {limit:g} s"))
+
+    async def _leave_behind(self) -> None:
+        """Go on without a thread that hangs: a new one, a new epoch, so that the old one can never write again."""
+        backoff = Backoff()
+        self.reconnects += 1
+        text = f"source {self._shown}: its driver hangs and does not let go; opened again beside it"
+        await self._close(0.0)
+        self._report(state="reconnecting", error=Unavailable(text).info, decoding=False)
+        while True:
+            try:
+                await self._open()
+            except MeshError as error:
+                self._report(state="failed", error=error.info)
+                await asyncio.sleep(backoff.next_seconds())
+            else:
+                self._restarting = None
+                return
+
+    def stand_in(self) -> Callable[[], None] | None:
+        """What writes a picture in place of the lost source, to be called from any one thread; None: not wanted."""
+        actual, spec, sink, filler = self._actual, self._spec, self.sink, self._filler
+        if actual is None or spec is None or sink is None or filler is None or not sink.wants_raw:
+            return None
+        if actual.state not in _LOST or spec.on_loss == "none" or spec.source.startswith("app:"):
+            return None  # an application has the ring to itself
+        reason = actual.error.message if actual.error else ""
+        return partial(filler.write, spec, sink.last_arrival_ns or actual.since_ns, reason)
+
+    @property
+    def _shown(self) -> str:
+        return self._actual.source if self._actual else ""
+
+    @property
+    def _steady(self) -> bool:
+        return self._spec is not None and self._spec.trigger is None and (self.source is None or self.source.steady)
+
+    @property
+    def _watched(self) -> bool:
+        return self._spec is not None and (self._spec.stall_after is not None or self._steady)
+
+    def _stall_seconds(self) -> float:
+        if self._spec and self._spec.stall_after:
+            return parse_duration(self._spec.stall_after, "stall_after")
+        return self.sink.cadence.stall_seconds if self.sink else 0.0
+
+    def _report(self, **changes: Any) -> None:
+        if self._actual is None:
+            return
+        if changes.get("state", self._actual.state) != self._actual.state:
             changes["since_ns"] = time.time_ns()
+            self._state_at = time.monotonic()
+        if "error" in changes and changes["error"] is None:
+            changes["error"] = self._refused
         self._actual = msgspec.structs.replace(self._actual, restarts=self.reconnects, **changes)
         self._reporter.report(self._stream, self._actual)
+
+
+_P = ParamSpec("_P")
+
+
+class _Calls:
+    """Brings what a thread tells to the event loop, until nobody hears it any more."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.heard = True
+
+    def bring(self, work: Callable[_P, None]) -> Callable[_P, None]:
+        def here(*args: _P.args, **kwargs: _P.kwargs) -> None:
+            if self.heard:
+                work(*args, **kwargs)
+
+        def there(*args: _P.args, **kwargs: _P.kwargs) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear it
+                self._loop.call_soon_threadsafe(partial(here, *args, **kwargs))
+
+        return there

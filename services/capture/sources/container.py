@@ -153,6 +153,8 @@ class ContainerPlayer:
         is_video = packet.stream is self._video
         if is_video:
             sink.arrived(packet.size)
+        elif self._video is None:
+            sink.heard(packet.size)
         forwarder = self._video_forwarder if is_video else self._audio_forwarder
         if forwarder:
             forwarder.forward(
