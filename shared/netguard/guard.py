@@ -35,6 +35,7 @@ _MAX_URL_CHARACTERS = 4_096  # longer than any signed URL of a CDN
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")  # parsers differ on these, and a difference is a hole
 _HOST_NAME = re.compile(r"^[\w.-]{1,253}$")
 _VIDEO_DEVICE = re.compile(r"^/dev/video\d{1,4}$")
+_VIDEO_LOCATION = re.compile(r"^[A-Za-z0-9][A-Za-z0-9:._-]{0,127}$")  # a port, looked up among the cameras there are
 
 # getaddrinfo knows no deadline, so it runs elsewhere; a bounded number: a dead resolver must not pile up threads.
 _resolvers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="resolve")
@@ -84,7 +85,8 @@ def _parse(url: str, policy: Policy, field: str) -> GuardedUrl:
         )
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        # A port of a camera, as in v4l2://usb-0000:00:14.0-1, is no port of a host.
+        host, port = parts.hostname or "", None if parts.scheme in LOCAL_SCHEMES else parts.port
     except ValueError:
         raise InvalidValue(
             field, shown, "write scheme://host:port/path, with special characters of a password percent-encoded"
@@ -161,6 +163,8 @@ def _check_local(guarded: GuardedUrl) -> GuardedUrl:
     if not text or "\x00" in text:
         raise InvalidValue(guarded.field_name, guarded.shown, "give a path after ://")
     if guarded.scheme == "v4l2":
+        if _VIDEO_LOCATION.match(text):
+            return replace(guarded, host=text)
         return _check_device(guarded, Path("/", text))
     roots = [root.resolve() for root in guarded.policy.file_roots]
     try:

@@ -220,6 +220,15 @@ def test_devices(tmp_path: Path) -> None:
         check("v4l2:///dev/video9999", policy)
 
 
+def test_cameras_by_where_they_are_plugged_in() -> None:
+    policy = Policy(schemes=frozenset(("v4l2",)))
+    guarded = check("v4l2://usb-0000:00:14.0-1.2:1.2-index1", policy)
+    assert (guarded.host, guarded.file) == ("usb-0000:00:14.0-1.2:1.2-index1", None)
+    for location in ("usb-1/../../etc/passwd", "..", "-usb", "usb%2F..", "a" * 129, "usb;1"):
+        with pytest.raises(InvalidValue, match="video device"):
+            check(f"v4l2://{location}", policy)
+
+
 hostile = st.text(max_size=40) | st.text(alphabet="htp:/@[]%#?&.0127\\\t\nx-_é", max_size=40).map(
     lambda t: "http://" + t
 )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from schemas.devices import Device
+from services.capture.devices.v4l2 import find_v4l2
 
 Finder = Callable[[bool], list[Device]]
 """Finds the devices of one kind; blocks, for 5 s at most. Argument: ask the network too.
@@ -11,4 +12,6 @@ Finder = Callable[[bool], list[Device]]
 `error`. Raises Unavailable when the kind cannot be looked for here; the text says what to install.
 """
 
-_FINDERS: dict[str, Finder] = {}
+_FINDERS: dict[str, Finder] = {
+    "v4l2": find_v4l2,
+}

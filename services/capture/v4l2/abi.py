@@ -1,0 +1,299 @@
+"""Structures and request numbers of linux/videodev2.h, as far as they are used.
+
+A unit test holds every size and number against a C compiler's. Numbers are those of the architectures with the
+generic ioctl encoding (x86, ARM, RISC-V).
+"""
+
+import ctypes
+from ctypes import Structure, Union, c_char, c_int32, c_int64, c_long, c_uint8, c_uint32, c_uint64, c_ulong, sizeof
+from typing import Final
+
+_READ: Final = 2
+_WRITE: Final = 1
+_MAX_CONTROL_DIMENSIONS: Final = 4
+
+BUF_TYPE_VIDEO_CAPTURE: Final = 1
+MEMORY_MMAP: Final = 1
+FIELD_ANY: Final = 0
+
+CAP_VIDEO_CAPTURE: Final = 0x0000_0001
+CAP_VIDEO_CAPTURE_MPLANE: Final = 0x0000_1000
+CAP_VIDEO_M2M: Final = 0x0000_8000
+CAP_STREAMING: Final = 0x0400_0000
+CAP_DEVICE_CAPS: Final = 0x8000_0000
+CAP_TIMEPERFRAME: Final = 0x1000
+
+SIZE_DISCRETE: Final = 1
+INTERVAL_DISCRETE: Final = 1
+
+BUF_FLAG_ERROR: Final = 0x0000_0040
+BUF_FLAG_TIMESTAMP_MASK: Final = 0x0000_E000
+BUF_FLAG_TIMESTAMP_MONOTONIC: Final = 0x0000_2000
+
+CTRL_TYPE_INTEGER: Final = 1
+CTRL_TYPE_BOOLEAN: Final = 2
+CTRL_TYPE_MENU: Final = 3
+CTRL_TYPE_BUTTON: Final = 4
+CTRL_TYPE_INTEGER64: Final = 5
+CTRL_TYPE_STRING: Final = 7
+CTRL_TYPE_BITMASK: Final = 8
+CTRL_TYPE_INTEGER_MENU: Final = 9
+CTRL_FLAG_DISABLED: Final = 0x0001
+CTRL_FLAG_READ_ONLY: Final = 0x0004
+CTRL_FLAG_WRITE_ONLY: Final = 0x0040
+CTRL_FLAG_NEXT_CTRL: Final = 0x8000_0000
+CTRL_WHICH_CUR_VAL: Final = 0
+
+
+class Capability(Structure):
+    _fields_ = (
+        ("driver", c_char * 16),
+        ("card", c_char * 32),
+        ("bus_info", c_char * 32),
+        ("version", c_uint32),
+        ("capabilities", c_uint32),
+        ("device_caps", c_uint32),
+        ("reserved", c_uint32 * 3),
+    )
+
+
+class FormatDescription(Structure):
+    """struct v4l2_fmtdesc"""
+
+    _fields_ = (
+        ("index", c_uint32),
+        ("type", c_uint32),
+        ("flags", c_uint32),
+        ("description", c_char * 32),
+        ("pixelformat", c_uint32),
+        ("mbus_code", c_uint32),
+        ("reserved", c_uint32 * 3),
+    )
+
+
+class PixFormat(Structure):
+    _fields_ = tuple(
+        (name, c_uint32)
+        for name in (
+            "width", "height", "pixelformat", "field", "bytesperline", "sizeimage", "colorspace", "priv", "flags",
+            "ycbcr_enc", "quantization", "xfer_func",
+        )
+    )  # fmt: skip
+
+
+class _FormatUnion(Union):
+    # As longs, because other members hold pointers, and they decide where the union begins.
+    _fields_ = (("pix", PixFormat), ("raw_data", c_ulong * (200 // sizeof(c_ulong))))
+
+
+class Format(Structure):
+    _fields_ = (("type", c_uint32), ("fmt", _FormatUnion))
+
+
+class Fraction(Structure):
+    _fields_ = (("numerator", c_uint32), ("denominator", c_uint32))
+
+
+class _SizeStepwise(Structure):
+    _fields_ = tuple(
+        (name, c_uint32) for name in ("min_width", "max_width", "step_width", "min_height", "max_height", "step_height")
+    )
+
+
+class _SizeDiscrete(Structure):
+    _fields_ = (("width", c_uint32), ("height", c_uint32))
+
+
+class _SizeUnion(Union):
+    _fields_ = (("discrete", _SizeDiscrete), ("stepwise", _SizeStepwise))
+
+
+class FrameSize(Structure):
+    """struct v4l2_frmsizeenum"""
+
+    _anonymous_ = ("size",)
+    _fields_ = (
+        ("index", c_uint32),
+        ("pixel_format", c_uint32),
+        ("type", c_uint32),
+        ("size", _SizeUnion),
+        ("reserved", c_uint32 * 2),
+    )
+
+
+class _IntervalStepwise(Structure):
+    _fields_ = (("min", Fraction), ("max", Fraction), ("step", Fraction))
+
+
+class _IntervalUnion(Union):
+    _fields_ = (("discrete", Fraction), ("stepwise", _IntervalStepwise))
+
+
+class FrameInterval(Structure):
+    """struct v4l2_frmivalenum"""
+
+    _anonymous_ = ("interval",)
+    _fields_ = (
+        ("index", c_uint32),
+        ("pixel_format", c_uint32),
+        ("width", c_uint32),
+        ("height", c_uint32),
+        ("type", c_uint32),
+        ("interval", _IntervalUnion),
+        ("reserved", c_uint32 * 2),
+    )
+
+
+class _CaptureParameters(Structure):
+    _fields_ = (
+        ("capability", c_uint32),
+        ("capturemode", c_uint32),
+        ("timeperframe", Fraction),
+        ("extendedmode", c_uint32),
+        ("readbuffers", c_uint32),
+        ("reserved", c_uint32 * 4),
+    )
+
+
+class _ParametersUnion(Union):
+    _fields_ = (("capture", _CaptureParameters), ("raw_data", c_uint8 * 200))
+
+
+class StreamParameters(Structure):
+    """struct v4l2_streamparm"""
+
+    _anonymous_ = ("parm",)
+    _fields_ = (("type", c_uint32), ("parm", _ParametersUnion))
+
+
+class RequestBuffers(Structure):
+    _fields_ = (
+        ("count", c_uint32),
+        ("type", c_uint32),
+        ("memory", c_uint32),
+        ("capabilities", c_uint32),
+        ("flags", c_uint8),
+        ("reserved", c_uint8 * 3),
+    )
+
+
+class _TimeValue(Structure):
+    _fields_ = (("seconds", c_long), ("microseconds", c_long))
+
+
+class _TimeCode(Structure):
+    _fields_ = (("type", c_uint32), ("flags", c_uint32), ("digits", c_uint8 * 4), ("userbits", c_uint8 * 4))
+
+
+class _MemoryUnion(Union):
+    _fields_ = (("offset", c_uint32), ("userptr", c_ulong), ("fd", c_int32))
+
+
+class Buffer(Structure):
+    _fields_ = (
+        ("index", c_uint32),
+        ("type", c_uint32),
+        ("bytesused", c_uint32),
+        ("flags", c_uint32),
+        ("field", c_uint32),
+        ("timestamp", _TimeValue),
+        ("timecode", _TimeCode),
+        ("sequence", c_uint32),
+        ("memory", c_uint32),
+        ("m", _MemoryUnion),
+        ("length", c_uint32),
+        ("reserved2", c_uint32),
+        ("request_fd", c_int32),
+    )
+
+
+class QueryControl(Structure):
+    """struct v4l2_query_ext_ctrl"""
+
+    _fields_ = (
+        ("id", c_uint32),
+        ("type", c_uint32),
+        ("name", c_char * 32),
+        ("minimum", c_int64),
+        ("maximum", c_int64),
+        ("step", c_uint64),
+        ("default_value", c_int64),
+        ("flags", c_uint32),
+        ("elem_size", c_uint32),
+        ("elems", c_uint32),
+        ("nr_of_dims", c_uint32),
+        ("dims", c_uint32 * _MAX_CONTROL_DIMENSIONS),
+        ("reserved", c_uint32 * 32),
+    )
+
+
+class _MenuUnion(Union):
+    _pack_ = 1
+    _fields_ = (("name", c_char * 32), ("value", c_int64))
+
+
+class QueryMenu(Structure):
+    _pack_ = 1
+    _anonymous_ = ("item",)
+    _fields_ = (("id", c_uint32), ("index", c_uint32), ("item", _MenuUnion), ("reserved", c_uint32))
+
+
+class _ControlUnion(Union):
+    _pack_ = 1
+    _fields_ = (("value", c_int32), ("value64", c_int64), ("string", ctypes.c_void_p))
+
+
+class Control(Structure):
+    """struct v4l2_ext_control"""
+
+    _pack_ = 1
+    _anonymous_ = ("content",)
+    _fields_ = (("id", c_uint32), ("size", c_uint32), ("reserved2", c_uint32), ("content", _ControlUnion))
+
+
+class Controls(Structure):
+    """struct v4l2_ext_controls"""
+
+    _fields_ = (
+        ("which", c_uint32),
+        ("count", c_uint32),
+        ("error_idx", c_uint32),
+        ("request_fd", c_int32),
+        ("reserved", c_uint32),
+        ("controls", ctypes.POINTER(Control)),
+    )
+
+
+def _number(direction: int, number: int, argument: "type[Structure] | type[c_int32]") -> int:
+    """_IOC(direction, 'V', number, size)"""
+    return direction << 30 | sizeof(argument) << 16 | ord("V") << 8 | number
+
+
+QUERYCAP: Final = _number(_READ, 0, Capability)
+ENUM_FMT: Final = _number(_READ | _WRITE, 2, FormatDescription)
+G_FMT: Final = _number(_READ | _WRITE, 4, Format)
+S_FMT: Final = _number(_READ | _WRITE, 5, Format)
+REQBUFS: Final = _number(_READ | _WRITE, 8, RequestBuffers)
+QUERYBUF: Final = _number(_READ | _WRITE, 9, Buffer)
+QBUF: Final = _number(_READ | _WRITE, 15, Buffer)
+DQBUF: Final = _number(_READ | _WRITE, 17, Buffer)
+STREAMON: Final = _number(_WRITE, 18, c_int32)
+STREAMOFF: Final = _number(_WRITE, 19, c_int32)
+S_PARM: Final = _number(_READ | _WRITE, 22, StreamParameters)
+QUERYMENU: Final = _number(_READ | _WRITE, 37, QueryMenu)
+G_EXT_CTRLS: Final = _number(_READ | _WRITE, 71, Controls)
+S_EXT_CTRLS: Final = _number(_READ | _WRITE, 72, Controls)
+ENUM_FRAMESIZES: Final = _number(_READ | _WRITE, 74, FrameSize)
+ENUM_FRAMEINTERVALS: Final = _number(_READ | _WRITE, 75, FrameInterval)
+QUERY_EXT_CTRL: Final = _number(_READ | _WRITE, 103, QueryControl)
+
+
+def fourcc(name: str) -> int:
+    """`YUYV` -> the number; shorter names end with spaces."""
+    return int.from_bytes(name.ljust(4).encode("ascii"), "little")
+
+
+def fourcc_name(number: int) -> str:
+    """The number -> `YUYV`; bit 31 marks the big-endian variants."""
+    text = (number & 0x7FFF_FFFF).to_bytes(4, "little").decode("ascii", "replace").rstrip()
+    return f"{text}-BE" if number >> 31 else text

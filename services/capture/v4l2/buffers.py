@@ -1,0 +1,141 @@
+"""The driver's buffers, mapped: pictures are used where the driver has put them."""
+
+import contextlib
+import errno
+import mmap
+import select
+import time
+from ctypes import c_int32
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from schemas.errors import Unavailable
+from services.capture.v4l2 import abi
+from services.capture.v4l2.device import VideoDevice, explain
+from services.capture.v4l2.formats import Bytes
+
+# One being filled, one being used, and some for a process that is kept waiting for two or three pictures.
+_BUFFERS = 4
+_MIN_BUFFERS = 2
+_NS = 1_000_000_000
+# A driver's time further away than this from now is not the time of the picture (some count from power-up).
+_OLDEST_NS = 10 * _NS
+_AHEAD_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A filled buffer; `data` is valid until it is given back."""
+
+    index: int
+    data: Bytes
+    sequence: int
+    damaged: bool
+    monotonic_ns: int | None
+    """The driver's time of the picture, CLOCK_MONOTONIC; None when it has none that can be believed."""
+
+
+class Buffers:
+    """Streams while the context is open. Every method raises MeshError with a text fit to show."""
+
+    def __init__(self, device: VideoDevice) -> None:
+        self._device = device
+        self._maps: list[mmap.mmap] = []
+        self._poll = select.poll()
+        self._streaming = False
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a filled buffer; False when none came.
+
+        Raises:
+            Unavailable: unplugged.
+        """
+        for _, events in self._poll.poll(round(seconds * 1000)):
+            if not events & select.POLLIN and events & (select.POLLERR | select.POLLHUP | select.POLLNVAL):
+                raise Unavailable(f"{self._device.what}: the camera was unplugged, or its driver gave up")
+            return bool(events & select.POLLIN)
+        return False
+
+    def take(self) -> Taken | None:
+        """The oldest filled buffer; None when there is none after all.
+
+        Raises:
+            Unavailable: unplugged.
+        """
+        buffer = abi.Buffer(type=abi.BUF_TYPE_VIDEO_CAPTURE, memory=abi.MEMORY_MMAP)
+        try:
+            self._device.ioctl(abi.DQBUF, buffer)
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                return None
+            raise explain(error, self._device.what) from None
+        mapped = self._maps[buffer.index]
+        return Taken(
+            index=buffer.index,
+            data=np.frombuffer(mapped, np.uint8, min(buffer.bytesused, len(mapped))),
+            sequence=buffer.sequence,
+            damaged=bool(buffer.flags & abi.BUF_FLAG_ERROR),
+            monotonic_ns=_believable(buffer),
+        )
+
+    def give_back(self, taken: Taken) -> None:
+        """Let the driver fill it again."""
+        self._device.request(
+            abi.QBUF, abi.Buffer(index=taken.index, type=abi.BUF_TYPE_VIDEO_CAPTURE, memory=abi.MEMORY_MMAP)
+        )
+
+    def _start(self) -> None:
+        device = self._device
+        request = abi.RequestBuffers(count=_BUFFERS, type=abi.BUF_TYPE_VIDEO_CAPTURE, memory=abi.MEMORY_MMAP)
+        device.request(abi.REQBUFS, request)
+        if request.count < _MIN_BUFFERS:
+            raise Unavailable(f"{device.what} has memory for {request.count} pictures; {_MIN_BUFFERS} are needed")
+        for index in range(request.count):
+            buffer = abi.Buffer(index=index, type=abi.BUF_TYPE_VIDEO_CAPTURE, memory=abi.MEMORY_MMAP)
+            device.request(abi.QUERYBUF, buffer)
+            try:
+                # Writable, because some drivers refuse others; nothing here writes.
+                mapped = mmap.mmap(device.fd, buffer.length, mmap.MAP_SHARED, offset=buffer.m.offset)
+            except OSError as error:
+                raise explain(error, device.what) from None
+            self._maps.append(mapped)
+            device.request(abi.QBUF, buffer)
+        device.request(abi.STREAMON, c_int32(abi.BUF_TYPE_VIDEO_CAPTURE))
+        self._streaming = True
+        self._poll.register(device.fd, select.POLLIN)
+
+    def _end(self) -> None:
+        if self._streaming:
+            with contextlib.suppress(OSError):  # unplugged: it has ended already
+                self._device.ioctl(abi.STREAMOFF, c_int32(abi.BUF_TYPE_VIDEO_CAPTURE))
+        for mapped in self._maps:
+            with contextlib.suppress(BufferError):  # somebody still looks at it: gone when they let go
+                mapped.close()
+        self._maps.clear()
+        if self._streaming:
+            with contextlib.suppress(OSError):  # closing the device does the same
+                self._device.ioctl(
+                    abi.REQBUFS, abi.RequestBuffers(type=abi.BUF_TYPE_VIDEO_CAPTURE, memory=abi.MEMORY_MMAP)
+                )
+        self._streaming = False
+
+
+def _believable(buffer: abi.Buffer) -> int | None:
+    if buffer.flags & abi.BUF_FLAG_TIMESTAMP_MASK != abi.BUF_FLAG_TIMESTAMP_MONOTONIC:
+        return None
+    stamp_ns = int(buffer.timestamp.seconds) * _NS + int(buffer.timestamp.microseconds) * 1_000
+    age_ns = time.monotonic_ns() - stamp_ns
+    return stamp_ns if -_AHEAD_NS <= age_ns <= _OLDEST_NS else None
