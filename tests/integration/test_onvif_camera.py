@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from schemas.capture_commands import PtzRequest, PtzStatus
-from schemas.errors import Conflict, InvalidValue, MeshError, NotFound, Unavailable
+from schemas.errors import Conflict, InvalidValue, MeshError, Unavailable
 from services.capture.onvif.device import OnvifDevice, Profile, Services
 from services.capture.onvif.events import EventPull
 from services.capture.onvif.ptz import Ptz
@@ -195,7 +195,7 @@ def test_positions_and_presets() -> None:
         ptz.do(PtzRequest(action="preset", preset="door"))
         ptz.do(PtzRequest(action="preset", preset="3"))
         ptz.do(PtzRequest(action="home"))
-        with pytest.raises(NotFound, match="'window': the camera has no such preset; it has door, 2, 3"):
+        with pytest.raises(InvalidValue, match="preset 'window': the camera has no such preset; use one of door, 2, 3"):
             ptz.do(PtzRequest(action="preset", preset="window"))
         assert ptz.do(PtzRequest(action="status")).presets == ("door", "2", "3")
     assert actions(camera) == ["AbsoluteMove", "GotoPreset", "GotoPreset", "GotoHomePosition"]

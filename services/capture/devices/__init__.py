@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from schemas.devices import Device
+from services.capture.devices.onvif import find_onvif
 from services.capture.devices.v4l2 import find_v4l2
 
 Finder = Callable[[bool], list[Device]]
@@ -14,4 +15,5 @@ Finder = Callable[[bool], list[Device]]
 
 _FINDERS: dict[str, Finder] = {
     "v4l2": find_v4l2,
+    "onvif": find_onvif,
 }

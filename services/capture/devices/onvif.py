@@ -4,7 +4,7 @@ from schemas.devices import Device
 from services.capture.onvif.discovery import Announced, discover
 
 
-def find(network: bool, interfaces: tuple[str, ...] = ()) -> list[Device]:
+def find_onvif(network: bool, interfaces: tuple[str, ...] = ()) -> list[Device]:
     """Cameras that answer within 2 s; none when the network shall not be asked."""
     return [_device(camera) for camera in discover(interfaces)] if network else []
 

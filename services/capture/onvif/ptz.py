@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 from schemas.capture_commands import PtzRequest, PtzStatus
-from schemas.errors import Conflict, InvalidValue, MeshError, NotFound, Unavailable
+from schemas.errors import Conflict, InvalidValue, MeshError, Unavailable
 from schemas.units import parse_duration
 from services.capture.onvif import soap, xml
 from services.capture.onvif.device import Profile
@@ -44,7 +44,7 @@ class Ptz:
         """Carry a checked command out; a `move` goes on when this returns. Blocks, for some seconds at most.
 
         Raises:
-            NotFound: no such preset; names those that there are.
+            InvalidValue: no such preset; names those that there are.
             Conflict: the camera cannot do this.
             Unavailable: it does not answer, or another command is under way.
         """
@@ -93,7 +93,7 @@ class Ptz:
             token = presets.get(request.preset) or (request.preset if request.preset in presets.values() else None)
             if token is None:
                 names = ", ".join(presets) or "none"
-                raise NotFound(f"preset {request.preset!r}: the camera has no such preset; it has {names}")
+                raise InvalidValue("preset", request.preset, f"the camera has no such preset; use one of {names}")
             self._call("GotoPreset", f"<PresetToken>{escape(token)}</PresetToken>")
 
     def _move(self, request: PtzRequest) -> None:

@@ -74,8 +74,7 @@ class OnvifSource(Source):
         """Move the camera, or ask where it looks. Blocks, for 5 s at most.
 
         Raises:
-            InvalidValue: what no camera can do.
-            NotFound: no such preset; names those that there are.
+            InvalidValue: what no camera can do, or a preset that there is not; names those that there are.
             Conflict: this camera cannot do it.
             Unavailable: it does not answer.
         """
