@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import msgspec
 import nats.errors
@@ -20,15 +20,13 @@ from nats.micro.request import Request as MicroRequest
 from nats.micro.service import EndpointStats, Service
 
 from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, TooMany
-from schemas.ids import ID_PATTERN, ID_RULE
 from schemas.packets import UNREADABLE
-from shared.urls import redact
+from shared.bus.explain import explain_decode_error
 
 log = logging.getLogger(__name__)
 
 _MAX_IN_FLIGHT = 256  # per service; beyond that callers are told to come back rather than queued without end
 _FINISH_TIMEOUT_SECONDS = 2.0
-_SHOWN_VALUE_CHARACTERS = 120  # a hostile value must not flood a terminal or a log
 
 
 @dataclass(frozen=True)
@@ -151,38 +149,3 @@ async def _answer(
         log.exception("command %s failed", endpoint.subject)
         return b"", InternalError(f"{endpoint.verb} failed; see the service's log").info
     return msgspec.json.encode(reply), endpoint.error_in(reply) if endpoint.error_in else None
-
-
-def explain_decode_error(error: Exception, request: type[Any], data: bytes) -> str:
-    """msgspec's text as a person says it: the field, its value, and what is allowed or which fields there are."""
-    text, _, path = str(error).partition(" - at `$.")
-    if text.startswith("Object "):
-        known = sorted(msgspec.structs.fields(request), key=lambda field: not field.required)
-        fields = ", ".join(field.encode_name for field in known)
-        return f"{text[0].lower()}{text[1:]}; there are {fields}"
-    if not isinstance(error, msgspec.ValidationError):
-        return f'not JSON: {text}; write an object, for example {{"stream":"cam0"}}'
-    if not path:
-        return text
-    path = path.rstrip("`")
-    name = path.split("[")[0].split(".")[0]
-    text = text.replace(f"`str` matching regex {ID_PATTERN!r}", f"an id ({ID_RULE})").replace("Expected", "expected")
-    if text.startswith("Invalid enum value"):
-        field = next(field for field in msgspec.structs.fields(request) if field.encode_name == name)
-        text = f"use one of {', '.join(sorted(_literals(field.type)))}"
-    return f"{path} {_shown_value(data, name)}: {text}"
-
-
-def _shown_value(data: bytes, name: str) -> str:
-    """The field's value; not what may hold a secret that could not be told from the rest."""
-    value = msgspec.json.decode(data).get(name)
-    if isinstance(value, list | dict):
-        return "[…]" if isinstance(value, list) else "{…}"
-    text = msgspec.json.encode(redact(value)[0] if isinstance(value, str) else value).decode()
-    return text if len(text) <= _SHOWN_VALUE_CHARACTERS else text[: _SHOWN_VALUE_CHARACTERS - 1] + "…"
-
-
-def _literals(kind: Any) -> set[str]:
-    if get_origin(kind) is Literal:
-        return {str(value) for value in get_args(kind)}
-    return set().union(*(_literals(part) for part in get_args(kind)))
