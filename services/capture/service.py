@@ -6,10 +6,13 @@ from schemas.commands import ListResources, StartStream, StopStream, StreamChang
 from schemas.errors import ErrorInfo, InvalidValue
 from schemas.resources import StreamActual, StreamSpec
 from schemas.subjects import RAW, SOURCE_RENDITION, command
+from services.capture.configure import Configurator
 from services.capture.metrics import register_metrics
 from services.capture.settings import CaptureSettings
+from services.capture.snapshot import Snapshots
 from services.capture.sources import check_here, check_source
 from services.capture.stream import StreamRunner
+from services.capture.stream_commands import StreamCommands
 from services.capture.watch import Watch
 from shared.bus import Endpoint
 from shared.demand import DemandBoard
@@ -44,7 +47,7 @@ async def build(context: Context[CaptureSettings]) -> None:
         runner.set_demand(raw=board.wanted(stream, RAW), packets=board.wanted(stream, SOURCE_RENDITION))
 
     def make(stream: str) -> StreamRunner:
-        runner = StreamRunner(stream, context, reporter)
+        runner = StreamRunner(stream, context, reporter, stream_commands.open)
         show_demand(stream, runner)
         return runner
 
@@ -56,15 +59,26 @@ async def build(context: Context[CaptureSettings]) -> None:
     reconciler: Reconciler[StreamSpec, StreamRunner] = Reconciler(context, reporter, make, failed)
     board = await DemandBoard.open(context.bus, context.node, demand_changed)
     context.stack.push_async_callback(board.close)
+    snapshots = Snapshots(context)
+    context.stack.push_async_callback(snapshots.close)
     context.stack.push_async_callback(reconciler.close)
+    stream_commands = StreamCommands(context, reconciler.runners, snapshots, Configurator(context, streams))
+    context.stack.push_async_callback(stream_commands.close)
+    context.spawn(stream_commands.run(), "stream-commands")
     register_metrics(context.figures, reconciler.runners)
     context.spawn(Watch(reconciler.runners).run(), "watch")
 
     owned = streams.owned(context.node)
     for stream in streams.leftovers(context.node, owned):
         reporter.remove(stream)
-    reconciler.want(owned)
-    mirrors.on_desired(lambda: reconciler.want(streams.owned(context.node)))
+
+    def want() -> None:
+        wanted = streams.owned(context.node)
+        stream_commands.keep_only(wanted)
+        reconciler.want(wanted)
+
+    want()
+    mirrors.on_desired(want)
     commands = _Commands(context, mirrors, streams)
     served = await context.bus.serve(SERVICE, VERSION, "Live sources become streams.", commands.endpoints())
     context.stack.push_async_callback(served.close)
