@@ -18,8 +18,13 @@ def register_metrics(figures: Figures, runners: Mapping[str, StreamRunner]) -> N
     counter("framemesh_capture_frames", "Pictures written to the ring.", each(lambda sink: sink.frames_written))
     counter(
         "framemesh_capture_dropped_frames",
-        "Pictures not written because every slot of the ring was leased.",
-        each(lambda sink: sink.frames_dropped),
+        "Pictures left out: every slot of the ring was leased, above the stream's fps, damaged, too large, …",
+        lambda: [
+            ({"stream": stream, "reason": reason}, count)
+            for stream, runner in tuple(runners.items())
+            if runner.sink
+            for reason, count in ({"ring-full": 0} | runner.sink.dropped).items()
+        ],
     )
     counter(
         "framemesh_capture_packets", "The source's own packets forwarded.", each(lambda sink: sink.packets_forwarded)

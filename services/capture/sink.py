@@ -384,11 +384,12 @@ class StreamSink:
         return self._stand_in(geometry, picture, None)
 
     def repeat(self) -> bool:
-        """Write the newest picture again, as old as it is; False: there is none, or the source is writing another."""
-        if (newest := self._writer.newest) is None:
+        """Write the newest picture again, as old as it is; False: there is none that may be shown, or the source is
+        writing another."""
+        if (newest := self._writer.newest) is None or (original := self._newest_ref) is None:
             return False
         # Copied within the ring: readers take the newest slot, and one that joins now has not seen the old reference.
-        return self._stand_in(*newest, self._newest_ref)
+        return self._stand_in(*newest, original)
 
     def _stand_in(self, geometry: RingGeometry, picture: RingPicture, original: FrameRef | None) -> bool:
         if not self._writing.acquire(blocking=False):

@@ -37,7 +37,7 @@ def stream_stats(stream: str, context: Context[CaptureSettings], runner: StreamR
         source_width=video.width if video else 0,
         source_height=video.height if video else 0,
         frames=sink.frames_written if sink else 0,
-        dropped={"ring-full": sink.frames_dropped} if sink else {},
+        dropped=dict(sink.dropped) if sink else {},
         last_frame_ns=sink.last_arrival_ns if sink else 0,
         restarts=runner.reconnects,
         stalls=runner.stalls,

@@ -9,10 +9,7 @@ import av
 import numpy as np
 
 from schemas.resources import StreamSpec
-from schemas.units import parse_size
 from services.capture.sink import RAW_SAMPLE_RATE, StreamSink
-from shared.media.frames import copy_planes
-from shared.ring import RingGeometry
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -32,9 +29,8 @@ class Decoder:
 
     def __init__(self, video: "VideoStream | None", audio: "AudioStream | None", spec: StreamSpec) -> None:
         self._spec = spec
-        self._size = parse_size(spec.size) if spec.size else None
-        self._video = _fresh_decoder(video) if video else None
-        self._audio = _fresh_decoder(audio) if audio else None
+        self._video = fresh_decoder(video) if video else None
+        self._audio = fresh_decoder(audio) if audio else None
         self._video_index = video.index if video else -1
         # Stereo at most: what a browser plays; a camera's mono stays mono.
         layout = "mono" if audio and audio.codec_context.channels == 1 else "stereo"
@@ -73,6 +69,8 @@ class Decoder:
             decoded = self._video.decode(packet)
         except av.error.InvalidDataError as error:  # a damaged picture: the next ones may be whole
             log.debug("picture not decoded: %s", error, extra={"stream": self._spec.stream})
+            if sink:
+                sink.dropped["damaged"] += 1
             return
         for frame in decoded:
             if sink:
@@ -83,13 +81,9 @@ class Decoder:
         if known is None:
             return
         pts_ns, arrived_ns = known
-        width, height = self._size or (frame.width & ~1, frame.height & ~1)
-        if frame.format.name != "yuv420p" or (width, height) != (frame.width, frame.height):
-            frame = frame.reformat(width=width, height=height, format="yuv420p")
         # Copied into its slot, because the decoder keeps its own pictures as references for later ones.
-        sink.picture(
-            RingGeometry(pixel_format="yuv420p", width=width, height=height),
-            lambda array: copy_planes(frame, array),
+        sink.frame(
+            frame,
             pts_ns=pts_ns,
             duration_ns=to_ns(frame.duration or 0, frame.time_base) if frame.time_base else 0,
             captured_ns=arrived_ns,
@@ -117,7 +111,7 @@ class Decoder:
             sink.sound(samples, pts_ns=pts_ns, captured_ns=arrived_ns)
 
 
-def _fresh_decoder(stream: Any) -> Any:
+def fresh_decoder(stream: Any) -> Any:
     """A decoder of its own for the stream, so that decoding can end and begin again at any key frame."""
     context = av.CodecContext.create(stream.codec_context.name, "r")
     context.extradata = stream.codec_context.extradata
