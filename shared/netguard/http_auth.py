@@ -20,9 +20,7 @@ def pick_challenge(challenges: Iterable[str]) -> str:
     return max(challenges, key=lambda text: text.lower().startswith("digest"), default="Basic")
 
 
-def authorization(
-    guarded: GuardedUrl, credentials: GuardedUrl, challenge: str, method: str = "GET"
-) -> dict[str, str]:
+def authorization(guarded: GuardedUrl, credentials: GuardedUrl, challenge: str, method: str = "GET") -> dict[str, str]:
     """The header that answers `challenge` for `guarded`; none without a challenge or for another origin.
 
     Raises:

@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -26,6 +26,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 POLICY = Policy(schemes=frozenset(("onvif",)), allow_private=True)
 SECONDS = 3.0
 STREAM_URI = "rtsp://127.0.0.1:8554/{token}"
+FAULT = (
+    b'<e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope"><e:Body><e:Fault><e:Reason><e:Text>Not here'
+    b"</e:Text></e:Reason></e:Fault></e:Body></e:Envelope>"
+)
 
 
 def transport_to(device: Device, **changes: str) -> Transport:
@@ -183,6 +187,9 @@ def test_a_new_command_takes_the_place_of_the_one_before() -> None:
         assert actions(camera) == ["ContinuousMove", "ContinuousMove"]
         assert ptz.do(PtzRequest(action="stop")).moving is False
         ptz.do(PtzRequest(action="move", tilt=1, duration="30s"))
+        ptz.close()
+        with pytest.raises(Unavailable, match="opened again"):  # nobody would end it
+            ptz.do(PtzRequest(action="move", tilt=1))
     # The stream has ended in the middle of a move.
     assert actions(camera) == ["ContinuousMove", "ContinuousMove", "Stop", "ContinuousMove", "Stop"]
     assert "PT30S" in camera.moves[3][2]
@@ -207,14 +214,11 @@ def test_positions_and_presets() -> None:
 def test_what_the_camera_cannot_do() -> None:
     camera = Camera(stream_uri=STREAM_URI)
     with ptz_of(camera) as ptz:
-        camera.answers["GotoHomePosition"] = (
-            b'<e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope"><e:Body><e:Fault><e:Reason><e:Text>No home'
-            b"</e:Text></e:Reason></e:Fault></e:Body></e:Envelope>"
-        )
-        with pytest.raises(Conflict, match=r"No home.*cannot home"):
+        camera.answers["GotoHomePosition"] = FAULT
+        with pytest.raises(Conflict, match=r"Not here.*cannot home"):
             ptz.do(PtzRequest(action="home"))
         # One that does not know where it looks still moves.
-        camera.answers["GetStatus"] = camera.answers["GotoHomePosition"]
+        camera.answers["GetStatus"] = FAULT
         assert ptz.do(PtzRequest(action="stop")) == PtzStatus()
 
 
@@ -241,12 +245,12 @@ class Heard:
 
 
 @contextmanager
-def hearing(camera: Camera, during: Callable[[Transport], None] = lambda transport: None) -> Iterator[Heard]:
+def hearing(camera: Camera, renew_seconds: float = 20.0) -> Iterator[Heard]:
     heard = Heard()
     with onvif_device(camera) as device:
         transport = transport_to(device)
         services = connect(transport)[1]
-        events = EventPull(transport, services.events, "cam0", heard.events.put, heard.drop)
+        events = EventPull(transport, services.events, "cam0", heard.events.put, heard.drop, renew_seconds)
         events.start()
         try:
             wait_until(lambda: "PullMessages" in camera.calls, SECONDS, "the camera is asked")
@@ -271,6 +275,28 @@ def test_an_event_comes_when_it_happens(event_port: bool) -> None:
             "data": {"IsMotion": "true"},
         }
     wait_until(lambda: camera.unsubscribed == 1, SECONDS, "the subscription is given back")
+
+
+def test_a_subscription_is_kept_alive() -> None:
+    camera = Camera(stream_uri=STREAM_URI)
+    with hearing(camera, renew_seconds=0.0) as heard:
+        for _ in range(2):
+            camera.happened.put((MOTION, {}, {}))
+            heard.events.get(timeout=SECONDS)
+        wait_until(lambda: len(camera.renewed) >= 2, SECONDS, "it is renewed")
+    assert camera.renewed[0] == "PT60S"
+    assert camera.subscriptions == 1
+    assert set(camera.own_headers) == {"7"}
+
+
+def test_a_camera_that_cannot_renew() -> None:
+    camera = Camera(stream_uri=STREAM_URI, answers={"Renew": FAULT})
+    with hearing(camera, renew_seconds=0.0) as heard:
+        for _ in range(3):
+            camera.happened.put((MOTION, {}, {}))
+            heard.events.get(timeout=SECONDS)
+    assert camera.calls.count("Renew") >= 2
+    assert camera.subscriptions == 1
 
 
 def test_a_flood_is_cut_and_counted() -> None:

@@ -58,6 +58,10 @@ class Camera:
     refused: int = 0
     subscriptions: int = 0
     unsubscribed: int = 0
+    renewed: list[str] = field(default_factory=list)
+    """How long for, as it was asked."""
+    own_headers: list[str] = field(default_factory=list)
+    """What came back of the headers that a subscription is known by."""
     happened: "queue.Queue[Event]" = field(default_factory=queue.Queue)
 
 
@@ -94,6 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         request = body[0]
         action = request.tag.rpartition("}")[2]
         camera.calls.append(action)
+        self.headers_of_maker = "".join(element.text or "" for element in root.iter("{urn:maker}Id"))
         if action != "GetSystemDateAndTime" and not self._known(root):
             camera.refused += 1
             self._refuse()
@@ -232,6 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _PullMessages(self, request: ElementTree.Element) -> str | None:
         camera = self.server.camera
         number = int(self.path.rpartition("=")[2] or 0)
+        camera.own_headers.append(self.headers_of_maker)
         messages = ""
         ends = time.monotonic() + float(_said(request, "Timeout")[2:-1])
         while not messages and time.monotonic() < ends and not self.server.stop.is_set():
@@ -243,6 +249,10 @@ class _Handler(BaseHTTPRequestHandler):
                 while True:
                     messages += _message(*camera.happened.get_nowait())
         return f"<tev:PullMessagesResponse>{messages}</tev:PullMessagesResponse>"
+
+    def _Renew(self, request: ElementTree.Element) -> str:
+        self.server.camera.renewed.append(_said(request, "TerminationTime"))
+        return "<wsnt:RenewResponse/>"
 
     def _Unsubscribe(self, request: ElementTree.Element) -> str:
         self.server.camera.unsubscribed += 1

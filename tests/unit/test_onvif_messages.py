@@ -1,20 +1,31 @@
 """What comes from cameras and from those who pretend to be one: read within bounds, or refused."""
 
+import contextlib
 import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.capture_commands import PtzRequest
-from schemas.errors import InvalidValue, Unavailable
+from schemas.errors import InvalidValue, MeshError, Unavailable
 from schemas.resources import StreamSpec
 from services.capture.onvif import soap, xml
+from services.capture.onvif.discovery import read_probe_match
 from services.capture.onvif.events import RateLimit, notification
 from services.capture.onvif.ptz import check_ptz
 from services.capture.sources import check_source
 
 pytestmark = pytest.mark.unit
 
+PIECES = (
+    "<Envelope>", "</Envelope>", "<Body>", "</Body>", "<Fault>", "</Fault>", "<Reason>", "</Reason>", "<Text>",
+    "</Text>",    "<ProbeMatch>", "</ProbeMatch>", "<XAddrs>http://[::", "</XAddrs>", "<RelatesTo>id</RelatesTo>",
+    "<EndpointReference><Address>u</Address></EndpointReference>", "<Types>NetworkVideoTransmitter</Types>",
+    "<Scopes>onvif://www.onvif.org/name/%ff%00 x", "</Scopes>", "<NotificationMessage>", "</NotificationMessage>",
+    "<Message>", "</Message>", "<Source>", "</Source>", "<SimpleItem/>", "<SimpleItem Name=''/>", "&#1114111;", "&lt;",
+)  # fmt: skip
 URL = "onvif://admin:hunter22@camera/"
 LAUGHS = b"<!DOCTYPE l [" + b'<!ENTITY a "ha">' + b"".join(
     b'<!ENTITY %c "%s">' % (letter, (b"&%c;" % (letter - 1)) * 10) for letter in range(ord("b"), ord("k"))
@@ -147,6 +158,21 @@ def test_the_source_url() -> None:
     for tail in ("?profile=1", "#1"):
         with pytest.raises(InvalidValue, match="source"):
             check_source(StreamSpec(stream="cam0", source=f"onvif://camera/{tail}"))
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.text(alphabet="<>/&;:'\"= abENVBody?!-[]#x0", max_size=200).map(str.encode),
+        st.lists(st.sampled_from(PIECES), max_size=30).map("".join).map(str.encode),
+    )
+)
+def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
+    with contextlib.suppress(MeshError):
+        body = soap.answer(data, "source cam", URL)
+        for message in xml.each(body, "NotificationMessage"):
+            notification(message)
+    list(read_probe_match(data, "10.0.0.1", "id"))
 
 
 def test_nothing_of_it_opens_what_it_was_not_told() -> None:

@@ -75,7 +75,7 @@ def discover(interfaces: Iterable[str] = (), seconds: float = SECONDS) -> list[A
                 _ask(asker, message_id, interfaces)
                 continue
             data, (address, _) = asker.recvfrom(_MAX_DATAGRAM_BYTES)
-            for camera in _read(data, address, message_id):
+            for camera in read_probe_match(data, address, message_id):
                 if len(found) < _MAX_CAMERAS:
                     found.setdefault(camera.endpoint, camera)
     return list(found.values())
@@ -94,7 +94,8 @@ def _ask(asker: socket.socket, message_id: str, interfaces: Iterable[str]) -> No
             log.debug("%s is not asked for cameras: %s", name, error)
 
 
-def _read(data: bytes, address: str, message_id: str) -> Iterator[Announced]:
+def read_probe_match(data: bytes, address: str, message_id: str) -> Iterator[Announced]:
+    """The cameras in an answer from `address`; none when it is no answer to `message_id`."""
     try:
         root = xml.parse(data)
     except xml.UnreadableXml as error:

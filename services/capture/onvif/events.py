@@ -45,7 +45,15 @@ class _Subscription:
 class EventPull:
     """Hears one camera in a thread of its own, and again after every loss, until it is closed."""
 
-    def __init__(self, transport: Transport, url: str, stream: str, tell: Tell, dropped: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        url: str,
+        stream: str,
+        tell: Tell,
+        dropped: Callable[[], None],
+        renew_seconds: float = _RENEW_SECONDS,
+    ) -> None:
         """Args:
         url: where the camera has its event service.
         tell: is given each event, as `notification` makes it, with `dropped` where some before were left out.
@@ -56,6 +64,7 @@ class EventPull:
         self._stream = stream
         self._tell = tell
         self._dropped = dropped
+        self._renew_seconds = renew_seconds
         self._limit = RateLimit(_EVENTS_PER_SECOND)
         self._left_out = 0
         self._stop = threading.Event()
@@ -116,7 +125,7 @@ class EventPull:
             )
             for message in list(xml.each(body, "NotificationMessage"))[:_MESSAGES]:
                 self._hear(message)
-            if time.monotonic() - renewed > _RENEW_SECONDS:
+            if time.monotonic() - renewed > self._renew_seconds:
                 renewed = time.monotonic()
                 self._renew(subscription)
             self._stop.wait(max(0.0, asked + _PULL_DISTANCE_SECONDS - time.monotonic()))

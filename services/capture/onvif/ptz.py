@@ -39,6 +39,7 @@ class Ptz:
         self._busy = threading.Lock()
         self._ending: threading.Timer | None = None
         self._deadline = 0.0
+        self._closed = False
 
     def do(self, request: PtzRequest) -> PtzStatus:
         """Carry a checked command out; a `move` goes on when this returns. Blocks, for some seconds at most.
@@ -50,6 +51,8 @@ class Ptz:
         """
         presets: dict[str, str] = {}
         with self._one_at_a_time():
+            if self._closed:  # nobody would end a move that begins now
+                raise Unavailable(f"{self._transport.what}: is being opened again; try again")
             self._deadline = time.monotonic() + _COMMAND_SECONDS
             if request.action in ("preset", "status"):
                 presets = self._presets()
@@ -69,13 +72,12 @@ class Ptz:
                 return PtzStatus(presets=tuple(presets))  # done is done, whatever the camera says of it
 
     def close(self) -> None:
-        """End a move that is under way, at once."""
-        ending = self._ending
-        if ending is not None:
-            ending.cancel()
-            with self._busy:
-                if self._ending is ending:
-                    self._end_move(1, _LAST_STOP_SECONDS)
+        """End a move that is under way, at once; later commands fail."""
+        with self._busy:
+            self._closed = True
+            if self._ending is not None:
+                self._ending.cancel()
+                self._end_move(1, _LAST_STOP_SECONDS)
 
     # -- commands --------------------------------------------------------------------------------------------
 
