@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from schemas.frames import FrameRef, PixelFormat
 from shared import pixel_formats
@@ -38,7 +38,16 @@ def _convert(frame: VideoFrame, pixel_format: str, width: int | None, height: in
     reformatter = reformatters.get(key)
     if reformatter is None:
         reformatter = reformatters[key] = VideoReformatter()
-    return reformatter.reformat(frame, width, height, pixel_format, threads=_CONVERSION_THREADS)
+    # Webcams' JPEGs and some cameras' H.264 are full range; what says nothing, as the ring, is limited.
+    limit = frame.color_range == ColorRange.JPEG and pixel_format in pixel_formats.SUBSAMPLED
+    return reformatter.reformat(
+        frame,
+        width,
+        height,
+        pixel_format,
+        dst_color_range=ColorRange.MPEG if limit else None,
+        threads=_CONVERSION_THREADS,
+    )
 
 
 def picture_frame(array: Picture, ref: FrameRef, *, copy: bool) -> VideoFrame:
