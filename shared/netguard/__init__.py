@@ -7,6 +7,7 @@ and playlist entries are checked again, local files stay under their roots.
 from shared.netguard.errors import explain_av_error
 from shared.netguard.guard import check, check_async
 from shared.netguard.http_reader import HttpReader, Timeouts
+from shared.netguard.interrupt import interruptible
 from shared.netguard.libav import open_input, protocol_options
 from shared.netguard.url import GuardedUrl, Policy
 
@@ -18,6 +19,7 @@ __all__ = [
     "check",
     "check_async",
     "explain_av_error",
+    "interruptible",
     "open_input",
     "protocol_options",
 ]

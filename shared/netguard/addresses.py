@@ -51,3 +51,13 @@ def refusal(address: Address, allow_private: bool) -> str | None:
     if not address.is_global:
         return None if allow_private else "is in a private network"
     return None
+
+
+def refusal_to_listen(address: Address, multicast: bool) -> str | None:
+    """Why nothing may be received at `address`; None when it may.
+
+    All addresses of this machine, and private ones; with `multicast` groups too.
+    """
+    if address.is_unspecified or (multicast and address.is_multicast):
+        return None
+    return refusal(address, allow_private=True)

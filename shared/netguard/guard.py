@@ -28,7 +28,7 @@ DEFAULT_PORTS: dict[str, int | None] = {
     "udp": None,
     "onvif": 80,
 }
-LOCAL_SCHEMES = frozenset(("file", "v4l2"))
+LOCAL_SCHEMES = frozenset(("file", "images", "screen", "v4l2"))
 RESOLVE_SECONDS = 5.0  # a resolver that needs longer is down; its own retries would take half a minute
 
 _MAX_URL_CHARACTERS = 4_096  # longer than any signed URL of a CDN
@@ -36,6 +36,9 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")  # parsers differ on these, and a dif
 _HOST_NAME = re.compile(r"^[\w.-]{1,253}$")
 _VIDEO_DEVICE = re.compile(r"^/dev/video\d{1,4}$")
 _VIDEO_LOCATION = re.compile(r"^[A-Za-z0-9][A-Za-z0-9:._-]{0,127}$")  # a port, looked up among the cameras there are
+
+_DISPLAY = re.compile(r"^(:\d{1,5}(\.\d{1,2})?)?$")
+_GLOB = frozenset("*?[")
 
 # getaddrinfo knows no deadline, so it runs elsewhere; a bounded number: a dead resolver must not pile up threads.
 _resolvers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="resolve")
@@ -100,6 +103,9 @@ def _parse(url: str, policy: Policy, field: str) -> GuardedUrl:
 
 
 def _with_host(base: GuardedUrl, parts: SplitResult, host: str, port: int | None) -> GuardedUrl:
+    base = replace(base, query=parts.query)
+    if not host and base.listens:
+        host = "0.0.0.0"  # noqa: S104  # asked for: udp://:5000 is at every address of this machine
     if not host:
         raise InvalidValue(base.field_name, base.shown, "give a host after ://")
     if ":" not in host and not _HOST_NAME.match(host):
@@ -112,7 +118,6 @@ def _with_host(base: GuardedUrl, parts: SplitResult, host: str, port: int | None
         host=host,
         port=port,
         path=parts.path,
-        query=parts.query,
         username=parts.username,
         password=parts.password,
     )
@@ -147,7 +152,11 @@ def _admit(guarded: GuardedUrl, found: list[str]) -> GuardedUrl:
     """With the addresses that the policy allows; a host that has some others besides is fine, they are not used."""
     allowed, refused = [], ""
     for text in found:
-        reason = addresses.refusal(ipaddress.ip_address(text), guarded.policy.allow_private)
+        address = ipaddress.ip_address(text)
+        if guarded.listens:
+            reason = addresses.refusal_to_listen(address, multicast=guarded.scheme == "udp")
+        else:
+            reason = addresses.refusal(address, guarded.policy.allow_private)
         if reason is None:
             allowed.append(text)
         else:
@@ -158,14 +167,26 @@ def _admit(guarded: GuardedUrl, found: list[str]) -> GuardedUrl:
 
 
 def _check_local(guarded: GuardedUrl) -> GuardedUrl:
-    """The resolved path of a file under the roots, or of a video device."""
-    text = unquote(guarded.url.partition("://")[2].partition("?")[0])
+    """The resolved path of a file or folder under the roots, or of a video device; the name of a display."""
+    text, _, query = guarded.url.partition("://")[2].partition("?")
+    text, guarded = unquote(text), replace(guarded, query=query)
+    if guarded.scheme == "screen":
+        return _check_display(guarded, text)
     if not text or "\x00" in text:
         raise InvalidValue(guarded.field_name, guarded.shown, "give a path after ://")
     if guarded.scheme == "v4l2":
         if _VIDEO_LOCATION.match(text):
             return replace(guarded, host=text)
         return _check_device(guarded, Path("/", text))
+    if guarded.scheme == "file":
+        return replace(guarded, file=(path := _under_roots(guarded, text)), path=str(path))
+    folder, _, pattern = text.rpartition("/")
+    if not pattern or _GLOB & set(folder):
+        raise InvalidValue(guarded.field_name, guarded.shown, "write images:///folder/*.png, with * in the name only")
+    return replace(guarded, file=_under_roots(guarded, folder or "."), path=pattern)
+
+
+def _under_roots(guarded: GuardedUrl, text: str) -> Path:
     roots = [root.resolve() for root in guarded.policy.file_roots]
     try:
         # A relative path is looked for under each root; an absolute one has to lie under one.
@@ -176,16 +197,31 @@ def _check_local(guarded: GuardedUrl) -> GuardedUrl:
     try:
         path = next((path for path in inside if path.exists()), None)
         if path is None and len(inside) == len(candidates) > 0:
-            raise NotFound(f"{guarded.field_name} {guarded.shown!r}: there is no such file")
+            raise NotFound(f"{guarded.field_name} {guarded.shown!r}: there is no such {_thing(guarded)}")
         if path is None:
             places = ", ".join(map(str, roots)) or "no folder is allowed"
             raise InvalidValue(guarded.field_name, guarded.shown, f"files must lie under: {places}")
         mode = path.stat().st_mode
     except OSError as error:
         raise InvalidValue(guarded.field_name, guarded.shown, f"cannot be read ({error.strerror})") from None
-    if not stat.S_ISREG(mode):
-        raise InvalidValue(guarded.field_name, guarded.shown, "give a regular file")
-    return replace(guarded, file=path, path=str(path))
+    if guarded.scheme == "images":
+        fits, fix = stat.S_ISDIR(mode), "give a folder, and the pattern of names in it: images:///folder/*.png"
+    else:
+        fits = stat.S_ISREG(mode) or (guarded.policy.folders and stat.S_ISDIR(mode))
+        fix = "give a regular file or a folder" if guarded.policy.folders else "give a regular file"
+    if not fits:
+        raise InvalidValue(guarded.field_name, guarded.shown, fix)
+    return path
+
+
+def _thing(guarded: GuardedUrl) -> str:
+    return "folder" if guarded.scheme == "images" else "file"
+
+
+def _check_display(guarded: GuardedUrl, text: str) -> GuardedUrl:
+    if not _DISPLAY.match(text):
+        raise InvalidValue(guarded.field_name, guarded.shown, "give a display of this machine, as in screen://:0")
+    return replace(guarded, host=text)
 
 
 def _check_device(guarded: GuardedUrl, path: Path) -> GuardedUrl:

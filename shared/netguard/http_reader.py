@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 from schemas.errors import BadRequest, InvalidValue, MeshError, NotFound, Unavailable
 from shared.netguard.guard import check
 from shared.netguard.http_auth import authorization, pick_challenge
+from shared.netguard.interrupt import watch
 from shared.netguard.pinned_connection import PinnedConnection
 from shared.netguard.url import GuardedUrl
 
@@ -61,12 +62,19 @@ class HttpReader:
         self._ranges = False
         self._connection: PinnedConnection | None = None
         self._response: http.client.HTTPResponse | None = None
+        self._aborted = False
+        watch(self)
         self._open(start)
 
     @property
     def name(self) -> str:
         """What libav resolves relative playlist entries against; without credentials."""
         return self.url.at(self.url.host, userinfo=False)
+
+    @property
+    def endless(self) -> bool:
+        """The server tells no length: a live stream, which comes at its own speed."""
+        return self._body_end is None
 
     def readable(self) -> bool:
         return True
@@ -96,6 +104,12 @@ class HttpReader:
         data = self._read(size)
         self._position = self._body_position
         return data
+
+    def abort(self) -> None:
+        """From another thread: end a read that waits, and every one after it."""
+        self._aborted = True
+        if (connection := self._connection) is not None:
+            connection.abort()
 
     def close(self) -> None:
         response, self._response = self._response, None
@@ -144,6 +158,8 @@ class HttpReader:
     def _open(self, start: int) -> None:
         """Ask for the body from `start` on, following redirects that pass."""
         self.close()
+        if self._aborted:
+            raise Unavailable(f"{self._what}: given up")
         deadline = time.monotonic() + self._timeouts.open_seconds
         guarded = self.url
         asked = False

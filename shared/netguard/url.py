@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 # Left as they are; anything else is percent-encoded before it goes into a request or to libav.
 _USERINFO_SAFE = "%!$&'()*+,;=-._~"
@@ -19,6 +19,11 @@ class Policy:
     file_roots: tuple[Path, ...] = ()
     verify_tls: bool = True
     """Off for devices with self-signed certificates."""
+    listens: bool = False
+    """A URL may name an address of this machine where senders are waited for: udp://, and srt:// with
+    `mode=listener`. All of its addresses (0.0.0.0, or none) and, of udp://, multicast groups count."""
+    folders: bool = False
+    """file:// may name a folder."""
 
     def only(self, *schemes: str) -> "Policy":
         """The same policy for fewer schemes: what a redirect or a playlist entry may lead to."""
@@ -43,7 +48,14 @@ class GuardedUrl:
     password: str | None = field(default=None, repr=False)
     addresses: tuple[str, ...] = ()
     file: Path | None = None
-    """Resolved path of a local file or device."""
+    """Resolved path of a local file or device; of images:// the folder, and `path` is the pattern of names in it."""
+
+    @property
+    def listens(self) -> bool:
+        """The host is where senders are waited for, not where something is asked."""
+        if not self.policy.listens:
+            return False
+        return self.scheme == "udp" or (self.scheme == "srt" and ("mode", "listener") in parse_qsl(self.query))
 
     @property
     def userinfo(self) -> str:
