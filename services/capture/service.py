@@ -2,11 +2,14 @@
 
 import msgspec
 
+from schemas.capture_commands import DeviceList, ListDevices
 from schemas.commands import ListResources, StartStream, StopStream, StreamChanged, StreamEntry, StreamList
 from schemas.errors import ErrorInfo, InvalidValue
 from schemas.resources import StreamActual, StreamSpec
 from schemas.subjects import RAW, SOURCE_RENDITION, command
 from services.capture.configure import Configurator
+from services.capture.devices import FINDERS
+from services.capture.devices.inventory import Inventory
 from services.capture.metrics import register_metrics
 from services.capture.settings import CaptureSettings
 from services.capture.snapshot import Snapshots
@@ -79,13 +82,19 @@ async def build(context: Context[CaptureSettings]) -> None:
 
     want()
     mirrors.on_desired(want)
-    commands = _Commands(context, mirrors, streams)
+    inventory = Inventory(context, streams, FINDERS)
+    context.stack.push_async_callback(inventory.close)
+    context.spawn(inventory.look(network=False), "first-look-for-devices")
+    commands = _Commands(context, mirrors, streams, inventory)
     served = await context.bus.serve(SERVICE, VERSION, "Live sources become streams.", commands.endpoints())
     context.stack.push_async_callback(served.close)
 
 
 class _Commands:
-    def __init__(self, context: Context[CaptureSettings], mirrors: StateMirrors, streams: Streams) -> None:
+    def __init__(
+        self, context: Context[CaptureSettings], mirrors: StateMirrors, streams: Streams, inventory: Inventory
+    ) -> None:
+        self._inventory = inventory
         self._context = context
         self._mirrors = mirrors
         self._streams = streams
@@ -95,6 +104,7 @@ class _Commands:
             Endpoint(command(SERVICE, "start"), StartStream, StreamChanged, self.start, error_in_reply),
             Endpoint(command(SERVICE, "stop"), StopStream, StreamChanged, self.stop),
             Endpoint(command(SERVICE, "list"), ListResources, StreamList, self.list),
+            Endpoint(command(SERVICE, "devices", self._context.node), ListDevices, DeviceList, self._inventory.devices),
         ]
 
     async def start(self, request: StartStream) -> StreamChanged:
