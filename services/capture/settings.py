@@ -1,7 +1,7 @@
 """Settings of capture."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -20,3 +20,11 @@ class CaptureSettings(Settings, frozen=True, kw_only=True):
     open_timeout_seconds: Annotated[float, Meta(gt=0, le=120)] = 5.0
     read_timeout_seconds: Annotated[float, Meta(gt=0, le=120)] = 5.0
     """A source that sends nothing for this long is reconnected."""
+    genicam_backend: Literal["auto", "aravis", "harvesters"] = "auto"
+    """What speaks to genicam:// cameras: the system's libaravis, or harvesters with GenTL producers."""
+    genicam_producers: tuple[Path, ...] = ()
+    """GenTL producers: .cti files, or folders of them; those of GENICAM_GENTL64_PATH are used besides."""
+    genicam_interfaces: tuple[str, ...] = ()
+    """Network interfaces, by name or address, where GigE cameras are looked for; empty: all but loopback."""
+    onvif_interfaces: tuple[str, ...] = ()
+    """Network interfaces, by name, where ONVIF cameras are looked for; empty: all."""

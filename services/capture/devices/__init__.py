@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from schemas.devices import Device
+from services.capture.devices.genicam import find_genicam
 from services.capture.devices.onvif import find_onvif
 from services.capture.devices.v4l2 import find_v4l2
 from services.capture.settings import CaptureSettings
@@ -17,4 +18,5 @@ Finder = Callable[[bool, CaptureSettings], list[Device]]
 FINDERS: dict[str, Finder] = {
     "v4l2": lambda network, _settings: find_v4l2(network),
     "onvif": find_onvif,
+    "genicam": find_genicam,
 }

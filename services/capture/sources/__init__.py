@@ -12,6 +12,7 @@ from services.capture.settings import CaptureSettings
 from services.capture.sources.application import ApplicationSource
 from services.capture.sources.base import Source
 from services.capture.sources.file import FileSource
+from services.capture.sources.genicam import GenicamSource
 from services.capture.sources.network import NetworkSource
 from services.capture.sources.onvif import OnvifSource
 from services.capture.sources.pattern import PatternSource
@@ -31,12 +32,14 @@ _KINDS: dict[str, type[Source]] = {
     "srt": SrtSource,
     "onvif": OnvifSource,
     "v4l2": V4l2Source,
+    "genicam": GenicamSource,
     "app": ApplicationSource,
 }
 DEVICE_SCHEMES = frozenset(("v4l2", "genicam"))
 """Sources that judge settings of the device themselves; others have none."""
 _OF_DEVICE = ("binning", "bit_depth", "trigger", "controls")
 _NOT_OPENED = frozenset(("test", "app"))  # there is nothing outside this process
+_WITHOUT_URL = frozenset(("genicam",))  # a camera's name, no host: the gate for URLs has nothing to say
 _CHECK_SECONDS = 1.0  # a command's caller waits; a slow resolver is met again by the owner
 
 
@@ -87,7 +90,8 @@ async def check_here(spec: StreamSpec, settings: CaptureSettings) -> None:
         file_roots=settings.file_roots,
     )
     with contextlib.suppress(NotFound, Unavailable):
-        await check_async(spec.source, policy, field="source", timeout_seconds=_CHECK_SECONDS)
+        if scheme not in _WITHOUT_URL:
+            await check_async(spec.source, policy, field="source", timeout_seconds=_CHECK_SECONDS)
         await asyncio.to_thread(make_source(spec, spec.source, settings).probe)
 
 

@@ -1,0 +1,268 @@
+"""A stream's picture settings brought into a camera, or only held against it."""
+
+import contextlib
+import logging
+
+from schemas.errors import InvalidValue, Unavailable
+from schemas.pictures import ControlValue, PictureSettings
+from schemas.units import parse_binning, parse_crop, parse_size
+from services.capture.genicam.camera import Camera, Feature, FeatureRefused
+from services.capture.genicam.pixel_formats import choose, known_format
+from services.capture.genicam.values import allowed, check_value, feature_for
+
+log = logging.getLogger(__name__)
+
+# The same thing has had several names; the standard's own first.
+EXPOSURE = ("ExposureTime", "ExposureTimeAbs", "ExposureTimeRaw")
+_RATE_ENABLE = ("AcquisitionFrameRateEnable", "AcquisitionFrameRateEnabled")
+_RATE = ("AcquisitionFrameRate", "AcquisitionFrameRateAbs")
+SOFTWARE = "software"
+# What is read with each picture where the camera sends it.
+_CHUNKS = ("ExposureTime", "Gain", "FrameID", "CounterValue", "LineStatusAll", "Timestamp", "EncoderValue")
+
+
+class Configuration:
+    """Brings settings into a camera, in the order that the standard wants, and remembers how to put all back.
+
+    With `dry` nothing is set: values are held against the camera as it is, and what depends on an earlier setting (a
+    size after binning) is left to the camera.
+    """
+
+    def __init__(
+        self, camera: Camera, *, dry: bool = False, undo: list[tuple[str, ControlValue]] | None = None
+    ) -> None:
+        """`undo`: what is changed is noted here, and what is noted here already can be put back."""
+        self._camera = camera
+        self._dry = dry
+        self._undo = [] if undo is None else undo
+
+    def apply(self, pictures: PictureSettings) -> None:
+        """Raises:
+        InvalidValue: the camera cannot; it is as it was.
+        Unavailable: it went away.
+        """
+        with self._camera.lock:
+            try:
+                self._optional("AcquisitionMode", "Continuous")
+                self._pixel_format(pictures)
+                self._binning(pictures)
+                self._region(pictures)
+                self._trigger(pictures)
+                self._rate(pictures)
+                for name, value in pictures.controls.items():
+                    self.control(name, value)
+            except InvalidValue:
+                self.put_back()
+                raise
+
+    def control(self, name: str, value: ControlValue) -> None:
+        """Set one feature by name."""
+        field = f"controls.{name}"
+        feature = feature_for(self._camera, field, name, value)
+        self._set(field, feature, check_value(feature, field, value, writable=not self._dry))
+
+    def rate(self, fps: float) -> None:
+        """Raises:
+        InvalidValue: outside what the camera can do now.
+        """
+        feature = self._first(_RATE)
+        if feature is None:
+            raise InvalidValue("fps", fps, "this camera has no rate of its own; leave it out")
+        for name in _RATE_ENABLE:
+            self._optional(name, True)
+        feature = feature_for(self._camera, "fps", feature.name, fps)  # enabling may have changed its range
+        self._set("fps", feature, check_value(feature, "fps", fps, writable=not self._dry))
+
+    def original(self, name: str) -> ControlValue | None:
+        """What a feature was before it was set first."""
+        return next((value for changed, value in self._undo if changed == name), None)
+
+    def put_back(self, mark: int = 0) -> None:
+        """Undo what was set since `mark`, last first. What the camera refuses is left, and logged."""
+        with self._camera.lock:
+            while len(self._undo) > mark:
+                name, value = self._undo.pop()
+                try:
+                    self._camera.set(name, value)
+                except FeatureRefused as error:
+                    log.warning("a camera's feature was not put back", extra={"feature": name, "reason": str(error)})
+
+    @property
+    def mark(self) -> int:
+        return len(self._undo)
+
+    # -- one setting each ------------------------------------------------------------------------------------
+
+    def _pixel_format(self, pictures: PictureSettings) -> None:
+        feature = self._camera.feature("PixelFormat")
+        if feature is None:
+            return
+        current = str(feature.value or "")
+        chosen = choose(feature.entries, current, pictures.pixel_format, pictures.bit_depth)
+        if chosen is None:
+            field = "bit_depth" if pictures.bit_depth and not pictures.pixel_format else "pixel_format"
+            has = [f"{name} ({known.becomes})" for name in feature.entries if (known := known_format(name))]
+            value = getattr(pictures, field) or current
+            raise InvalidValue(field, value, f"this camera has {', '.join(has) or 'no format that can be carried'}")
+        if chosen != current:
+            self._set("pixel_format", feature, chosen)
+
+    def _binning(self, pictures: PictureSettings) -> None:
+        if pictures.binning is None:
+            return
+        for name, factor in zip(("BinningHorizontal", "BinningVertical"), parse_binning(pictures.binning), strict=True):
+            feature = self._camera.feature(name)
+            if feature is None:
+                raise InvalidValue("binning", pictures.binning, "this camera has no binning; leave it out")
+            try:
+                value = check_value(feature, "binning", factor, writable=not self._dry)
+            except InvalidValue:
+                raise InvalidValue("binning", pictures.binning, f"{name}: use {allowed(feature)}") from None
+            self._set("binning", feature, value)
+
+    def _region(self, pictures: PictureSettings) -> None:
+        if (region := device_region(pictures)) is None:
+            return
+        field, width, height, left, top = region
+        told = getattr(pictures, field)
+        # The offsets bound the size and the other way round: first both to their beginning.
+        for name in ("OffsetX", "OffsetY"):
+            feature = self._camera.feature(name)
+            if feature is not None and feature.writable and feature.value != feature.minimum:
+                self._set(field, feature, int(feature.minimum or 0))
+        self._edge(field, told, "Width", width, pictures)
+        self._edge(field, told, "Height", height, pictures)
+        self._offset(field, told, "OffsetX", left, width, pictures)
+        self._offset(field, told, "OffsetY", top, height, pictures)
+
+    def _edge(self, field: str, told: str, name: str, value: int, pictures: PictureSettings) -> None:
+        feature = self._camera.feature(name)
+        if feature is None:
+            raise InvalidValue(field, told, f"this camera has no {name}; leave it out")
+        if self._dry:
+            # The maximum is what the present offset and binning leave.
+            sensor = self._camera.feature(f"{name}Max") or self._camera.feature(f"Sensor{name}")
+            limit = sensor.value if sensor and pictures.binning is None else None
+            maximum = float(limit) if isinstance(limit, int) else None
+            feature = Feature(
+                name=name, kind="integer", minimum=feature.minimum, maximum=maximum, increment=feature.increment
+            )
+        try:
+            self._set(field, feature, check_value(feature, field, value, writable=not self._dry))
+        except InvalidValue:
+            raise InvalidValue(field, told, f"{name}: use {allowed(feature)}") from None
+
+    def _offset(
+        self, field: str, told: str, name: str, value: int | None, edge: int, pictures: PictureSettings
+    ) -> None:
+        feature = self._camera.feature(name)
+        if feature is None or (self._dry and value is None):
+            if value:
+                raise InvalidValue(field, told, f"this camera has no {name}; leave it out")
+            return
+        step = int(feature.increment or 1)
+        if value is None:  # centred
+            low = int(feature.minimum or 0)
+            value = low + (self._room(name, edge, feature) - low) // 2 // step * step
+            if value == feature.value or not feature.writable:
+                return
+        if self._dry:
+            feature = Feature(name=name, kind="integer", minimum=feature.minimum, increment=feature.increment)
+        try:
+            self._set(field, feature, check_value(feature, field, value, writable=not self._dry))
+        except InvalidValue:
+            raise InvalidValue(field, told, f"{name}: use {allowed(feature)}") from None
+
+    def _room(self, name: str, edge: int, feature: Feature) -> int:
+        """How far an offset may go."""
+        largest = self._camera.feature("WidthMax" if name == "OffsetX" else "HeightMax")
+        sensor = self._camera.feature("SensorWidth" if name == "OffsetX" else "SensorHeight")
+        room = int(feature.maximum) if feature.maximum is not None else 0
+        for known in (largest, sensor):
+            if known is not None and isinstance(known.value, int):
+                return max(0, min(known.value - edge, room or known.value))
+        return room
+
+    def _trigger(self, pictures: PictureSettings) -> None:
+        mode = self._camera.feature("TriggerMode")
+        if pictures.trigger is None:
+            if mode is not None:
+                self._optional("TriggerSelector", "FrameStart")
+                self._optional("TriggerMode", "Off")
+            return
+        source = self._camera.feature("TriggerSource")
+        if mode is None or source is None:
+            raise InvalidValue("trigger", pictures.trigger, "this camera has no trigger; leave it out")
+        wanted = pictures.trigger
+        named = "Software" if wanted.lower() == SOFTWARE else wanted
+        if named not in source.entries:
+            names = ", ".join(SOFTWARE if name == "Software" else name for name in source.entries)
+            raise InvalidValue("trigger", wanted, f"this camera has {names}")
+        self._optional("TriggerSelector", "FrameStart")
+        # The source first: a camera that is already told to wait would take one from the old source.
+        self._set("trigger", source, named)
+        self._set("trigger", mode, "On")
+
+    def _rate(self, pictures: PictureSettings) -> None:
+        if pictures.fps is not None and pictures.trigger is None:  # the trigger makes the rate
+            self.rate(pictures.fps)
+
+    # -- setting ---------------------------------------------------------------------------------------------
+
+    def _first(self, names: tuple[str, ...]) -> Feature | None:
+        return next((feature for name in names if (feature := self._camera.feature(name))), None)
+
+    def _optional(self, name: str, value: ControlValue) -> None:
+        """Set where it is there, lets itself be set and is not so already."""
+        feature = self._camera.feature(name)
+        if feature is None or not feature.writable or feature.value == value:
+            return
+        if feature.kind == "enumeration" and value not in feature.entries:
+            return
+        self._set(name, feature, value)
+
+    def _set(self, field: str, feature: Feature, value: ControlValue) -> None:
+        if self._dry:
+            return
+        try:
+            self._camera.set(feature.name, value)
+        except FeatureRefused as error:
+            if self._camera.lost.is_set() or not self._camera.answers():
+                raise Unavailable(f"camera {self._camera.found.name} went away while it was set up") from None
+            raise InvalidValue(field, value, f"the camera refuses {feature.name}: {error}") from None
+        if feature.value is not None and feature.kind != "command":
+            self._undo.append((feature.name, feature.value))
+
+
+def device_region(pictures: PictureSettings) -> tuple[str, int, int, int | None, int | None] | None:
+    """What of the sensor is asked for: the field's name, width, height, left, top (None: centred); None: as it is.
+
+    Masks are fractions of the whole picture, so with masks the device does not crop.
+    """
+    if pictures.crop is not None:
+        return None if pictures.masks else ("crop", *parse_crop(pictures.crop))
+    if pictures.size is None:
+        return None
+    width, height = parse_size(pictures.size)
+    if pictures.rotate in (90, 270):  # the size is that of the turned picture
+        width, height = height, width
+    return "size", width, height, None, None
+
+
+def enable_chunks(camera: Camera) -> None:
+    """Have the camera say with each picture how it was taken, where it can; not having it is no error."""
+    with camera.lock, contextlib.suppress(FeatureRefused):
+        selector = camera.feature("ChunkSelector")
+        if selector is None or not camera.has("ChunkModeActive"):
+            return
+        camera.set("ChunkModeActive", True)
+        enabled = []
+        for entry in selector.entries:
+            if entry not in _CHUNKS:
+                continue
+            with contextlib.suppress(FeatureRefused):
+                camera.set("ChunkSelector", entry)
+                if not ((enable := camera.feature("ChunkEnable")) and enable.value is True):
+                    camera.set("ChunkEnable", True)
+                enabled.append(f"Chunk{entry}")
+        camera.read_chunks(tuple(enabled))

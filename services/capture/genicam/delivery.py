@@ -1,0 +1,131 @@
+"""From a camera's buffers to the stream: what is counted, when it was taken, how it is written."""
+
+import time
+from collections.abc import Mapping
+
+import av
+import msgspec
+
+from schemas.frames import Clock
+from schemas.resources import StreamSpec
+from services.capture.genicam.camera import Buffer, Camera
+from services.capture.genicam.configuration import EXPOSURE, device_region
+from services.capture.genicam.device_clock import DeviceClock
+from services.capture.genicam.pixel_formats import BY_CODE
+from services.capture.genicam.unpacking import Image, Unpacker
+from services.capture.shaping import Shaper
+from services.capture.sink import StreamSink
+from shared import pixel_formats
+
+_LAST_SHORT_ID = 0xFFFF  # GigE Vision 1.x counts to here and begins again at 1
+_MAX_GAP = 10_000  # more is no loss, the camera counts in its own way
+_EXPOSURE_READ_SECONDS = 1.0  # of an automatic exposure without chunk data: a read takes the camera a millisecond
+_AUTOMATIC = "ExposureAuto"
+
+
+class Delivery:
+    """Writes one camera's pictures into one sink. `deliver` is for the source's thread, `adjust` for any."""
+
+    def __init__(self, camera: Camera, spec: StreamSpec) -> None:
+        self._camera = camera
+        self._clock = DeviceClock()
+        self._unpackers: dict[int, Unpacker] = {}
+        self._last_id = 0
+        self._exposure_ns = 0
+        self._exposure_follows = False
+        self._read_exposure_at = 0.0
+        self._shaper: Shaper | None = None
+        self.adjust(spec)
+
+    def adjust(self, spec: StreamSpec) -> None:
+        """Take on what has changed in the camera or the spec."""
+        # The sink would crop once more what the device has cropped.
+        cropped = spec.crop is not None and device_region(spec) is not None
+        self._shaper = Shaper(msgspec.structs.replace(spec, crop=None)) if cropped else None
+        self._read_exposure()
+
+    def deliver(self, buffer: Buffer, sink: StreamSink) -> None:
+        """Count a buffer and, while somebody looks, write it; it may be given back then."""
+        self._count_gap(buffer.frame_id, sink)
+        if not buffer.complete:
+            sink.dropped["damaged"] += 1
+            return
+        sink.arrived(buffer.data.size)
+        sink.decoding(sink.wants_raw)
+        # The mapping of clocks lives from every picture, looked at or not.
+        taken_ns = self._clock.realtime(buffer.device_ns, buffer.arrived_ns) if buffer.device_ns else buffer.arrived_ns
+        if not sink.wants_raw:
+            return
+        known = BY_CODE.get(buffer.pixel_format)
+        if known is None:
+            sink.dropped["unknown-format"] += 1
+            return
+        unpacker = self._unpackers.get(known.code)
+        if unpacker is None:
+            unpacker = self._unpackers[known.code] = Unpacker(known)
+        image = unpacker.image(buffer)
+        if image is None:
+            sink.dropped["damaged"] += 1
+            return
+        self._write(image, known.becomes, taken_ns, buffer, sink)
+
+    def _write(self, image: Image, becomes: str, taken_ns: int, buffer: Buffer, sink: StreamSink) -> None:
+        exposure_ns = self._exposure_of(buffer.chunks)
+        clock: Clock = "driver" if buffer.device_ns else "arrival"
+        if becomes not in pixel_formats.ALL:
+            frame = av.VideoFrame.from_ndarray(image, format=becomes)  # copied: libav converts from its own memory
+            if self._shaper is None:
+                sink.frame(
+                    frame, pts_ns=taken_ns, captured_ns=taken_ns, clock=clock, exposure_ns=exposure_ns,
+                    metadata=buffer.chunks,
+                )  # fmt: skip
+                return
+            shaped = self._shaper.frame(frame)
+        elif self._shaper is None:
+            sink.image(
+                image, becomes, pts_ns=taken_ns, captured_ns=taken_ns, clock=clock, exposure_ns=exposure_ns,
+                metadata=buffer.chunks,
+            )  # fmt: skip
+            return
+        else:
+            shaped = self._shaper.image(image, becomes)
+        sink.picture(
+            shaped.geometry, shaped.fill, pts_ns=taken_ns, captured_ns=taken_ns, clock=clock, exposure_ns=exposure_ns,
+            metadata=buffer.chunks,
+        )  # fmt: skip
+
+    def _count_gap(self, frame_id: int, sink: StreamSink) -> None:
+        last, self._last_id = self._last_id, frame_id
+        if not last or not frame_id:
+            return
+        gap = frame_id - last - 1
+        if gap < 0 and last <= _LAST_SHORT_ID:
+            gap += _LAST_SHORT_ID  # 65535 is followed by 1
+        if 0 < gap <= _MAX_GAP:
+            sink.dropped["driver"] += gap
+
+    # -- exposure --------------------------------------------------------------------------------------------
+
+    def _exposure_of(self, chunks: Mapping[str, int | float | str | bool]) -> int:
+        for name in EXPOSURE:
+            microseconds = chunks.get(f"Chunk{name}")
+            if isinstance(microseconds, int | float):
+                return _to_ns(microseconds)
+        if self._exposure_follows and time.monotonic() - self._read_exposure_at >= _EXPOSURE_READ_SECONDS:
+            self._read_exposure()
+        return self._exposure_ns
+
+    def _read_exposure(self) -> None:
+        """The exposure as it is set: without chunk data the best that is known of each picture."""
+        camera = self._camera
+        with camera.lock:
+            automatic = camera.feature(_AUTOMATIC)
+            feature = next((found for name in EXPOSURE if (found := camera.feature(name))), None)
+        self._exposure_follows = automatic is not None and automatic.value not in (None, "Off")
+        self._read_exposure_at = time.monotonic()
+        value = feature.value if feature is not None else None
+        self._exposure_ns = _to_ns(value) if isinstance(value, int | float) else 0
+
+
+def _to_ns(microseconds: float) -> int:
+    return max(0, round(microseconds * 1_000))
