@@ -14,6 +14,7 @@ import pytest
 from schemas.devices import Device
 from services.capture.devices.onvif import find_onvif
 from services.capture.onvif.discovery import Announced, discover
+from services.capture.settings import CaptureSettings
 from tests.support.onvif_device import discoverable, probe_match
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -37,10 +38,11 @@ def test_a_camera_is_found_once() -> None:
 
 
 def test_the_finder() -> None:
+    settings = CaptureSettings(onvif_interfaces=("lo",))
     with discoverable(lambda asked: probe_match(asked, UUID, 80, "onvif://www.onvif.org/name/Yard")) as heard:
-        assert find_onvif(False, ("lo",)) == []
+        assert find_onvif(False, settings) == []
         assert not heard
-        (device,) = find_onvif(True, ("lo",))
+        (device,) = find_onvif(True, settings)
     address = device.address
     assert device == Device(
         kind="onvif", location=UUID, location_id=0, source=f"onvif://{address}:80/", model="Yard", address=address
@@ -74,6 +76,7 @@ NETNS = os.geteuid() == 0 and shutil.which("ip") is not None
 ASKING, ANSWERING = f"fm-ask-{os.getpid()}", f"fm-cam-{os.getpid()}"
 RESPONDER = """
 import sys
+from services.capture.settings import CaptureSettings
 from tests.support.onvif_device import discoverable, probe_match
 with discoverable(lambda asked: probe_match(asked, sys.argv[1], 8000), "cam"):
     print("ready", flush=True)

@@ -76,6 +76,12 @@ def test_a_camera_from_its_pictures_to_its_motion(mesh: RunningMesh) -> None:
         assert (said.detail["topic"], said.detail["source"], said.detail["data"]) == (
             MOTION, {"VideoSource": "1"}, {"IsMotion": "true"},
         )  # fmt: skip
+        for _ in range(60):
+            camera.happened.put((MOTION, {}, {}))
+        dropped = "framemesh_capture_dropped_events_total"
+        mesh.wait_for(
+            lambda: total(mesh.ready["metrics"]["capture"], dropped, stream="cam0") > 0, what="a counted drop"
+        )
         assert live(mesh, "cam0")  # none of it has disturbed the pictures
         mesh.call("capture.stop", stream="cam0")
         mesh.wait_for(lambda: camera.unsubscribed == 1, what="the subscription is given back")

@@ -2,11 +2,12 @@
 
 from schemas.devices import Device
 from services.capture.onvif.discovery import Announced, discover
+from services.capture.settings import CaptureSettings
 
 
-def find_onvif(network: bool, interfaces: tuple[str, ...] = ()) -> list[Device]:
+def find_onvif(network: bool, settings: CaptureSettings) -> list[Device]:
     """Cameras that answer within 2 s; none when the network shall not be asked."""
-    return [_device(camera) for camera in discover(interfaces)] if network else []
+    return [_device(camera) for camera in discover(settings.onvif_interfaces)] if network else []
 
 
 def _device(camera: Announced) -> Device:

@@ -18,6 +18,7 @@ from services.capture.sink import StreamSink
 from services.capture.sources.base import Source
 from services.capture.sources.network import NetworkSource
 from shared.netguard import Policy, check
+from shared.urls import redact
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ class OnvifSource(Source):
         """
         parts = urlsplit(spec.source)
         if parts.query or parts.fragment:
-            raise InvalidValue("source", spec.source, "write onvif://user:password@host:port/profile and nothing after")
+            shown = redact(spec.source)[0]
+            raise InvalidValue("source", shown, "write onvif://user:password@host:port/profile and nothing after it")
 
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
         policy = Policy(schemes=frozenset(("onvif",)), allow_private=True, file_roots=())
