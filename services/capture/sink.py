@@ -398,7 +398,8 @@ class StreamSink:
             newest = self._newest_ref
             if self._closed or (original is not newest and original is not None):
                 return False
-            slot = self._writer.acquire(geometry, protect=(self._writer.last_sequence,))
+            # What is copied must not be written to. Slots that were never written have sequence 0.
+            slot = self._writer.acquire(geometry, protect=(original.sequence,) if original else ())
             if slot is None:
                 self.dropped["ring-full"] += 1
                 return False

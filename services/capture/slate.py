@@ -27,8 +27,8 @@ _SHORT_CHARACTERS = 60
 def short_reason(message: str, source: str) -> str:
     """What fits in one line: without the source's address, without the advice after the semicolon."""
     text = message.partition(";")[0]
-    for lead in (f"source {source}: ", f"source {source} ", f"{source}: ", "source "):
-        text = text.removeprefix(lead)
+    for shown in (repr(source), source):
+        text = text.removeprefix(f"source {shown}").removeprefix(":").lstrip()
     text = " ".join(text.split())
     return text if len(text) <= _SHORT_CHARACTERS else text[: _SHORT_CHARACTERS - 1] + "…"
 

@@ -10,6 +10,7 @@ not survive every encoder. Sources that are not encoded are compared exactly: th
 0.06 ms a picture at 1080p.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +31,7 @@ _DEPTH_BITS: dict[PixelFormat, int] = {"gray10le": 10, "gray12le": 12}
 
 
 class Stillness:
-    """The present run of identical pictures. `compare` belongs to one thread at a time."""
+    """The present run of identical pictures. `compare` may be called from any thread."""
 
     def __init__(self, codec: str, changed: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
         """`changed`: called at the first different picture after `tell_change`."""
@@ -39,6 +40,7 @@ class Stillness:
         self._reference: npt.NDArray[np.int32] | None = None
         self._since = self._compared_at = clock()
         self._tell = False
+        self._lock = threading.Lock()
 
     @property
     def seconds(self) -> float:
@@ -52,6 +54,10 @@ class Stillness:
     def compare(self, luma: Picture) -> None:
         """Take the next picture in, shape (height, width)."""
         sums = _block_sums(luma)
+        with self._lock:
+            self._take(sums)
+
+    def _take(self, sums: npt.NDArray[np.int32]) -> None:
         now = self._clock()
         reference = self._reference
         self._compared_at = now

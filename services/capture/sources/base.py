@@ -15,7 +15,7 @@ class Source(ABC):
 
     steady = True
     """Pictures come by themselves, one after the other, so that their absence is a stall. False for what sends a
-    picture when something happens (a trigger, an application) or one for all; may be set until `sink.live` is called."""
+    picture when something happens (a trigger, an application) or one for all; may be set until `sink.live`."""
 
     def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
         """`url`: the source with its credentials; `spec.source` is how it may be shown."""
@@ -76,9 +76,9 @@ class Source(ABC):
 
         Runs in the stream's own thread. `stop` is set too when no picture came for so long that it shall be opened
         again; a source that does not return within 2 s of that is left behind. The stream is live from the first
-        picture on; a source that waits for something to happen says so with `sink.waiting(…)`. Every picture that the source sends is told with `sink.arrived(…)`, looked at
-        or not. Pictures are written only while `sink.wants_raw`; the source's own packets are
-        forwarded always, where they can be carried.
+        picture on; a source that waits for something to happen says so with `sink.waiting(…)`. Every picture that the
+        source sends is told with `sink.arrived(…)`, looked at or not. Pictures are written only while
+        `sink.wants_raw`; the source's own packets are forwarded always, where they can be carried.
 
         Raises:
             MeshError: what went wrong, in one line fit to show; capture tries again with backoff.

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import av
 
-from schemas.errors import BadRequest
+from schemas.errors import BadRequest, Unavailable
 from schemas.resources import AudioInfo, StreamSpec, VideoInfo
 from services.capture.sink import StreamSink
-from services.capture.sources.decoding import Decoder, to_ns
+from services.capture.sources.decoding import Decoder, fresh_decoder, to_ns
 from services.capture.sources.forwarding import AudioForwarder, VideoForwarder, audio_forwarder, video_forwarder
+from services.capture.sources.key_pictures import KeyPictures
+from services.capture.stillness import Stillness
 from shared.media.pacing import Pacer
 from shared.netguard import explain_av_error
 
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 # How libav looks at a live source: nothing is kept back; as soon as every track's parameters are known it is enough,
 # without guessing the frame rate. They come with a key picture, so until then looking must go on.
 PROBING = {"fflags": "nobuffer", "fpsprobesize": "0", "analyzeduration": "4000000"}  # µs, below the open timeout
+# A camera's clock may be put right by less, and so may the order of packets be wrong by less.
+_SAME_SENDER_NS = 1_000_000_000
 # Packets since the last key frame, kept so that decoding can begin at any moment; beyond this the next key is awaited.
 _MAX_GROUP_PACKETS = 900
 _MAX_GROUP_BYTES = 32 << 20
@@ -80,6 +84,8 @@ class ContainerPlayer:
         self._video_forwarder: VideoForwarder | None = video_forwarder(self._video) if self._video else None
         self._audio_forwarder: AudioForwarder | None = audio_forwarder(self._audio) if self._audio else None
         self._decoder: Decoder | None = None
+        self._key_pictures: KeyPictures | None = None
+        self._last_dts_ns: dict[int, int] = {}
         self._group: deque[tuple[Packet[Any], int]] = deque()
         self._group_bytes = 0
 
@@ -145,6 +151,8 @@ class ContainerPlayer:
             return True
         dts_ns = to_ns(dts, base)
         duration_ns = to_ns(packet.duration or 0, base)
+        if self._pacer is None:
+            self._check_same_sender(packet, dts_ns)
         placed_dts_ns = self._timeline.place(dts_ns, duration_ns)
         if self._pacer and not self._pacer.wait(placed_dts_ns, stop):
             return False
@@ -163,7 +171,22 @@ class ContainerPlayer:
         if is_video:
             self._remember(packet, pts_ns)
         self._decode(packet, pts_ns, arrived_ns, sink)
+        if is_video and packet.is_keyframe and not sink.wants_raw and (stillness := sink.stillness) is not None:
+            self._look_at_key(packet, stillness)
         return True
+
+    def _check_same_sender(self, packet: "Packet[Any]", dts_ns: int) -> None:
+        """A server may hand the next sender's packets to the connection of the one before. Its size and codec can be
+        others, which only opening again finds out.
+
+        Raises:
+            Unavailable: the media clock has gone back.
+        """
+        index = packet.stream.index
+        last_ns = self._last_dts_ns.get(index, dts_ns)
+        if dts_ns < last_ns - _SAME_SENDER_NS:
+            raise Unavailable(f"source {self._what}: the sender began again")
+        self._last_dts_ns[index] = max(dts_ns, last_ns)
 
     # -- decoding only while somebody looks ------------------------------------------------------------------
 
@@ -180,6 +203,11 @@ class ContainerPlayer:
         else:
             self._decoder.decode(packet, pts_ns, arrived_ns, sink)
         sink.decoding(self._decoder is not None)
+
+    def _look_at_key(self, packet: "Packet[Any]", stillness: Stillness) -> None:
+        if self._key_pictures is None:
+            self._key_pictures = KeyPictures(fresh_decoder(self._video))
+        self._key_pictures.look(packet, stillness)
 
     def _remember(self, packet: "Packet[Any]", pts_ns: int) -> None:
         if packet.is_keyframe:
