@@ -6,6 +6,7 @@ command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing="$missi
 [ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || missing="$missing nginx-light"
 [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] || missing="$missing libnginx-mod-rtmp"
 command -v chromium >/dev/null || missing="$missing chromium"
+[ -e /usr/include/linux/videodev2.h ] && command -v gcc >/dev/null || missing="$missing gcc libc6-dev linux-libc-dev"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing$missing …"

@@ -5,6 +5,7 @@ import errno
 import mmap
 import select
 import time
+import traceback
 from ctypes import c_int32
 from dataclasses import dataclass
 from typing import Self
@@ -54,7 +55,11 @@ class Buffers:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error:
+            # Its frames hold pictures, and with them the mapping, which would keep the device in use until the error
+            # is forgotten.
+            traceback.clear_frames(error.__traceback__)
         self._end()
 
     def wait(self, seconds: float) -> bool:
