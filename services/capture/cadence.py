@@ -6,7 +6,6 @@ MIN_STALL_SECONDS = 1.0  # a reader of a disk or a busy switch holds pictures up
 _LEARNED_DISTANCES = 4
 _UNLEARNED_STALL_SECONDS = 4.0
 _WEIGHT = 1 / 32  # of one distance in the mean: a second of video
-_MAX_STEP = 4.0  # no distance counts for more than so many usual ones: one gap is not a new habit
 # A source that came back by itself sooner than it would have been opened again may pause like this once more. It
 # gets so much more time than the pause took, and the mean forgets it in a second or two of steady pictures.
 _FORGIVEN = 1.25
@@ -26,7 +25,8 @@ class Cadence:
             self._known += 1
             self._usual_seconds = usual + (distance_seconds - usual) / self._known
             return
-        self._usual_seconds = usual + (min(distance_seconds, _MAX_STEP * usual + 0.001) - usual) * _WEIGHT
+        # A gap that was a stall is no new habit, so it counts for no more than what is none.
+        self._usual_seconds = usual + (min(distance_seconds, self.stall_seconds) - usual) * _WEIGHT
 
     def forgive(self, pause_seconds: float) -> None:
         """A stall ended by itself."""

@@ -54,3 +54,12 @@ def test_reset() -> None:
         backoff.next_seconds()
     backoff.reset()
     assert backoff.next_seconds() == 1.0
+
+
+def test_what_had_answered_is_not_counted() -> None:
+    backoff = Backoff(jitter=lambda: 0.5)
+    assert [backoff.again_seconds() for _ in range(30)] == [1.0] * 30
+    for _ in range(6):
+        backoff.next_seconds()
+    assert backoff.again_seconds() == 5.0
+    assert backoff.failures == 7
