@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from schemas.errors import InvalidValue
 from schemas.frames import PixelFormat
 from schemas.pictures import PictureSettings
+from schemas.resources import StreamSpec
 from schemas.units import parse_crop, parse_size
 from services.capture.masks import Area, blacken, mask_area
 from shared import pixel_formats
@@ -26,6 +27,23 @@ _TURN_TILE: Final = 128  # pixels; a tile's lines stay in the cache while they b
 # libav's filter), and what one of them held must not show beside the mask.
 _FOREIGN_MARGIN_PIXELS: Final = 8
 _MAX_PLANS: Final = 16  # a source that changes its size with every picture must not eat the memory
+
+
+# What the sink and its shaper take on from one picture to the next, whatever the source.
+_TAKEN_ON: Final = frozenset((
+    "size", "fps", "crop", "rotate", "masks", "pixel_format", "timecode", "stall_after", "frozen_after", "on_loss",
+))  # fmt: skip
+_UNSHAPED_FIELDS: Final = tuple(name for name in StreamSpec.__struct_fields__ if name not in _TAKEN_ON)
+
+
+def only_shaping_changed(before: StreamSpec, after: StreamSpec) -> bool:
+    """Whether a source that has no such settings itself can go on as it is.
+
+    Not when masks come or go: a stream with masks has no packets of its own, one without has.
+    """
+    if bool(before.masks) != bool(after.masks):
+        return False
+    return all(getattr(before, name) == getattr(after, name) for name in _UNSHAPED_FIELDS)
 
 
 @dataclass(frozen=True)

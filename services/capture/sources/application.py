@@ -6,7 +6,8 @@ does is seen at that ring: its writer's lock, which the kernel drops when the ap
 
 import threading
 
-from schemas.resources import VideoInfo
+from schemas.errors import InvalidValue
+from schemas.resources import StreamSpec, VideoInfo
 from services.capture.sink import StreamSink
 from services.capture.sources.base import Source
 from shared.ring import RingHeader
@@ -21,6 +22,17 @@ class ApplicationSource(Source):
     """Live while an application has a ring for the stream, however rarely it writes: many draw only when asked."""
 
     steady = False
+
+    @classmethod
+    def check(cls, spec: StreamSpec) -> None:
+        """Raises:
+        InvalidValue: a mask that would hide nothing, or the like.
+        """
+        for name in ("masks", "crop", "rotate"):
+            if getattr(spec, name):
+                raise InvalidValue(
+                    name, getattr(spec, name), "an app:// stream's pictures are the application's own; do it there"
+                )
 
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
         sink.waiting(_WAITS_FOR)

@@ -81,8 +81,10 @@ class ContainerPlayer:
             raise BadRequest(f"source {what}: there is no video or audio in it")
         self._timeline = Timeline()
         self._pacer = Pacer() if paced else None
-        self._video_forwarder: VideoForwarder | None = video_forwarder(self._video) if self._video else None
-        self._audio_forwarder: AudioForwarder | None = audio_forwarder(self._audio) if self._audio else None
+        # Its own packets would show what masks hide; sound alone is no rendition of the stream either.
+        carried = not spec.masks
+        self._video_forwarder: VideoForwarder | None = video_forwarder(self._video) if self._video and carried else None
+        self._audio_forwarder: AudioForwarder | None = audio_forwarder(self._audio) if self._audio and carried else None
         self._decoder: Decoder | None = None
         self._key_pictures: KeyPictures | None = None
         self._last_dts_ns: dict[int, int] = {}

@@ -4,15 +4,15 @@ import threading
 from typing import TYPE_CHECKING
 
 from services.capture.sink import StreamSink
-from services.capture.sources.base import Source
 from services.capture.sources.container import ContainerPlayer
+from services.capture.sources.container_source import ContainerSource
 from shared.netguard import Policy, check, open_input
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
 
-class FileSource(Source):
+class FileSource(ContainerSource):
     def probe(self) -> None:
         """Open the file as `run` would, and close it.
 

@@ -6,11 +6,13 @@ from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
+import numpy as np
 
 from schemas.errors import InvalidValue
 from schemas.resources import AudioInfo, StreamSpec, VideoInfo
 from schemas.units import parse_size
 from services.capture.settings import CaptureSettings
+from services.capture.shaping import only_shaping_changed
 from services.capture.sink import RAW_SAMPLE_RATE, Picture, StreamSink
 from services.capture.sources.base import Source
 from shared.media.pacing import Pacer
@@ -32,18 +34,40 @@ class _Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tone: bool = True
 
 
+class _Drawing:
+    """How the pictures of one spec are made."""
+
+    def __init__(self, spec: StreamSpec, query: _Query) -> None:
+        self.shaped = _is_shaped(spec)
+        self.geometry = RingGeometry("yuv420p", *_drawn_size(spec, query))
+        self.fps = spec.fps or query.fps
+        self._timecode = query.timecode and not spec.timecode  # the sink burns it when the spec asks
+        self._pattern = Pattern(self.geometry.width, self.geometry.height)
+        self._canvas: Picture = np.empty(self.geometry.array_shape if self.shaped else 0, np.uint8)
+
+    def write(self, number: int, sink: StreamSink, pts_ns: int) -> None:
+        """Draw the picture of this number and hand it over."""
+        duration_ns = round(_NS / self.fps)
+        if self.shaped:
+            self._draw(number, self._canvas)
+            sink.image(self._canvas, "yuv420p", pts_ns=pts_ns, duration_ns=duration_ns)
+        else:
+            sink.picture(self.geometry, partial(self._draw, number), pts_ns=pts_ns, duration_ns=duration_ns)
+
+    def _draw(self, number: int, array: Picture) -> None:
+        self._pattern.draw(array.view(np.uint8), number, time.time_ns())
+        if self._timecode:
+            burn(array, time.time_ns() // 1_000_000, "yuv420p")
+
+
 class PatternSource(Source):
     """Draws only while somebody looks; its timeline runs on regardless."""
 
     def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
         super().__init__(spec, url, settings)
-        query = _parse(spec, url)
-        width, height = parse_size(spec.size or query.size, "size")
-        self._geometry = RingGeometry(pixel_format="yuv420p", width=width, height=height)
-        self._fps = spec.fps or query.fps
-        self._timecode = query.timecode and not spec.timecode  # the sink burns it when the spec asks
-        self._tone = query.tone and spec.audio
-        self._pattern = Pattern(width, height)
+        self._query = _parse(spec, url)
+        self._drawing = _Drawing(spec, self._query)
+        self._tone = self._query.tone and spec.audio
 
     @classmethod
     def check(cls, spec: StreamSpec) -> None:
@@ -51,36 +75,36 @@ class PatternSource(Source):
         InvalidValue: a query value that is not one, or a size too small for the pattern.
         """
         query = _parse(spec, spec.source)
-        width, height = parse_size(spec.size or query.size, "size")
+        width, height = _drawn_size(spec, query)
         if width < MIN_WIDTH or height < MIN_HEIGHT:
             raise InvalidValue("size", f"{width}x{height}", f"the pattern needs {MIN_WIDTH}x{MIN_HEIGHT} or more")
         if not 0 < query.fps <= 240:
             raise InvalidValue("fps", query.fps, "use more than 0 and at most 240")
 
+    def adjust(self, spec: StreamSpec) -> bool:
+        if not only_shaping_changed(self.spec, spec) or spec.fps != self.spec.fps:
+            return False
+        self._drawing, self.spec = _Drawing(spec, self._query), spec
+        return True
+
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
-        width, height = self._geometry.width, self._geometry.height
+        geometry, fps = self._drawing.geometry, self._drawing.fps
         sink.live(
-            VideoInfo(codec="raw", width=width, height=height, fps=self._fps, pixel_format="yuv420p"),
+            VideoInfo(codec="raw", width=geometry.width, height=geometry.height, fps=fps, pixel_format="yuv420p"),
             AudioInfo(codec="pcm", sample_rate=RAW_SAMPLE_RATE, channels=_CHANNELS) if self._tone else None,
             (),
         )
         epoch_ns = time.time_ns()
         pacer = Pacer()
-        duration_ns = round(_NS / self._fps)
         number, sample = 0, 0
         while True:
-            media_ns = round(number * _NS / self._fps)
+            media_ns = round(number * _NS / fps)
             if not pacer.wait(media_ns, stop):
                 return
             sink.arrived()
             sink.decoding(sink.wants_raw)
             if sink.wants_raw:
-                sink.picture(
-                    self._geometry,
-                    partial(self._draw, number),
-                    pts_ns=epoch_ns + media_ns,
-                    duration_ns=duration_ns,
-                )
+                self._drawing.write(number, sink, epoch_ns + media_ns)
             # Sound is made up to the end of this picture, block by block, so both share one clock.
             while self._tone and sample * _NS // RAW_SAMPLE_RATE <= media_ns:
                 if sink.wants_raw:
@@ -90,11 +114,14 @@ class PatternSource(Source):
                 sample += _BLOCK_SAMPLES
             number += 1
 
-    def _draw(self, number: int, array: Picture) -> None:
-        now_ns = time.time_ns()
-        self._pattern.draw(array, number, now_ns)
-        if self._timecode:
-            burn(array, time.time_ns() // 1_000_000, "yuv420p")
+
+def _is_shaped(spec: StreamSpec) -> bool:
+    """Whether there is more to do than to draw in the size that is asked for, straight into the ring."""
+    return bool(spec.masks or spec.crop or spec.rotate or spec.pixel_format not in (None, "yuv420p"))
+
+
+def _drawn_size(spec: StreamSpec, query: _Query) -> tuple[int, int]:
+    return parse_size(query.size if _is_shaped(spec) else spec.size or query.size, "size")
 
 
 def _parse(spec: StreamSpec, url: str) -> _Query:

@@ -19,8 +19,8 @@ import av
 
 from schemas.errors import Unavailable
 from services.capture.sink import StreamSink
-from services.capture.sources.base import Source
 from services.capture.sources.container import ContainerPlayer
+from services.capture.sources.container_source import ContainerSource
 from shared.netguard import Policy, check, explain_av_error
 from shared.parent import killed_with_parent
 from shared.urls import scrub
@@ -44,7 +44,7 @@ _WHO = re.compile(
 _TERMINATE_SECONDS = 2.0
 
 
-class SrtSource(Source):
+class SrtSource(ContainerSource):
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
         guarded = check(
             self.url, Policy(schemes=frozenset(("srt",)), allow_private=True, file_roots=()), field="source"
