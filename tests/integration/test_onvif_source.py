@@ -14,7 +14,7 @@ from schemas.subjects import event
 from shared.bus import Bus, Message
 from tests.support.mesh import CallFailed, RunningMesh
 from tests.support.metrics import total
-from tests.support.onvif_device import PASSWORD, Camera, OnvifDevice, onvif_device
+from tests.support.onvif_device import PASSWORD, Camera, OnvifDevice, discoverable, onvif_device, probe_match
 from tests.support.peers import wait_until
 from tests.support.rtsp_server import RtspServer, rtsp_server
 
@@ -23,12 +23,18 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 LIVE_SECONDS = 8.0
 # An event goes camera -> capture -> bus; with an honest margin for machines that are busy with other tests.
 EVENT_SECONDS = 1.0
+UUID = "urn:uuid:4d454930-0000-1000-8000-001122334455"
 MOTION = "tns1:RuleEngine/CellMotionDetector/Motion"
 
 
 @pytest.fixture(scope="module")
 def mesh() -> Iterator[RunningMesh]:
-    with RunningMesh(environment={"FRAMEMESH_CAPTURE_READ_TIMEOUT_SECONDS": "2"}) as running:
+    quick_and_alone = {
+        "FRAMEMESH_CAPTURE_READ_TIMEOUT_SECONDS": "2",
+        "FRAMEMESH_CAPTURE_ONVIF_INTERFACES": "lo",
+        "FRAMEMESH_CAPTURE_GENICAM_INTERFACES": "lo",
+    }
+    with RunningMesh(environment=quick_and_alone) as running:
         yield running
 
 
@@ -167,3 +173,17 @@ def test_a_camera_that_restarts(mesh: RunningMesh) -> None:
             mesh.wait_for(lambda: any("/b" in line for line in second.lines), 15, "it is asked for again")
             mesh.wait_for(lambda: live(mesh, "moody"), LIVE_SECONDS, "live again")
             mesh.call("capture.stop", stream="moody")
+
+
+def test_a_camera_that_announces_itself(mesh: RunningMesh) -> None:
+    def onvif_cameras(**request: object) -> list[dict[str, object]]:
+        return [one for one in mesh.call("capture.test.devices", **request)["devices"] if one["kind"] == "onvif"]
+
+    with discoverable(lambda asked: probe_match(asked, UUID, 8000, "onvif://www.onvif.org/hardware/X1")) as heard:
+        assert onvif_cameras(refresh=True) == []
+        assert not heard
+        (found,) = onvif_cameras(refresh=True, network=True)
+    assert (found["location"], found["model"], found["present"]) == (UUID, "X1", True)
+    assert found["source"] == f"onvif://{found['address']}:8000/"
+    (lost,) = onvif_cameras(refresh=True, network=True)
+    assert (lost["location_id"], lost["present"]) == (found["location_id"], False)
