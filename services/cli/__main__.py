@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from schemas.errors import MeshError
-from services.cli import apply, call, doctor, record, status, up
+from services.cli import apply, call, devices, doctor, profile, record, snapshot, stats, status, up
 from shared.logs import setup_logging
 from shared.service import VERSION
 
@@ -19,6 +19,7 @@ _EPILOG = """first steps:
   framemesh up mesh.yaml                       everything from a file
   framemesh call capture.start '{"stream":"cam1","source":"file:///clips/a.mp4"}'
   framemesh status                             what runs, and how it is
+  framemesh devices                            the cameras that are plugged in
 """
 
 
@@ -52,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="answer in JSON, for machines")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (up, status, apply, call, record, doctor):
+    for module in (up, status, stats, devices, snapshot, record, profile, apply, call, doctor):
         name = module.__name__.rsplit(".", 1)[-1]
         text = (module.__doc__ or "").strip()
         command = commands.add_parser(

@@ -11,6 +11,7 @@ import msgspec
 
 from schemas.commands import MeshStatus
 from services.cli.connection import add_nats_argument, connected
+from services.cli.table import table
 from shared.state import StateMirrors
 from shared.status import mesh_status
 
@@ -51,7 +52,7 @@ def describe(status: MeshStatus) -> str:
         rows.append((stream.spec.stream, actual.state if actual else "no owner", picture, stream.spec.source))
         if actual and actual.error:
             problems.append(f"{stream.spec.stream}: {actual.error.message}")
-    lines += ["", *_table(rows)]
+    lines += ["", *table(rows)]
     rows = [("RENDITION", "STATE", "ENCODER", "BITRATE")]
     for rendition in status.renditions:
         state = rendition.actual
@@ -62,7 +63,7 @@ def describe(status: MeshStatus) -> str:
         rows.append((name, state.state if state else "no owner", encoder, rendition.spec.bitrate))
         if state and state.error:
             problems.append(f"{name}: {state.error.message}")
-    lines += ["", *_table(rows)]
+    lines += ["", *table(rows)]
     if status.outputs:
         rows = [("OUTPUT", "STATE", "WRITTEN", "TO")]
         for output in status.outputs:
@@ -73,12 +74,7 @@ def describe(status: MeshStatus) -> str:
             rows.append((name, done.state if done else "no owner", written, where))
             if done and done.error:
                 problems.append(f"{name}: {done.error.message}")
-        lines += ["", *_table(rows)]
+        lines += ["", *table(rows)]
     if problems:
         lines += ["", "PROBLEMS", *(f"  {problem}" for problem in problems)]
     return "\n".join(lines)
-
-
-def _table(rows: list[tuple[str, str, str, str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return ["  ".join([*(row[column].ljust(widths[column]) for column in range(3)), row[3]]) for row in rows]

@@ -21,7 +21,7 @@ from nats.micro.service import EndpointStats, Service
 
 from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, TooMany
 from schemas.packets import UNREADABLE
-from shared.bus.explain import explain_decode_error
+from shared.explain import explain_decode_error
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from schemas.capture_commands import ConfigureStream
-from shared.bus.explain import explain_decode_error
+from shared.explain import explain_decode_error
 
 pytestmark = pytest.mark.unit
 

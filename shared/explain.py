@@ -20,7 +20,7 @@ def explain_decode_error(error: Exception, request: type[Any], data: bytes) -> s
     text, _, path = str(error).partition(" - at `$")
     path = path.rstrip("`").removeprefix(".")
     if not isinstance(error, msgspec.ValidationError):
-        return f'not JSON: {text}; write an object, for example {{"stream":"cam0"}}'
+        return f"not JSON: {text}; write an object, for example {_example(request)}"
     kind, value, path = _find(request, _given(data), path)
     if text.startswith("Object "):
         struct = _struct(kind)
@@ -33,6 +33,10 @@ def explain_decode_error(error: Exception, request: type[Any], data: bytes) -> s
     if text.startswith("Invalid enum value"):
         text = f"use one of {', '.join(sorted(_literals(kind), key=_natural))}"
     return f"{path} {_shown(value)}: {text}"
+
+
+def _example(request: type[Any]) -> str:
+    return '{"stream":"cam0"}' if "stream" in request.__struct_fields__ else "{}"
 
 
 def _given(data: bytes) -> Any:
