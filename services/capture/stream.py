@@ -270,7 +270,7 @@ class StreamRunner:
             return
         if sink.opened_at is None:
             limit = _OPENINGS * (settings.open_timeout_seconds + settings.read_timeout_seconds)
-            if now - thread.attempt_since > limit:
+            if now - thread.attempt_since > limit and not (self.source and self.source.listens):
                 thread.reopen(Unavailable(f"source {self._shown}: does not open within {limit:g} s"))
         elif self._steady and silent_seconds > (
             limit := max(settings.read_timeout_seconds, self._stall_seconds()) + _REOPEN_MARGIN_SECONDS

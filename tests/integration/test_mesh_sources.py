@@ -66,8 +66,9 @@ def test_source_lives_dies_and_lives_again(mesh: RunningMesh, tmp_path: Path, ki
             mesh.call("publisher.start", stream=name, output="file", to=f"file://{name}.mp4")
             mesh.wait_for(lambda: written() > RECORDED_BYTES, 20, "a recording that grows")
         mesh.wait_for(lambda: not live(), NOTICED_SECONDS, "the loss is noticed")
-        assert mesh.actual("streams", name)["error"]["message"]
-        assert mesh.actual("streams", name)["state"] in ("reconnecting", "connecting", "stalled")
+        lost = mesh.actual("streams", name)
+        assert lost["error"] or lost["waiting_for"]
+        assert lost["state"] in ("reconnecting", "connecting", "stalled")
         before = written()
         with sender.sending():
             began = time.monotonic()

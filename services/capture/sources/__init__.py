@@ -17,6 +17,7 @@ from services.capture.sources.network import NetworkSource
 from services.capture.sources.onvif import OnvifSource
 from services.capture.sources.pattern import PatternSource
 from services.capture.sources.srt import SrtSource
+from services.capture.sources.udp import UdpSource
 from services.capture.sources.v4l2 import V4l2Source
 from shared.netguard import Policy, check_async
 
@@ -28,7 +29,7 @@ _KINDS: dict[str, type[Source]] = {
     "rtmp": NetworkSource,
     "http": NetworkSource,
     "https": NetworkSource,
-    "udp": NetworkSource,
+    "udp": UdpSource,
     "srt": SrtSource,
     "onvif": OnvifSource,
     "v4l2": V4l2Source,
@@ -88,6 +89,8 @@ async def check_here(spec: StreamSpec, settings: CaptureSettings) -> None:
         schemes=frozenset((scheme,)),
         allow_private=True,
         file_roots=settings.file_roots,
+        listens=True,
+        folders=True,
     )
     with contextlib.suppress(NotFound, Unavailable):
         if scheme not in _WITHOUT_URL:

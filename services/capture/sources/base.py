@@ -17,6 +17,9 @@ class Source(ABC):
     """Pictures come by themselves, one after the other, so that their absence is a stall. False for what sends a
     picture when something happens (a trigger, an application) or one for all; may be set until `sink.live`."""
 
+    listens = False
+    """Waits for a sender to come to it, however long that takes: not opened again meanwhile."""
+
     def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
         """`url`: the source with its credentials; `spec.source` is how it may be shown."""
         self.spec = spec

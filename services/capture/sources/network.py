@@ -1,36 +1,107 @@
-"""rtsp:// rtmp:// http(s):// udp:// : a live source on the network, pulled by libav."""
+"""rtsp:// rtmp:// http(s):// : a live source on the network, pulled by libav.
 
+A live HLS playlist is played at its own speed from the last segment but one, so its pictures are two to three segments
+old; when the server is late once, by so much more from then on. Everything else live is passed on as it comes.
+"""
+
+import logging
 import threading
-from urllib.parse import urlsplit
+import time
+from typing import TYPE_CHECKING, Literal
 
-from schemas.errors import Unavailable
+from schemas.errors import MeshError, Unavailable
 from services.capture.sink import StreamSink
-from services.capture.sources.base import Source
 from services.capture.sources.container import PROBING, ContainerPlayer
-from shared.netguard import Policy, Timeouts, check, open_input
+from services.capture.sources.container_source import ContainerSource
+from shared.netguard import GuardedUrl, HttpReader, Policy, Timeouts, check, interruptible, open_input
 
-SCHEMES = frozenset(("rtsp", "rtsps", "rtmp", "http", "https", "udp"))
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
-# No reordering queue: a picture must not wait inside the demuxer.
-_OPTIONS: dict[str, dict[str, str]] = {
-    "rtsp": {**PROBING, "rtsp_transport": "tcp", "max_delay": "100000"},
-    "rtsps": {**PROBING, "rtsp_transport": "tcp", "max_delay": "100000"},
-    "rtmp": {**PROBING, "rtmp_live": "live"},
-    "udp": PROBING,
+log = logging.getLogger(__name__)
+
+SCHEMES = frozenset(("rtsp", "rtsps", "rtmp", "http", "https"))
+Transport = Literal["tcp", "udp"]
+
+_RTSP = {
+    **PROBING,
+    "max_delay": "100000",  # µs a lost packet is waited for over UDP; a whole picture must not wait in the demuxer
+    "buffer_size": str(2 << 20),  # the kernel's, over UDP: a key picture of 4K comes at once
 }
-# A file behind http is played at its own speed; a live stream behind http already comes at that speed.
-_PACED = ("http", "https")
+# With both, libav takes TCP, and UDP when the camera answers 461 Unsupported Transport.
+_TRANSPORTS: dict[Transport, dict[str, str]] = {
+    "tcp": {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},
+    "udp": {"rtsp_transport": "udp"},
+}
+_OPTIONS: dict[str, dict[str, str]] = {
+    "rtmp": {**PROBING, "rtmp_live": "live"},
+    # RFC 8216 wants three segments; the pacer finds by itself the delay that a server needs.
+    "http": {**PROBING, "live_start_index": "-2"},
+    "https": {**PROBING, "live_start_index": "-2"},
+}
+# Streams, with their source, whose camera sent nothing over TCP: there UDP is tried first.
+_MAX_REMEMBERED = 1024  # forgotten together, and found out again
+_by_udp: dict[str, str] = {}
 
 
-class NetworkSource(Source):
+class NetworkSource(ContainerSource):
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
-        settings = self.settings
         guarded = check(self.url, Policy(schemes=SCHEMES, allow_private=True, file_roots=()), field="source")
-        scheme = urlsplit(self.url).scheme.lower()
-        timeouts = Timeouts(settings.open_timeout_seconds, settings.read_timeout_seconds)
-        with open_input(guarded, options=_OPTIONS.get(scheme, {}), timeouts=timeouts) as container:
-            player = ContainerPlayer(container, self.spec, self.spec.source, paced=scheme in _PACED)
-            player.announce(sink)
-            player.play(sink, stop)
+        try:
+            with interruptible(stop):
+                if guarded.scheme in ("rtsp", "rtsps"):
+                    self._play_rtsp(guarded, sink, stop)
+                else:
+                    self._play(guarded, _OPTIONS[guarded.scheme], sink, stop)
+        except MeshError:
+            if not stop.is_set():  # otherwise it is the interruption
+                raise
         if not stop.is_set():
             raise Unavailable(f"source {self.spec.source}: the sender ended the stream")
+
+    def _play_rtsp(self, guarded: GuardedUrl, sink: StreamSink, stop: threading.Event) -> None:
+        if self.spec.transport != "auto" or guarded.scheme == "rtsps":  # TLS goes over TCP only
+            transport = "tcp" if guarded.scheme == "rtsps" else self.spec.transport
+            self._play(guarded, {**_RTSP, "rtsp_transport": transport}, sink, stop)
+            return
+        transports: tuple[Transport, ...] = ("tcp", "udp")
+        if _by_udp.get(self.spec.stream) == self.spec.source:
+            transports = ("udp", "tcp")
+        for transport in transports:
+            began = time.monotonic()
+            try:
+                self._play(guarded, {**_RTSP, **_TRANSPORTS[transport]}, sink, stop)
+            except Unavailable:
+                silent = time.monotonic() - began >= min(
+                    self.settings.open_timeout_seconds, self.settings.read_timeout_seconds
+                )
+                if transport == transports[-1] or sink.first_arrival_at is not None or not silent or stop.is_set():
+                    raise
+                log.info("nothing comes over %s", transport, extra={"stream": self.spec.stream})
+            else:
+                return
+            finally:
+                if sink.first_arrival_at is not None:
+                    self._remember(transport)
+
+    def _remember(self, transport: Transport) -> None:
+        _by_udp.pop(self.spec.stream, None)
+        if transport == "udp":
+            if len(_by_udp) >= _MAX_REMEMBERED:
+                _by_udp.clear()
+            _by_udp[self.spec.stream] = self.spec.source
+
+    def _play(self, guarded: GuardedUrl, options: dict[str, str], sink: StreamSink, stop: threading.Event) -> None:
+        timeouts = Timeouts(self.settings.open_timeout_seconds, self.settings.read_timeout_seconds)
+        with open_input(guarded, options=options, timeouts=timeouts) as container:
+            player = ContainerPlayer(container, self.spec, self.spec.source, paced=_paced(container))
+            player.announce(sink)
+            player.play(sink, stop)
+
+
+def _paced(container: "InputContainer") -> bool:
+    """A file behind HTTP and the segments of a playlist come as fast as they can; a live body at its own speed."""
+    if container.format.name == "hls":
+        return True
+    reader = container.file.file if container.file else None
+    return isinstance(reader, HttpReader) and not reader.endless
