@@ -52,17 +52,7 @@ class Frame:
             RuntimeError: the frame was released.
             ImportError: a yuv420p, nv12 or bayer picture needs PyAV (`pip install av`) to be converted.
         """
-        array, pixel_format = self._lease.array, self.ref.pixel_format
-        if pixel_format in pixel_formats.PACKED:
-            blue_first = array if pixel_format == "bgr24" else array[:, :, ::-1]
-            return blue_first.astype(np.uint8)
-        if pixel_format.startswith("gray"):
-            surplus_bits = pixel_formats.sample_bits(pixel_format) - 8
-            gray = (array >> surplus_bits).astype(np.uint8) if surplus_bits else array.astype(np.uint8, copy=False)
-            return np.repeat(gray[:, :, np.newaxis], 3, axis=2)
-        from shared.media.frames import bgr_of  # PyAV is optional for applications that take pictures as is
-
-        return bgr_of(array, self.ref)
+        return bgr_picture(self._lease.array, self.ref)
 
     def keep(self) -> Self:
         """Hold the picture beyond the next iteration, until `release`. A stream's reader may hold only a few."""
@@ -89,3 +79,18 @@ class Frame:
         if kind is not None:
             self._done = None  # not consumed: a lossless stream's writer sends it again, to whoever takes over
         self.release()
+
+
+def bgr_picture(array: Picture, ref: FrameRef) -> Bgr:
+    """As `Frame.bgr`, of a picture that outlives its frame."""
+    pixel_format = ref.pixel_format
+    if pixel_format in pixel_formats.PACKED:
+        blue_first = array if pixel_format == "bgr24" else array[:, :, ::-1]
+        return blue_first.astype(np.uint8)
+    if pixel_format.startswith("gray"):
+        surplus_bits = pixel_formats.sample_bits(pixel_format) - 8
+        gray = (array >> surplus_bits).astype(np.uint8) if surplus_bits else array.astype(np.uint8, copy=False)
+        return np.repeat(gray[:, :, np.newaxis], 3, axis=2)
+    from shared.media.frames import bgr_of  # PyAV is optional for applications that take pictures as is
+
+    return bgr_of(array, ref)

@@ -17,6 +17,7 @@ from shared.clients.frames import FrameCounts, FrameStream
 from shared.clients.picture import PictureInPlace
 from shared.clients.publishing import PublishCounts, PublishedStream
 from shared.pixel_formats import Picture
+from shared.settings import Settings
 
 T = TypeVar("T")
 Item = TypeVar("Item", covariant=True)
@@ -188,6 +189,11 @@ class Mesh:
     @property
     def connected(self) -> bool:
         return self._inner.connected
+
+    @property
+    def settings(self) -> Settings:
+        """Where the mesh is: as given, or from the environment."""
+        return self._inner.settings
 
     def status(self) -> MeshStatus:
         return self._loop.run(self._inner.status())

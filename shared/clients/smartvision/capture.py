@@ -1,0 +1,203 @@
+"""The pictures of one camera on their way into this program: one thread per camera, the newest picture wins."""
+
+import logging
+import threading
+import time
+from collections import deque
+from typing import Final
+
+from schemas.errors import MeshError
+from shared.clients.errors import PicturesHeld
+from shared.clients.frame import Frame
+from shared.clients.smartvision.connection import before_close, mesh
+from shared.clients.smartvision.image import GetImageCB, Image, SVSdkMemfdInfo
+from shared.clients.smartvision.log import say
+from shared.clients.sync_mesh import Frames
+
+_RETRY_SECONDS: Final = 1.0  # after an error that waiting may mend: the stream was removed, the bus is away
+_HELD_SECONDS: Final = 0.05  # one picture of 20 pictures/s: soon enough after a program let go of what it keeps
+_FPS_WINDOW_SECONDS: Final = 2.0  # as capture's own figures
+_COMPLAINT_SECONDS: Final = 1.0  # a callback that fails at every picture must not flood the log
+_JOIN_SECONDS: Final = 5.0  # a callback may be at work
+
+
+class Capture:
+    """Shows demand for a stream, and hands its pictures over, while it is on and somebody wants them."""
+
+    def __init__(self, index: int, stream: str) -> None:
+        self.index, self.stream = index, stream
+        self._changing = threading.RLock()
+        self._callbacks: list[GetImageCB] = []
+        self._held = False
+        self._stop: threading.Event | None = None
+        self._thread: threading.Thread | None = None
+        self._frames: Frames | None = None
+        self._arrived = threading.Condition()
+        self._newest: Image | None = None
+        self._times: deque[float] = deque()
+        self._complained_at, self._failures = float("-inf"), 0
+
+    def add(self, callback: GetImageCB) -> None:
+        """Call `callback` with each picture from now on."""
+        with self._changing:
+            self._callbacks.append(callback)
+            self._begin()
+
+    def remove(self, callback: GetImageCB) -> None:
+        """Not again; after it returns the callback is not running, unless it is the one that calls this."""
+        with self._changing:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+            thread = self._end() if not self._callbacks and not self._held else None
+        self._wait_for(thread)
+
+    def hold(self) -> None:
+        """Take pictures, also while no callback wants them."""
+        with self._changing:
+            self._held = True
+            self._begin()
+
+    def pause(self) -> None:
+        """Take none: no callback is called and no demand shown, until `hold` or `add`."""
+        with self._changing:
+            self._held = False
+            thread = self._end()
+        self._wait_for(thread)
+
+    def resume(self) -> None:
+        """Go on where there are callbacks, after `pause`."""
+        with self._changing:
+            if self._callbacks:
+                self._begin()
+
+    @property
+    def running(self) -> bool:
+        return self._stop is not None
+
+    @property
+    def fps(self) -> float:
+        """Pictures per second that came in the last 2 s."""
+        since = time.monotonic() - _FPS_WINDOW_SECONDS
+        return sum(at > since for at in tuple(self._times)) / _FPS_WINDOW_SECONDS
+
+    def newest(self, timeout_seconds: float) -> Image | None:
+        """The newest picture, waited for when there is none yet."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._newest is not None, timeout_seconds)
+            return self._newest
+
+    def _begin(self) -> None:
+        if self._stop is not None:
+            return
+        mesh()  # raises here, not in the thread, when there is none
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._stop,), name=f"smartvision {self.stream}", daemon=True
+        )
+        self._thread.start()
+
+    def _end(self) -> threading.Thread | None:
+        stop, self._stop = self._stop, None
+        thread, self._thread = self._thread, None
+        if stop is not None:
+            stop.set()
+            if self._frames is not None:
+                self._frames.close()
+        return thread
+
+    def _wait_for(self, thread: threading.Thread | None) -> None:
+        if thread is None or thread is threading.current_thread():
+            return
+        thread.join(_JOIN_SECONDS)
+        if thread.is_alive():
+            say(logging.WARNING, "camera %d: its callback has not returned within %g s", self.index, _JOIN_SECONDS)
+
+    # -- in the camera's own thread --------------------------------------------------------------------------
+
+    def _run(self, stop: threading.Event) -> None:
+        told = ""
+        while not stop.is_set():
+            try:
+                self._follow(stop)
+            except MeshError as error:
+                if error.message != told and not stop.is_set():
+                    say(logging.ERROR, "camera %d: %s", self.index, error.message)
+                    told = error.message
+                stop.wait(_RETRY_SECONDS)
+            except Exception:  # the thread's last words; a defect must be seen in the log
+                say(logging.ERROR, "camera %d: its thread ends", self.index, exc_info=True)
+                return
+
+    def _follow(self, stop: threading.Event) -> None:
+        """Hand pictures over until the stream or the capture ends."""
+        frames = mesh().frames(self.stream)
+        with self._changing:
+            if stop.is_set():
+                return
+            self._frames = frames
+        try:
+            with frames:
+                while not stop.is_set():
+                    try:
+                        frame = next(frames)
+                    except StopIteration:
+                        return
+                    except PicturesHeld as error:
+                        self._complain(error.message)
+                        stop.wait(_HELD_SECONDS)
+                        continue
+                    self._deliver(frame, stop)
+        finally:
+            with self._arrived:
+                self._newest = None  # its slot is given back
+
+    def _deliver(self, frame: Frame, stop: threading.Event) -> None:
+        image = Image(frame)
+        now = time.monotonic()
+        self._times.append(now)
+        while self._times[0] < now - _FPS_WINDOW_SECONDS:
+            self._times.popleft()
+        with self._arrived:
+            self._newest = image
+            self._arrived.notify_all()
+        place = SVSdkMemfdInfo.of(image, self.index)
+        for callback in tuple(self._callbacks):
+            if stop.is_set():
+                return
+            try:
+                callback(image, place)
+            except Exception as error:  # the program's own fault, and no reason to take its pictures away
+                self._complain(f"the callback failed: {type(error).__name__}: {error}", trace=True)
+
+    def _complain(self, text: str, *, trace: bool = False) -> None:
+        self._failures += 1
+        if time.monotonic() - self._complained_at >= _COMPLAINT_SECONDS:
+            self._complained_at = time.monotonic()
+            say(logging.ERROR, "camera %d: %s (%d times)", self.index, text, self._failures, exc_info=trace)
+
+
+_captures: dict[str, Capture] = {}
+_making = threading.Lock()
+
+
+def capture_of(index: int, stream: str) -> Capture:
+    """This program's capture of a stream; several cameras and functions share it."""
+    with _making:
+        capture = _captures.get(stream)
+        if capture is None:
+            capture = _captures[stream] = Capture(index, stream)
+        return capture
+
+
+def running_capture(stream: str) -> Capture | None:
+    """The capture of a stream that this program takes pictures of now."""
+    capture = _captures.get(stream)
+    return capture if capture is not None and capture.running else None
+
+
+def _pause_all() -> None:
+    for capture in tuple(_captures.values()):
+        capture.pause()
+
+
+before_close(_pause_all)
