@@ -73,6 +73,6 @@ def cut_broken_end(path: Path) -> None:
             position += size
             if header[4:8] != b"moof":  # alone it describes pictures that are not there
                 whole = position
-        if whole < end:
+        if 0 < whole < end:  # what is no recording at all is left as it is
             _log.info("%s: %d bytes of an unfinished fragment are cut off", path, end - whole)
             file.truncate(whole)

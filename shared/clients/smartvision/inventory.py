@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,9 +41,18 @@ def known_cameras(*, detect: bool = False) -> dict[int, KnownCamera]:
         InvalidValue: FRAMEMESH_SMARTVISION_STREAMS names no streams.
     """
     streams = {entry.spec.stream: entry for entry in mesh().streams()}
-    devices = _devices(detect=detect)
+    return arrange(streams, _devices(detect=detect), _given_names())
+
+
+def arrange(
+    streams: Mapping[str, StreamEntry], devices: Sequence[Device], given: Sequence[str]
+) -> dict[int, KnownCamera]:
+    """Indices, names and places of all cameras.
+
+    A stream's index is its place among the `given` names, else the number in its name (`cam3`). A device that no
+    stream uses has the index that is its location id, or the next free one.
+    """
     using = {device.stream: device for device in devices if device.stream}
-    given = _given_names()
     names = dict(enumerate(given))
     if not given:
         names = {int(found[1]): name for name in streams if (found := _NUMBERED.fullmatch(name))}
