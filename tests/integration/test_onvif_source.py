@@ -187,3 +187,16 @@ def test_a_camera_that_announces_itself(mesh: RunningMesh) -> None:
     assert found["source"] == f"onvif://{found['address']}:8000/"
     (lost,) = onvif_cameras(refresh=True, network=True)
     assert (lost["location_id"], lost["present"]) == (found["location_id"], False)
+
+
+def test_capture_is_killed_while_the_camera_moves(mesh: RunningMesh) -> None:
+    camera = Camera()
+    with camera_with_pictures(camera) as (device, _):
+        mesh.call("capture.start", stream="left", source=device.url())
+        mesh.wait_for(lambda: live(mesh, "left"), LIVE_SECONDS, "live")
+        mesh.call("capture.left.ptz", action="move", pan=1, duration="3s")
+        assert camera.moving
+        mesh.kill("capture")
+        mesh.wait_for(lambda: not camera.moving, 5, "the camera stops by itself")
+        assert [action for _, action, _ in camera.moves] == ["ContinuousMove"]
+        mesh.wait_for(lambda: camera.calls.count("GetStreamUri") == 2, 20, "the stream comes back")

@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,8 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-USER, PASSWORD = "admin", "pa55-of-onvif:w@rd"
-USERINFO = "admin:pa55-of-onvif%3Aw%40rd"
+USER, PASSWORD = "admin", "pa55-of-onvif:w@rd-ü"
+USERINFO = "admin:pa55-of-onvif%3Aw%40rd-%C3%BC"
 _CLOCK_TOLERANCE = timedelta(seconds=60)  # what cameras allow; a clock that is off by more is not forgiven
 _REALM = "onvif"
 _GROUP, _PORT = "239.255.255.250", 3702
@@ -40,7 +40,7 @@ class Camera:
 
     stream_uri: str = ""
     login: str = "token"
-    """`token` (WS-Security), `digest` (HTTP), `basic` (HTTP), or nothing."""
+    """`token` (WS-Security), `digest` (HTTP, MD5), `digest-sha256` (HTTP, both), `basic` (HTTP), or nothing."""
     clock_offset: timedelta = timedelta()
     ptz: bool = True
     events: bool = True
@@ -63,6 +63,15 @@ class Camera:
     own_headers: list[str] = field(default_factory=list)
     """What came back of the headers that a subscription is known by."""
     happened: "queue.Queue[Event]" = field(default_factory=queue.Queue)
+
+    @property
+    def moving(self) -> bool:
+        """A move ends at a stop, and by the camera's own clock after the `Timeout` that came with it."""
+        if not self.moves or self.moves[-1][1] != "ContinuousMove":
+            return False
+        began, _, said = self.moves[-1]
+        timeout = re.search(r"Timeout PT(\d+)S", said)
+        return timeout is None or time.monotonic() < began + int(timeout[1])
 
 
 class OnvifDevice(ThreadingHTTPServer):
@@ -136,8 +145,12 @@ class _Handler(BaseHTTPRequestHandler):
         if kind != "Digest" or given.get("nonce") not in self.server.nonces:
             return False
         self.server.nonces.discard(given["nonce"])  # each holds once
-        secret, request = _md5(f"{USER}:{_REALM}:{PASSWORD}"), _md5(f"POST:{self.path}")
-        wanted = _md5(":".join((secret, given["nonce"], given["nc"], given["cnonce"], "auth", request)))
+        algorithm = given["algorithm"]
+        if (algorithm == "SHA-256") != (self.server.camera.login == "digest-sha256"):
+            return False  # the stronger of what is offered
+        secret = _hash(algorithm, f"{USER}:{_REALM}:{PASSWORD}")
+        request = _hash(algorithm, f"POST:{self.path}")
+        wanted = _hash(algorithm, ":".join((secret, given["nonce"], given["nc"], given["cnonce"], "auth", request)))
         return given["response"] == wanted and given["uri"] == self.path and given["username"] == USER
 
     def _refuse(self) -> None:
@@ -147,8 +160,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         nonce = secrets.token_hex(8)
         self.server.nonces.add(nonce)
-        challenge = f'Digest realm="{_REALM}", nonce="{nonce}", qop="auth"' if login == "digest" else "Basic realm=x"
-        self._send(401, b"", challenge)
+        digest = f'Digest realm="{_REALM}", nonce="{nonce}", qop="auth-int, auth"'
+        challenges = {
+            "digest": [digest],
+            "digest-sha256": [f"{digest}, algorithm=SHA-256", f"{digest}, algorithm=MD5", "Basic realm=x"],
+            "basic": ["Basic realm=x"],
+        }
+        self._send(401, b"", challenges[login])
 
     # -- device and media ------------------------------------------------------------------------------------
 
@@ -206,8 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
     _ContinuousMove = _AbsoluteMove = _Stop = _GotoPreset = _GotoHomePosition = _moved
 
     def _GetStatus(self, request: ElementTree.Element) -> str:
-        moves = self.server.camera.moves
-        state = "MOVING" if moves and moves[-1][1] == "ContinuousMove" else "IDLE"
+        state = "MOVING" if self.server.camera.moving else "IDLE"
         return (
             '<tptz:GetStatusResponse><tptz:PTZStatus><tt:Position><tt:PanTilt x="0.25" y="-0.5"/><tt:Zoom x="NaN"/>'
             f"</tt:Position><tt:MoveStatus><tt:PanTilt>{state}</tt:PanTilt><tt:Zoom>IDLE</tt:Zoom></tt:MoveStatus>"
@@ -267,9 +284,9 @@ class _Handler(BaseHTTPRequestHandler):
         )
         self._send(status, _envelope(fault))
 
-    def _send(self, status: int, body: bytes, challenge: str = "") -> None:
+    def _send(self, status: int, body: bytes, challenges: Iterable[str] = ()) -> None:
         self.send_response(status)
-        if challenge:
+        for challenge in challenges:
             self.send_header("WWW-Authenticate", challenge)
         self.send_header("Content-Type", "application/soap+xml")
         self.send_header("Content-Length", str(len(body)))
@@ -309,8 +326,8 @@ def _said(request: ElementTree.Element, name: str) -> str:
     return next((element.text or "" for element in request.iter() if element.tag.endswith("}" + name)), "")
 
 
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+def _hash(algorithm: str, text: str) -> str:
+    return hashlib.new(algorithm.replace("-", ""), text.encode(), usedforsecurity=False).hexdigest()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from schemas.errors import Unavailable
 from services.capture.onvif import soap
 from services.capture.onvif.xml import MAX_XML_BYTES
 from shared.netguard import GuardedUrl
-from shared.netguard.http_auth import authorization
+from shared.netguard.http_auth import authorization, pick_challenge
 from shared.netguard.pinned_connection import PinnedConnection
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ class Transport:
             connection.request("POST", target.target, message, {**kind, **headers})
             response = connection.getresponse()
             data = _read(response)
-        except _TRANSPORT_ERRORS as error:
+        except (*_TRANSPORT_ERRORS, ValueError) as error:  # ValueError: what no header may hold
             raise self._broken(error, connection.aborted, seconds) from None
         finally:
             deadline.cancel()
@@ -149,8 +149,8 @@ class Transport:
             raise self._broken(TimeoutError(), True, seconds)
         if data is None:
             raise Unavailable(f"{self.what}: the answer has more than {MAX_XML_BYTES} bytes")
-        challenges = response.headers.get_all("WWW-Authenticate") or [""]
-        return response.status, max(challenges, key=lambda text: text.lower().startswith("digest")), data
+        challenges = response.headers.get_all("WWW-Authenticate")
+        return response.status, pick_challenge(challenges) if challenges else "", data
 
     def _broken(self, error: Exception, aborted: bool, seconds: float) -> Unavailable:
         if self._closed:
