@@ -1,5 +1,6 @@
 """What every source that libav can read has in common: demux, forward packets, decode while somebody looks."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -14,6 +15,7 @@ from services.capture.sink import StreamSink
 from services.capture.sources.decoding import Decoder, fresh_decoder, to_ns
 from services.capture.sources.forwarding import AudioForwarder, VideoForwarder, audio_forwarder, video_forwarder
 from services.capture.sources.key_pictures import KeyPictures
+from services.capture.sources.sender_clock import Captured, SenderClock
 from services.capture.stillness import Stillness
 from shared.media.pacing import Pacer
 from shared.netguard import explain_av_error
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
 log = logging.getLogger(__name__)
@@ -85,6 +88,9 @@ class ContainerPlayer:
         carried = not spec.masks
         self._video_forwarder: VideoForwarder | None = video_forwarder(self._video) if self._video and carried else None
         self._audio_forwarder: AudioForwarder | None = audio_forwarder(self._audio) if self._audio and carried else None
+        self._sender_clock = SenderClock() if container.format.name == "rtsp" else None
+        self._size = (self._video.width, self._video.height) if self._video else (0, 0)
+        self._sizing: VideoCodecContext | None = None
         self._decoder: Decoder | None = None
         self._key_pictures: KeyPictures | None = None
         self._last_dts_ns: dict[int, int] = {}
@@ -92,15 +98,18 @@ class ContainerPlayer:
         self._group_bytes = 0
 
     def announce(self, sink: StreamSink) -> None:
-        """Tell the sink what this is."""
+        """Tell the sink what this is; at the first key picture, when there was none yet to tell the size."""
+        if self._video and not all(self._size):
+            self._sizing = fresh_decoder(self._video)
+            return
         video = audio = None
         if self._video:
             # The guess is of fields, so twice the truth for much of H.264.
             rate = self._video.average_rate or self._video.codec_context.framerate or self._video.guessed_rate
             video = VideoInfo(
                 codec=self._video.codec_context.name,
-                width=self._video.width,
-                height=self._video.height,
+                width=self._size[0],
+                height=self._size[1],
                 fps=round(float(rate or 0), 3),
             )
         if self._audio:
@@ -147,6 +156,8 @@ class ContainerPlayer:
         self._forget_group()
 
     def _deliver(self, packet: "Packet[Any]", sink: StreamSink, stop: threading.Event) -> bool:
+        if self._sizing and not self._find_size(self._sizing, packet, sink):
+            return True
         base = packet.time_base
         dts = packet.dts if packet.dts is not None else packet.pts
         if dts is None:  # a live source's first packets may have no time yet; nothing can be placed without
@@ -158,23 +169,39 @@ class ContainerPlayer:
         placed_dts_ns = self._timeline.place(dts_ns, duration_ns)
         if self._pacer and not self._pacer.wait(placed_dts_ns, stop):
             return False
-        arrived_ns = time.time_ns()
+        captured = Captured.now()
         pts_ns = placed_dts_ns + (to_ns(packet.pts - dts, base) if packet.pts is not None else 0)
         is_video = packet.stream is self._video
         if is_video:
             sink.arrived(packet.size)
+            if self._sender_clock:
+                captured = self._sender_clock.captured(packet, captured.ns)
         elif self._video is None:
             sink.heard(packet.size)
         forwarder = self._video_forwarder if is_video else self._audio_forwarder
         if forwarder:
             forwarder.forward(
-                packet, sink, pts_ns=pts_ns, dts_ns=placed_dts_ns, duration_ns=duration_ns, captured_ns=arrived_ns
+                packet, sink, pts_ns=pts_ns, dts_ns=placed_dts_ns, duration_ns=duration_ns, captured_ns=captured.ns
             )
         if is_video:
             self._remember(packet, pts_ns)
-        self._decode(packet, pts_ns, arrived_ns, sink)
+        self._decode(packet, pts_ns, captured, sink)
         if is_video and packet.is_keyframe and not sink.wants_raw and (stillness := sink.stillness) is not None:
             self._look_at_key(packet, stillness)
+        return True
+
+    def _find_size(self, decoder: "VideoCodecContext", packet: "Packet[Any]", sink: StreamSink) -> bool:
+        """Announce the source with the size of its first key picture; what comes before it nobody can use."""
+        if packet.stream is not self._video or not packet.is_keyframe:
+            return False
+        with contextlib.suppress(av.error.InvalidDataError):  # damaged: the next one, then
+            decoder.decode(packet)
+        if not (decoder.width and decoder.height):
+            return False
+        self._size, self._sizing = (decoder.width, decoder.height), None
+        if self._video_forwarder:
+            self._video_forwarder.size = self._size
+        self.announce(sink)
         return True
 
     def _check_same_sender(self, packet: "Packet[Any]", dts_ns: int) -> None:
@@ -192,7 +219,7 @@ class ContainerPlayer:
 
     # -- decoding only while somebody looks ------------------------------------------------------------------
 
-    def _decode(self, packet: "Packet[Any]", pts_ns: int, arrived_ns: int, sink: StreamSink) -> None:
+    def _decode(self, packet: "Packet[Any]", pts_ns: int, captured: Captured, sink: StreamSink) -> None:
         if not sink.wants_raw:
             self._decoder = None
         elif self._decoder is None:
@@ -200,10 +227,10 @@ class ContainerPlayer:
             self._decoder = Decoder(self._video, self._audio, self._spec)
             for earlier, earlier_pts_ns in self._group:
                 if earlier is not packet:  # which may as well be one of sound, and then none of these
-                    self._decoder.decode(earlier, earlier_pts_ns, arrived_ns, None)
-            self._decoder.decode(packet, pts_ns, arrived_ns, sink)
+                    self._decoder.decode(earlier, earlier_pts_ns, captured, None)
+            self._decoder.decode(packet, pts_ns, captured, sink)
         else:
-            self._decoder.decode(packet, pts_ns, arrived_ns, sink)
+            self._decoder.decode(packet, pts_ns, captured, sink)
         sink.decoding(self._decoder is not None)
 
     def _look_at_key(self, packet: "Packet[Any]", stillness: Stillness) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from schemas.resources import StreamSpec
 from services.capture.sink import RAW_SAMPLE_RATE, StreamSink
+from services.capture.sources.sender_clock import Captured
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -38,18 +39,18 @@ class Decoder:
         self._resampler = av.AudioResampler(
             format="s16", layout=layout, rate=RAW_SAMPLE_RATE, frame_size=_BLOCK_SAMPLES
         )
-        self._arrivals: dict[int, tuple[int, int]] = {}
+        self._arrivals: dict[int, tuple[int, Captured]] = {}
         self._audio_base: tuple[int, int] | None = None
         self._seen_key = False
 
-    def decode(self, packet: "Packet[Any]", pts_ns: int, arrived_ns: int, sink: StreamSink | None) -> None:
+    def decode(self, packet: "Packet[Any]", pts_ns: int, captured: Captured, sink: StreamSink | None) -> None:
         """Decode one packet; with `sink` None only to prepare for later ones."""
         if packet.stream.index == self._video_index:
             self._seen_key = self._seen_key or packet.is_keyframe
             if self._seen_key:
-                self._decode_video(packet, pts_ns, arrived_ns, sink)
+                self._decode_video(packet, pts_ns, captured, sink)
         elif sink:
-            self._decode_audio(packet, pts_ns, arrived_ns, sink)
+            self._decode_audio(packet, pts_ns, captured.ns, sink)
 
     def finish(self, sink: StreamSink) -> None:
         """The media has ended: show the pictures still inside the decoder, play the rest of a block of sound."""
@@ -59,10 +60,10 @@ class Decoder:
         if self._audio_base:
             self._play(self._resampler.resample(None), time.time_ns(), sink)
 
-    def _decode_video(self, packet: "Packet[Any]", pts_ns: int, arrived_ns: int, sink: StreamSink | None) -> None:
+    def _decode_video(self, packet: "Packet[Any]", pts_ns: int, captured: Captured, sink: StreamSink | None) -> None:
         assert self._video is not None
         if packet.pts is not None:
-            self._arrivals[packet.pts] = (pts_ns, arrived_ns)
+            self._arrivals[packet.pts] = (pts_ns, captured)
             if len(self._arrivals) > _MAX_ARRIVALS:
                 del self._arrivals[next(iter(self._arrivals))]
         try:
@@ -74,19 +75,20 @@ class Decoder:
             return
         for frame in decoded:
             if sink:
-                self._show(frame, sink, fallback=(pts_ns, arrived_ns))
+                self._show(frame, sink, fallback=(pts_ns, captured))
 
-    def _show(self, frame: Any, sink: StreamSink, fallback: tuple[int, int] | None = None) -> None:
+    def _show(self, frame: Any, sink: StreamSink, fallback: tuple[int, Captured] | None = None) -> None:
         known = self._arrivals.pop(frame.pts, fallback) if frame.pts is not None else fallback
         if known is None:
             return
-        pts_ns, arrived_ns = known
+        pts_ns, captured = known
         # Copied into its slot, because the decoder keeps its own pictures as references for later ones.
         sink.frame(
             frame,
             pts_ns=pts_ns,
             duration_ns=to_ns(frame.duration or 0, frame.time_base) if frame.time_base else 0,
-            captured_ns=arrived_ns,
+            captured_ns=captured.ns,
+            clock=captured.clock,
         )
 
     def _decode_audio(self, packet: "Packet[Any]", pts_ns: int, arrived_ns: int, sink: StreamSink) -> None:

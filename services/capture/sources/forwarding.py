@@ -29,8 +29,7 @@ class VideoForwarder:
             0 if not extradata or bitstream.is_annexb(extradata) else bitstream.nal_length_bytes(extradata, codec)
         )
         self._extradata = bitstream.extradata_to_annexb(extradata, codec) if extradata else b""
-        self._width: NonNegativeInt = stream.width
-        self._height: NonNegativeInt = stream.height
+        self.size: tuple[NonNegativeInt, NonNegativeInt] = (stream.width, stream.height)
         self._reordered = bool(stream.codec_context.has_b_frames)
         self._seen_key = False
 
@@ -59,8 +58,8 @@ class VideoForwarder:
             dts_ns=dts_ns,
             duration_ns=duration_ns,
             captured_ns=captured_ns,
-            width=self._width,
-            height=self._height,
+            width=self.size[0],
+            height=self.size[1],
             reordered=self._reordered,
             extradata=self._extradata if key else b"",
         )
