@@ -200,6 +200,17 @@ def test_what_is_damaged_or_missing_is_counted(app: Mesh, cameras: FakeCameras) 
     assert actual(app).restarts == 0
 
 
+def test_a_jpeg_that_was_cut_off(app: Mesh, cameras: FakeCameras) -> None:
+    cameras.set_jpeg(gradient(1280, 720))
+    app.call("capture.start", **WEBCAM | {"size": "1280x720"})
+    list(take(app, 2))
+    cameras.webcam.cut = 3
+    for frame in take(app, 8):  # libav would show its lower half grey
+        assert np.abs(frame.bgr()[500:, ..., ::-1].astype(int) - gradient_rgb(1280, 720)[500:]).mean() < 4
+    assert not cameras.webcam.cut
+    assert app.call("capture.cam.stats")["dropped"]["damaged"] == 3
+
+
 # -- controls ------------------------------------------------------------------------------------------------
 
 

@@ -49,7 +49,7 @@ class V4l2Source(Source):
     def probe(self) -> None:
         """Open the camera beside whoever uses it, and hold the spec against what it offers."""
         with VideoDevice(self._path(), self._what) as device:
-            _capture(device)
+            _require_pictures(device, self.spec.source)
             choose(device.modes(), self.spec, self._what)
             check_controls(list_controls(device), self.spec.controls)
 
@@ -78,7 +78,7 @@ class V4l2Source(Source):
         return guarded.file or find_node(guarded.host).path
 
     def _play(self, device: VideoDevice, sink: StreamSink, stop: threading.Event) -> None:
-        _capture(device)
+        _require_pictures(device, self.spec.source)
         modes = device.modes()
         choice = choose(modes, self.spec, self._what)
         controls = list_controls(device)
@@ -116,8 +116,8 @@ class V4l2Source(Source):
                 buffers.give_back(taken)
 
 
-def _capture(device: VideoDevice) -> None:
-    """Refuse a node that sends no pictures.
+def _require_pictures(device: VideoDevice, source: str) -> None:
+    """Refuse a node that sends none.
 
     Raises:
         InvalidValue: it is for something else.
@@ -125,5 +125,5 @@ def _capture(device: VideoDevice) -> None:
     identity = device.identity()
     if not identity.captures:
         raise InvalidValue(
-            "source", device.what, identity.note or "this node sends no pictures; give the camera's other node"
+            "source", source, identity.note or "this node sends no pictures; give the camera's other node"
         )

@@ -17,6 +17,8 @@ from services.capture.v4l2.formats import Bytes, SensorFormat
 
 log = logging.getLogger(__name__)
 
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"  # which a picture's own data cannot hold
+_JPEG_TAIL_BYTES = 4096  # padding that cameras leave behind the end
 _PADDING_BYTES = 64  # libav's readers look ahead; AV_INPUT_BUFFER_PADDING_SIZE
 _READING_NS = 5_000  # what it takes to read three clocks, unless the thread is interrupted between them
 _MAX_READINGS = 4
@@ -38,6 +40,7 @@ class PictureMaker:
             # Drivers that know no padding say 0.
             self._row_bytes = max(self._row_bytes, form.row_bytes(agreed.width))
         self._decoder: Any = None
+        self._ends = False
         self._sequence: int | None = None
         self._pts_base_ns: int | None = None
 
@@ -66,8 +69,17 @@ class PictureMaker:
 
     def _whole(self, data: Bytes) -> bool:
         if self._form.compressed:
-            return len(data) > 2 and data[0] == 0xFF and data[1] == 0xD8  # JPEG's start of image
+            return data[:2].tobytes() == _JPEG_START and self._has_end(data)
         return len(data) >= self._form.picture_bytes(self._agreed.width, self._agreed.height, self._row_bytes)
+
+    def _has_end(self, data: Bytes) -> bool:
+        """A picture that was cut off decodes without an error, its rest grey; but its end is missing.
+
+        Some cameras never send the end: it is asked of those that have sent it.
+        """
+        end = _JPEG_END in data[-_JPEG_TAIL_BYTES:].tobytes()
+        self._ends = self._ends or end
+        return end or not self._ends
 
     def _frame(self, data: Bytes) -> VideoFrame | None:
         """The picture as libav has it; None when it is damaged."""
