@@ -58,7 +58,7 @@ def app(mesh: RunningMesh, cameras: FakeCameras) -> Iterator[Mesh]:
             connected.stop_stream(stream.spec.stream)
         until(lambda: not cameras.webcam.opens and not cameras.sensor.opens, "the cameras are let go of")
     for camera in (cameras.webcam, cameras.sensor):
-        for name in ("busy", "denied", "silent", "no_stamps", "damage", "skip", "cut", "refused_control"):
+        for name in ("busy", "denied", "silent", "no_stamps", "mplane", "damage", "skip", "cut", "refused_control"):
             setattr(camera, name, 0)
         camera.values[:] = DEFAULTS
     cameras.plug(cameras.webcam, 10, 11)
@@ -110,6 +110,15 @@ def test_a_sensors_pictures_to_the_pixel(
         np.testing.assert_array_equal(frame.array, pattern(648, 486, sequence, mask))
         found.append(sequence)
     assert len(set(found)) == len(found)
+
+
+def test_the_multi_planar_interface(app: Mesh, cameras: FakeCameras) -> None:
+    """What many drivers of boards have, also for pictures of one plane."""
+    cameras.sensor.mplane = 1
+    app.call("capture.start", **SENSOR, bit_depth=10)
+    for frame in take(app, 3):
+        sequence = cameras.sequence_at(cameras.sensor, frame.ref.monotonic_ns)
+        np.testing.assert_array_equal(frame.array, pattern(648, 486, sequence, 1023))
 
 
 def test_times_are_the_drivers(app: Mesh, cameras: FakeCameras) -> None:

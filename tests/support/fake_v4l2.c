@@ -5,7 +5,7 @@
  * /sys/class/video4linux and /sys/devices/fake are looked for under FAKE_V4L2_SYSFS.
  *
  * Camera kind 0 is like a UVC webcam: MJPG and YUYV, controls. Kind 1 is a bare sensor: GREY, Y10, Y12, RGGB, padded
- * rows. Each has a node for pictures, and kind 0 a second one for metadata. Pictures hold their sequence number.
+ * rows, with the multi-planar interface when `mplane` is set. Each has a node for pictures, and kind 0 a second one for metadata. Pictures hold their sequence number.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -36,7 +36,7 @@
 
 struct camera {
     /* set by the test */
-    uint32_t node, metadata_node, plugged, generation, busy, denied, silent, no_stamps;
+    uint32_t node, metadata_node, plugged, generation, busy, denied, silent, no_stamps, mplane;
     uint32_t damage, skip, cut; /* so many of the next pictures */
     uint32_t refused_control;   /* id whose setting the camera refuses */
     uint32_t jpeg_bytes;
@@ -387,11 +387,12 @@ static int take_buffer(struct handle *handle, struct v4l2_buffer *buffer) {
     if (!handle->done_count) return errno = EAGAIN, -1;
     struct v4l2_buffer *done = &handle->done[0];
     buffer->index = done->index;
-    buffer->bytesused = done->bytesused;
+    if (handle->camera->mplane) buffer->m.planes->bytesused = done->bytesused;
+    else buffer->bytesused = done->bytesused;
     buffer->sequence = done->sequence;
     buffer->timestamp = done->timestamp;
     buffer->flags = done->flags;
-    buffer->length = handle->length;
+    if (!handle->camera->mplane) buffer->length = handle->length;
     memmove(handle->done, handle->done + 1, --handle->done_count * sizeof *done);
     return 0;
 }
@@ -429,6 +430,26 @@ static int list_entry(struct handle *handle, unsigned long request, void *argume
     return 0;
 }
 
+/* Whether a request is for the other form of the interface, single- or multi-planar. */
+static int wrong_type(struct camera *camera, unsigned long request, void *argument) {
+    uint32_t type, right = camera->mplane ? V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE : V4L2_BUF_TYPE_VIDEO_CAPTURE;
+    switch (request) {
+    case VIDIOC_ENUM_FMT: type = ((struct v4l2_fmtdesc *)argument)->type; break;
+    case VIDIOC_S_FMT: type = ((struct v4l2_format *)argument)->type; break;
+    case VIDIOC_S_PARM: type = ((struct v4l2_streamparm *)argument)->type; break;
+    case VIDIOC_REQBUFS: type = ((struct v4l2_requestbuffers *)argument)->type; break;
+    case VIDIOC_QUERYBUF: case VIDIOC_QBUF: case VIDIOC_DQBUF: {
+        struct v4l2_buffer *buffer = argument;
+        if (camera->mplane && (buffer->length != 1 || !buffer->m.planes)) return 1;
+        type = buffer->type;
+        break;
+    }
+    case VIDIOC_STREAMON: case VIDIOC_STREAMOFF: type = *(int *)argument; break;
+    default: return 0;
+    }
+    return type != right;
+}
+
 static int answer(struct handle *handle, unsigned long request, void *argument) {
     struct camera *camera = handle->camera;
     if (gone(handle)) return errno = ENODEV, -1;
@@ -439,15 +460,29 @@ static int answer(struct handle *handle, unsigned long request, void *argument) 
         strcpy((char *)cap->card, handle->kind ? "Bare Sensor" : "Web\tCamera");
         strcpy((char *)cap->bus_info, "usb-0000:00:14.0-1");
         cap->capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_META_CAPTURE | V4L2_CAP_STREAMING | V4L2_CAP_DEVICE_CAPS;
-        cap->device_caps = V4L2_CAP_STREAMING | (handle->metadata ? V4L2_CAP_META_CAPTURE : V4L2_CAP_VIDEO_CAPTURE);
+        cap->device_caps = V4L2_CAP_STREAMING | (handle->metadata  ? V4L2_CAP_META_CAPTURE
+                                                 : camera->mplane ? V4L2_CAP_VIDEO_CAPTURE_MPLANE
+                                                                  : V4L2_CAP_VIDEO_CAPTURE);
         return 0;
     }
-    if (handle->metadata) return errno = EINVAL, -1;
+    if (handle->metadata || wrong_type(camera, request, argument)) return errno = EINVAL, -1;
     switch (request) {
     case VIDIOC_ENUM_FMT: case VIDIOC_ENUM_FRAMESIZES: case VIDIOC_ENUM_FRAMEINTERVALS:
         return list_entry(handle, request, argument);
-    case VIDIOC_S_FMT:
-        return set_format(handle, &((struct v4l2_format *)argument)->fmt.pix);
+    case VIDIOC_S_FMT: {
+        struct v4l2_format *format = argument;
+        if (!camera->mplane) return set_format(handle, &format->fmt.pix);
+        struct v4l2_pix_format_mplane *planes = &format->fmt.pix_mp;
+        struct v4l2_pix_format pix = {planes->width, planes->height, planes->pixelformat};
+        if (set_format(handle, &pix)) return -1;
+        planes->width = pix.width;
+        planes->height = pix.height;
+        planes->pixelformat = pix.pixelformat;
+        planes->num_planes = 1;
+        planes->plane_fmt[0].bytesperline = pix.bytesperline;
+        planes->plane_fmt[0].sizeimage = pix.sizeimage;
+        return 0;
+    }
     case VIDIOC_S_PARM: {
         struct v4l2_captureparm *parm = &((struct v4l2_streamparm *)argument)->parm.capture;
         parm->capability = V4L2_CAP_TIMEPERFRAME;
@@ -459,6 +494,11 @@ static int answer(struct handle *handle, unsigned long request, void *argument) 
     case VIDIOC_QUERYBUF: {
         struct v4l2_buffer *buffer = argument;
         if (buffer->index >= handle->count) return errno = EINVAL, -1;
+        if (camera->mplane) {
+            buffer->m.planes->length = handle->length;
+            buffer->m.planes->m.mem_offset = buffer->index * handle->length;
+            return 0;
+        }
         buffer->length = handle->length;
         buffer->m.offset = buffer->index * handle->length;
         return 0;

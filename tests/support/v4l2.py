@@ -47,7 +47,8 @@ class CameraState(ctypes.Structure):
         *(
             (name, c_uint32)
             for name in (
-                "node", "metadata_node", "plugged", "generation", "busy", "denied", "silent", "no_stamps", "damage",
+                "node", "metadata_node", "plugged", "generation", "busy", "denied", "silent", "no_stamps", "mplane",
+                "damage",
                 "skip", "cut", "refused_control", "jpeg_bytes", "streaming", "opens", "streamons", "format", "width",
                 "height", "sequence", "set_count",
             )

@@ -32,10 +32,9 @@ def _look(node: Node) -> Device | None:
         with VideoDevice(node.path, str(node.path)) as device:
             identity = device.identity()
             found = replace(found, model=identity.card or found.model)
-            if identity.captures:
-                return replace(found, formats=_formats(device.modes()), controls=_controls(device))
-            # Without a note it has metadata, or is an encoder or an output.
-            return replace(found, error=f"{node.path} {identity.note}") if identity.note else None
+            if not identity.captures:  # metadata, an encoder, an output
+                return None
+            return replace(found, formats=_formats(device.modes()), controls=_controls(device))
     except MeshError as problem:
         # A later node of a camera is most likely not the one with the pictures.
         return None if node.index else replace(found, error=problem.message)

@@ -122,8 +122,5 @@ def _require_pictures(device: VideoDevice, source: str) -> None:
     Raises:
         InvalidValue: it is for something else.
     """
-    identity = device.identity()
-    if not identity.captures:
-        raise InvalidValue(
-            "source", source, identity.note or "this node sends no pictures; give the camera's other node"
-        )
+    if not device.identity().captures:
+        raise InvalidValue("source", source, "this node sends no pictures; give the camera's other node")

@@ -5,14 +5,29 @@ generic ioctl encoding (x86, ARM, RISC-V).
 """
 
 import ctypes
-from ctypes import Structure, Union, c_char, c_int32, c_int64, c_long, c_uint8, c_uint32, c_uint64, c_ulong, sizeof
+from ctypes import (
+    Structure,
+    Union,
+    c_char,
+    c_int32,
+    c_int64,
+    c_long,
+    c_uint8,
+    c_uint16,
+    c_uint32,
+    c_uint64,
+    c_ulong,
+    sizeof,
+)
 from typing import Final
 
 _READ: Final = 2
 _WRITE: Final = 1
 _MAX_CONTROL_DIMENSIONS: Final = 4
+_MAX_PLANES: Final = 8
 
 BUF_TYPE_VIDEO_CAPTURE: Final = 1
+BUF_TYPE_VIDEO_CAPTURE_MPLANE: Final = 9
 MEMORY_MMAP: Final = 1
 FIELD_ANY: Final = 0
 
@@ -81,9 +96,38 @@ class PixFormat(Structure):
     )  # fmt: skip
 
 
+class PlaneFormat(Structure):
+    """struct v4l2_plane_pix_format"""
+
+    _pack_ = 1
+    _fields_ = (("sizeimage", c_uint32), ("bytesperline", c_uint32), ("reserved", c_uint16 * 6))
+
+
+class PixFormatMplane(Structure):
+    _pack_ = 1
+    _fields_ = (
+        ("width", c_uint32),
+        ("height", c_uint32),
+        ("pixelformat", c_uint32),
+        ("field", c_uint32),
+        ("colorspace", c_uint32),
+        ("plane_fmt", PlaneFormat * _MAX_PLANES),
+        ("num_planes", c_uint8),
+        ("flags", c_uint8),
+        ("ycbcr_enc", c_uint8),
+        ("quantization", c_uint8),
+        ("xfer_func", c_uint8),
+        ("reserved", c_uint8 * 7),
+    )
+
+
 class _FormatUnion(Union):
     # As longs, because other members hold pointers, and they decide where the union begins.
-    _fields_ = (("pix", PixFormat), ("raw_data", c_ulong * (200 // sizeof(c_ulong))))
+    _fields_ = (
+        ("pix", PixFormat),
+        ("pix_mp", PixFormatMplane),
+        ("raw_data", c_ulong * (200 // sizeof(c_ulong))),
+    )
 
 
 class Format(Structure):
@@ -185,8 +229,22 @@ class _TimeCode(Structure):
     _fields_ = (("type", c_uint32), ("flags", c_uint32), ("digits", c_uint8 * 4), ("userbits", c_uint8 * 4))
 
 
+class _PlaneUnion(Union):
+    _fields_ = (("mem_offset", c_uint32), ("userptr", c_ulong), ("fd", c_int32))
+
+
+class Plane(Structure):
+    _fields_ = (
+        ("bytesused", c_uint32),
+        ("length", c_uint32),
+        ("m", _PlaneUnion),
+        ("data_offset", c_uint32),
+        ("reserved", c_uint32 * 11),
+    )
+
+
 class _MemoryUnion(Union):
-    _fields_ = (("offset", c_uint32), ("userptr", c_ulong), ("fd", c_int32))
+    _fields_ = (("offset", c_uint32), ("userptr", c_ulong), ("planes", ctypes.POINTER(Plane)), ("fd", c_int32))
 
 
 class Buffer(Structure):

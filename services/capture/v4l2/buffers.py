@@ -1,6 +1,7 @@
 """The driver's buffers, mapped: pictures are used where the driver has put them."""
 
 import contextlib
+import ctypes
 import errno
 import mmap
 import select
@@ -80,7 +81,7 @@ class Buffers:
         Raises:
             Unavailable: unplugged.
         """
-        buffer = abi.Buffer(type=abi.BUF_TYPE_VIDEO_CAPTURE, memory=abi.MEMORY_MMAP)
+        buffer, plane = self._buffer()
         try:
             self._device.ioctl(abi.DQBUF, buffer)
         except OSError as error:
@@ -88,9 +89,11 @@ class Buffers:
                 return None
             raise explain(error, self._device.what) from None
         mapped = self._maps[buffer.index]
+        start = min(plane.data_offset, len(mapped)) if self._device.multi_planar else 0
+        end = min(plane.bytesused if self._device.multi_planar else buffer.bytesused, len(mapped))
         return Taken(
             index=buffer.index,
-            data=np.frombuffer(mapped, np.uint8, min(buffer.bytesused, len(mapped))),
+            data=np.frombuffer(mapped, np.uint8)[start:end],
             sequence=buffer.sequence,
             damaged=bool(buffer.flags & abi.BUF_FLAG_ERROR),
             monotonic_ns=_believable(buffer),
@@ -98,34 +101,43 @@ class Buffers:
 
     def give_back(self, taken: Taken) -> None:
         """Let the driver fill it again."""
-        self._device.request(
-            abi.QBUF, abi.Buffer(index=taken.index, type=abi.BUF_TYPE_VIDEO_CAPTURE, memory=abi.MEMORY_MMAP)
-        )
+        self._device.request(abi.QBUF, self._buffer(taken.index)[0])
+
+    def _buffer(self, index: int = 0) -> tuple[abi.Buffer, abi.Plane]:
+        """What the driver fills in: a buffer, and its plane where it has a description of its own."""
+        device, plane = self._device, abi.Plane()
+        buffer = abi.Buffer(index=index, type=device.buffer_type, memory=abi.MEMORY_MMAP)
+        if device.multi_planar:
+            buffer.m.planes, buffer.length = ctypes.pointer(plane), 1
+        return buffer, plane
 
     def _start(self) -> None:
         device = self._device
-        request = abi.RequestBuffers(count=_BUFFERS, type=abi.BUF_TYPE_VIDEO_CAPTURE, memory=abi.MEMORY_MMAP)
+        request = abi.RequestBuffers(count=_BUFFERS, type=device.buffer_type, memory=abi.MEMORY_MMAP)
         device.request(abi.REQBUFS, request)
         if request.count < _MIN_BUFFERS:
             raise Unavailable(f"{device.what} has memory for {request.count} pictures; {_MIN_BUFFERS} are needed")
         for index in range(request.count):
-            buffer = abi.Buffer(index=index, type=abi.BUF_TYPE_VIDEO_CAPTURE, memory=abi.MEMORY_MMAP)
+            buffer, plane = self._buffer(index)
             device.request(abi.QUERYBUF, buffer)
+            length, offset = buffer.length, buffer.m.offset
+            if device.multi_planar:
+                length, offset = plane.length, plane.m.mem_offset
             try:
                 # Writable, because some drivers refuse others; nothing here writes.
-                mapped = mmap.mmap(device.fd, buffer.length, mmap.MAP_SHARED, offset=buffer.m.offset)
+                mapped = mmap.mmap(device.fd, length, mmap.MAP_SHARED, offset=offset)
             except OSError as error:
                 raise explain(error, device.what) from None
             self._maps.append(mapped)
-            device.request(abi.QBUF, buffer)
-        device.request(abi.STREAMON, c_int32(abi.BUF_TYPE_VIDEO_CAPTURE))
+            device.request(abi.QBUF, self._buffer(index)[0])
+        device.request(abi.STREAMON, c_int32(self._device.buffer_type))
         self._streaming = True
         self._poll.register(device.fd, select.POLLIN)
 
     def _end(self) -> None:
         if self._streaming:
             with contextlib.suppress(OSError):  # unplugged: it has ended already
-                self._device.ioctl(abi.STREAMOFF, c_int32(abi.BUF_TYPE_VIDEO_CAPTURE))
+                self._device.ioctl(abi.STREAMOFF, c_int32(self._device.buffer_type))
         for mapped in self._maps:
             with contextlib.suppress(BufferError):  # somebody still looks at it: gone when they let go
                 mapped.close()
@@ -133,7 +145,7 @@ class Buffers:
         if self._streaming:
             with contextlib.suppress(OSError):  # closing the device does the same
                 self._device.ioctl(
-                    abi.REQBUFS, abi.RequestBuffers(type=abi.BUF_TYPE_VIDEO_CAPTURE, memory=abi.MEMORY_MMAP)
+                    abi.REQBUFS, abi.RequestBuffers(type=self._device.buffer_type, memory=abi.MEMORY_MMAP)
                 )
         self._streaming = False
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ctypes import Structure, c_int32
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -46,9 +47,9 @@ class Identity:
     card: str
     bus_info: str
     captures: bool
-    """It sends pictures in the form taken here (one plane, streamed)."""
-    note: str = ""
-    """Why it does not, where it is a camera nevertheless."""
+    """It sends pictures, and streams them."""
+    buffer_type: int
+    """Of the two forms of the interface, the one it has. Pictures are in one piece of memory either way."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,26 @@ class VideoDevice:
         answer = abi.Capability()
         self.request(abi.QUERYCAP, answer)
         caps = answer.device_caps if answer.capabilities & abi.CAP_DEVICE_CAPS else answer.capabilities
-        captures = bool(caps & abi.CAP_VIDEO_CAPTURE) and bool(caps & abi.CAP_STREAMING)
-        captures = captures and not caps & abi.CAP_VIDEO_M2M
-        note = (
-            "has the multi-planar interface only, which is not supported" if caps & abi.CAP_VIDEO_CAPTURE_MPLANE else ""
+        sends = caps & (abi.CAP_VIDEO_CAPTURE | abi.CAP_VIDEO_CAPTURE_MPLANE) and caps & abi.CAP_STREAMING
+        return Identity(
+            driver=text(answer.driver),
+            card=text(answer.card),
+            bus_info=text(answer.bus_info),
+            captures=bool(sends) and not caps & abi.CAP_VIDEO_M2M,
+            buffer_type=(
+                abi.BUF_TYPE_VIDEO_CAPTURE
+                if caps & abi.CAP_VIDEO_CAPTURE or not caps & abi.CAP_VIDEO_CAPTURE_MPLANE
+                else abi.BUF_TYPE_VIDEO_CAPTURE_MPLANE
+            ),
         )
-        return Identity(text(answer.driver), text(answer.card), text(answer.bus_info), captures, note)
+
+    @cached_property
+    def buffer_type(self) -> int:
+        return self.identity().buffer_type
+
+    @property
+    def multi_planar(self) -> bool:
+        return self.buffer_type == abi.BUF_TYPE_VIDEO_CAPTURE_MPLANE
 
     def modes(self) -> list[Mode]:
         """What it offers, by format and size, with the rates."""
@@ -134,18 +149,21 @@ class VideoDevice:
         Raises:
             Unavailable: in use, unplugged, or the driver takes something else.
         """
-        wanted = abi.Format(type=abi.BUF_TYPE_VIDEO_CAPTURE)
-        pix = wanted.fmt.pix
+        wanted = abi.Format(type=self.buffer_type)
+        pix = wanted.fmt.pix_mp if self.multi_planar else wanted.fmt.pix
         pix.width, pix.height, pix.pixelformat, pix.field = width, height, abi.fourcc(fourcc), abi.FIELD_ANY
+        if self.multi_planar:
+            pix.num_planes = 1
         self.request(abi.S_FMT, wanted)
         if (pix.width, pix.height, pix.pixelformat) != (width, height, abi.fourcc(fourcc)):
             taken = f"{pix.width}x{pix.height} {abi.fourcc_name(pix.pixelformat)}"
             raise Unavailable(f"{self.what} takes {taken} instead of {width}x{height} {fourcc}")
-        return SetFormat(pix.width, pix.height, pix.bytesperline, pix.sizeimage)
+        plane = pix.plane_fmt[0] if self.multi_planar else pix
+        return SetFormat(pix.width, pix.height, plane.bytesperline, plane.sizeimage)
 
     def set_rate(self, fps: Fraction) -> Fraction:
         """Agree on the rate; what the device makes of it, or `fps` where it does not tell."""
-        parameters = abi.StreamParameters(type=abi.BUF_TYPE_VIDEO_CAPTURE)
+        parameters = abi.StreamParameters(type=self.buffer_type)
         interval = parameters.capture.timeperframe
         interval.numerator, interval.denominator = fps.denominator, fps.numerator
         try:
@@ -162,7 +180,7 @@ class VideoDevice:
 
     def _formats(self) -> Iterator[abi.FormatDescription]:
         for index in range(_MAX_ENTRIES):
-            description = abi.FormatDescription(index=index, type=abi.BUF_TYPE_VIDEO_CAPTURE)
+            description = abi.FormatDescription(index=index, type=self.buffer_type)
             if not self._listed(abi.ENUM_FMT, description):
                 return
             yield description
@@ -185,9 +203,12 @@ class VideoDevice:
             yield SizeRange.of(size.discrete.width, size.discrete.height)
 
     def _present_size(self, pixelformat: int) -> Iterator[Sizes]:
-        present = abi.Format(type=abi.BUF_TYPE_VIDEO_CAPTURE)
-        if self._listed(abi.G_FMT, present) and present.fmt.pix.pixelformat == pixelformat:
-            yield SizeRange.of(present.fmt.pix.width, present.fmt.pix.height)
+        present = abi.Format(type=self.buffer_type)
+        if not self._listed(abi.G_FMT, present):
+            return
+        pix = present.fmt.pix_mp if self.multi_planar else present.fmt.pix
+        if pix.pixelformat == pixelformat:
+            yield SizeRange.of(pix.width, pix.height)
 
     def _rates(self, pixelformat: int, width: int, height: int) -> tuple[tuple[Fraction, ...], bool]:
         """Pictures a second, the highest first, and whether all between them will do; () when it does not tell."""
