@@ -13,9 +13,9 @@ from schemas.commands import StartOutput, StartRendition, StartStream
 from schemas.errors import BadRequest, InvalidValue
 from schemas.frames import Delivery
 from schemas.ids import Id, check_id
-from schemas.pictures import PictureSettings
+from schemas.pictures import PictureSettings, check_pictures
 from schemas.resources import EncoderPolicy, OnLoss, OutputFormat
-from schemas.units import BitrateText, DurationText, parse_bitrate, parse_duration, parse_size
+from schemas.units import BitrateText, DurationText, parse_bitrate, parse_duration
 
 _LATER = {"mixes": "cloud-mix-proxy", "signals": "io-signal", "rules": "io-signal"}
 
@@ -93,8 +93,10 @@ def plan_from_mapping(document: Any) -> MeshPlan:
         entry = _convert({"source": raw} if isinstance(raw, str) else raw, StreamInFile, path)
         fields = msgspec.structs.asdict(entry)
         del fields["renditions"], fields["outputs"]
-        if entry.size is not None:
-            parse_size(entry.size, f"{path}.size")
+        check_pictures(entry, f"{path}.")
+        for key in ("stall_after", "frozen_after"):
+            if (text := getattr(entry, key)) is not None:
+                parse_duration(text, f"{path}.{key}")
         streams.append(StartStream(stream=name, **fields))
         for rendition, text in entry.renditions.items():
             where = f"{path}.renditions.{rendition}"

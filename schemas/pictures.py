@@ -51,26 +51,26 @@ class PictureSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     (`ExposureTime`)."""
 
 
-def check_pictures(pictures: PictureSettings) -> None:
-    """Refuse what no source can do.
+def check_pictures(pictures: PictureSettings, path: str = "") -> None:
+    """Refuse what no source can do. `path`: where the settings stand, `streams.cam0.` in a file, for the error.
 
     Raises:
         InvalidValue: names the field, the value and the fix.
     """
     if pictures.size is not None:
-        parse_size(pictures.size)
+        parse_size(pictures.size, f"{path}size")
     if pictures.crop is not None:
-        parse_crop(pictures.crop)
+        parse_crop(pictures.crop, f"{path}crop")
     if pictures.binning is not None:
-        parse_binning(pictures.binning)
+        parse_binning(pictures.binning, f"{path}binning")
     if len(pictures.masks) > MAX_MASKS:
-        raise InvalidValue("masks", f"{len(pictures.masks)} areas", f"use at most {MAX_MASKS}")
+        raise InvalidValue(f"{path}masks", f"{len(pictures.masks)} areas", f"use at most {MAX_MASKS}")
     for number, mask in enumerate(pictures.masks):
         if mask.x + mask.width > 1 or mask.y + mask.height > 1 or not mask.width or not mask.height:
             raise InvalidValue(
-                f"masks[{number}]",
+                f"{path}masks[{number}]",
                 f"{mask.width}x{mask.height}+{mask.x}+{mask.y}",
                 "keep it within the picture, 0 to 1",
             )
     if len(pictures.controls) > MAX_CONTROLS:
-        raise InvalidValue("controls", f"{len(pictures.controls)} controls", f"use at most {MAX_CONTROLS}")
+        raise InvalidValue(f"{path}controls", f"{len(pictures.controls)} controls", f"use at most {MAX_CONTROLS}")

@@ -1,4 +1,4 @@
-"""Reading mesh.yaml from disk: YAML, and `${NAME}` filled in from the environment."""
+"""Reading mesh.yaml from disk: YAML, `${NAME}` filled in from the environment, profiles from files beside it."""
 
 import os
 import re
@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from schemas.errors import BadRequest, NotFound
 from schemas.mesh_file import MeshPlan, plan_from_mapping
+from shared.profile_file import load_profile
 from shared.urls import MASK, scrub
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -39,9 +41,38 @@ def load_mesh_file(path: Path, environ: Mapping[str, str] | None = None) -> Mesh
         raise BadRequest(f"{path}{where}: not YAML: {scrub(getattr(error, 'problem', None) or str(error))}") from None
     filler = _Filler(os.environ if environ is None else environ, path)
     try:
-        return plan_from_mapping(filler.fill(document))
+        return plan_from_mapping(_with_profiles(filler.fill(document), path.parent))
     except BadRequest as error:
         raise BadRequest(filler.hide(error.message)) from None
+
+
+def _with_profiles(document: Any, folder: Path) -> Any:
+    """The document with `profile: night.json` of a stream replaced by what is in that file; what the stream says
+    itself wins.
+
+    Raises:
+        NotFound, BadRequest: name the stream and the file.
+    """
+    streams = document.get("streams") if isinstance(document, dict) else None
+    if not isinstance(streams, dict):
+        return document
+    return {**document, "streams": {name: _with_profile(name, entry, folder) for name, entry in streams.items()}}
+
+
+def _with_profile(name: object, entry: Any, folder: Path) -> Any:
+    if not isinstance(entry, dict) or "profile" not in entry:
+        return entry
+    given = entry["profile"]
+    if not isinstance(given, str):
+        raise BadRequest(f"streams.{name}.profile: write the name of a JSON file, for example night.json")
+    try:
+        profile = load_profile(folder / Path(given).expanduser())
+    except NotFound as error:
+        raise NotFound(f"streams.{name}.profile: {error.message}") from None
+    except BadRequest as error:
+        raise BadRequest(f"streams.{name}.profile: {error.message}") from None
+    own = {key: value for key, value in entry.items() if key != "profile"}
+    return {**msgspec.to_builtins(profile), **own}
 
 
 class _Filler:

@@ -69,12 +69,52 @@ def test_variables_come_from_the_environment_and_cannot_change_the_structure(tmp
         ),
         ("streams:\n  cam0: {source: test://, outputs: {a: {rendition: main}}}\n", "streams.cam0.outputs.a"),
         ("mixes: {wall: {layout: grid}}\n", "cloud-mix-proxy"),
+        ("streams:\n  cam0: {source: test://, crop: 640x480}\n", "streams.cam0.crop '640x480': write WIDTHxHEIGHT+X+Y"),
+        ("streams:\n  cam0: {source: test://, size: 3x3}\n", "streams.cam0.size '3x3'"),
+        ("streams:\n  cam0: {source: test://, binning: 9x9}\n", "streams.cam0.binning '9x9'"),
+        (
+            "streams:\n  cam0: {source: test://, masks: [{x: 0.5, y: 0, width: 0.6, height: 1}]}\n",
+            "streams.cam0.masks[0]",
+        ),
+        ("streams:\n  cam0: {source: test://, stall_after: 5}\n", "streams.cam0.stall_after"),
+        ("streams:\n  cam0: {source: test://, frozen_after: soon}\n", "streams.cam0.frozen_after 'soon'"),
+        ("streams:\n  cam0: {source: test://, profile: 7}\n", "streams.cam0.profile: write the name"),
         ("streams:\n  cam0: {source: test://, size: 1280 x 720, renditions: 3}\n", "streams.cam0.renditions"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_path(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(BadRequest) as refused:
         load(tmp_path, text)
+    assert words in refused.value.message
+
+
+def test_a_profile_lies_beside_the_file_and_what_the_stream_says_wins(tmp_path: Path) -> None:
+    (tmp_path / "night.json").write_text('{"size": "640x480", "fps": 5, "rotate": 90, "controls": {"gain": 2}}')
+    plan = load(tmp_path, "streams:\n  cam0: {source: test://, profile: night.json, fps: 12, masks: []}\n")
+    stream = plan.streams[0]
+    assert (stream.size, stream.fps, stream.rotate, stream.controls) == ("640x480", 12, 90, {"gain": 2})
+
+
+@pytest.mark.parametrize(
+    ("profile", "kind", "words"),
+    [
+        (None, NotFound, "streams.cam0.profile: "),
+        ('{"crop": "9x9"}', BadRequest, "night.json: crop '9x9': "),
+        ('{"controls": {"gain": [2]}}', BadRequest, "night.json: controls.gain […]: "),
+        ('{"source": "test://"}', BadRequest, "unknown field `source`; there are size, fps"),
+        ("{", BadRequest, "night.json: not JSON"),
+        ("[" * 100_000, BadRequest, "night.json: "),
+        (" " * (1 << 20) + "{}", BadRequest, "this is no profile"),
+    ],
+)
+def test_a_bad_profile_is_named_by_stream_file_and_key(
+    tmp_path: Path, profile: str | None, kind: type[MeshError], words: str
+) -> None:
+    if profile is not None:
+        (tmp_path / "night.json").write_text(profile)
+    with pytest.raises(kind) as refused:
+        load(tmp_path, "streams:\n  cam0: {source: test://, profile: night.json}\n")
+    assert refused.value.message.startswith("streams.cam0.profile: ")
     assert words in refused.value.message
 
 
