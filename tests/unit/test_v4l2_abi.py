@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.capture.v4l2 import abi
+from services.capture.v4l2 import abi, control_abi
 from tests.support.v4l2 import needs_gcc
 
 _STRUCTS: dict[str, type[ctypes.Structure]] = {
@@ -23,10 +23,10 @@ _STRUCTS: dict[str, type[ctypes.Structure]] = {
     "v4l2_streamparm": abi.StreamParameters,
     "v4l2_requestbuffers": abi.RequestBuffers,
     "v4l2_buffer": abi.Buffer,
-    "v4l2_query_ext_ctrl": abi.QueryControl,
-    "v4l2_querymenu": abi.QueryMenu,
-    "v4l2_ext_control": abi.Control,
-    "v4l2_ext_controls": abi.Controls,
+    "v4l2_query_ext_ctrl": control_abi.QueryControl,
+    "v4l2_querymenu": control_abi.QueryMenu,
+    "v4l2_ext_control": control_abi.Control,
+    "v4l2_ext_controls": control_abi.Controls,
 }
 _FIELDS: dict[str, tuple[type[ctypes.Structure], str]] = {
     "offsetof(struct v4l2_format, fmt)": (abi.Format, "fmt"),
@@ -40,11 +40,11 @@ _FIELDS: dict[str, tuple[type[ctypes.Structure], str]] = {
     "offsetof(struct v4l2_plane, data_offset)": (abi.Plane, "data_offset"),
     "offsetof(struct v4l2_pix_format_mplane, num_planes)": (abi.PixFormatMplane, "num_planes"),
     "offsetof(struct v4l2_buffer, length)": (abi.Buffer, "length"),
-    "offsetof(struct v4l2_query_ext_ctrl, flags)": (abi.QueryControl, "flags"),
-    "offsetof(struct v4l2_query_ext_ctrl, nr_of_dims)": (abi.QueryControl, "nr_of_dims"),
-    "offsetof(struct v4l2_querymenu, name)": (abi.QueryMenu, "item"),
-    "offsetof(struct v4l2_ext_control, value64)": (abi.Control, "content"),
-    "offsetof(struct v4l2_ext_controls, controls)": (abi.Controls, "controls"),
+    "offsetof(struct v4l2_query_ext_ctrl, flags)": (control_abi.QueryControl, "flags"),
+    "offsetof(struct v4l2_query_ext_ctrl, nr_of_dims)": (control_abi.QueryControl, "nr_of_dims"),
+    "offsetof(struct v4l2_querymenu, name)": (control_abi.QueryMenu, "item"),
+    "offsetof(struct v4l2_ext_control, value64)": (control_abi.Control, "content"),
+    "offsetof(struct v4l2_ext_controls, controls)": (control_abi.Controls, "controls"),
 }
 _OURS = {"BUF_TYPE_VIDEO_CAPTURE", "MEMORY_MMAP", "FIELD_ANY", "SIZE_DISCRETE", "INTERVAL_DISCRETE"}
 _CALLS = (
@@ -57,7 +57,7 @@ _C_NAMES = {"SIZE_DISCRETE": "V4L2_FRMSIZE_TYPE_DISCRETE", "INTERVAL_DISCRETE": 
 def _constants() -> dict[str, int]:
     return {
         _C_NAMES.get(name, f"V4L2_{name}"): value
-        for name, value in vars(abi).items()
+        for name, value in (vars(abi) | vars(control_abi)).items()
         if isinstance(value, int) and name.startswith(("CAP_", "BUF_", "CTRL_", *_OURS))
     }
 
@@ -65,7 +65,7 @@ def _constants() -> dict[str, int]:
 def _expected() -> dict[str, int]:
     sizes = {f"sizeof(struct {name})": ctypes.sizeof(struct) for name, struct in _STRUCTS.items()}
     offsets = {text: int(getattr(struct, field).offset) for text, (struct, field) in _FIELDS.items()}
-    calls = {f"VIDIOC_{name}": int(getattr(abi, name)) for name in _CALLS}
+    calls = {f"VIDIOC_{name}": (vars(abi) | vars(control_abi))[name] for name in _CALLS}
     return sizes | offsets | calls | _constants()
 
 

@@ -1,4 +1,4 @@
-"""Structures and request numbers of linux/videodev2.h, as far as they are used.
+"""Structures and request numbers of linux/videodev2.h, as far as they are used; for controls see `control_abi.py`.
 
 A unit test holds every size and number against a C compiler's. Numbers are those of the architectures with the
 generic ioctl encoding (x86, ARM, RISC-V).
@@ -10,20 +10,17 @@ from ctypes import (
     Union,
     c_char,
     c_int32,
-    c_int64,
     c_long,
     c_uint8,
     c_uint16,
     c_uint32,
-    c_uint64,
     c_ulong,
     sizeof,
 )
 from typing import Final
 
-_READ: Final = 2
-_WRITE: Final = 1
-_MAX_CONTROL_DIMENSIONS: Final = 4
+READ: Final = 2
+WRITE: Final = 1
 _MAX_PLANES: Final = 8
 
 BUF_TYPE_VIDEO_CAPTURE: Final = 1
@@ -44,20 +41,6 @@ INTERVAL_DISCRETE: Final = 1
 BUF_FLAG_ERROR: Final = 0x0000_0040
 BUF_FLAG_TIMESTAMP_MASK: Final = 0x0000_E000
 BUF_FLAG_TIMESTAMP_MONOTONIC: Final = 0x0000_2000
-
-CTRL_TYPE_INTEGER: Final = 1
-CTRL_TYPE_BOOLEAN: Final = 2
-CTRL_TYPE_MENU: Final = 3
-CTRL_TYPE_BUTTON: Final = 4
-CTRL_TYPE_INTEGER64: Final = 5
-CTRL_TYPE_STRING: Final = 7
-CTRL_TYPE_BITMASK: Final = 8
-CTRL_TYPE_INTEGER_MENU: Final = 9
-CTRL_FLAG_DISABLED: Final = 0x0001
-CTRL_FLAG_READ_ONLY: Final = 0x0004
-CTRL_FLAG_WRITE_ONLY: Final = 0x0040
-CTRL_FLAG_NEXT_CTRL: Final = 0x8000_0000
-CTRL_WHICH_CUR_VAL: Final = 0
 
 
 class Capability(Structure):
@@ -265,85 +248,24 @@ class Buffer(Structure):
     )
 
 
-class QueryControl(Structure):
-    """struct v4l2_query_ext_ctrl"""
-
-    _fields_ = (
-        ("id", c_uint32),
-        ("type", c_uint32),
-        ("name", c_char * 32),
-        ("minimum", c_int64),
-        ("maximum", c_int64),
-        ("step", c_uint64),
-        ("default_value", c_int64),
-        ("flags", c_uint32),
-        ("elem_size", c_uint32),
-        ("elems", c_uint32),
-        ("nr_of_dims", c_uint32),
-        ("dims", c_uint32 * _MAX_CONTROL_DIMENSIONS),
-        ("reserved", c_uint32 * 32),
-    )
-
-
-class _MenuUnion(Union):
-    _pack_ = 1
-    _fields_ = (("name", c_char * 32), ("value", c_int64))
-
-
-class QueryMenu(Structure):
-    _pack_ = 1
-    _anonymous_ = ("item",)
-    _fields_ = (("id", c_uint32), ("index", c_uint32), ("item", _MenuUnion), ("reserved", c_uint32))
-
-
-class _ControlUnion(Union):
-    _pack_ = 1
-    _fields_ = (("value", c_int32), ("value64", c_int64), ("string", ctypes.c_void_p))
-
-
-class Control(Structure):
-    """struct v4l2_ext_control"""
-
-    _pack_ = 1
-    _anonymous_ = ("content",)
-    _fields_ = (("id", c_uint32), ("size", c_uint32), ("reserved2", c_uint32), ("content", _ControlUnion))
-
-
-class Controls(Structure):
-    """struct v4l2_ext_controls"""
-
-    _fields_ = (
-        ("which", c_uint32),
-        ("count", c_uint32),
-        ("error_idx", c_uint32),
-        ("request_fd", c_int32),
-        ("reserved", c_uint32),
-        ("controls", ctypes.POINTER(Control)),
-    )
-
-
-def _number(direction: int, number: int, argument: "type[Structure] | type[c_int32]") -> int:
+def request_number(direction: int, number: int, argument: "type[Structure] | type[c_int32]") -> int:
     """_IOC(direction, 'V', number, size)"""
     return direction << 30 | sizeof(argument) << 16 | ord("V") << 8 | number
 
 
-QUERYCAP: Final = _number(_READ, 0, Capability)
-ENUM_FMT: Final = _number(_READ | _WRITE, 2, FormatDescription)
-G_FMT: Final = _number(_READ | _WRITE, 4, Format)
-S_FMT: Final = _number(_READ | _WRITE, 5, Format)
-REQBUFS: Final = _number(_READ | _WRITE, 8, RequestBuffers)
-QUERYBUF: Final = _number(_READ | _WRITE, 9, Buffer)
-QBUF: Final = _number(_READ | _WRITE, 15, Buffer)
-DQBUF: Final = _number(_READ | _WRITE, 17, Buffer)
-STREAMON: Final = _number(_WRITE, 18, c_int32)
-STREAMOFF: Final = _number(_WRITE, 19, c_int32)
-S_PARM: Final = _number(_READ | _WRITE, 22, StreamParameters)
-QUERYMENU: Final = _number(_READ | _WRITE, 37, QueryMenu)
-G_EXT_CTRLS: Final = _number(_READ | _WRITE, 71, Controls)
-S_EXT_CTRLS: Final = _number(_READ | _WRITE, 72, Controls)
-ENUM_FRAMESIZES: Final = _number(_READ | _WRITE, 74, FrameSize)
-ENUM_FRAMEINTERVALS: Final = _number(_READ | _WRITE, 75, FrameInterval)
-QUERY_EXT_CTRL: Final = _number(_READ | _WRITE, 103, QueryControl)
+QUERYCAP: Final = request_number(READ, 0, Capability)
+ENUM_FMT: Final = request_number(READ | WRITE, 2, FormatDescription)
+G_FMT: Final = request_number(READ | WRITE, 4, Format)
+S_FMT: Final = request_number(READ | WRITE, 5, Format)
+REQBUFS: Final = request_number(READ | WRITE, 8, RequestBuffers)
+QUERYBUF: Final = request_number(READ | WRITE, 9, Buffer)
+QBUF: Final = request_number(READ | WRITE, 15, Buffer)
+DQBUF: Final = request_number(READ | WRITE, 17, Buffer)
+STREAMON: Final = request_number(WRITE, 18, c_int32)
+STREAMOFF: Final = request_number(WRITE, 19, c_int32)
+S_PARM: Final = request_number(READ | WRITE, 22, StreamParameters)
+ENUM_FRAMESIZES: Final = request_number(READ | WRITE, 74, FrameSize)
+ENUM_FRAMEINTERVALS: Final = request_number(READ | WRITE, 75, FrameInterval)
 
 
 def fourcc(name: str) -> int:

@@ -13,7 +13,7 @@ from typing import Self
 
 from schemas.errors import InternalError, MeshError, NotFound, Unavailable
 from services.capture.v4l2 import abi
-from services.capture.v4l2.modes import Mode, SizeRange, Sizes
+from services.capture.v4l2.modes import Mode, SizeRange
 
 _MAX_ENTRIES = 512  # of one list: a driver that never ends it must not hold us for ever
 
@@ -185,7 +185,7 @@ class VideoDevice:
                 return
             yield description
 
-    def _sizes(self, pixelformat: int) -> Iterator[Sizes]:
+    def _sizes(self, pixelformat: int) -> Iterator[SizeRange]:
         for index in range(_MAX_ENTRIES):
             size = abi.FrameSize(index=index, pixel_format=pixelformat)
             if not self._listed(abi.ENUM_FRAMESIZES, size):
@@ -202,7 +202,7 @@ class VideoDevice:
                 return
             yield SizeRange.of(size.discrete.width, size.discrete.height)
 
-    def _present_size(self, pixelformat: int) -> Iterator[Sizes]:
+    def _present_size(self, pixelformat: int) -> Iterator[SizeRange]:
         present = abi.Format(type=self.buffer_type)
         if not self._listed(abi.G_FMT, present):
             return

@@ -54,15 +54,12 @@ class SizeRange:
         return f"{width}x{height} to {wide}x{high}, step {by}x{down}"
 
 
-Sizes = SizeRange
-
-
 @dataclass(frozen=True)
 class Mode:
     """One format in one size, or in a range of sizes, with its rates."""
 
     fourcc: str
-    sizes: Sizes
+    sizes: SizeRange
     rates: tuple[Fraction, ...] = ()
     """Pictures a second, the highest first; () when the camera does not tell."""
     any_rate: bool = False
@@ -151,7 +148,7 @@ def choose(modes: Iterable[Mode], pictures: PictureSettings, what: str) -> Choic
     )
 
 
-def _candidates(sizes: Sizes, size: Size | None, hold: Size) -> list[Size]:
+def _candidates(sizes: SizeRange, size: Size | None, hold: Size) -> list[Size]:
     if size:
         return [size]
     found = [common for common in _COMMON_SIZES if common in sizes and _fits(hold, common)]
@@ -185,7 +182,7 @@ def _narrow(
     return left
 
 
-def _holds(sizes: Sizes, size: Size) -> bool:
+def _holds(sizes: SizeRange, size: Size) -> bool:
     return _fits(size, sizes.largest)
 
 

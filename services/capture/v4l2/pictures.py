@@ -11,7 +11,8 @@ from av.video.frame import VideoFrame
 
 from services.capture.sink import StreamSink
 from services.capture.v4l2.buffers import Taken
-from services.capture.v4l2.controls import Control, read_control
+from services.capture.v4l2.control import Control
+from services.capture.v4l2.controls import read_control
 from services.capture.v4l2.device import SetFormat, VideoDevice
 from services.capture.v4l2.formats import Bytes, SensorFormat
 
