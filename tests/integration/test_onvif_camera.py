@@ -158,7 +158,7 @@ def ptz_of(camera: Camera) -> Iterator[Ptz]:
             yield ptz
         finally:
             ptz.close()
-            transport.close()
+            transport.abort()
 
 
 def actions(camera: Camera) -> list[str]:
@@ -258,7 +258,7 @@ def hearing(camera: Camera, renew_seconds: float = 20.0) -> Iterator[Heard]:
         finally:
             began = time.monotonic()
             events.close()
-            transport.close()
+            transport.abort()
             assert time.monotonic() - began < 3.0
 
 
@@ -334,6 +334,6 @@ def test_an_end_while_the_camera_is_asked_is_not_waited_for() -> None:
 def test_closed_is_closed() -> None:
     with onvif_device(Camera(stream_uri=STREAM_URI)) as device:
         transport = transport_to(device)
-        transport.close()
+        transport.abort()
         with pytest.raises(MeshError, match="has ended"):
             connect(transport)

@@ -189,6 +189,16 @@ def test_a_camera_that_announces_itself(mesh: RunningMesh) -> None:
     assert (lost["location_id"], lost["present"]) == (found["location_id"], False)
 
 
+def test_a_camera_that_does_not_answer_holds_nothing_up(mesh: RunningMesh) -> None:
+    with camera_with_pictures(Camera(drip_seconds=0.2)) as (device, _):
+        mesh.call("capture.start", stream="slow", source=device.url(), wait_s=0)
+        wait_until(lambda: bool(device.camera.calls), LIVE_SECONDS, "it is asked")
+        began = time.monotonic()
+        mesh.call("capture.stop", stream="slow")
+        # It would be asked for 5 s. The command line takes about a second to start here.
+        assert time.monotonic() - began < 4.0
+
+
 def test_capture_is_killed_while_the_camera_moves(mesh: RunningMesh) -> None:
     camera = Camera()
     with camera_with_pictures(camera) as (device, _):

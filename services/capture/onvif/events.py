@@ -74,7 +74,7 @@ class EventPull:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop hearing; close the transport after it."""
+        """Stop hearing; abort the transport after it."""
         self._stop.set()
         self._transport.interrupt()
         self._thread.join(2 * _LAST_CALL_SECONDS)

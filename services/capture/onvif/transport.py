@@ -92,7 +92,7 @@ class Transport:
         for connection in waiting:
             connection.abort()
 
-    def close(self) -> None:
+    def abort(self) -> None:
         """End what waits; later calls fail."""
         self._closed = True
         self.interrupt()

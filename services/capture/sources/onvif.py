@@ -7,9 +7,9 @@ from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from schemas.capture_commands import PtzRequest, PtzStatus
-from schemas.errors import Conflict, InvalidValue, Unavailable
+from schemas.errors import Conflict, InvalidValue, MeshError, Unavailable
 from schemas.resources import StreamSpec
-from services.capture.onvif.device import OnvifDevice
+from services.capture.onvif.device import OnvifDevice, Services
 from services.capture.onvif.events import EventPull
 from services.capture.onvif.ptz import Ptz, check_ptz
 from services.capture.onvif.transport import Transport
@@ -17,7 +17,8 @@ from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
 from services.capture.sources.base import Source
 from services.capture.sources.network import NetworkSource
-from shared.netguard import Policy, check
+from shared.netguard import Policy, check, interruptible
+from shared.netguard.interrupt import watch
 from shared.urls import redact
 
 log = logging.getLogger(__name__)
@@ -47,26 +48,22 @@ class OnvifSource(Source):
         transport = Transport(check(self.url, policy, field="source"))
         events: EventPull | None = None
         try:
-            # All questions together; the stream's end waits for them.
-            device = OnvifDevice(transport, time.monotonic() + self.settings.open_timeout_seconds)
-            device.take_clock()
-            services = device.services()
-            profile, movable = device.profile(services, unquote(urlsplit(self.url).path.strip("/")))
-            url = device.stream_uri(services, profile, self.spec.transport)
-            if stop.is_set():
-                return
-            self._pictures = NetworkSource(self.spec, url, self.settings)
-            self._ptz = Ptz(transport, services.ptz, movable) if services.ptz and movable else None
-            self._connected = True
+            with interruptible(stop):
+                watch(transport)
+                services, pictures = self._ask(transport)
+            self._pictures = pictures
             events = self._listen(transport, services.events, sink)
-            self._pictures.run(sink, stop)
+            pictures.run(sink, stop)
+        except MeshError:
+            if not stop.is_set():  # otherwise it is the interruption
+                raise
         finally:
             self._connected = False
             if self._ptz:
                 self._ptz.close()
             if events:
                 events.close()
-            transport.close()
+            transport.abort()
 
     def adjust(self, spec: StreamSpec) -> bool:
         pictures = self._pictures
@@ -86,6 +83,17 @@ class OnvifSource(Source):
         if self._ptz is None:
             raise Conflict(f"{self.spec.stream}: this camera has no PTZ")
         return self._ptz.do(request)
+
+    def _ask(self, transport: Transport) -> tuple[Services, NetworkSource]:
+        """Learn from the camera what it has, where its pictures are, and whether it moves."""
+        device = OnvifDevice(transport, time.monotonic() + self.settings.open_timeout_seconds)
+        device.take_clock()
+        services = device.services()
+        profile, movable = device.profile(services, unquote(urlsplit(self.url).path.strip("/")))
+        url = device.stream_uri(services, profile, self.spec.transport)
+        self._ptz = Ptz(transport, services.ptz, movable) if services.ptz and movable else None
+        self._connected = True
+        return services, NetworkSource(self.spec, url, self.settings)
 
     def _listen(self, transport: Transport, url: str, sink: StreamSink) -> EventPull | None:
         if not url:
