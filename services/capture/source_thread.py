@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
 from typing import Literal
 
-from schemas.errors import BadRequest, InternalError, MeshError, TooMany, Unavailable
+from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, TooMany, Unavailable
 from services.capture.sink import StreamSink
 from services.capture.sources.base import Source
 from shared.backoff import Backoff
@@ -23,6 +24,9 @@ End = Literal["lost", "refused", "ended", "superseded"]
 # A peer that gave pictures for so long was there: it is looked for every second again. One that gave a few has
 # answered, so the schedule goes no further; only attempts without any picture make it slower.
 _GOOD_SECONDS = 2.0
+# The first try after good pictures: a sender that was restarted behind a server begins with a key picture, and who
+# waits for it there sees that one instead of the next. Spread, because cameras behind one switch are lost together.
+_FIRST_RETRY_SECONDS = (0.1, 0.5)
 _REFUSED_RETRY_SECONDS = 60.0  # somebody may put a good file in its place, and nobody tells us
 # Threads that hang in a driver and cannot be ended. Each has a device and some memory; more of them heal nothing.
 MAX_LEFT_BEHIND = 4
@@ -36,7 +40,7 @@ class SourceThread:
         stream: str,
         make: Callable[[], Source],
         sink: StreamSink,
-        told: Callable[[End, MeshError | None], None],
+        told: Callable[[End, ErrorInfo | None], None],
     ) -> None:
         self.stream, self.sink = stream, sink
         self._make, self._told = make, told
@@ -110,11 +114,13 @@ class SourceThread:
                 return
             if good_seconds >= _GOOD_SECONDS:
                 backoff.reset()
-            seconds = backoff.again_seconds() if brought else backoff.next_seconds()
+                seconds = random.uniform(*_FIRST_RETRY_SECONDS)
+            else:
+                seconds = backoff.again_seconds() if brought else backoff.next_seconds()
             if self._stop.wait(_REFUSED_RETRY_SECONDS if end == "refused" else seconds):
                 return
 
-    def _attempt(self) -> tuple[End, MeshError | None, bool, float]:
+    def _attempt(self) -> tuple[End, ErrorInfo | None, bool, float]:
         """One life of the source: how it ended, why, whether it brought pictures, and for how long."""
         attempt_stop = self._attempt_stop = threading.Event()
         self._reopen = None
@@ -123,27 +129,28 @@ class SourceThread:
         sink, played = self.sink, self.sink.last_arrival_ns > 0
         sink.first_arrival_at = None
         end: End = "lost"
-        problem: MeshError | None = None
+        # Not the exception: its traceback would keep the source's decoders, and their threads, until garbage is sought.
+        problem: ErrorInfo | None = None
         self.attempt_since = time.monotonic()
         try:
-            self.source = source = self._make()
-            source.run(sink, attempt_stop)
+            self.source = self._make()
+            self.source.run(sink, attempt_stop)
             if not attempt_stop.is_set():
                 end = "ended"
         except BadRequest as error:
             # What has been played before can be played again: then it is a peer that restarts, seen half-way.
-            end, problem = "lost" if played else "refused", error
+            end, problem = "lost" if played else "refused", error.info
         except MeshError as error:
-            problem = error
+            problem = error.info
         except RingError as error:
-            problem = InternalError(str(error))
+            problem = InternalError(str(error)).info
             if sink.superseded:
-                end, problem = "superseded", InternalError(f"another writer has taken over: {error}")
+                end, problem = "superseded", InternalError(f"another writer has taken over: {error}").info
         except Exception:  # a bug in one source must not end the others' process
             if self._stop.is_set():
                 return end, None, False, 0.0
             log.exception("source failed", extra={"stream": self.stream})
-            problem = InternalError("internal error in the source; see the log of capture")
+            problem = InternalError("internal error in the source; see the log of capture").info
         finally:
             self.source = None
             self.attempt_since = None
@@ -151,9 +158,9 @@ class SourceThread:
                 sink.lost()
         asked = self.reopen_asked_for
         if asked is not None and end == "lost":
-            problem = asked
+            problem = asked.info
         if end == "lost" and problem is None:
-            problem = Unavailable("the source ended")
+            problem = Unavailable("the source ended").info
         return end, problem, sink.first_arrival_at is not None, sink.good_seconds
 
 

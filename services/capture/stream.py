@@ -224,8 +224,7 @@ class StreamRunner:
             sink.cadence.forgive((time.time_ns() - actual.since_ns) / 1e9 + self._stall_seconds())
         self._report(state="live", error=None, waiting_for="")
 
-    def _over(self, end: End, problem: MeshError | None) -> None:
-        error = problem.info if problem else None
+    def _over(self, end: End, error: ErrorInfo | None) -> None:
         if end in ("ended", "superseded"):
             self._report(state="off", error=error, decoding=False)
             return

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from schemas.errors import BadRequest, MeshError, TooMany, Unavailable
+from schemas.errors import BadRequest, ErrorInfo, TooMany, Unavailable
 from services.capture.cadence import Cadence
 from services.capture.continuity import Continuity
 from services.capture.slate import short_reason, slate
@@ -243,7 +243,7 @@ class Scripted:
         self.act(sink, stop)
 
 
-def thread_of(act, told: list[tuple[End, MeshError | None]], sink: FakeSink | None = None) -> SourceThread:
+def thread_of(act, told: list[tuple[End, ErrorInfo | None]], sink: FakeSink | None = None) -> SourceThread:
     return SourceThread(
         "cam0",
         lambda: Scripted(act),  # type: ignore[return-value,arg-type]
@@ -263,7 +263,7 @@ async def test_what_can_never_be_played_is_refused_and_what_was_played_is_lost()
         raise BadRequest("no media")
 
     for played, end in ((0, "refused"), (1, "lost")):
-        told: list[tuple[End, MeshError | None]] = []
+        told: list[tuple[End, ErrorInfo | None]] = []
         sink = FakeSink()
         sink.last_arrival_ns = played
         thread = thread_of(refuse, told, sink)
@@ -274,14 +274,14 @@ async def test_what_can_never_be_played_is_refused_and_what_was_played_is_lost()
 
 
 async def test_a_silent_source_is_opened_again_when_asked() -> None:
-    told: list[tuple[End, MeshError | None]] = []
+    told: list[tuple[End, ErrorInfo | None]] = []
     thread = thread_of(lambda sink, stop: stop.wait(10), told)
     thread.start()
     await until(lambda: thread.attempt_since is not None)
     thread.reopen(Unavailable("no picture"))
     await until(lambda: told)
     assert told[0][0] == "lost"
-    assert str(told[0][1]) == "no picture"
+    assert told[0][1] == Unavailable("no picture").info
     await until(lambda: thread.attempt_since is not None, 3)
     assert thread.reopen_asked_at is None
     assert await thread.end(2)
@@ -306,7 +306,7 @@ async def test_a_thread_that_hangs_is_left_behind_and_counted() -> None:
 
 
 async def test_a_peer_that_gives_a_few_pictures_each_time_is_tried_every_second() -> None:
-    told: list[tuple[End, MeshError | None]] = []
+    told: list[tuple[End, ErrorInfo | None]] = []
     times: list[float] = []
 
     def a_moment(sink: FakeSink, stop: threading.Event) -> None:
