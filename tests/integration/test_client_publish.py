@@ -62,13 +62,33 @@ async def test_a_live_stream_is_encoded_picture_by_picture(mesh, app):
     assert "live1" not in {entry.spec.stream for entry in await app.streams()}
 
 
-@pytest.mark.parametrize("pixel_format", ["bgr24", "rgb24", "gray", "nv12", "yuv420p"])
+def _mosaic(picture: np.ndarray, pixel_format: str) -> np.ndarray:
+    """One colour of each pixel of a BGR picture, as a sensor with this pattern sees it."""
+    wide = pixel_format.endswith("16le")
+    samples = np.empty(picture.shape[:2], np.uint16 if wide else np.uint8)
+    for place, letter in enumerate(pixel_format[6:10]):
+        rows, columns = slice(place // 2, None, 2), slice(place % 2, None, 2)
+        samples[rows, columns] = picture[rows, columns, "bgr".index(letter)].astype(int) * (257 if wide else 1)
+    return samples
+
+
+@pytest.mark.parametrize(
+    "pixel_format",
+    [
+        "bgr24", "rgb24", "gray", "nv12", "yuv420p", "gray10le", "gray12le", "gray16le",
+        "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8", "bayer_rggb16le", "bayer_gbrg16le",
+    ],
+)  # fmt: skip
 async def test_every_pixel_format_has_the_right_colours(mesh, app, pixel_format):
     wanted = _halves()
-    source = av.VideoFrame.from_ndarray(wanted, format="bgr24").reformat(format=pixel_format).to_ndarray()
-    if pixel_format == "gray":
-        wanted = np.repeat(source[:, :, np.newaxis], 3, axis=2)
-    name = f"colour-{pixel_format}"
+    if pixel_format.startswith("bayer"):
+        source = _mosaic(wanted, pixel_format)
+    else:
+        source = av.VideoFrame.from_ndarray(wanted, format="bgr24").reformat(format=pixel_format).to_ndarray()
+    if pixel_format.startswith("gray"):
+        gray = source.astype(int) * 255 // {"10": 1023, "12": 4095, "16": 65535}.get(pixel_format[4:6], 255)
+        wanted = np.repeat(gray[:, :, np.newaxis], 3, axis=2)
+    name = f"colour-{pixel_format.replace('_', '-')}"
     async with (
         app.publish(
             name, width=_WIDTH, height=_HEIGHT, fps=_FPS, pixel_format=pixel_format, delivery="lossless"
@@ -85,6 +105,8 @@ async def test_every_pixel_format_has_the_right_colours(mesh, app, pixel_format)
         async with app.frames(name, timeout_seconds=3) as seen:
             await stream.write(source)
             handed_over = (await anext(seen)).bgr()
+            assert handed_over.dtype == np.uint8
+            assert handed_over.flags.writeable
         [encoded, *_] = viewer.pictures.values()
     for picture in (handed_over, encoded):
         for columns in (slice(40, 280), slice(360, 600)):

@@ -24,7 +24,7 @@ MASK = {"x": 0.25, "y": 0.25, "width": 0.125, "height": 0.25}
 # the crop's 480 lines become columns from the right: 220 to 400 across, 120 to 280 down; in half the size:
 SHAPE: dict[str, Any] = {"crop": "640x480+200+100", "rotate": 90, "size": "240x320", "masks": [MASK]}
 MASKED = slice(60, 140), slice(110, 200)
-_ALIKE = 6.0  # mean difference of the same picture after H.264 at 4 Mbit/s
+_ALIKE = 6.0  # mean difference; the same picture has 0.5 before it is encoded, one shifted by 16 pixels 15
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,18 @@ def expected() -> NDArray[np.float32]:
             whole = frame.to_ndarray(format="bgr24")
             whole[180:360, 320:480] = 0
             turned = np.rot90(whole[100:580, 200:840], -1)
-            small = turned.reshape(320, 2, 240, 2, 3).mean((1, 3))
-            pictures.append(small)
+            pictures.append(coarse(turned))
     return np.array(pictures, np.float32)
 
 
+def coarse(picture: Picture) -> NDArray[np.float32]:
+    """In 60 x 80 blocks: what scalers and encoders do to details does not count, where things are does."""
+    rows, columns = picture.shape[0] // 80, picture.shape[1] // 60
+    return picture.reshape(80, rows, 60, columns, 3).mean((1, 3), dtype=np.float32)
+
+
 def difference(picture: Picture) -> float:
-    return float(np.abs(expected() - picture).mean((1, 2, 3)).min())
+    return float(np.abs(expected() - coarse(picture)).mean((1, 2, 3)).min())
 
 
 async def test_a_real_clip_is_masked_cropped_turned_and_scaled(mesh: RunningMesh) -> None:
@@ -72,7 +77,7 @@ async def test_a_real_clip_is_masked_cropped_turned_and_scaled(mesh: RunningMesh
         await viewer.until(12)
     for picture in viewer.pictures.values():
         assert picture.shape == (320, 240, 3)
-        assert difference(picture) < _ALIKE + 2
+        assert difference(picture) < _ALIKE
         rows, columns = MASKED
         core = picture[rows.start + 4 : rows.stop - 4, columns.start + 4 : columns.stop - 4]
         assert core.max() <= 24, "something shows through the mask"
@@ -85,8 +90,8 @@ async def test_a_mask_takes_the_streams_own_packets_away(mesh: RunningMesh) -> N
     assert after["source_tracks"] == []
     assert after["epoch"] > before["epoch"], "the ring of packets without masks must be gone"
     assert not [name for name in mesh.rings() if name.startswith("private") and f".{before['epoch']}." in name]
+    to = f"file://{mesh.media_dir}/leak.mp4"
     with pytest.raises(CallFailed, match="no packets of its own") as refused:
-        to = f"file://{mesh.media_dir}/leak.mp4"
         mesh.call("publisher.start", stream="private", output="leak", rendition="source", to=to)
     assert refused.value.code == 404
     again = start(mesh, "private", masks=[MASK | {"width": 0.5}])["actual"]
