@@ -30,7 +30,6 @@ _FORMATS = {
     "http": f"{_MEDIA},hls",
     "https": f"{_MEDIA},hls",
     "file": _MEDIA,
-    "v4l2": "video4linux2,v4l2",
     "rtsp": "rtsp",
     "rtsps": "rtsp",
     "rtmp": "flv,live_flv",
@@ -43,7 +42,6 @@ _PROTOCOLS = {
     "http": "none",
     "https": "none",
     "file": "file",
-    "v4l2": "none",
     "rtsp": "tcp,udp,rtp",
     "rtsps": "tls,tcp",
     "rtmp": "rtmp,tcp",
@@ -88,12 +86,7 @@ def open_input(
             settings.update(http_persistent="0", http_multiple="0")
             source = HttpReader(guarded, timeouts)
             return av.open(source, "r", format=format, container_options=settings, timeout=limits, io_open=playlist_io)
-        if scheme == "file":
-            name = str(guarded.file)
-        elif scheme == "v4l2":
-            name, format = str(guarded.file), "v4l2"
-        else:
-            name = guarded.pinned
+        name = str(guarded.file) if scheme == "file" else guarded.pinned
         return av.open(name, "r", format=format, container_options=settings, timeout=limits)
     except MeshError:
         raise
