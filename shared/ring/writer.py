@@ -217,7 +217,7 @@ class RingWriter:
             clock=clock,
             delivery=header.delivery,
             exposure_ns=exposure_ns,
-            metadata=dict(metadata),
+            metadata=dict(metadata) if metadata else {},  # the caller may go on with its own
         )
 
     def _abandon(self, slot: int) -> None:
