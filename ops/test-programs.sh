@@ -7,6 +7,7 @@ command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing="$missi
 [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] || missing="$missing libnginx-mod-rtmp"
 command -v chromium >/dev/null || missing="$missing chromium"
 [ -e /usr/include/linux/videodev2.h ] && command -v gcc >/dev/null || missing="$missing gcc libc6-dev linux-libc-dev"
+command -v arv-fake-gv-camera-0.8 >/dev/null || missing="$missing aravis-tools"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing$missing …"

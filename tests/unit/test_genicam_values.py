@@ -12,6 +12,7 @@ from services.capture.genicam.pixel_formats import BY_CODE, FORMATS, choose, kno
 from services.capture.genicam.unpacking import Unpacker
 from services.capture.genicam.values import check_value
 from services.capture.sources.genicam import GenicamSource
+from tests.support.packing import packed
 
 EXPOSURE = Feature(name="ExposureTime", kind="float", minimum=10.0, maximum=1e7, unit="us")
 WIDTH = Feature(name="Width", kind="integer", minimum=16, maximum=2048, increment=16)
@@ -81,21 +82,6 @@ def test_a_depth_that_a_format_does_not_have() -> None:
 
 
 # -- pictures ------------------------------------------------------------------------------------------------
-
-
-def packed(name: str, samples: list[int]) -> bytes:
-    """As the standards write them: bit by bit, least significant first, or GigE Vision's two in three bytes."""
-    known = known_format(name)
-    assert known is not None
-    if known.packing == "p":
-        whole = sum(sample << (index * known.bits) for index, sample in enumerate(samples))
-        return whole.to_bytes(-(-len(samples) * known.bits // 8), "little")
-    low = known.bits - 8
-    out = b""
-    for first, second in zip(samples[::2], samples[1::2], strict=True):
-        mask = (1 << low) - 1
-        out += bytes((first >> low, (first & mask) | (second & mask) << 4, second >> low))
-    return out
 
 
 def buffer(name: str, data: bytes, width: int, height: int, padding: int = 0) -> Buffer:

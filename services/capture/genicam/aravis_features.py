@@ -1,5 +1,6 @@
 """The camera's description (its GenICam nodes) read through aravis."""
 
+import contextlib
 import ctypes
 import math
 from ctypes import byref, c_double, c_int64, c_uint
@@ -107,9 +108,11 @@ class AravisFeatures:
         encoded = name.encode()
         try:
             self._library.call(f"arv_device_get_{kind}_feature_bounds", self._device, encoded, byref(low), byref(high))
-            increment = self._library.call(f"arv_device_get_{kind}_feature_increment", self._device, encoded)
         except FeatureRefused:
             return {}
+        increment = 0
+        with contextlib.suppress(FeatureRefused):  # a float has seldom one
+            increment = self._library.call(f"arv_device_get_{kind}_feature_increment", self._device, encoded)
         return {
             "minimum": low.value if abs(low.value) < _NO_BOUND else None,
             "maximum": high.value if abs(high.value) < _NO_BOUND else None,
