@@ -2,8 +2,8 @@
 
 Milliseconds a picture of 1920x1080 costs, yuv420p from a decoder, in one thread of a quiet machine (a plain copy of as
 many bytes takes 0.21): nothing asked 0.26, crop to 1280x720 0.14, two masks 0.28, rotate 180 0.9, rotate 90 1.1, size
-1280x720 0.8, with masks 1.1, nv12 0.7, bgr24 1.2, bgr24 and rotate 90 2.4, all five 1.2. A camera's: gray12le 0.3, turned
-1.0, bayer_rggb8 0.15, turned 0.7, to bgr24 3.3, to yuv420p 5.8.
+1280x720 0.8, with masks 1.1, nv12 0.7, bgr24 1.2, bgr24 and rotate 90 2.4, all five 1.2. A camera's: gray12le 0.3 and
+turned 1.0; bayer_rggb8 0.15, turned 0.7, to bgr24 3.3, to yuv420p 5.8.
 """
 
 from collections.abc import Callable
