@@ -211,7 +211,8 @@ class StreamRunner:
     # -- what the source's thread tells, in the event loop ---------------------------------------------------
 
     def _opened(self, video: VideoInfo | None, audio: AudioInfo | None, tracks: tuple[str, ...]) -> None:
-        self._report(video=video, audio=audio, source_tracks=tracks, waiting_for="")
+        waiting_for = "a trigger" if self._spec and self._spec.trigger else ""
+        self._report(video=video, audio=audio, source_tracks=tracks, waiting_for=waiting_for)
 
     def _waiting(self, what: str) -> None:
         self._report(state="connecting", error=None, waiting_for=what, decoding=False)
