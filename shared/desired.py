@@ -65,9 +65,14 @@ class Desired(Generic[SpecT, ActualT]):
         Raises:
             Unavailable: the bus does not answer.
         """
-        found = self.spec(resource)
-        if found is not None:
-            return found
+        return self.spec(resource) or await self.read(resource)
+
+    async def read(self, resource: str) -> tuple[SpecT, int] | None:
+        """As `spec`, but as the bus has it now.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
         bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
         entry = await bucket.get(state_key(self._service, resource))
         return (msgspec.json.decode(entry.value, type=self._spec_type), entry.revision) if entry else None

@@ -1,6 +1,7 @@
 """Giving a running stream a profile: judged against the camera first, and taken back where the camera refuses it."""
 
 import asyncio
+import contextlib
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,11 @@ class Configurator:
     def __init__(self, context: Context[CaptureSettings], streams: Desired[StreamSpec, StreamActual]) -> None:
         self._context = context
         self._streams = streams
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    def forget(self, stream: str) -> None:
+        """The stream is gone."""
+        self._turns.pop(stream, None)
 
     async def configure(self, stream: str, request: ConfigureStream) -> StreamChanged:
         """Hold a profile against what the camera can do, and take it on.
@@ -40,16 +46,16 @@ class Configurator:
             Unavailable: the camera does not answer, so it cannot be judged.
             NotFound: the stream is gone.
         """
-        for attempt in range(_ATTEMPTS):
-            try:
-                return await self._once(stream, request)
-            except Conflict:
-                if request.revision is not None or attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError("the last attempt returns or raises")
+        async with self._turns.setdefault(stream, asyncio.Lock()):  # one after the other: all write the same key
+            for _ in range(_ATTEMPTS - 1):
+                with contextlib.suppress(Conflict):
+                    return await self._once(stream, request)
+                if request.revision is not None:
+                    break
+            return await self._once(stream, request)
 
     async def _once(self, stream: str, request: ConfigureStream) -> StreamChanged:
-        found = await self._streams.find(stream)
+        found = await self._streams.read(stream)
         if found is None:
             raise NotFound(f"{stream!r} does not exist; capture.list shows what does")
         spec, revision = found

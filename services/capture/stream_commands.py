@@ -82,6 +82,7 @@ class StreamCommands:
                 for stream in self._served.keys() - self._wanted:
                     await self._served.pop(stream).close()
                     self._snapshots.forget(stream)
+                    self._configurator.forget(stream)
 
     async def close(self) -> None:
         """End all, in parallel."""
