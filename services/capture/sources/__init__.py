@@ -13,9 +13,11 @@ from services.capture.sources.application import ApplicationSource
 from services.capture.sources.base import Source
 from services.capture.sources.file import FileSource
 from services.capture.sources.genicam import GenicamSource
+from services.capture.sources.images import ImagesSource
 from services.capture.sources.network import NetworkSource
 from services.capture.sources.onvif import OnvifSource
 from services.capture.sources.pattern import PatternSource
+from services.capture.sources.screen import ScreenSource
 from services.capture.sources.srt import SrtSource
 from services.capture.sources.udp import UdpSource
 from services.capture.sources.v4l2 import V4l2Source
@@ -24,6 +26,8 @@ from shared.netguard import Policy, check_async
 _KINDS: dict[str, type[Source]] = {
     "test": PatternSource,
     "file": FileSource,
+    "images": ImagesSource,
+    "screen": ScreenSource,
     "rtsp": NetworkSource,
     "rtsps": NetworkSource,
     "rtmp": NetworkSource,

@@ -67,10 +67,20 @@ class Timeline:
 class ContainerPlayer:
     """Plays one opened container into a sink."""
 
-    def __init__(self, container: "InputContainer", spec: StreamSpec, what: str, *, paced: bool) -> None:
+    def __init__(
+        self,
+        container: "InputContainer",
+        spec: StreamSpec,
+        what: str,
+        *,
+        paced: bool,
+        timeline: Timeline | None = None,
+        pacer: Pacer | None = None,
+    ) -> None:
         """Args:
         what: name of the source for error texts, without credentials.
         paced: play at the speed of the media clock (files); live sources come at their own.
+        timeline, pacer: of what was played before, for containers that follow one another.
 
         Raises:
             BadRequest: there is neither video nor audio in it.
@@ -82,8 +92,8 @@ class ContainerPlayer:
         self._audio: AudioStream | None = container.streams.audio[0] if container.streams.audio and spec.audio else None
         if self._video is None and self._audio is None:
             raise BadRequest(f"source {what}: there is no video or audio in it")
-        self._timeline = Timeline()
-        self._pacer = Pacer() if paced else None
+        self._timeline = timeline or Timeline()
+        self._pacer = (pacer or Pacer()) if paced else None
         # Its own packets would show what masks hide; sound alone is no rendition of the stream either.
         carried = not spec.masks
         self._video_forwarder: VideoForwarder | None = video_forwarder(self._video) if self._video and carried else None
@@ -101,7 +111,11 @@ class ContainerPlayer:
         """Tell the sink what this is; at the first key picture, when there was none yet to tell the size."""
         if self._video and not all(self._size):
             self._sizing = fresh_decoder(self._video)
-            return
+        else:
+            sink.live(*self.what())
+
+    def what(self) -> tuple[VideoInfo | None, AudioInfo | None, tuple[str, ...]]:
+        """Video, sound and the tracks that are forwarded, as `StreamSink.live` takes them."""
         video = audio = None
         if self._video:
             # The guess is of fields, so twice the truth for much of H.264.
@@ -119,7 +133,7 @@ class ContainerPlayer:
                 channels=self._audio.codec_context.channels,
             )
         tracks = [forwarder.track for forwarder in (self._video_forwarder, self._audio_forwarder) if forwarder]
-        sink.live(video, audio, tuple(tracks))
+        return video, audio, tuple(tracks)
 
     def play(self, sink: StreamSink, stop: threading.Event) -> None:
         """Deliver until the end of the media or `stop`.

@@ -1,15 +1,12 @@
-"""file:///clip.mp4 : played at its own speed, again from the start at its end unless `loop` is false."""
+"""file:///clip.mp4 or file:///folder : played at its own speed, again from the start unless `loop` is false."""
 
 import threading
-from typing import TYPE_CHECKING
 
 from services.capture.sink import StreamSink
 from services.capture.sources.container import ContainerPlayer
 from services.capture.sources.container_source import ContainerSource
-from shared.netguard import Policy, check, open_input
-
-if TYPE_CHECKING:
-    from av.container import InputContainer
+from services.capture.sources.folder import FolderPlayer
+from shared.netguard import GuardedUrl, Policy, check, open_input
 
 
 class FileSource(ContainerSource):
@@ -19,11 +16,17 @@ class FileSource(ContainerSource):
         Raises:
             MeshError: why it cannot be played.
         """
-        with self._open() as container:
-            ContainerPlayer(container, self.spec, self.spec.source, paced=True)
+        guarded = self._guarded()
+        if not _is_folder(guarded):  # in a folder, bad files are left out
+            with open_input(guarded) as container:
+                ContainerPlayer(container, self.spec, self.spec.source, paced=True)
 
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
-        with self._open() as container:
+        guarded = self._guarded()
+        if _is_folder(guarded):
+            self._play_folder(guarded, sink, stop)
+            return
+        with open_input(guarded) as container:
             player = ContainerPlayer(container, self.spec, self.spec.source, paced=True)
             player.announce(sink)
             while True:
@@ -32,6 +35,17 @@ class FileSource(ContainerSource):
                     return
                 player.rewind()
 
-    def _open(self) -> "InputContainer":
-        policy = Policy(schemes=frozenset(("file",)), allow_private=False, file_roots=self.settings.file_roots)
-        return open_input(check(self.url, policy, field="source"))
+    def _play_folder(self, guarded: GuardedUrl, sink: StreamSink, stop: threading.Event) -> None:
+        player = FolderPlayer(guarded, self.spec)
+        while True:
+            player.round(sink, stop)
+            if stop.is_set() or not self.spec.loop:
+                return
+
+    def _guarded(self) -> GuardedUrl:
+        policy = Policy(schemes=frozenset(("file",)), file_roots=self.settings.file_roots, folders=True)
+        return check(self.url, policy, field="source")
+
+
+def _is_folder(guarded: GuardedUrl) -> bool:
+    return guarded.file is not None and guarded.file.is_dir()

@@ -1,10 +1,13 @@
-"""srt://host:port : received by an `ffmpeg -c copy` child, because PyAV's build of libav has no SRT.
+"""srt://host:port or srt://:port?mode=listener : received by an `ffmpeg -c copy` child, as PyAV's libav has no SRT.
+
+Options are those of libav's protocol: `mode`, `latency` (µs), `passphrase`, `streamid` and so on.
 
 The child reads the URL from its standard input, as a list of one file to be played: its command line, which every
 user of the machine may read, has neither passphrase nor stream id.
 """
 
 import contextlib
+import math
 import os
 import re
 import select
@@ -14,13 +17,17 @@ import subprocess
 import threading
 import time
 from collections import deque
+from urllib.parse import parse_qsl, urlsplit
 
 import av
 
 from schemas.errors import Unavailable
+from schemas.resources import StreamSpec
+from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
 from services.capture.sources.container import ContainerPlayer
 from services.capture.sources.container_source import ContainerSource
+from services.capture.sources.udp_socket import listen_at
 from shared.netguard import Policy, check, explain_av_error
 from shared.parent import killed_with_parent
 from shared.urls import scrub
@@ -38,6 +45,7 @@ _ARGUMENTS = (
     "-f", "nut", "-flush_packets", "1", "pipe:1",
 )  # fmt: skip
 _LAST_LINES = 5
+_SMALL_BYTES = 4096  # for a socket that is closed at once
 _WHO = re.compile(
     r"^(\[[^\]]*\] |[\d:.]+/SRT:\S+ )+"
 )  # "[srt @ 0x55f9767a3200] ", "09:27:25.390947/SRT:RcvQ:w1!W:SRT.cn: "
@@ -45,13 +53,19 @@ _TERMINATE_SECONDS = 2.0
 
 
 class SrtSource(ContainerSource):
+    def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
+        super().__init__(spec, url, settings)
+        self.listens = ("mode", "listener") in parse_qsl(urlsplit(url).query)
+
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
-        guarded = check(
-            self.url, Policy(schemes=frozenset(("srt",)), allow_private=True, file_roots=()), field="source"
-        )
+        guarded = check(self.url, Policy(schemes=frozenset(("srt",)), allow_private=True, listens=True), field="source")
         ffmpeg = shutil.which("ffmpeg")
         if ffmpeg is None:
             raise Unavailable("srt sources need the ffmpeg program (Debian package ffmpeg) in PATH")
+        if self.listens:
+            listen_at(guarded, room_bytes=_SMALL_BYTES).close()  # libsrt does not say that the port is in use
+            if not sink.last_arrival_ns:  # later on it is a sender that was lost, and shown as that
+                sink.waiting(f"a sender at UDP port {guarded.port}")
         child = subprocess.Popen(
             [ffmpeg, *_ARGUMENTS],
             stdin=subprocess.PIPE,
@@ -73,7 +87,8 @@ class SrtSource(ContainerSource):
             raise Unavailable(f"source {self.spec.source}: {said}")
 
     def _play(self, child: subprocess.Popen[bytes], sink: StreamSink, stop: threading.Event) -> None:
-        pipe = _Pipe(child, self.settings.open_timeout_seconds, self.settings.read_timeout_seconds, stop)
+        open_seconds = math.inf if self.listens else self.settings.open_timeout_seconds
+        pipe = _Pipe(child, open_seconds, self.settings.read_timeout_seconds, stop)
         try:
             container = av.open(pipe, "r", format="nut", options=_PROBING)
         except (av.FFmpegError, ValueError) as error:

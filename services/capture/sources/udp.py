@@ -5,7 +5,6 @@ Options, as libav names them: `buffer_size` (bytes the kernel keeps), `fifo_size
 `overrun_nonfatal` (it never is fatal here) and `pkt_size` (any is taken).
 """
 
-import errno
 import ipaddress
 import logging
 import select
@@ -18,11 +17,12 @@ from urllib.parse import parse_qsl, urlsplit
 import av
 import msgspec
 
-from schemas.errors import Conflict, InvalidValue, Unavailable
+from schemas.errors import InvalidValue, Unavailable
 from schemas.resources import StreamSpec
 from services.capture.sink import StreamSink
-from services.capture.sources.base import Source
 from services.capture.sources.container import PROBING, ContainerPlayer
+from services.capture.sources.container_source import ContainerSource
+from services.capture.sources.udp_socket import listen_at
 from shared.netguard import GuardedUrl, Policy, check, explain_av_error
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ _MAX_BATCH = 256  # datagrams between two looks at the stop event, however many 
 _LOOK_SECONDS = 0.1  # how often a wait looks at the stop event, which is no descriptor
 _TAKEOVER_SECONDS = 1.0  # a sender that is silent for so long may be replaced by another
 _LOST_EVERY_SECONDS = 10.0  # one line of log about lost datagrams
-_SO_RCVBUFFORCE = 33  # asm-generic/socket.h; beyond net.core.rmem_max, for those who may
 _SO_MEMINFO, _MEMINFO_BYTES = 55, 36  # nine counters of 32 bits, the last: datagrams that found no room
 
 
@@ -53,7 +52,7 @@ class _Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return min(asked, _MAX_BUFFER_BYTES) or _BUFFER_BYTES
 
 
-class UdpSource(Source):
+class UdpSource(ContainerSource):
     listens = True
 
     @classmethod
@@ -99,7 +98,7 @@ class Receiver:
         Unavailable: it cannot be listened at.
         """
         self._shown, self._stop, self._silent_seconds = guarded.shown, stop, silent_seconds
-        self._socket = _bound(guarded, query)
+        self._socket = listen_at(guarded, room_bytes=query.buffer_bytes, shared=query.reuse, interface=query.localaddr)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._sender: tuple[object, ...] = ()
@@ -179,59 +178,6 @@ class Receiver:
         if lost > self._lost:
             log.warning("%s: %d datagrams lost for want of room; raise buffer_size", self._shown, lost - self._lost)
             self._lost = lost
-
-
-def _bound(guarded: GuardedUrl, query: _Query) -> socket.socket:
-    address = ipaddress.ip_address(guarded.addresses[0])
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    receiver = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        receiver.setblocking(False)
-        _make_room(receiver, query.buffer_bytes)
-        if query.reuse or address.is_multicast:
-            receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Bound to the group itself, so that what is sent to the port otherwise does not get in.
-        receiver.bind((str(address), guarded.port))
-        if address.is_multicast:
-            _join(receiver, address, query.localaddr)
-    except OSError as error:
-        receiver.close()
-        raise _explain(error, guarded) from None
-    return receiver
-
-
-def _make_room(receiver: socket.socket, wanted_bytes: int) -> None:
-    try:
-        receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, wanted_bytes)
-    except PermissionError:  # what net.core.rmem_max allows, then
-        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted_bytes)
-
-
-def _join(receiver: socket.socket, group: ipaddress.IPv4Address | ipaddress.IPv6Address, interface: str) -> None:
-    if group.version == 6:
-        number = socket.if_nametoindex(interface) if interface else 0
-        receiver.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group.packed + struct.pack("@I", number))
-        return
-    at = ipaddress.IPv4Address(interface or "0.0.0.0").packed  # noqa: S104  # 0.0.0.0: as the routes say
-    receiver.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group.packed + at)
-
-
-def _explain(error: OSError, guarded: GuardedUrl) -> Conflict | Unavailable:
-    if error.errno == errno.EADDRINUSE:
-        return Conflict(
-            f"source {guarded.shown!r}: UDP port {guarded.port} is in use by another stream or program; "
-            "use another port, or reuse=1 at both"
-        )
-    if error.errno == errno.EADDRNOTAVAIL:
-        return Unavailable(
-            f"source {guarded.shown!r}: {guarded.host} is no address of this machine; "
-            f"write udp://:{guarded.port} to receive at all of them, or a multicast group"
-        )
-    if error.errno == errno.ENODEV:
-        return Unavailable(
-            f"source {guarded.shown!r}: no interface to join the group at; give its address as localaddr, or a route"
-        )
-    return Unavailable(f"source {guarded.shown!r}: cannot be received ({error.strerror})")
 
 
 def _parse(url: str) -> _Query:
