@@ -28,7 +28,7 @@ PARAMETERS: dict[str, str] = {
     "track": "`video`, `opus` or `aac`",
     "service": "the service that speaks",
     "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`",
-    "event": "what happened: `state`, `removed`, `task-failed`, `onvif`",
+    "event": "what happened: `state`, `removed`, `task-failed`, `source-stuck`, `onvif`",
     "consumer": "who needs it: `hw-encode-<rendition>`, `publisher-<output>`, `<name>-<instance>` of others",
 }
 
