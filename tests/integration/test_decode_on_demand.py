@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from schemas.resources import StreamSpec
+from services.capture.shaping import Shaper
 from services.capture.sources.container import ContainerPlayer
-from shared.ring import RingGeometry
 from tests.support.mesh import bunny
 
 SPEC = StreamSpec(stream="cam0", source="file:///bunny.mp4")
@@ -20,6 +20,7 @@ class Sink:
 
     def __init__(self) -> None:
         self.wants_raw = False
+        self.stillness = None
         self.pictures: dict[int, bytes] = {}
         self.blocks = 0
         self._first_pts_ns: int | None = None
@@ -28,9 +29,10 @@ class Sink:
         if track == "video" and self._first_pts_ns is None:
             self._first_pts_ns = pts_ns
 
-    def picture(self, geometry: RingGeometry, fill: Any, *, pts_ns: int, **_: Any) -> None:
-        array = np.empty(geometry.array_shape, np.uint8)
-        fill(array)
+    def frame(self, frame: av.VideoFrame, *, pts_ns: int, **_: Any) -> None:
+        shaped = Shaper(SPEC).frame(frame)
+        array = np.empty(shaped.geometry.array_shape, np.uint8)
+        shaped.fill(array)
         assert self._first_pts_ns is not None
         self.pictures[round((pts_ns - self._first_pts_ns) * 25 / 1e9)] = array.tobytes()
 
