@@ -234,7 +234,7 @@ def test_pictures_without_a_camera_of_ones_own():
 def test_which_cameras_there_are(mesh, monkeypatch):
     assert sdk.get_all_cam_index() == [0, 1]
     assert sdk.get_all_cam_ids() == ["cam0", "cam1"]
-    assert sdk.get_all_cameras(True) == {0: "cam0", 1: "cam1"}
+    assert sdk.get_all_cameras() == {0: "cam0", 1: "cam1"}
     assert (sdk.get_cam_id(1), sdk.get_cam_index("cam1")) == ("cam1", 1)
     assert (sdk.get_loc_id_by_idx(1), sdk.get_idx_by_loc_id(1)) == (1, 1)
     assert (sdk.get_camera_status(0), sdk.qmm_status(0)) == (2, 2)
