@@ -3,8 +3,11 @@
 import asyncio
 import itertools
 import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import av
@@ -19,6 +22,7 @@ from tests.support.metrics import total
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 Picture = NDArray[np.uint8]
+OFFER = (Path(__file__).parents[1] / "unit/fixtures/whep_offer_chromium.sdp").read_bytes()
 MASK = {"x": 0.25, "y": 0.25, "width": 0.125, "height": 0.25}
 # Of 1280x720: 320 to 480 across, 180 to 360 down. In the crop from (200, 100): 120 to 280, 80 to 260. Turned clockwise,
 # the crop's 480 lines become columns from the right: 220 to 400 across, 120 to 280 down; in half the size:
@@ -36,6 +40,17 @@ def mesh() -> Iterator[RunningMesh]:
 
 def start(mesh: RunningMesh, stream: str, **spec: Any) -> Any:
     return mesh.call("capture.start", **{"stream": stream, "source": f"file://{mesh.media_dir}/bunny.mp4"} | spec)
+
+
+def join(mesh: RunningMesh, stream: str) -> tuple[int, str]:
+    """Status and body of a WHEP offer."""
+    headers = {"Content-Type": "application/sdp"}
+    request = urllib.request.Request(f"{mesh.console}whep/{stream}", data=OFFER, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
 
 
 @cache
@@ -94,6 +109,10 @@ async def test_a_mask_takes_the_streams_own_packets_away(mesh: RunningMesh) -> N
     with pytest.raises(CallFailed, match="no packets of its own") as refused:
         mesh.call("publisher.start", stream="private", output="leak", rendition="source", to=to)
     assert refused.value.code == 404
+    status, body = join(mesh, "private/source")
+    assert status == 404
+    assert "no packets of its own" in body
+    assert join(mesh, "private")[0] == 201
     again = start(mesh, "private", masks=[MASK | {"width": 0.5}])["actual"]
     assert again["epoch"] == after["epoch"], "another mask needs no other source"
     assert start(mesh, "private")["actual"]["source_tracks"] == ["video", "aac"]
