@@ -92,6 +92,8 @@ def answers(failed: Callable[[], Any]) -> Callable[[Callable[P, T]], Callable[P,
                 return function(*args, **kwargs)
             except MeshError as error:
                 say(logging.ERROR, "%s: %s", name, error.message)
+            except ImportError as error:
+                say(logging.ERROR, "%s: %s; install it with pip install 'framemesh[smartvision]'", name, error)
             except Exception as error:  # also of a wrong argument: the caller knows no exceptions from this API
                 say(logging.ERROR, "%s: %s: %s", name, type(error).__name__, error)
                 say(logging.DEBUG, "%s", name, exc_info=True)
