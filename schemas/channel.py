@@ -27,8 +27,8 @@ PARAMETERS: dict[str, str] = {
     "output": "the destination of a rendition",
     "track": "`video`, `opus` or `aac`",
     "service": "the service that speaks",
-    "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`",
-    "event": "what happened: `state`, `removed`, `task-failed`, `source-stuck`, `onvif`",
+    "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`; of a camera its node",
+    "event": "what happened: `state`, `removed`, `task-failed`, `source-stuck`, `onvif`, `device-found`, `device-lost`",
     "consumer": "who needs it: `hw-encode-<rendition>`, `publisher-<output>`, `<name>-<instance>` of others",
 }
 
