@@ -303,7 +303,7 @@ def test_another_program_has_it(mesh: RunningMesh, eye: GigeCamera, app: Mesh) -
         other.connect((eye.address, 3956))
         other.send(struct.pack(">BBHHHII", 0x42, 1, 0x82, 8, 1, 0x0A00, 2))
         other.recv(100)
-        with pytest.raises(CallFailed, match="503: camera Test-Eye-T0001 at .* is controlled by another program"):
+        with pytest.raises(CallFailed, match=r"503: camera Test-Eye-T0001 at .* is controlled by another program"):
             start(mesh, eye)
     # Its heartbeat ends with it.
     mesh.wait_for(lambda: mesh.actual("streams", "eye")["state"] == "live", 15, "the camera is free")
@@ -366,9 +366,9 @@ def test_aravis_own_camera_shows_its_pattern(mesh: RunningMesh, eye: GigeCamera,
 
 
 def test_a_name_that_no_camera_has(mesh: RunningMesh, eye: GigeCamera, app: Mesh) -> None:
-    with FakeCamera("GV77").running():
-        with pytest.raises(CallFailed, match="404: source genicam://GV78: no such camera; there are Aravis-Fake-GV77"):
-            mesh.call("capture.start", stream="eye", source="genicam://GV78")
+    text = "404: source genicam://GV78: no such camera; there are Aravis-Fake-GV77"
+    with FakeCamera("GV77").running(), pytest.raises(CallFailed, match=text):
+        mesh.call("capture.start", stream="eye", source="genicam://GV78")
 
 
 def test_the_list_of_cameras(mesh: RunningMesh, eye: GigeCamera, app: Mesh) -> None:

@@ -36,7 +36,7 @@ CHUNK_BYTES = sum(4 + 8 for _ in CHUNKS)  # 4 of data, 8 of id and length
 
 def _register(name: str, address: int, kind: str = "IntReg", extra: str = "") -> str:
     return f"""<{kind} Name="{name}"><Address>{address:#x}</Address>{extra}<Length>4</Length><AccessMode>RW</AccessMode>
-<pPort>Device</pPort><Endianess>BigEndian</Endianess>{"<Sign>Unsigned</Sign>" if kind == "IntReg" else ""}</{kind}>"""
+<pPort>Device</pPort>{"<Sign>Unsigned</Sign>" if kind == "IntReg" else ""}<Endianess>BigEndian</Endianess></{kind}>"""
 
 
 def _integer(name: str, address: int, low: int, high: str, step: int = 1, locked: bool = True) -> str:

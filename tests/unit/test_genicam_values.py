@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 
-from schemas.errors import InvalidValue
+from schemas.errors import InvalidValue, Unavailable
 from schemas.pictures import ControlValue
 from schemas.resources import StreamSpec
+from services.capture.genicam import aravis_library
+from services.capture.genicam.backends import backend
 from services.capture.genicam.camera import Buffer, Feature, Found
 from services.capture.genicam.device_clock import DeviceClock
 from services.capture.genicam.pixel_formats import BY_CODE, FORMATS, choose, known_format
 from services.capture.genicam.unpacking import Unpacker
 from services.capture.genicam.values import check_value
+from services.capture.settings import CaptureSettings
 from services.capture.sources.genicam import GenicamSource
 from tests.support.packing import packed
 
@@ -79,6 +82,15 @@ def test_a_source_names_one_camera(source: str) -> None:
 def test_a_depth_that_a_format_does_not_have() -> None:
     with pytest.raises(InvalidValue, match=r"^bit_depth 8: gray12le has 12 bits"):
         GenicamSource.check(StreamSpec(stream="a", source="genicam://a", pixel_format="gray12le", bit_depth=8))
+
+
+def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aravis_library, "_LIBRARY", "libaravis-0.0.so.0")
+    aravis_library.aravis.cache_clear()
+    with pytest.raises(Unavailable, match=r"install libaravis \(Debian: apt install libaravis-0\.8-0\), or harvesters"):
+        aravis_library.aravis()
+    with pytest.raises(Unavailable, match="install libaravis"):
+        backend(CaptureSettings())
 
 
 # -- pictures ------------------------------------------------------------------------------------------------

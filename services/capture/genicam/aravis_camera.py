@@ -114,7 +114,7 @@ class AravisCamera(Camera):
     def __init__(self, library: Aravis, found: Found, device: int) -> None:
         super().__init__(found)
         self._library = library
-        self._device = device
+        self._device: int | None = device
         self._gige = bool(found.address)
         self._features = AravisFeatures(library, device)
         self._stream: int | None = None
@@ -136,10 +136,12 @@ class AravisCamera(Camera):
 
     def feature(self, name: str) -> Feature | None:
         with self.lock:
+            self._check_open()
             return self._features.feature(name)
 
     def set(self, name: str, value: ControlValue) -> None:
         with self.lock:
+            self._check_open()
             kind = self._features.kind(name)
             if kind is None:
                 raise FeatureRefused(f"there is no feature {name}")
@@ -216,20 +218,31 @@ class AravisCamera(Camera):
         return gvcp.controlled(self.found.address, _ANSWER_SECONDS) is True
 
     def stop(self) -> None:
-        if self._stream is None:
-            return
-        with self.lock, contextlib.suppress(FeatureRefused):
-            self._library.call("arv_device_execute_command", self._device, b"AcquisitionStop")
-            self._lock_parameters(False)
-        self._library.g_object_unref(self._stream)  # ends its thread and frees the buffers
-        if self._parser:
-            self._library.g_object_unref(self._parser)
-        self._stream = self._parser = None
+        with self.lock:
+            if self._stream is None:
+                return
+            with contextlib.suppress(FeatureRefused):
+                self._library.call("arv_device_execute_command", self._device, b"AcquisitionStop")
+                self._lock_parameters(False)
+            self._library.g_object_unref(self._stream)  # ends its thread and frees the buffers
+            if self._parser:
+                self._library.g_object_unref(self._parser)
+            self._stream = self._parser = None
 
     def close(self) -> None:
         self.stop()
-        self._library.disconnect(self._device, self._connection)
-        self._library.g_object_unref(self._device)  # gives control back, ends the heartbeat
+        with self.lock:
+            device, self._device = self._device, None
+            if device:
+                self._library.disconnect(device, self._connection)
+                self._library.g_object_unref(device)  # gives control back, ends the heartbeat
+
+    def _check_open(self) -> None:
+        """Raises:
+        Unavailable: another thread still had it when it was closed; the library's memory is gone.
+        """
+        if self._device is None:
+            raise Unavailable(f"camera {self.found.name} has just been closed; try again")
 
     def _lock_parameters(self, now: bool) -> None:
         """The standard's way to tell a camera that its geometry must stay."""

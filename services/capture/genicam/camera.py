@@ -110,7 +110,11 @@ class Camera(ABC):
 
     @abstractmethod
     def feature(self, name: str) -> Feature | None:
-        """None: it has no such feature. Reads from the camera."""
+        """None: it has no such feature. Reads from the camera.
+
+        Raises:
+            Unavailable: it was closed.
+        """
 
     @abstractmethod
     def set(self, name: str, value: ControlValue) -> None:
@@ -118,6 +122,7 @@ class Camera(ABC):
 
         Raises:
             FeatureRefused: the camera did not take it.
+            Unavailable: it was closed.
         """
 
     @abstractmethod
