@@ -8,6 +8,12 @@ command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing="$missi
 command -v chromium >/dev/null || missing="$missing chromium"
 [ -e /usr/include/linux/videodev2.h ] && command -v gcc >/dev/null || missing="$missing gcc libc6-dev linux-libc-dev"
 command -v arv-fake-gv-camera-0.8 >/dev/null || missing="$missing aravis-tools"
+command -v Xvfb >/dev/null && command -v xclock >/dev/null || missing="$missing xvfb x11-apps"
+command -v ip >/dev/null || missing="$missing iproute2"
+gst="import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer as _
+Gst.init(None); assert all(map(Gst.ElementFactory.find, ('rtph264pay', 'h265parse', 'appsrc')))"
+/usr/bin/python3 -c "$gst" 2>/dev/null || missing="$missing python3-gi gir1.2-gst-rtsp-server-1.0 \
+    gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing$missing …"

@@ -26,6 +26,7 @@ _UNAVAILABLE = {
     errno.EPERM: "may not be opened; check the permissions",
     errno.ENOSPC: "cannot be written, the disk is full; free some space",
     errno.EIO: "cannot be read or written; the other side gave up",
+    errno.EPROTONOSUPPORT: "does not send over the transport that was asked for; use transport: auto",
     errno.EAGAIN: "has nothing to read at the moment",
     errno.ENOMEM: "needs more memory than there is",
 }

@@ -35,18 +35,18 @@ def read_picture(path: Path) -> "VideoFrame":
         data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         raise BadRequest(f"{path.name}: more than {MAX_FILE_BYTES} bytes")
-    decoder = av.CodecContext.create(_codec_of(data, path.name), "r")
+    codec = _codec_of(data, path.name)
+    decoder = av.CodecContext.create(codec, "r")
     assert isinstance(decoder, VideoCodecContext)
     decoder.thread_count = 1
-    decoder.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
+    decoder.options = {"max_pixels": str(MAX_PIXELS)}
+    if codec == "mjpeg":  # the others refuse by themselves what is cut short
+        decoder.options["err_detect"] = "explode"
     try:
         frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
     except (av.FFmpegError, ValueError) as error:
         raise BadRequest(
-            f"{path.name}: cannot be decoded ({error.strerror or type(error).__name__}); "
-            f"it is damaged, cut short, or has more than {MAX_PIXELS} pixels"
-            if isinstance(error, av.FFmpegError)
-            else f"{path.name}: cannot be decoded ({error})"
+            f"{path.name}: cannot be decoded; it is damaged, cut short, or has more than {MAX_PIXELS} pixels ({error})"
         ) from None
     if not frames or frames[0].is_corrupt:
         raise BadRequest(f"{path.name}: is damaged or cut short")

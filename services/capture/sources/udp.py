@@ -60,12 +60,14 @@ class UdpSource(ContainerSource):
         """Raises:
         InvalidValue: an option that there is not, or with a value that is none.
         """
-        _parse(spec.source)
+        parse_options(spec.source, spec.source)
 
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
         policy = Policy(schemes=frozenset(("udp",)), allow_private=True, listens=True)
         guarded = check(self.url, policy, field="source")
-        with Receiver(guarded, _parse(self.url), self.settings.read_timeout_seconds, stop) as receiver:
+        with Receiver(
+            guarded, parse_options(self.url, self.spec.source), self.settings.read_timeout_seconds, stop
+        ) as receiver:
             if not sink.last_arrival_ns:  # later on it is a sender that was lost, and shown as that
                 sink.waiting(f"a sender at UDP port {guarded.port}")
             if not receiver.wait():
@@ -102,7 +104,8 @@ class Receiver:
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._sender: tuple[object, ...] = ()
-        self._heard_at = time.monotonic()
+        self.heard_at = time.monotonic()
+        """When the sender was heard last, in monotonic seconds."""
         self._kept = b""
         self._others = False
         self._lost, self._lost_said_at = 0, 0.0
@@ -118,7 +121,7 @@ class Receiver:
         """Until a sender has begun; False: stopped before."""
         while not self._stop.is_set():
             if self._poll.poll(_LOOK_SECONDS * 1000):
-                self._heard_at = time.monotonic()
+                self.heard_at = time.monotonic()
                 return True
         return False
 
@@ -133,7 +136,7 @@ class Receiver:
             if data:
                 self._kept = data[size:]
                 return data[:size]
-            left_seconds = self._heard_at + self._silent_seconds - time.monotonic()
+            left_seconds = self.heard_at + self._silent_seconds - time.monotonic()
             if left_seconds <= 0:
                 raise Unavailable(f"source {self._shown}: nothing has come for {self._silent_seconds:g} s")
             self._poll.poll(min(_LOOK_SECONDS, left_seconds) * 1000)
@@ -155,7 +158,7 @@ class Receiver:
             datagrams.append(datagram)
             received += len(datagram)
         if datagrams:
-            now = self._heard_at = time.monotonic()
+            now = self.heard_at = time.monotonic()
             if now - self._lost_said_at > _LOST_EVERY_SECONDS:
                 self._lost_said_at = now
                 self._say_lost()
@@ -166,7 +169,7 @@ class Receiver:
         if not self._sender:
             self._sender = sender
             return True
-        if time.monotonic() - self._heard_at >= _TAKEOVER_SECONDS:
+        if time.monotonic() - self.heard_at >= _TAKEOVER_SECONDS:
             raise Unavailable(f"source {self._shown}: another sender has begun")
         if not self._others:
             self._others = True
@@ -180,12 +183,17 @@ class Receiver:
             self._lost = lost
 
 
-def _parse(url: str) -> _Query:
+def parse_options(url: str, shown: str) -> _Query:
+    """The options of a udp:// URL.
+
+    Raises:
+        InvalidValue: one that there is not, or with a value that is none.
+    """
     try:
         query = msgspec.convert(dict(parse_qsl(urlsplit(url).query)), _Query, strict=False)
         if query.localaddr and not query.localaddr.isidentifier():
             ipaddress.ip_address(query.localaddr)
     except (msgspec.ValidationError, ValueError) as error:
         names = ", ".join(_Query.__struct_fields__)
-        raise InvalidValue("source", url, f"{error}; udp:// takes {names}") from None
+        raise InvalidValue("source", shown, f"{error}; udp:// takes {names}") from None
     return query
