@@ -76,6 +76,7 @@ class StreamRunner:
         self._loop = asyncio.get_running_loop()
         self._actual: StreamActual | None = None
         self._state_at = 0.0
+        self._resumed_at = float("-inf")
         self._wants_raw = self._wants_packets = False
         self._own_wants = 0
         self._refused: ErrorInfo | None = None
@@ -222,6 +223,11 @@ class StreamRunner:
         if actual is None or sink is None or actual.state == "live":
             return
         if actual.state == "stalled":
+            # One picture may be what libav's reader still had, and gives out when it gives up: two have come.
+            first, self._resumed_at = self._resumed_at, time.monotonic()
+            if self._resumed_at - first > self._stall_seconds():
+                sink.expect()
+                return
             sink.cadence.forgive((time.time_ns() - actual.since_ns) / 1e9 + self._stall_seconds())
         self._report(state="live", error=None, waiting_for="")
 
