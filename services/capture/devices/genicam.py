@@ -3,7 +3,7 @@
 from schemas.devices import ControlKind, Device, DeviceControl, DeviceFormat
 from schemas.errors import MeshError
 from services.capture.genicam.backends import Backend, backend
-from services.capture.genicam.camera import Camera, Feature, Found
+from services.capture.genicam.camera import Camera, Feature, FeatureKind, Found
 from services.capture.genicam.configuration import EXPOSURE
 from services.capture.genicam.open_cameras import CAMERAS
 from services.capture.settings import CaptureSettings
@@ -16,7 +16,14 @@ _SHOWN = (
     "TriggerSoftware", "LineSelector", "LineMode", "LineInverter", "UserOutputValue", "DeviceTemperature",
     "DeviceLinkThroughputLimit", "GevSCPSPacketSize", "GevSCPD",
 )  # fmt: skip
-_KINDS: dict[str, ControlKind] = {"enumeration": "menu", "command": "button"}
+_KINDS: dict[FeatureKind, ControlKind] = {
+    "integer": "integer",
+    "float": "float",
+    "boolean": "boolean",
+    "enumeration": "menu",
+    "string": "string",
+    "command": "button",
+}
 
 
 def find_genicam(network: bool, settings: CaptureSettings) -> list[Device]:
@@ -58,31 +65,29 @@ def _device(way: Backend, found: Found) -> Device:
 
 def _looked_at(camera: Camera) -> tuple[tuple[DeviceFormat, ...], tuple[DeviceControl, ...]]:
     with camera.lock:
-        features = [feature for name in _SHOWN if (feature := camera.feature(name))]
+        known = {name: feature for name in _SHOWN if (feature := camera.feature(name))}
         pixel_format = camera.feature("PixelFormat")
-        sensor = [camera.feature(name) for name in ("WidthMax", "HeightMax", "SensorWidth", "SensorHeight")]
-    known = {feature.name: feature for feature in features}
-    edges = [int(edge.value) for edge in sensor if edge and isinstance(edge.value, int)]
-    largest = f"{edges[0]}x{edges[1]}" if len(edges) >= 2 else ""
-    width, height = known.get("Width"), known.get("Height")
-    smallest = f"{width.minimum:.0f}x{height.minimum:.0f}" if _bounded(width) and _bounded(height) else ""  # type: ignore[union-attr]
-    rate = known.get("AcquisitionFrameRate")
+        largest = _size(camera, "WidthMax", "HeightMax") or _size(camera, "SensorWidth", "SensorHeight")
+    width, height, rate = (known.get(name) for name in ("Width", "Height", "AcquisitionFrameRate"))
+    smallest = ""
+    if width and height and width.minimum is not None and height.minimum is not None:
+        smallest = f"{width.minimum:.0f}x{height.minimum:.0f}"
     fps = (rate.minimum, rate.maximum) if rate and rate.minimum is not None and rate.maximum is not None else ()
-    formats = tuple(
-        DeviceFormat(pixel_format=entry, sizes=tuple(size for size in (smallest, largest) if size), fps=fps)
-        for entry in (pixel_format.entries if pixel_format else ())
-    )
-    return formats, tuple(_control(feature) for feature in features)
+    sizes = tuple(size for size in (smallest, largest) if size)
+    entries = pixel_format.entries if pixel_format else ()
+    formats = tuple(DeviceFormat(pixel_format=entry, sizes=sizes, fps=fps) for entry in entries)
+    return formats, tuple(_control(feature) for feature in known.values())
 
 
-def _bounded(feature: Feature | None) -> bool:
-    return feature is not None and feature.minimum is not None
+def _size(camera: Camera, width: str, height: str) -> str:
+    edges = [feature.value for name in (width, height) if (feature := camera.feature(name))]
+    return "x".join(map(str, edges)) if len(edges) == 2 and None not in edges else ""
 
 
 def _control(feature: Feature) -> DeviceControl:
     return DeviceControl(
         name=feature.name,
-        kind=_KINDS.get(feature.kind, feature.kind),  # type: ignore[arg-type]
+        kind=_KINDS[feature.kind],
         value=feature.value,
         minimum=feature.minimum,
         maximum=feature.maximum,

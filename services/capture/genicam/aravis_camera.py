@@ -89,24 +89,19 @@ def open_aravis(found: Found) -> "AravisCamera":
 
 
 def _open_gige(library: Aravis, found: Found) -> int | None:
-    held = gvcp.controlled(found.address, _ANSWER_SECONDS)
-    if held is None:
-        return None
-    if held:
-        # Asked before, because the library waits for seconds until it believes a refusal.
-        raise Unavailable(
-            f"camera {found.name} at {found.address} is controlled by another program, or by one that ended less than "
-            f"{HEARTBEAT_TIMEOUT_MS // 1000} s ago; end that program or wait"
-        )
     ours, its = library.address(found.interface_address.encode()), library.address(found.address.encode())
     try:
         device: int | None = library.call("arv_gv_device_new", ours, its)
     finally:
         library.g_object_unref(ours)
         library.g_object_unref(its)
+    # Not asked before who controls it: there are cameras that take a question for a sign of life of their controller.
     if device and not library.arv_gv_device_is_controller(device):
         library.g_object_unref(device)
-        raise Unavailable(f"camera {found.name} at {found.address} gives no control; does another program use it?")
+        raise Unavailable(
+            f"camera {found.name} at {found.address} is controlled by another program, or by one that ended less than "
+            f"{HEARTBEAT_TIMEOUT_MS // 1000} s ago; end that program or wait"
+        )
     return device
 
 
@@ -123,6 +118,9 @@ class AravisCamera(Camera):
         self._has_clock = True
         self._callback = LostCallback(lambda *_: self.lost.set())  # kept alive as long as it is connected
         self._connection = library.connect(device, b"control-lost", self._callback, None, None, 0)
+        with contextlib.suppress(FeatureRefused):
+            # A controller that was killed may have left it sending, to where nobody listens, its settings locked.
+            library.call("arv_device_execute_command", device, b"AcquisitionStop")
         if self._gige:
             with contextlib.suppress(FeatureRefused):  # cameras with a fixed one keep theirs
                 library.call("arv_device_write_register", device, _HEARTBEAT_REGISTER, HEARTBEAT_TIMEOUT_MS)

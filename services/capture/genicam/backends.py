@@ -10,11 +10,12 @@ from services.capture.genicam import gvcp
 from services.capture.genicam.aravis_camera import find_usb, open_aravis
 from services.capture.genicam.aravis_library import aravis
 from services.capture.genicam.camera import Camera, Found
-from services.capture.genicam.harvesters_camera import find_with_producers, open_with_producer, producer_files
+from services.capture.genicam.producers import find_with_producers, open_with_producer, producer_files
 from services.capture.settings import CaptureSettings
 
 _DISCOVERY_SECONDS = 1.0  # the standard gives a camera up to 1 s for its answer
 _ADDRESS_SECONDS = 0.6
+_MAX_NAMED = 8  # an error must fit a line or two
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,6 @@ def locate(way: Backend, name: str, last: Found | None = None) -> Found:
     raise NotFound(
         f"source genicam://{name}: no such camera; " + (f"there are {others}" if others else "none is found")
     )
-
-
-_MAX_NAMED = 8  # an error must fit a line or two
 
 
 def _has_aravis() -> bool:

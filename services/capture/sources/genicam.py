@@ -79,8 +79,8 @@ class GenicamSource(Source):
             finally:
                 with self._lock:
                     self._camera = self._configuration = self._delivery = None
-                if not camera.lost.is_set():
-                    camera.stop()
+                if not camera.lost.is_set() and not camera.answers():
+                    camera.lost.set()  # closing one that is dead takes 10 s, and is not waited for
 
     def adjust(self, spec: StreamSpec) -> bool:
         """Rate and controls while it runs, where the camera lets them be set now; the rest needs it opened again."""
