@@ -21,6 +21,7 @@ _SHORTEST_SCRUBBED_CHARACTERS = 4  # shorter secrets would blank out half of an 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST_PORT = re.compile(r"^(\[[^\]]*\]|[^:@\[\]]*)(:\d*)?$")
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
+_PATH_OR_LATER, _QUERY_OR_LATER, _NEXT_PAIR = re.compile("[/?#]"), re.compile("[?#]"), re.compile("[?&;#]")
 _URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s\"'<>]+")
 
 Span = tuple[int, int]
@@ -33,10 +34,11 @@ def redact(url: str, stream_key: bool = False) -> tuple[str, bool]:
     a secret. Redacting twice changes nothing: `redact(shown) == (shown, False)`. Never raises.
     """
     spans = _secret_spans(url, stream_key)
-    shown = url
-    for start, end in reversed(spans):
-        shown = shown[:start] + MASK + shown[end:]
-    return shown, bool(spans)
+    pieces, shown_until = [], 0
+    for start, end in spans:
+        pieces += [url[shown_until:start], MASK]
+        shown_until = end
+    return "".join([*pieces, url[shown_until:]]), bool(spans)
 
 
 def scrub(text: str, secret_urls: Iterable[str] = ()) -> str:
@@ -63,8 +65,8 @@ def _secret_spans(url: str, stream_key: bool) -> list[Span]:
         return []
     scheme, start = match[1].lower(), match.end()
     host = _host_start(url, start)
-    path = _first_of(url, "/?#", host)
-    query = _first_of(url, "?#", path)
+    path = _first_of(url, _PATH_OR_LATER, host)
+    query = _first_of(url, _QUERY_OR_LATER, path)
     spans: list[Span] = []
     if host > start:  # there is userinfo, ending with the @ before `host`
         colon = url.find(":", start, host - 1)
@@ -83,7 +85,7 @@ def _secret_spans(url: str, stream_key: bool) -> list[Span]:
 
 def _host_start(url: str, start: int) -> int:
     """Index of the host: after the last @ of the authority; an unescaped `/`, `?` or `#` in a password is seen."""
-    end = _first_of(url, "/?#", start)
+    end = _first_of(url, _PATH_OR_LATER, start)
     at = url.rfind("@", start, end)
     if at >= 0:
         return at + 1
@@ -109,7 +111,7 @@ def _pair_spans(url: str, path: int, until: int) -> list[Span]:
     spans: list[Span] = []
     position = path
     while position < until:
-        end = min(_first_of(url, "?&;#", position + 1), until)
+        end = min(_first_of(url, _NEXT_PAIR, position + 1), until)
         begin = position + 1
         while (equals := url.find("=", begin, end)) >= 0:
             # Some write `user=u_password=p`: a value may end with the key of the next one. Where the secret ends then
@@ -126,6 +128,10 @@ def _is_secret_key(key: str) -> bool:
     return key.lower().endswith(_SECRET_ENDINGS) or any(map(_SECRET_WORD.fullmatch, _WORD.findall(key)))
 
 
-def _first_of(text: str, characters: str, start: int) -> int:
-    """Index of the first of `characters` at or after `start`; the length of the text when there is none."""
-    return min((at for at in (text.find(c, start) for c in characters) if at >= 0), default=len(text))
+def _first_of(text: str, characters: re.Pattern[str], start: int) -> int:
+    """Index of the first of `characters` at or after `start`; the length of the text when there is none.
+
+    Looks no further than that one, so that a URL of megabytes costs its length and not the square of it.
+    """
+    match = characters.search(text, start)
+    return match.start() if match else len(text)
