@@ -6,6 +6,7 @@ import sys
 BENCHES = {
     "handoff": "a frame to its readers, beside iceoryx2",
     "encode_mesh": "encoding through the mesh, beside the ffmpeg command line",
+    "passthrough": "cameras that nobody looks at, 1 to 16 of them",
     "glass": "capture to browser, and joining, beside the targets",
 }
 
