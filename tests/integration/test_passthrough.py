@@ -1,4 +1,4 @@
-"""Cameras that nobody looks at cost little, each the same, and nothing is decoded; `tests.bench.passthrough` in short."""
+"""Cameras that nobody looks at cost little, each the same, undecoded; `tests.bench.passthrough` in short."""
 
 from pathlib import Path
 
