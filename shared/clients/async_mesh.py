@@ -13,8 +13,9 @@ from schemas.commands import MeshStatus, StreamEntry
 from schemas.errors import Conflict, InvalidValue, MeshError
 from schemas.frames import Delivery, PixelFormat
 from schemas.ids import check_id
-from schemas.resources import StreamSpec
-from shared.bus import Bus
+from schemas.resources import StreamActual, StreamSpec
+from schemas.subjects import ACTUAL_BUCKET, state_key
+from shared.bus import Bus, Entry, Mirror
 from shared.clients.commands import Commands
 from shared.clients.errors import OtherNode
 from shared.clients.events import EventStream
@@ -28,6 +29,7 @@ from shared.ring import LosslessGate, RingGeometry, StreamWriter
 from shared.ring.folder import newest_epoch
 from shared.ring.lossless import FullPolicy
 from shared.settings import Settings, load_settings
+from shared.state import read_entry
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ _ENCODER_PREFIX: Final = "hw-encode-"
 DEFAULT_SLOTS: Final = 8
 _SPARE_SLOTS: Final = 2  # of a lossless ring: one being written, one that an onlooker may hold
 _APPLICATION_SOURCE: Final = "app://"
+_SHOWN_SECONDS: Final = 1.0  # capture looks four times a second, and may be busy
 
 
 class AsyncMesh(Commands):
@@ -207,6 +210,26 @@ class AsyncMesh(Commands):
             yield published
             if not await published.drain(deadline_seconds):
                 log.warning("%s ends with pictures that %s has not consumed", stream, consumer)
+            if published.counts.written:
+                await self._shown(stream)
+
+    async def _shown(self, stream: str) -> None:
+        """Wait until capture has seen the stream: one that lives for less than its look has been live all the same."""
+        key = state_key("capture", stream)
+
+        def seen(entries: dict[str, Entry]) -> bool:
+            actual = read_entry(entries.get(key), StreamActual)
+            return actual is not None and actual.state != "connecting"
+
+        try:
+            mirror = Mirror(await self._bus.bucket(ACTUAL_BUCKET), key)
+        except MeshError:
+            return  # the bus is away, and nobody sees anything
+        try:
+            if not await mirror.wait_for(seen, _SHOWN_SECONDS):
+                log.debug("%s ends before capture has seen it", stream)
+        finally:
+            await mirror.close()
 
     async def _claim(self, stream: str, geometry: RingGeometry, fps: float | None, delivery: Delivery) -> bool:
         """Ask capture to keep the stream's place in the mesh; True when it did not exist before."""
