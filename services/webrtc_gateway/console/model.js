@@ -8,11 +8,13 @@ const STREAM_STATES = {
   connecting: ["Connecting", "busy"],
   reconnecting: ["Reconnecting", "warn"],
   stalled: ["No frames", "warn"],
+  frozen: ["Frozen", "warn"],
   failed: ["Failed", "bad"],
   off: ["Off", "off"],
   pending: ["Waiting for capture", "off"],
 };
-const OUTPUT_TONES = { running: "good", waiting: "off", connecting: "busy", retrying: "warn", failed: "bad" };
+const OUTPUT_TONES = { running: "good", waiting: "off", connecting: "busy", retrying: "warn", failed: "bad", finished: "off" };
+const LOST = new Set(["stalled", "reconnecting", "failed"]);
 const RENDITION_TONES = { running: "good", starting: "busy", idle: "off", failed: "bad" };
 
 /** Every stream of a MeshStatus as a tile shows it, by name. */
@@ -24,7 +26,12 @@ export function streamsOf(status) {
 function streamOf({ spec, actual }, status) {
   const name = spec.stream;
   const state = actual?.state ?? "pending";
-  const [stateText, tone] = STREAM_STATES[state] ?? [state, "off"];
+  const [usualText, tone] = STREAM_STATES[state] ?? [state, "off"];
+  const stateText = actual?.waiting_for ? `Waiting for ${actual.waiting_for}` : usualText;
+  const live = state === "live" || state === "frozen";
+  // While the source is lost its viewers see a slate, or its last picture if there was one.
+  const onLoss = spec.on_loss ?? "hold";
+  const stoodIn = LOST.has(state) && (onLoss === "slate" || (onLoss === "hold" && actual.video && state !== "failed"));
   const renditions = (status.renditions ?? []).filter((entry) => entry.spec.stream === name).map(renditionOf);
   const outputs = (status.outputs ?? []).filter((entry) => entry.spec.stream === name).map(outputOf);
   const errors = [];
@@ -36,7 +43,8 @@ function streamOf({ spec, actual }, status) {
     state,
     stateText,
     tone,
-    live: state === "live",
+    live,
+    watchable: Boolean(live || stoodIn),
     source: actual?.source || spec.source,
     node: actual?.node ?? spec.node ?? "",
     video: actual?.video ?? null,

@@ -90,7 +90,7 @@ export class Tile {
     this.#shown_outputs = shown;
     outputs.hidden = stream.outputs.length === 0;
     sound.hidden = !stream.audio;
-    this.player.expect(stream.live, stream.video?.fps);
+    this.player.expect(stream.watchable, stream.video?.fps);
     this.#details.update(stream);
     this.#showPicture();
   }
