@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from urllib.parse import urlsplit
 
+import msgspec
+
 from schemas.errors import InvalidValue, NotFound, Unavailable
 from schemas.pictures import check_pictures
 from schemas.resources import StreamSpec
@@ -22,6 +24,7 @@ from services.capture.sources.srt import SrtSource
 from services.capture.sources.udp import UdpSource
 from services.capture.sources.v4l2 import V4l2Source
 from shared.netguard import Policy, check_async
+from shared.urls import MASK, redact
 
 _KINDS: dict[str, type[Source]] = {
     "test": PatternSource,
@@ -45,6 +48,9 @@ DEVICE_SCHEMES = frozenset(("v4l2", "genicam"))
 _OF_DEVICE = ("binning", "bit_depth", "trigger", "controls")
 _NOT_OPENED = frozenset(("test", "app"))  # there is nothing outside this process
 _WITHOUT_URL = frozenset(("genicam",))  # a camera's name, no host: the gate for URLs has nothing to say
+_MAX_FIELD_BYTES = (
+    64 * 1024
+)  # of a spec, in JSON: 256 controls with long names; the bus keeps it, and everybody reads it
 _CHECK_SECONDS = 1.0  # a command's caller waits; a slow resolver is met again by the owner
 
 
@@ -54,9 +60,8 @@ def check_source(spec: StreamSpec) -> None:
     Raises:
         InvalidValue: names the field, the value and the fix.
     """
-    scheme = urlsplit(spec.source).scheme.lower()
-    if scheme not in _KINDS:
-        raise InvalidValue("source", scheme or spec.source, f"use a URL that starts with {', '.join(_KINDS)} and ://")
+    _check_sizes(spec)
+    scheme = _checked_scheme(spec.source)
     if spec.delivery == "lossless" and scheme != "app":
         raise InvalidValue("delivery", spec.delivery, "only app:// sources can wait for a consumer; leave it out")
     check_pictures(spec)
@@ -66,6 +71,28 @@ def check_source(spec: StreamSpec) -> None:
         if (text := getattr(spec, name)) is not None:
             parse_duration(text, name)
     _KINDS[scheme].check(spec)
+
+
+def _checked_scheme(source: str) -> str:
+    scheme, separator, _ = source.partition("://")
+    if not separator or scheme.lower() not in _KINDS:
+        # Without a scheme nobody can tell where a password would stand.
+        shown = scheme if separator else MASK if {"@", "?"} & set(source) else source
+        raise InvalidValue("source", shown, f"use a URL that starts with {', '.join(_KINDS)} and ://")
+    try:
+        urlsplit(source)
+    except ValueError:  # a bracket of an IPv6 address that is not closed
+        raise InvalidValue(
+            "source", redact(source)[0], "write scheme://host:port/path, an IPv6 address in []"
+        ) from None
+    return scheme.lower()
+
+
+def _check_sizes(spec: StreamSpec) -> None:
+    for name in StreamSpec.__struct_fields__:
+        size = len(msgspec.json.encode(getattr(spec, name)))
+        if size > _MAX_FIELD_BYTES:
+            raise InvalidValue(name, f"{size} bytes", f"use at most {_MAX_FIELD_BYTES} bytes")
 
 
 def _refuse_device_settings(spec: StreamSpec) -> None:
