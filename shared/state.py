@@ -73,7 +73,11 @@ class StateMirrors:
             bus.bucket(PRESENCE_BUCKET, ttl_seconds=PRESENCE_TTL_SECONDS, memory=True),
         )
         mirrors = cls(bus, *buckets)
-        await asyncio.gather(mirrors.desired.synced(), mirrors.actual.synced(), mirrors.presence.synced())
+        try:
+            await asyncio.gather(mirrors.desired.synced(), mirrors.actual.synced(), mirrors.presence.synced())
+        except BaseException:  # also of who gave up waiting: nobody else would end their tasks and watches
+            await mirrors.close()
+            raise
         return mirrors
 
     async def close(self) -> None:

@@ -1,6 +1,7 @@
 """A connection that lasts: reconnects for ever, never blocks the frame path, drains on shutdown."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import NamedTuple, Self, TypeVar
@@ -314,6 +315,7 @@ class Bus:
                     await self._client.drain()
                 else:
                     await self._client.close()
-        except (TimeoutError, nats.errors.Error) as error:
+        except (OSError, nats.errors.Error) as error:  # a TimeoutError, or what was unsent when the server went away
             log.debug("drain: %s", error or type(error).__name__)
-            await self._client.close()
+            with contextlib.suppress(OSError):
+                await self._client.close()
