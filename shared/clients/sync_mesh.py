@@ -18,6 +18,7 @@ from shared.clients.picture import PictureInPlace
 from shared.clients.publishing import PublishCounts, PublishedStream
 from shared.pixel_formats import Picture
 from shared.settings import Settings
+from shared.tasks import end_tasks
 
 T = TypeVar("T")
 Item = TypeVar("Item", covariant=True)
@@ -46,10 +47,16 @@ class _Loop:
             raise
 
     def close(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._end_tasks(), self._loop).result(_END_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_END_SECONDS)
         if not self._thread.is_alive():
             self._loop.close()
+
+    async def _end_tasks(self) -> None:
+        """What a connection that was lost has left: a loop that is closed with tasks in it complains at exit."""
+        await end_tasks(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
 
 class _AsyncItems(Protocol[Item]):
