@@ -107,7 +107,8 @@ def run_service(
         setup_logging(service, settings.log)
         if READY_FD_VARIABLE in os.environ:  # a launcher started us
             end_with_parent()
-        code = asyncio.run(_run(service, settings, build))
+        # Never closed: that would wait for threads that hang, in a driver or a network file system.
+        code = asyncio.Runner().run(_run(service, settings, build))
     except MeshError as error:
         print(f"{service}: error {error.code}: {error.message}", file=sys.stderr, flush=True)  # noqa: T201
         code = EXIT_CANNOT_START

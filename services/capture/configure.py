@@ -13,13 +13,13 @@ from schemas.errors import Conflict, InvalidValue, NotFound, Unavailable, error_
 from schemas.pictures import PictureSettings
 from schemas.resources import StreamActual, StreamSpec
 from schemas.units import parse_crop
+from services.capture.device_calls import ask_device
 from services.capture.settings import CaptureSettings
 from services.capture.sources import DEVICE_SCHEMES, check_source, make_source
 from shared.desired import Desired
 from shared.secret_store import read_secret
 from shared.service import Context
 
-_PROBE_SECONDS = 6.0  # what a source may take (5 s), and a little
 _ATTEMPTS = 3  # somebody else changed the stream meanwhile; whoever gives no revision means whatever is there now
 _ROLLBACK_WAIT_SECONDS = 5.0
 _REFUSED = 400
@@ -85,12 +85,7 @@ class Configurator:
         source = make_source(spec, url, self._context.settings)
         hint = "give validate false to leave the judgement to the camera"
         try:
-            async with asyncio.timeout(_PROBE_SECONDS):
-                await asyncio.to_thread(source.probe)
-        except TimeoutError:
-            raise Unavailable(
-                f"{spec.stream}: the camera has not answered within {_PROBE_SECONDS:g} s; {hint}"
-            ) from None
+            await ask_device(spec.stream, source.probe)
         except (NotFound, Unavailable) as error:
             raise Unavailable(f"{error.message}; {hint}") from None
 

@@ -23,6 +23,7 @@ import msgspec
 from schemas.errors import BadRequest, ErrorInfo, MeshError, Unavailable
 from schemas.resources import AudioInfo, StreamActual, StreamSpec, VideoInfo
 from schemas.units import parse_duration
+from services.capture.device_calls import ask_device
 from services.capture.filler import Filler
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
@@ -181,7 +182,9 @@ class StreamRunner:
             return False
         if spec != before:
             try:
-                if _of_source(spec) != _of_source(before) or not await asyncio.to_thread(source.adjust, spec):
+                if _of_source(spec) != _of_source(before):
+                    return False
+                if not await ask_device(self._stream, partial(source.adjust, spec)):
                     return False
             except BadRequest as error:
                 self._refused = error.info

@@ -1,9 +1,9 @@
 """The commands of each running stream: a small service of its own, that answers as long as the stream is owned here."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import TypeVar
 
 from schemas.capture_commands import (
@@ -21,6 +21,7 @@ from schemas.commands import StreamChanged
 from schemas.errors import Unavailable
 from schemas.subjects import command
 from services.capture.configure import Configurator
+from services.capture.device_calls import ask_device
 from services.capture.settings import CaptureSettings
 from services.capture.snapshot import Snapshots
 from services.capture.sources.base import Source
@@ -32,8 +33,6 @@ from shared.service import VERSION, Context
 
 log = logging.getLogger(__name__)
 ReplyT = TypeVar("ReplyT")
-
-_DEVICE_SECONDS = 6.0  # what a source may take (5 s), and a little
 
 
 class StreamCommands:
@@ -137,7 +136,4 @@ class StreamCommands:
             actual = runner.actual
             why = f": {actual.error.message}" if actual and actual.error else ""
             raise Unavailable(f"{stream} is {actual.state if actual else 'connecting'}{why}")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DEVICE_SECONDS):
-                return await asyncio.to_thread(ask, source)
-        raise Unavailable(f"{stream}: the camera has not answered within {_DEVICE_SECONDS:g} s")
+        return await ask_device(stream, partial(ask, source))

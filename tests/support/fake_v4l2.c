@@ -39,6 +39,7 @@ struct camera {
     uint32_t node, metadata_node, plugged, generation, busy, denied, silent, no_stamps, mplane;
     uint32_t damage, skip, cut; /* so many of the next pictures */
     uint32_t refused_control;   /* id whose setting the camera refuses */
+    uint32_t hanging;           /* nothing that is asked of it returns */
     uint32_t jpeg_bytes;
     /* set here */
     uint32_t streaming, opens, streamons, format, width, height, sequence, set_count;
@@ -550,6 +551,12 @@ int ioctl(int fd, unsigned long request, ...) {
     va_end(list);
     pthread_mutex_lock(&lock);
     struct handle *handle = handle_of(fd);
+    while (handle && handle->camera->hanging) { /* the others go on */
+        pthread_mutex_unlock(&lock);
+        usleep(1000);
+        pthread_mutex_lock(&lock);
+        handle = handle_of(fd);
+    }
     if (handle) {
         int result = answer(handle, (uint32_t)request, argument);
         int error = errno;

@@ -49,7 +49,7 @@ class CameraState(ctypes.Structure):
             for name in (
                 "node", "metadata_node", "plugged", "generation", "busy", "denied", "silent", "no_stamps", "mplane",
                 "damage",
-                "skip", "cut", "refused_control", "jpeg_bytes", "streaming", "opens", "streamons", "format", "width",
+                "skip", "cut", "refused_control", "hanging", "jpeg_bytes", "streaming", "opens", "streamons", "format", "width",
                 "height", "sequence", "set_count",
             )
         ),

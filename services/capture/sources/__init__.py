@@ -1,6 +1,5 @@
 """The kinds of sources, by URL scheme. To add one: write its file, add its line to `_KINDS`."""
 
-import asyncio
 import contextlib
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ from schemas.errors import InvalidValue, NotFound, Unavailable
 from schemas.pictures import check_pictures
 from schemas.resources import StreamSpec
 from schemas.units import parse_duration
+from services.capture.device_calls import ask_device
 from services.capture.settings import CaptureSettings
 from services.capture.sources.application import ApplicationSource
 from services.capture.sources.base import Source
@@ -126,7 +126,7 @@ async def check_here(spec: StreamSpec, settings: CaptureSettings) -> None:
     with contextlib.suppress(NotFound, Unavailable):
         if scheme not in _WITHOUT_URL:
             await check_async(spec.source, policy, field="source", timeout_seconds=_CHECK_SECONDS)
-        await asyncio.to_thread(make_source(spec, spec.source, settings).probe)
+        await ask_device(spec.stream, make_source(spec, spec.source, settings).probe)
 
 
 def make_source(spec: StreamSpec, url: str, settings: CaptureSettings) -> Source:
