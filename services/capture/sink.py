@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -98,6 +98,8 @@ class StreamSink:
         self._writing = threading.Lock()
         self._raw_times = Continuity()
         self._packet_times = Continuity(patience_seconds=0.0)  # their order is of decoding, and must stay
+        self._shaping = threading.Lock()  # held while spec, shaper and limit change together
+        self._device_does: frozenset[str] = frozenset()
         self._shaper = Shaper(spec)
         self._fps_limit = FpsLimit(spec.fps) if spec.fps else None
         self._newest_ref: FrameRef | None = None
@@ -149,9 +151,24 @@ class StreamSink:
         if self._packets:
             self._packets.gap()
 
-    def live(self, video: VideoInfo | None, audio_info: AudioInfo | None, source_tracks: tuple[str, ...]) -> None:
-        """The source is open, and pictures will come; the stream is live from the first one on."""
+    def live(
+        self,
+        video: VideoInfo | None,
+        audio_info: AudioInfo | None,
+        source_tracks: tuple[str, ...],
+        *,
+        device_does: Iterable[str] = (),
+    ) -> None:
+        """The source is open, and pictures will come; the stream is live from the first one on.
+
+        `device_does`: fields of the spec (`crop`, `fps`) that the device sees to until it is opened again; they are not
+        done once more to its pictures.
+        """
         self._check_open()
+        with self._shaping:
+            self._device_does = frozenset(device_does)
+            self._shape_as(self._spec)
+            self._fps_limit = self._limit_of(self._spec)
         self._raw_times.anew()
         self._packet_times.anew()
         self.first_arrival_at = None
@@ -202,13 +219,21 @@ class StreamSink:
         Raises:
             InvalidValue: a size or crop that is none.
         """
-        shaper = Shaper(spec)
-        if spec.fps != self._spec.fps:
-            self._fps_limit = FpsLimit(spec.fps) if spec.fps else None
-        if spec.masks != self._spec.masks:
+        with self._shaping:
+            before = self._spec
+            self._shape_as(spec)
+            if spec.fps != before.fps:
+                self._fps_limit = self._limit_of(spec)
+        if spec.masks != before.masks:
             self._newest_ref = None  # never shown again: what the new masks hide may be in it
-        self._spec, self._shaper = spec, shaper
         self._watch_stillness(afresh=False)
+
+    def _shape_as(self, spec: StreamSpec) -> None:
+        self._shaper = Shaper(msgspec.structs.replace(spec, **dict.fromkeys(self._device_does)))
+        self._spec = spec
+
+    def _limit_of(self, spec: StreamSpec) -> FpsLimit | None:
+        return FpsLimit(spec.fps) if spec.fps and "fps" not in self._device_does else None
 
     def _watch_stillness(self, *, afresh: bool) -> None:
         if self._spec.frozen_after is None:

@@ -9,6 +9,7 @@ import io
 import os
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,6 +200,25 @@ def test_the_device_crops_unless_there_are_masks(mesh: RunningMesh, eye: GigeCam
     assert picture.shape == (16, 32)
     assert picture[0, 0] in (0, 16)
     assert (picture[:, 16:] == sample(8, 64, 48)[8:24, 32:48]).all()
+
+
+def test_what_the_device_crops_is_still_limited(mesh: RunningMesh, eye: GigeCamera, app: Mesh) -> None:
+    """The trigger makes the camera's rate, so `fps` is the sink's to keep."""
+    start(mesh, eye, trigger="Line1", crop="128x64+32+16", fps=0.5, pixel_format="gray")
+    done = threading.Event()
+
+    def work_piece_after_work_piece() -> None:
+        while not done.wait(0.1):
+            eye.pull_line()
+
+    line = threading.Thread(target=work_piece_after_work_piece)
+    line.start()
+    try:
+        assert [frame.array.shape for frame in pictures(app, 2)[1:]] == [(64, 128)]
+        assert mesh.call("capture.eye.stats")["dropped"]["fps-limit"] >= 5
+    finally:
+        done.set()
+        line.join()
 
 
 def test_exposure_changes_while_it_runs(mesh: RunningMesh, eye: GigeCamera, app: Mesh) -> None:

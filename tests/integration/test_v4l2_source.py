@@ -193,6 +193,14 @@ def test_crop_and_size_are_made_of_a_larger_picture(app: Mesh, cameras: FakeCame
     assert cameras.sensor.streamons == opened, "the camera went on meanwhile"
 
 
+def test_a_rate_that_the_camera_keeps_loses_no_picture(app: Mesh, cameras: FakeCameras) -> None:
+    """Asked for 29.8, the camera sends its 30: what is above stays."""
+    app.call("capture.start", **WEBCAM, fps=29.8)
+    sequences = [frame.ref.sequence for frame in take(app, 120)]
+    assert app.call("capture.cam.stats")["dropped"].get("fps-limit", 0) == 0
+    assert len(sequences) == 120
+
+
 def test_what_is_damaged_or_missing_is_counted(app: Mesh, cameras: FakeCameras) -> None:
     app.call("capture.start", **SENSOR)
     list(take(app, 2))

@@ -2,18 +2,16 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any, Final
 
 import av
-import msgspec
 
-from schemas.frames import Clock
-from schemas.resources import StreamSpec
+from schemas.frames import PixelFormat
 from services.capture.genicam.camera import Buffer, Camera
-from services.capture.genicam.configuration import EXPOSURE, device_region
+from services.capture.genicam.configuration import EXPOSURE
 from services.capture.genicam.device_clock import DeviceClock
 from services.capture.genicam.pixel_formats import BY_CODE
 from services.capture.genicam.unpacking import Image, Unpacker
-from services.capture.shaping import Shaper
 from services.capture.sink import StreamSink
 from shared import pixel_formats
 
@@ -21,12 +19,13 @@ _LAST_SHORT_ID = 0xFFFF  # GigE Vision 1.x counts to here and begins again at 1
 _MAX_GAP = 10_000  # more is no loss, the camera counts in its own way
 _EXPOSURE_READ_SECONDS = 1.0  # of an automatic exposure without chunk data: a read takes the camera a millisecond
 _AUTOMATIC = "ExposureAuto"
+_RING_FORMATS: Final[dict[str, PixelFormat]] = {name: name for name in pixel_formats.ALL}
 
 
 class Delivery:
-    """Writes one camera's pictures into one sink. `deliver` is for the source's thread, `adjust` for any."""
+    """Writes one camera's pictures into one sink. `deliver` is for the source's thread, `read_exposure` for any."""
 
-    def __init__(self, camera: Camera, spec: StreamSpec) -> None:
+    def __init__(self, camera: Camera) -> None:
         self._camera = camera
         self._clock = DeviceClock()
         self._unpackers: dict[int, Unpacker] = {}
@@ -34,15 +33,7 @@ class Delivery:
         self._exposure_ns = 0
         self._exposure_follows = False
         self._read_exposure_at = 0.0
-        self._shaper: Shaper | None = None
-        self.adjust(spec)
-
-    def adjust(self, spec: StreamSpec) -> None:
-        """Take on what has changed in the camera or the spec."""
-        # The sink would crop once more what the device has cropped.
-        cropped = spec.crop is not None and device_region(spec) is not None
-        self._shaper = Shaper(msgspec.structs.replace(spec, crop=None)) if cropped else None
-        self._read_exposure()
+        self.read_exposure()
 
     def deliver(self, buffer: Buffer, sink: StreamSink) -> None:
         """Count a buffer and, while somebody looks, write it; it may be given back then."""
@@ -70,29 +61,18 @@ class Delivery:
         self._write(image, known.becomes, taken_ns, buffer, sink)
 
     def _write(self, image: Image, becomes: str, taken_ns: int, buffer: Buffer, sink: StreamSink) -> None:
-        exposure_ns = self._exposure_of(buffer.chunks)
-        clock: Clock = "driver" if buffer.device_ns else "arrival"
-        if becomes not in pixel_formats.ALL:
-            frame = av.VideoFrame.from_ndarray(image, format=becomes)  # copied: libav converts from its own memory
-            if self._shaper is None:
-                sink.frame(
-                    frame, pts_ns=taken_ns, captured_ns=taken_ns, clock=clock, exposure_ns=exposure_ns,
-                    metadata=buffer.chunks,
-                )  # fmt: skip
-                return
-            shaped = self._shaper.frame(frame)
-        elif self._shaper is None:
-            sink.image(
-                image, becomes, pts_ns=taken_ns, captured_ns=taken_ns, clock=clock, exposure_ns=exposure_ns,
-                metadata=buffer.chunks,
-            )  # fmt: skip
-            return
+        about: Any = {
+            "pts_ns": taken_ns,
+            "captured_ns": taken_ns,
+            "clock": "driver" if buffer.device_ns else "arrival",
+            "exposure_ns": self._exposure_of(buffer.chunks),
+            "metadata": buffer.chunks,
+        }
+        if pixel_format := _RING_FORMATS.get(becomes):
+            sink.image(image, pixel_format, **about)
         else:
-            shaped = self._shaper.image(image, becomes)
-        sink.picture(
-            shaped.geometry, shaped.fill, pts_ns=taken_ns, captured_ns=taken_ns, clock=clock, exposure_ns=exposure_ns,
-            metadata=buffer.chunks,
-        )  # fmt: skip
+            # Copied: libav converts from its own memory.
+            sink.frame(av.VideoFrame.from_ndarray(image, format=becomes), **about)
 
     def _count_gap(self, frame_id: int, sink: StreamSink) -> None:
         last, self._last_id = self._last_id, frame_id
@@ -112,10 +92,10 @@ class Delivery:
             if isinstance(microseconds, int | float):
                 return _to_ns(microseconds)
         if self._exposure_follows and time.monotonic() - self._read_exposure_at >= _EXPOSURE_READ_SECONDS:
-            self._read_exposure()
+            self.read_exposure()
         return self._exposure_ns
 
-    def _read_exposure(self) -> None:
+    def read_exposure(self) -> None:
         """The exposure as it is set: without chunk data the best that is known of each picture."""
         camera = self._camera
         with camera.lock:

@@ -68,11 +68,11 @@ class GenicamSource(Source):
                 camera.start()
             except FeatureRefused as error:
                 raise Unavailable(f"camera {found.name} does not start: {error}") from None
-            delivery = Delivery(camera, self.spec)
+            delivery = Delivery(camera)
             with self._lock:
                 self._camera, self._configuration, self._delivery = camera, configuration, delivery
             try:
-                sink.live(self._video(camera), None, ())
+                sink.live(self._video(camera), None, (), device_does=_done_by_device(self.spec))
                 if self.spec.trigger is not None:
                     sink.waiting("a trigger")
                 self._deliver(camera, delivery, sink, stop)
@@ -95,7 +95,7 @@ class GenicamSource(Source):
         if not self._adjusted(camera, configuration, before, spec):
             return False
         self.spec = spec
-        delivery.adjust(spec)
+        delivery.read_exposure()
         return True
 
     def trigger(self) -> int:
@@ -205,6 +205,12 @@ _DEPTHS = {
     **{f"bayer_{tile}8": (8,) for tile in ("rggb", "bggr", "gbrg", "grbg")},
     **{f"bayer_{tile}16le": (10, 12, 16) for tile in ("rggb", "bggr", "gbrg", "grbg")},
 }
+
+
+def _done_by_device(spec: StreamSpec) -> set[str]:
+    """What of the spec the camera does; a change of the rest of it has the camera opened again."""
+    done = {"crop"} if spec.crop is not None and device_region(spec) is not None else set()
+    return done if spec.trigger is not None else done | {"fps"}  # the trigger makes the rate, `fps` only limits it
 
 
 def _edge(value: object) -> int:

@@ -98,7 +98,9 @@ class V4l2Source(Source):
             pixel_format=choice.format.image,
         )
         with Buffers(device) as buffers:
-            sink.live(video, None, ())
+            # A driver may agree on another rate than it was asked for; then the sink leaves pictures out.
+            keeps_rate = rate is not None and rate == choice.rate
+            sink.live(video, None, (), device_does=("fps",) if keeps_rate else ())
             self._deliver(buffers, maker, sink, stop)
 
     def _deliver(self, buffers: Buffers, maker: PictureMaker, sink: StreamSink, stop: threading.Event) -> None:
