@@ -139,6 +139,15 @@ def test_slow_answers_have_a_deadline() -> None:
         assert time.monotonic() - began < 3.0
 
 
+def test_the_deadline_holds_for_question_and_login_together() -> None:
+    camera = Camera(stream_uri=STREAM_URI, login="digest", think_seconds=0.7)
+    with onvif_device(camera) as device:
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="no answer within 1 s"):
+            transport_to(device).call("", "<GetCapabilities/>", seconds=1.0)
+        assert time.monotonic() - began < 1.3
+
+
 def test_nobody_there() -> None:
     with pytest.raises(Unavailable, match="is ONVIF switched on"):
         connect(Transport(check(f"onvif://127.0.0.1:{free_port()}/", POLICY)))
@@ -220,6 +229,40 @@ def test_what_the_camera_cannot_do() -> None:
         # One that does not know where it looks still moves.
         camera.answers["GetStatus"] = FAULT
         assert ptz.do(PtzRequest(action="stop")) == PtzStatus()
+
+
+def test_a_command_that_fails_leaves_the_end_of_the_move_before() -> None:
+    camera = Camera(stream_uri=STREAM_URI)
+    with ptz_of(camera) as ptz:
+        ptz.do(PtzRequest(action="move", pan=1, duration="800ms"))
+        with pytest.raises(InvalidValue, match="no such preset"):
+            ptz.do(PtzRequest(action="preset", preset="window"))
+        camera.answers["GotoHomePosition"] = camera.answers["ContinuousMove"] = FAULT
+        for action in ("home", "move"):
+            with pytest.raises(Conflict, match="Not here"):
+                ptz.do(PtzRequest(action=action, pan=-1, duration="20s"))
+        camera.answers["Stop"] = b"<html/>"
+        with pytest.raises(Unavailable):
+            ptz.do(PtzRequest(action="stop"))
+        del camera.answers["Stop"]
+        wait_until(lambda: actions(camera) == ["ContinuousMove", "Stop"], SECONDS, "the camera is told to stop")
+
+
+def test_a_command_under_way_does_not_hold_up_the_end() -> None:
+    def ask(ptz: Ptz) -> None:
+        with pytest.raises(Unavailable):
+            ptz.do(PtzRequest(action="status"))
+
+    camera = Camera(stream_uri=STREAM_URI)
+    with ptz_of(camera) as ptz:
+        camera.drip_seconds = 0.05
+        asking = threading.Thread(target=ask, args=(ptz,))
+        asking.start()
+        wait_until(lambda: "GetPresets" in camera.calls, SECONDS, "the camera is asked")
+        began = time.monotonic()
+        ptz.close()
+        assert time.monotonic() - began < 1.5  # 4 s are what the command may take
+        asking.join(SECONDS)
 
 
 def test_a_stop_that_is_lost_is_told_again() -> None:

@@ -50,6 +50,8 @@ class Camera:
     """By action: what is sent instead of an answer, as it is."""
     drip_seconds: float = 0.0
     """Between any two bytes of an answer."""
+    think_seconds: float = 0.0
+    """How long the camera thinks before it answers, login or not."""
     profiles: tuple[tuple[str, str], ...] = (("tok_main", "Main stream"), ("tok_sub", "sub"))
     presets: tuple[tuple[str, str], ...] = (("1", "door"), ("2", "gate"))
     calls: list[str] = field(default_factory=list)
@@ -107,6 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
         request = body[0]
         action = request.tag.rpartition("}")[2]
         camera.calls.append(action)
+        if self.server.stop.wait(camera.think_seconds):
+            return
         self.headers_of_maker = "".join(element.text or "" for element in root.iter("{urn:maker}Id"))
         if action != "GetSystemDateAndTime" and not self._known(root):
             camera.refused += 1

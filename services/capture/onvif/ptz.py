@@ -57,7 +57,6 @@ class Ptz:
             if request.action in ("preset", "status"):
                 presets = self._presets()
             if request.action != "status":
-                self._forget_ending()
                 try:
                     self._command(request, presets)
                 except soap.NotAuthorized:
@@ -72,9 +71,10 @@ class Ptz:
                 return PtzStatus(presets=tuple(presets))  # done is done, whatever the camera says of it
 
     def close(self) -> None:
-        """End a move that is under way, at once; later commands fail."""
+        """End a move that is under way, at once; later commands fail, and so does the one under way."""
+        self._closed = True
+        self._transport.interrupt()
         with self._busy:
-            self._closed = True
             if self._ending is not None:
                 self._ending.cancel()
                 self._end_move(1, _LAST_STOP_SECONDS)
@@ -82,9 +82,11 @@ class Ptz:
     # -- commands --------------------------------------------------------------------------------------------
 
     def _command(self, request: PtzRequest, presets: dict[str, str]) -> None:
+        """Only what the camera has taken ends the move before: until then that has its own end."""
         if request.action == "move":
             self._move(request)
-        elif request.action == "stop":
+            return
+        if request.action == "stop":
             self._stop()
         elif request.action == "go-to":
             self._call("AbsoluteMove", f"<Position>{self._vector(request)}</Position>")
@@ -97,23 +99,22 @@ class Ptz:
                 names = ", ".join(presets) or "none"
                 raise InvalidValue("preset", request.preset, f"the camera has no such preset; use one of {names}")
             self._call("GotoPreset", f"<PresetToken>{escape(token)}</PresetToken>")
+        self._end_by(None)
 
     def _move(self, request: PtzRequest) -> None:
         seconds = parse_duration(request.duration)
         # The camera's own limit is for the case that we end first. In whole seconds, as many cameras read no others.
         timeout = f"<Timeout>PT{max(1, math.ceil(seconds))}S</Timeout>"
-        # Set before the call: one that times out may have moved the camera all the same.
-        ending = self._ending = threading.Timer(seconds, lambda: self._move_is_over(ending))
+        ending = threading.Timer(seconds, lambda: self._move_is_over(ending))
         ending.daemon = True
         try:
             self._call("ContinuousMove", f"<Velocity>{self._vector(request)}</Velocity>{timeout}")
         except soap.Fault:
-            self._ending = None
             raise
-        except MeshError:
-            ending.start()
+        except MeshError:  # one that times out may have moved the camera all the same
+            self._end_by(ending)
             raise
-        ending.start()
+        self._end_by(ending)
 
     def _vector(self, request: PtzRequest) -> str:
         pan_tilt = f'<PanTilt xmlns="{soap.SCHEMA}" x="{request.pan:g}" y="{request.tilt:g}"/>'
@@ -125,10 +126,13 @@ class Ptz:
 
     # -- the end of a move -----------------------------------------------------------------------------------
 
-    def _forget_ending(self) -> None:
-        ending, self._ending = self._ending, None
+    def _end_by(self, ending: threading.Timer | None) -> None:
+        """From now on this ends the move under way, and nothing else."""
+        before, self._ending = self._ending, ending
+        if before is not None:
+            before.cancel()
         if ending is not None:
-            ending.cancel()
+            ending.start()
 
     def _move_is_over(self, ending: threading.Timer) -> None:
         """In the timer's thread."""
@@ -139,7 +143,7 @@ class Ptz:
     def _end_move(self, attempts: int, seconds: float) -> None:
         self._ending = None
         for attempt in range(1, attempts + 1):
-            self._deadline = time.monotonic() + seconds
+            self._deadline = time.monotonic() + (_LAST_STOP_SECONDS if self._closed else seconds)
             try:
                 self._stop()
             except MeshError as error:

@@ -3,6 +3,7 @@
 import http.client
 import logging
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 DEVICE_PATH = "/onvif/device_service"  # ONVIF Core 5.1.1: the same at every camera
 _READ_BYTES = 64 * 1024
+_LEAST_SECONDS = 0.001  # 0 would mean not to wait at all
 _FAULT_STATUSES = frozenset((400, 500))  # SOAP 1.2 part 2, 7.5.2.2: they carry a fault that says more
 _TRANSPORT_ERRORS = (OSError, http.client.HTTPException)
 
@@ -62,13 +64,16 @@ class Transport:
             Fault, NotAuthorized: the camera refuses.
             Unavailable: it does not answer, in time or at all, or not with SOAP.
         """
+        deadline = time.monotonic() + seconds
         target = self._target(url)
         message = soap.envelope(body, None if anonymous else self.credentials, header)
-        status, challenge, data = self._post(target, message, {}, seconds)
+        status, challenge, data = self._post(target, message, {}, seconds, seconds)
         if status == 401 and challenge and not anonymous:
             # With a fresh token too: cameras remember the nonces that they have seen.
             message = soap.envelope(body, self.credentials, header)
-            status, _, data = self._post(target, message, self._authorization(target, challenge), seconds)
+            status, _, data = self._post(
+                target, message, self._authorization(target, challenge), seconds, deadline - time.monotonic()
+            )
         if status in (401, 403):
             raise soap.refused_credentials(self.what)
         if status != 200 and not (status in _FAULT_STATUSES and data):
@@ -116,16 +121,17 @@ class Transport:
         return authorization(target, target, challenge, method="POST")
 
     def _post(
-        self, target: GuardedUrl, message: bytes, headers: dict[str, str], seconds: float
+        self, target: GuardedUrl, message: bytes, headers: dict[str, str], seconds: float, left_seconds: float
     ) -> tuple[int, str, bytes]:
-        """(status, challenge, body) of the answer."""
-        connection = PinnedConnection(target, seconds)
+        """(status, challenge, body) of the answer. `left_seconds` are left of the call's `seconds`."""
+        left_seconds = max(left_seconds, _LEAST_SECONDS)
+        connection = PinnedConnection(target, left_seconds)
         with self._lock:
             if self._closed:
                 raise Unavailable(f"{self.what}: the stream has ended")
             self._open.add(connection)
         # The socket's own timeout is for each read: a camera that sends a byte a second would never meet it.
-        deadline = threading.Timer(seconds, connection.abort)
+        deadline = threading.Timer(left_seconds, connection.abort)
         deadline.daemon = True
         deadline.start()
         try:
