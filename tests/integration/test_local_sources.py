@@ -169,7 +169,7 @@ def _screen(size: str = "640x480") -> Iterator[tuple[str, "subprocess.Popen[byte
     finally:
         for process in (clock, server):
             if process:
-                process.kill()
+                process.terminate()  # an X server that is killed leaves its socket behind
                 process.wait()
 
 
@@ -189,7 +189,7 @@ def test_a_screen_is_seen(mesh: RunningMesh) -> None:
         wait_until(lambda: bool((_snapshot(mesh, "part") != part).any()), 15, "the hand moves")
         mesh.wait_for(lambda: not mesh.actual("streams", "part")["decoding"], 15, "nobody looks")
         assert total(mesh.ready["metrics"]["capture"], "framemesh_capture_live", stream="part") == 1
-        server.kill()
+        server.terminate()
         mesh.wait_for(lambda: mesh.actual("streams", "part")["state"] == "reconnecting", 15, "the loss is seen")
         assert display in mesh.actual("streams", "part")["error"]["message"]
     for stream in ("whole", "part"):
