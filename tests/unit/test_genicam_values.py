@@ -38,6 +38,9 @@ GAIN_AUTO = Feature(name="GainAuto", kind="enumeration", entries=("Off", "Once")
         (Feature(name="TriggerSoftware", kind="command"), False, "this is a command; use true"),
         (Feature(name="SensorWidth", kind="integer", writable=False), 5, "the camera does not let this be set"),
         (Feature(name="Offset", kind="integer", minimum=0), -1, "a whole number, 0 at least"),
+        (Feature(name="Offset", kind="integer"), 2**64 + 5, "use a whole number"),
+        (Feature(name="Offset", kind="integer"), float("inf"), "use a whole number"),
+        (Feature(name="Gain", kind="float"), 10**400, "use a number"),
         (Feature(name="UserID", kind="string"), "a\0b", "leave the NUL character out"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import sys
 
 from schemas.errors import InvalidValue
 from schemas.pictures import ControlValue
@@ -9,6 +10,7 @@ from services.capture.genicam.camera import Camera, Feature
 
 _NEAR_NAMES = 3
 _MAX_SHOWN_ENTRIES = 24  # an error must fit a line or two
+_LARGEST = {"integer": 2**63 - 1, "float": sys.float_info.max}
 _STEP_TOLERANCE = 1e-6  # of a step: floats do not divide evenly
 
 
@@ -80,7 +82,8 @@ def allowed(feature: Feature) -> str:
 
 
 def _number(feature: Feature, field: str, value: ControlValue) -> int | float:
-    if isinstance(value, bool | str) or not math.isfinite(value):
+    # An integer feature has 64 bits, and a float's have their end too: beyond, the library would take another value.
+    if isinstance(value, bool | str) or abs(value) > _LARGEST[feature.kind] or not math.isfinite(value):
         raise InvalidValue(field, value, f"use {allowed(feature)}")
     if feature.kind == "integer" and value != int(value):
         raise InvalidValue(field, value, f"use {allowed(feature)}")
