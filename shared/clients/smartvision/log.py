@@ -85,8 +85,9 @@ def set_log_destination(destinationPath: str = _DESTINATION, also_to_stderr: boo
     path = f"{destinationPath}{time.strftime('%Y%m%d-%H%M%S')}.log"
     try:
         to_file = logging.FileHandler(path, encoding="utf-8")
-    except OSError as error:
-        say(logging.ERROR, "set_log_destination: %s: %s; the log goes on where it was", path, error.strerror)
+    except (OSError, ValueError) as error:  # the latter of a name that can be none
+        why = getattr(error, "strerror", None) or error
+        say(logging.ERROR, "set_log_destination: %r: %s; the log goes on where it was", path, why)
         return
     _send_to(to_file, *([_Terminal()] if also_to_stderr else []))
 
@@ -97,5 +98,9 @@ def log_to_stderr() -> None:
 
 
 def log_last_msg(log_level: SVLogLevel) -> str:
-    """The last message of this level; "" when there was none."""
-    return _newest.messages.get(_LEVELS.get(log_level, _NOTHING), "")
+    """The last message of this level; "" when there was none, or it is no level."""
+    try:
+        wanted = SVLogLevel(log_level)
+    except ValueError:
+        return ""
+    return _newest.messages.get(_LEVELS.get(wanted, _NOTHING), "")

@@ -1,6 +1,8 @@
 """A camera's configuration file: picture settings as JSON, and which camera they are for."""
 
-from pathlib import Path
+import errno
+import os
+import stat
 from typing import Any, Final
 
 import msgspec
@@ -54,7 +56,7 @@ def read_profile(path: str, *, validation: bool = True) -> Profile:
         InvalidValue, BadRequest: names the file and the key.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open(os.fspath(path), "rb", opener=_open_file) as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise InvalidValue("configuration file", path, error.strerror or "cannot be read") from None
@@ -62,7 +64,7 @@ def read_profile(path: str, *, validation: bool = True) -> Profile:
         raise InvalidValue("configuration file", path, f"give at most {_MAX_BYTES} bytes")
     try:
         keys = msgspec.json.decode(data, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f'{path}: not JSON: {error}; write an object, for example {{"fps": 30}}') from None
     source, cam_id = keys.pop("source", None), keys.pop("cam_id", None)
     try:
@@ -74,6 +76,19 @@ def read_profile(path: str, *, validation: bool = True) -> Profile:
     if validation:
         check_pictures(pictures)
     return profile
+
+
+def _open_file(path: str, flags: int) -> int:
+    """Never waits, as opening a pipe without a writer would for ever.
+
+    Raises:
+        OSError: not a file.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a file")
+    return descriptor
 
 
 def pictures_of(spec: StreamSpec) -> PictureSettings:
