@@ -1,6 +1,7 @@
 """Cameras: open, capture, ask."""
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,8 @@ class Camera:
         self._capture: Capture | None = None
         self._callback: GetImageCB | None = None
         self._started = False
+        self._changing = threading.Lock()
+        """Not held while a callback is waited for, which may change the camera itself."""
 
     def open(self, dev_param: DeviceParam | Callable[..., Any] | None = None, cb: GetImageCB | None = None) -> int:
         """`open(cb)`: camera 0 as it is set; `open(dev_param, cb)`: the camera that the configuration file names in
@@ -75,36 +78,50 @@ def _open(camera: Camera, dev_param: Any, cb: Any) -> int:
         profile = read_profile(dev_param.cfg_name)
     index = profile.index() if profile else 0
     stream = open_stream(index, profile)
-    camera._capture, camera._callback = capture_of(index, stream), cb
+    with camera._changing:
+        if camera._capture is not None:
+            raise Conflict(f"camera {camera._capture.index} was opened by another thread meanwhile")
+        camera._capture, camera._callback = capture_of(index, stream), cb
     say(logging.INFO, "camera %d is open: stream %s", index, stream)
     return 0
 
 
 @answers(nothing)
 def _start_capture(camera: Camera) -> None:
-    if camera._capture is None or camera._callback is None:
-        raise Conflict("the camera is not open")
-    if camera._started:
-        camera._capture.resume()
-        return
-    camera._capture.add(camera._callback)
-    camera._started = True
+    with camera._changing:
+        if camera._capture is None or camera._callback is None:
+            raise Conflict("the camera is not open")
+        if camera._started:
+            camera._capture.resume()
+            return
+        camera._capture.add(camera._callback)
+        camera._started = True
 
 
 @answers(nothing)
 def _stop_capture(camera: Camera) -> None:
-    if camera._capture is not None and camera._callback is not None and camera._started:
-        camera._started = False
-        camera._capture.remove(camera._callback)
+    _end_capture(camera, close=False)
 
 
 @answers(minus_one)
 def _close(camera: Camera) -> int:
     if camera._capture is None:
         raise Conflict("the camera is not open")
-    _stop_capture(camera)
-    camera._capture = camera._callback = None
+    _end_capture(camera, close=True)
     return 0
+
+
+def _end_capture(camera: Camera, *, close: bool) -> None:
+    with camera._changing:
+        capture, callback = camera._capture, camera._callback
+        thread = None
+        if capture is not None and callback is not None and camera._started:
+            thread = capture.remove(callback)
+            camera._started = False
+        if close:
+            camera._capture = camera._callback = None
+    if capture is not None:
+        capture.wait_quiet(thread, callback)
 
 
 @answers(nothing)
@@ -112,6 +129,8 @@ def start_camera_capture(idx: int = 0) -> None:
     """Take a camera's pictures from now on: callbacks that were started are called again, and `image_read`,
     `get_cvimage` and `get_fps` have the newest at hand. Shows demand for the stream's pictures."""
     camera = camera_at(idx)
+    if camera.entry is None:
+        raise NotFound(f"camera {idx} is not open; open it first")
     capture_of(idx, camera.stream).hold()
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from schemas.errors import MeshError
 from shared.clients.errors import PicturesHeld
 from shared.clients.frame import Frame
-from shared.clients.smartvision.connection import before_close, mesh
+from shared.clients.smartvision.connection import before_close, check_process, mesh
 from shared.clients.smartvision.image import GetImageCB, Image, SVSdkMemfdInfo
 from shared.clients.smartvision.log import say
 from shared.clients.sync_mesh import Frames
@@ -18,7 +18,8 @@ _RETRY_SECONDS: Final = 1.0  # after an error that waiting may mend: the stream 
 _HELD_SECONDS: Final = 0.05  # one picture of 20 pictures/s: soon enough after a program let go of what it keeps
 _FPS_WINDOW_SECONDS: Final = 2.0  # as capture's own figures
 _COMPLAINT_SECONDS: Final = 1.0  # a callback that fails at every picture must not flood the log
-_JOIN_SECONDS: Final = 5.0  # a callback may be at work
+_CALLBACK_SECONDS: Final = 5.0  # a callback that is at work is waited for
+_LET_GO_SECONDS: Final = 1.0  # what the thread has to give back then; more only where the bus is away
 
 
 class Capture:
@@ -32,6 +33,9 @@ class Capture:
         self._stop: threading.Event | None = None
         self._thread: threading.Thread | None = None
         self._frames: Frames | None = None
+        self._called = threading.Condition()
+        self._call: tuple[threading.Thread, GetImageCB] | None = None
+        """The one that runs; a thread that has ended may still be at it when the next one begins."""
         self._arrived = threading.Condition()
         self._newest: Image | None = None
         self._times: deque[float] = deque()
@@ -39,17 +43,34 @@ class Capture:
 
     def add(self, callback: GetImageCB) -> None:
         """Call `callback` with each picture from now on."""
+        check_process()
         with self._changing:
-            self._callbacks.append(callback)
             self._begin()
+            self._callbacks.append(callback)
 
-    def remove(self, callback: GetImageCB) -> None:
-        """Not again; after it returns the callback is not running, unless it is the one that calls this."""
+    def remove(self, callback: GetImageCB) -> threading.Thread | None:
+        """Not again. Where it may still be running: `wait_quiet`, which takes what this returns."""
+        check_process()
         with self._changing:
             if callback in self._callbacks:
                 self._callbacks.remove(callback)
-            thread = self._end() if not self._callbacks and not self._held else None
-        self._wait_for(thread)
+            return self._end() if not self._callbacks and not self._held else None
+
+    def wait_quiet(self, thread: threading.Thread | None, callback: GetImageCB | None = None) -> None:
+        """Wait until `callback`, which was removed, is not running, None: any; not where it is what calls this."""
+
+        def quiet() -> bool:
+            return self._call is None or callback not in (None, self._call[1])
+
+        with self._called:
+            if self._call is not None and self._call[0] is threading.current_thread():
+                return
+            if not self._called.wait_for(quiet, _CALLBACK_SECONDS):
+                text = "camera %d: its callback has not returned within %g s"
+                say(logging.WARNING, text, self.index, _CALLBACK_SECONDS)
+                return
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_LET_GO_SECONDS)
 
     def hold(self) -> None:
         """Take pictures, also while no callback wants them."""
@@ -62,10 +83,11 @@ class Capture:
         with self._changing:
             self._held = False
             thread = self._end()
-        self._wait_for(thread)
+        self.wait_quiet(thread)
 
     def resume(self) -> None:
         """Go on where there are callbacks, after `pause`."""
+        check_process()
         with self._changing:
             if self._callbacks:
                 self._begin()
@@ -105,13 +127,6 @@ class Capture:
                 self._frames.close()
         return thread
 
-    def _wait_for(self, thread: threading.Thread | None) -> None:
-        if thread is None or thread is threading.current_thread():
-            return
-        thread.join(_JOIN_SECONDS)
-        if thread.is_alive():
-            say(logging.WARNING, "camera %d: its callback has not returned within %g s", self.index, _JOIN_SECONDS)
-
     # -- in the camera's own thread --------------------------------------------------------------------------
 
     def _run(self, stop: threading.Event) -> None:
@@ -124,9 +139,9 @@ class Capture:
                     say(logging.ERROR, "camera %d: %s", self.index, error.message)
                     told = error.message
                 stop.wait(_RETRY_SECONDS)
-            except Exception:  # the thread's last words; a defect must be seen in the log
-                say(logging.ERROR, "camera %d: its thread ends", self.index, exc_info=True)
-                return
+            except Exception:  # a defect must be seen in the log, and not as pictures that stay away for ever
+                say(logging.ERROR, "camera %d: begins again", self.index, exc_info=True)
+                stop.wait(_RETRY_SECONDS)
 
     def _follow(self, stop: threading.Event) -> None:
         """Hand pictures over until the stream or the capture ends."""
@@ -148,8 +163,9 @@ class Capture:
                         continue
                     self._deliver(frame, stop)
         finally:
-            with self._arrived:
-                self._newest = None  # its slot is given back
+            with self._changing, self._arrived:
+                if self._frames is frames:  # else another thread has taken over
+                    self._frames = self._newest = None  # its slot is given back
 
     def _deliver(self, frame: Frame, stop: threading.Event) -> None:
         image = Image(frame)
@@ -162,12 +178,26 @@ class Capture:
             self._arrived.notify_all()
         place = SVSdkMemfdInfo.of(image, self.index)
         for callback in tuple(self._callbacks):
-            if stop.is_set():
-                return
+            if not self._may_call(callback, stop):
+                continue
             try:
                 callback(image, place)
-            except Exception as error:  # the program's own fault, and no reason to take its pictures away
+            except (Exception, SystemExit) as error:  # the program's own fault, and no reason to end its pictures
                 self._complain(f"the callback failed: {type(error).__name__}: {error}", trace=True)
+            finally:
+                with self._called:
+                    self._call = None
+                    self._called.notify_all()
+
+    def _may_call(self, callback: GetImageCB, stop: threading.Event) -> bool:
+        """Take the turn to call it; False: it was removed, or this thread has ended."""
+        with self._called:
+            while self._call is not None and not stop.is_set():
+                self._called.wait(_RETRY_SECONDS)
+            if stop.is_set() or callback not in self._callbacks:
+                return False
+            self._call = (threading.current_thread(), callback)
+            return True
 
     def _complain(self, text: str, *, trace: bool = False) -> None:
         self._failures += 1
@@ -186,6 +216,7 @@ def capture_of(index: int, stream: str) -> Capture:
         capture = _captures.get(stream)
         if capture is None:
             capture = _captures[stream] = Capture(index, stream)
+        capture.index = index  # FRAMEMESH_SMARTVISION_STREAMS may be another one now
         return capture
 
 

@@ -1,15 +1,18 @@
 """How cameras are set: read, changed, judged."""
 
 import contextlib
+import logging
 
 import msgspec
 
-from schemas.commands import StreamChanged
+from schemas.commands import StreamChanged, StreamEntry
 from schemas.errors import InvalidValue, MeshError, NotFound, error_from_code
 from schemas.pictures import ControlValue, PictureSettings
 from shared.clients.smartvision.connection import answers, ask, empty_text, minus_one
 from shared.clients.smartvision.inventory import KnownCamera, camera_at, camera_called, stream_name
+from shared.clients.smartvision.log import say
 from shared.clients.smartvision.profile import Profile, pictures_of, profile_text, read_profile
+from shared.urls import redact
 
 
 @answers(empty_text)
@@ -41,6 +44,8 @@ def get_camera_default_setting(idx: int = 0) -> str:
 def configure_camera(file_path: str, set_property: bool, validation: bool) -> int:
     """Give a camera the settings of a file, by `capture.<stream>.configure`; which camera is its `cam_id` (0).
 
+    Its `source` is for `Camera.open` only.
+
     Args:
         set_property: False only judges the file.
         validation: False leaves the judgement to the camera.
@@ -50,6 +55,8 @@ def configure_camera(file_path: str, set_property: bool, validation: bool) -> in
     """
     profile = read_profile(file_path, validation=validation)
     camera = camera_at(profile.index())
+    if profile.source is not None and camera.entry and redact(profile.source)[0] != camera.entry.spec.source:
+        say(logging.WARNING, "configure_camera: source is left as it is; open the camera with %s", file_path)
     configure(camera.stream, profile.pictures, apply=set_property, validate=validation)
     return 0
 
@@ -115,11 +122,20 @@ def open_stream(index: int, profile: Profile | None) -> str:
     try:
         _check(ask("capture.start", StreamChanged, stream=stream, source=source, **settings))
     except MeshError:
-        if entry is None:  # there was none before, and there shall be none that cannot be opened
-            with contextlib.suppress(MeshError):
-                ask("capture.stop", StreamChanged, stream=stream)
+        with contextlib.suppress(MeshError):
+            _put_back(stream, entry)
         raise
     return stream
+
+
+def _put_back(stream: str, entry: StreamEntry | None) -> None:
+    """A source that cannot be opened is not left behind."""
+    if entry is None:
+        ask("capture.stop", StreamChanged, stream=stream)
+    elif not entry.spec.source_secret:
+        ask("capture.start", StreamChanged, **msgspec.to_builtins(entry.spec))
+    else:  # it went with the source that it belonged to
+        say(logging.WARNING, "%s keeps the new source: the credentials of the one before are not known here", stream)
 
 
 def _find(index: int, *, given: bool) -> KnownCamera | None:

@@ -35,11 +35,7 @@ def mesh() -> Mesh:
         InvalidValue: a setting that is none.
     """
     global _mesh, _open, _pid
-    if _mesh is not None and _pid != os.getpid():
-        raise Unavailable(
-            "this process was forked from one that uses the mesh, whose pictures it must not touch; start it with "
-            'multiprocessing.set_start_method("spawn")'
-        )
+    check_process()
     with _connecting:
         if _mesh is None:
             stack = contextlib.ExitStack()
@@ -48,6 +44,19 @@ def mesh() -> Mesh:
             atexit.register(close)
             _open, _pid = stack, os.getpid()
         return _mesh
+
+
+def check_process() -> None:
+    """Refuse what would wait for threads that a forked process does not have.
+
+    Raises:
+        Unavailable: this process was forked from one that is connected.
+    """
+    if _mesh is not None and _pid != os.getpid():
+        raise Unavailable(
+            "this process was forked from one that uses the mesh, whose pictures it must not touch; start it with "
+            'multiprocessing.set_start_method("spawn")'
+        )
 
 
 def before_close(work: Callable[[], None]) -> None:

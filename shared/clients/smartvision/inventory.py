@@ -94,6 +94,12 @@ def stream_name(idx: int) -> str:
     return given[idx] if idx < len(given) else f"cam{idx}"
 
 
+def has_index(stream: str) -> bool:
+    """The stream is a camera of this API, should there be one of that name."""
+    given = _given_names()
+    return stream in given if given else _NUMBERED.fullmatch(stream) is not None
+
+
 def camera_at(idx: int) -> KnownCamera:
     """The camera of this index.
 

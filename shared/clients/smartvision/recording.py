@@ -1,10 +1,14 @@
 """Recording a camera."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from schemas.recordings import Recording
+from schemas.commands import OutputList
+from schemas.recordings import RECORDING_OUTPUT, Recording
 from shared.clients.smartvision.connection import answers, ask, minus_one
-from shared.clients.smartvision.inventory import camera_at, known_cameras
+from shared.clients.smartvision.inventory import camera_at, has_index, stream_name
+
+_ENDED: Final = frozenset({"finished", "failed"})
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,17 @@ def start_record(idx: int) -> int:
 
 @answers(minus_one)
 def get_record_status() -> int:
-    """0: one of the cameras is being recorded; -1: none is. By `publisher.recording`."""
-    for camera in known_cameras().values():
-        if camera.entry and ask("publisher.recording", Recording, stream=camera.stream).recording:
-            return 0
-    return -1
+    """0: one of the cameras is being recorded, also one that has ended meanwhile; -1: none is. By `publisher.list`."""
+    recordings = [one for one in ask("publisher.list", OutputList).outputs if one.spec.output == RECORDING_OUTPUT]
+    going_on = [one for one in recordings if one.actual is None or one.actual.state not in _ENDED]
+    return 0 if any(has_index(one.spec.stream) for one in going_on) else -1
 
 
 @answers(MediaInfo)
 def stop_record(idx: int) -> MediaInfo:
-    """End a recording and tell what is in it, by `publisher.stop-recording`; all 0 when there was none."""
-    found = ask("publisher.stop-recording", Recording, stream=camera_at(idx).stream)
+    """End a recording and tell what is in it, by `publisher.stop-recording`; all 0 when there was none. The camera may
+    have ended."""
+    found = ask("publisher.stop-recording", Recording, stream=stream_name(idx))
     return MediaInfo(
         duration=round(found.duration_s),
         width=found.width,
