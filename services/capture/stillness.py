@@ -26,6 +26,7 @@ RingPicture = npt.NDArray[np.uint8 | np.uint16]
 _ROWS = 270
 _BLOCK = 4  # samples, each way
 _ENCODED_DIFFERENCE = 8  # of 255, in the mean of a block
+_LOOK_SECONDS = 1.0  # `frozen_after` is of seconds, and unpacking a picture may take milliseconds
 _UNENCODED = frozenset(("", "raw", "rawvideo"))  # codecs
 _DEPTH_BITS: dict[PixelFormat, int] = {"gray10le": 10, "gray12le": 12}
 
@@ -38,6 +39,7 @@ class Stillness:
         self._most = 0 if codec in _UNENCODED else _ENCODED_DIFFERENCE * _BLOCK * _BLOCK
         self._changed, self._clock = changed, clock
         self._reference: npt.NDArray[np.int32] | None = None
+        self._raw = False
         self._since = self._compared_at = clock()
         self._tell = False
         self._lock = threading.Lock()
@@ -51,19 +53,24 @@ class Stillness:
         """Ask to be told of the next different picture."""
         self._tell = True
 
-    def compare(self, luma: Picture) -> None:
-        """Take the next picture in, shape (height, width)."""
+    @property
+    def due(self) -> bool:
+        """Of a source whose pictures nobody sees now: it is time to give one to `compare`."""
+        return self._clock() - self._compared_at >= _LOOK_SECONDS
+
+    def compare(self, luma: Picture, *, raw: bool = False) -> None:
+        """Take the next picture in, shape (height, width). `raw`: as the source sent it, not yet masked or turned."""
         sums = _block_sums(luma)
         with self._lock:
-            self._take(sums)
+            self._take(sums, raw)
 
-    def _take(self, sums: npt.NDArray[np.int32]) -> None:
+    def _take(self, sums: npt.NDArray[np.int32], raw: bool) -> None:
         now = self._clock()
         reference = self._reference
         self._compared_at = now
-        if reference is None or reference.shape != sums.shape:
-            # Another size is another way of looking (decoded for somebody, or not), and tells nothing of the source.
-            self._reference = sums
+        if reference is None or reference.shape != sums.shape or raw != self._raw:
+            # Another way of looking (written for somebody, or not) tells nothing of the source.
+            self._reference, self._raw = sums, raw
         elif int(np.abs(sums - reference).max(initial=0)) > self._most:
             self._reference, self._since = sums, now
             if self._tell:
@@ -82,6 +89,19 @@ def luma_of(array: RingPicture, geometry: RingGeometry) -> Picture:
     return luma.astype(np.uint8, copy=False)
 
 
+def luma_of_frame(frame: Any) -> Picture:
+    """The first plane of a decoded picture, 8 bits a sample, shape (height, samples).
+
+    Luma, or all components where they are packed.
+    """
+    plane, component = frame.planes[0], frame.format.components[0]
+    deep = component.bits > 8
+    rows = np.frombuffer(plane, np.uint16 if deep else np.uint8).reshape(-1, plane.line_size // (1 + deep))
+    width = frame.width if frame.format.is_planar else frame.width * frame.format.bits_per_pixel // 8
+    shown: npt.NDArray[Any] = rows[: frame.height, :width]
+    return (shown >> (component.bits - 8)).astype(np.uint8) if deep else shown
+
+
 def _step(height: int) -> int:
     return max(1, height // _ROWS)
 
@@ -91,6 +111,8 @@ def _block_sums(luma: Picture) -> npt.NDArray[np.int32]:
     # Copied: the sums below want the samples side by side.
     samples = np.ascontiguousarray(luma[step // 2 :: step, step // 2 :: step])
     rows, columns = samples.shape[0] // _BLOCK, samples.shape[1] // _BLOCK
+    if not rows or not columns:  # smaller than a block: each sample is one
+        return samples.astype(np.int32) * _BLOCK * _BLOCK
     samples = samples[: rows * _BLOCK, : columns * _BLOCK]
     lines = np.add.reduce(samples.reshape(rows, _BLOCK, -1), axis=1, dtype=np.uint16)
     sums: npt.NDArray[np.int32] = lines[:, 0::_BLOCK].astype(np.int32)

@@ -164,6 +164,20 @@ def test_nobody_looks(mesh: RunningMesh, eye: GigeCamera, app: Mesh) -> None:
     assert mesh.actual("streams", "eye")["decoding"] is False
 
 
+@pytest.mark.parametrize("camera_format", ["Mono8", "Mono12Packed", "BayerRG12", "RGB8", "YUV422_8"])
+def test_a_picture_that_stands_still_is_seen_while_nobody_looks(
+    mesh: RunningMesh, eye: GigeCamera, app: Mesh, camera_format: str
+) -> None:
+    start(mesh, eye, controls={"PixelFormat": camera_format}, frozen_after="1s")
+    mesh.wait_for(lambda: mesh.actual("streams", "eye")["state"] == "frozen", 10, "it is frozen")
+    assert mesh.call("capture.eye.stats")["frames"] == 0
+    eye.inverted = not eye.inverted
+    try:
+        mesh.wait_for(lambda: mesh.actual("streams", "eye")["state"] == "live", 10, "the picture moves again")
+    finally:
+        eye.inverted = False
+
+
 # -- settings ------------------------------------------------------------------------------------------------
 
 

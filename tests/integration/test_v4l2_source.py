@@ -175,6 +175,15 @@ def test_mjpg_is_decoded_while_somebody_looks(app: Mesh, cameras: FakeCameras) -
     until(lambda: actual(app).decoding is False, "decoding ends with the last viewer", 10)
 
 
+def test_a_picture_that_stands_still_is_seen_while_nobody_looks(app: Mesh, cameras: FakeCameras) -> None:
+    cameras.set_jpeg(gradient(1280, 720))
+    app.call("capture.start", **WEBCAM | {"size": "1280x720"}, frozen_after="1s")
+    wait_for_state(app, "frozen")
+    assert app.call("capture.cam.stats")["frames"] == 0
+    cameras.set_jpeg(gradient(1280, 720, mirrored=True))
+    wait_for_state(app, "live")
+
+
 def test_best_size_when_none_is_asked(app: Mesh, cameras: FakeCameras) -> None:
     app.call("capture.start", stream="cam", source=f"v4l2://{WEBCAM_LOCATION}")
     video = wait_for_state(app, "live").video

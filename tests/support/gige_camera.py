@@ -44,6 +44,8 @@ class GigeCamera:
         """So many frame ids are left out before the next picture."""
         self.silent = False
         """Answer nothing and send nothing, as after a pulled cable."""
+        self.inverted = False
+        """What it sees has changed."""
         self.frames_sent = 0
         self._memory = bytearray(_XML_AT) + device.description()
         self._memory[len(self._memory) :] = bytes(-len(self._memory) % 4)
@@ -193,6 +195,8 @@ class GigeCamera:
         width, height = int(self.register(device.WIDTH)), int(self.register(device.HEIGHT))
         code = int(self.register(device.PIXEL_FORMAT))
         data = self.image(code, width, height)
+        if self.inverted:
+            data = np.invert(np.frombuffer(data, np.uint8)).tobytes()
         chunked = bool(self.register(device.CHUNK_MODE))
         if chunked:
             data += self._chunks(len(data))

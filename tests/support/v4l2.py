@@ -159,12 +159,13 @@ class FakeCameras:
         self._map.close()
 
 
-def gradient(width: int = 640, height: int = 480) -> bytes:
+def gradient(width: int = 640, height: int = 480, *, mirrored: bool = False) -> bytes:
     """A JPEG whose picture is light to the right and blue to the bottom, 4:2:2 as webcams have it."""
     encoder = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj422p"
     encoder.time_base = Fraction(1, 30)
-    frame = av.VideoFrame.from_ndarray(gradient_rgb(width, height), format="rgb24").reformat(format="yuvj422p")
+    rgb = gradient_rgb(width, height)[:, ::-1] if mirrored else gradient_rgb(width, height)
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(format="yuvj422p")
     frame.pts = 0
     return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
 

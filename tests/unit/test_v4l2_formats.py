@@ -45,3 +45,13 @@ def test_deep_samples(name: str, full: int) -> None:
     assert image[1, 1] == full
     assert image[0, 1] == 1 << form.shift
     assert np.shares_memory(image, samples) == (form.shift == 0)
+
+
+def test_luma_is_what_lies_in_the_first_plane() -> None:
+    deep = np.zeros((2, 4), "<u2")  # two pixels a row, and two of padding
+    deep[:, :2] = [[0, 1023], [512, 4]]
+    luma = FORMATS["Y10"].luma(deep.reshape(-1).view(np.uint8), 2, 2, 8)
+    np.testing.assert_array_equal(luma, [[0, 255], [128, 1]])
+    planes = np.arange(12, dtype=np.uint8)
+    np.testing.assert_array_equal(FORMATS["NV12"].luma(planes, 4, 2, 4), planes[:8].reshape(2, 4))
+    np.testing.assert_array_equal(FORMATS["YUYV"].luma(planes, 2, 2, 6), [[0, 1, 2, 3], [6, 7, 8, 9]])

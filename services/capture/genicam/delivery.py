@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import av
+import numpy as np
 
 from schemas.frames import PixelFormat
 from services.capture.genicam.camera import Buffer, Camera
@@ -13,7 +14,9 @@ from services.capture.genicam.device_clock import DeviceClock
 from services.capture.genicam.pixel_formats import BY_CODE
 from services.capture.genicam.unpacking import Image, Unpacker
 from services.capture.sink import StreamSink
+from services.capture.stillness import Picture, luma_of
 from shared import pixel_formats
+from shared.ring import RingGeometry
 
 _LAST_SHORT_ID = 0xFFFF  # GigE Vision 1.x counts to here and begins again at 1
 _MAX_GAP = 10_000  # more is no loss, the camera counts in its own way
@@ -36,7 +39,10 @@ class Delivery:
         self.read_exposure()
 
     def deliver(self, buffer: Buffer, sink: StreamSink) -> None:
-        """Count a buffer and, while somebody looks, write it; it may be given back then."""
+        """Count a buffer and, while somebody looks, write it; it may be given back then.
+
+        While nobody does, one a second is held against the one before, where the stream asks for that.
+        """
         self._count_gap(buffer.frame_id, sink)
         if not buffer.complete:
             sink.dropped["damaged"] += 1
@@ -45,7 +51,8 @@ class Delivery:
         sink.decoding(sink.wants_raw)
         # The mapping of clocks lives from every picture, looked at or not.
         taken_ns = self._clock.realtime(buffer.device_ns, buffer.arrived_ns) if buffer.device_ns else buffer.arrived_ns
-        if not sink.wants_raw:
+        looked_at, stillness = sink.wants_raw, sink.stillness
+        if not looked_at and (stillness is None or not stillness.due):
             return
         known = BY_CODE.get(buffer.pixel_format)
         if known is None:
@@ -58,7 +65,10 @@ class Delivery:
         if image is None:
             sink.dropped["damaged"] += 1
             return
-        self._write(image, known.becomes, taken_ns, buffer, sink)
+        if looked_at:
+            self._write(image, known.becomes, taken_ns, buffer, sink)
+        elif stillness is not None:
+            stillness.compare(_luma(image, known.becomes), raw=True)
 
     def _write(self, image: Image, becomes: str, taken_ns: int, buffer: Buffer, sink: StreamSink) -> None:
         about: Any = {
@@ -105,6 +115,12 @@ class Delivery:
         self._read_exposure_at = time.monotonic()
         value = feature.value if feature is not None else None
         self._exposure_ns = _to_ns(value) if isinstance(value, int | float) else 0
+
+
+def _luma(image: Image, becomes: str) -> Picture:
+    if pixel_format := _RING_FORMATS.get(becomes):
+        return luma_of(image, RingGeometry(pixel_format, image.shape[1], image.shape[0]))
+    return image[..., 0 if becomes == "yuyv422" else 1].astype(np.uint8, copy=False)
 
 
 def _to_ns(microseconds: float) -> int:

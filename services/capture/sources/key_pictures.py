@@ -6,10 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import av
-import numpy as np
-import numpy.typing as npt
 
-from services.capture.stillness import Stillness
+from services.capture.stillness import Stillness, luma_of_frame
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -46,7 +44,7 @@ class KeyPictures:
         try:
             # A decoder that reorders gives the picture when it is told that no more will come.
             for frame in (*self._decoder.decode(packet), *self._decoder.decode(None)):
-                stillness.compare(_luma(frame))
+                stillness.compare(luma_of_frame(frame), raw=True)
             self._decoder.flush_buffers()
         except av.FFmpegError as error:  # a damaged picture: the next one may be whole
             log.debug("key picture not decoded: %s", error)
@@ -54,13 +52,3 @@ class KeyPictures:
             log.exception("key picture not looked at")
         finally:
             self._busy = False
-
-
-def _luma(frame: Any) -> npt.NDArray[np.uint8]:
-    """The first plane, 8 bits a sample, shape (height, samples): luma, or all components where they are packed."""
-    plane, component = frame.planes[0], frame.format.components[0]
-    deep = component.bits > 8
-    rows = np.frombuffer(plane, np.uint16 if deep else np.uint8).reshape(-1, plane.line_size // (1 + deep))
-    width = frame.width if frame.format.is_planar else frame.width * frame.format.bits_per_pixel // 8
-    shown: npt.NDArray[Any] = rows[: frame.height, :width]
-    return (shown >> (component.bits - 8)).astype(np.uint8) if deep else shown

@@ -71,6 +71,13 @@ class SensorFormat:
         array: Image = np.ndarray((height, width), dtype, data.data, strides=(bytes_per_line, dtype.itemsize))
         return np.left_shift(array, self.shift) if self.shift else array
 
+    def luma(self, data: Bytes, width: int, height: int, bytes_per_line: int) -> Bytes:
+        """8 bits of each sample of the first plane: luma, or all components where they are packed."""
+        if self.bits == 8:
+            return np.ndarray((height, self.row_bytes(width)), np.uint8, data.data, strides=(bytes_per_line, 1))
+        image: Image = np.ndarray((height, width), "<u2", data.data, strides=(bytes_per_line, 2))
+        return (image >> (self.bits - 8)).astype(np.uint8)
+
 
 def _bayer16(names: tuple[str, str, str, str], bits: int) -> tuple[SensorFormat, ...]:
     """Bayer formats in the low bits of 16: RGGB, BGGR, GBRG, GRBG."""

@@ -10,6 +10,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from services.capture.sink import StreamSink
+from services.capture.stillness import Stillness, luma_of_frame
 from services.capture.v4l2.buffers import Taken
 from services.capture.v4l2.control import Control
 from services.capture.v4l2.controls import read_control
@@ -54,6 +55,8 @@ class PictureMaker:
         sink.arrived(len(taken.data) if self._form.compressed else 0)
         sink.decoding(sink.wants_raw)
         if not sink.wants_raw:
+            if (stillness := sink.stillness) is not None and stillness.due:
+                self._compare(taken.data, stillness)
             self._decoder = None
             return True
         times = self._times(taken.monotonic_ns)
@@ -67,6 +70,12 @@ class PictureMaker:
             return False
         sink.frame(frame, duration_ns=self._duration_ns, exposure_ns=exposure_ns, **times)
         return True
+
+    def _compare(self, data: Bytes, stillness: Stillness) -> None:
+        if not self._form.compressed:
+            stillness.compare(self._form.luma(data, self._agreed.width, self._agreed.height, self._row_bytes), raw=True)
+        elif (frame := self._frame(data)) is not None:
+            stillness.compare(luma_of_frame(frame), raw=True)
 
     def _whole(self, data: Bytes) -> bool:
         if self._form.compressed:
