@@ -15,6 +15,7 @@ from shared.netguard.guard import check
 from shared.netguard.http_auth import authorization, pick_challenge
 from shared.netguard.interrupt import watch
 from shared.netguard.pinned_connection import PinnedConnection
+from shared.netguard.playlist_limit import PlaylistLimit
 from shared.netguard.url import GuardedUrl
 
 _MAX_REDIRECTS = 5  # more is a loop
@@ -62,6 +63,8 @@ class HttpReader:
         self._ranges = False
         self._connection: PinnedConnection | None = None
         self._response: http.client.HTTPResponse | None = None
+        self._limit: PlaylistLimit | None = None
+        self._refused: MeshError | None = None
         self._aborted = False
         watch(self)
         self._open(start)
@@ -97,6 +100,8 @@ class HttpReader:
         """Up to `size` bytes as soon as there are some; empty at the end."""
         if size <= 0:
             return b""
+        if self._refused is not None:  # libav tries other places of it before it gives up
+            raise self._refused
         if self._body_end is not None and self._position >= self._body_end:
             return b""
         if self._position != self._body_position or self._response is None:
@@ -153,6 +158,13 @@ class HttpReader:
                 f"{self._what}: the server closed the connection after {self._body_position} of {self._body_end} bytes"
             )
         self._body_position += len(data)
+        if self._limit is not None:
+            try:
+                self._limit.note(data)
+            except MeshError as error:
+                self._refused = error
+                self.close()
+                raise
         return data
 
     def _open(self, start: int) -> None:
@@ -231,6 +243,7 @@ class HttpReader:
             raise Unavailable(f"{self._what}: the server does not answer with the range that was asked for")
         length = response.length
         self.url = guarded
+        self._limit = None if start else PlaylistLimit(self._what, self._timeouts.open_seconds)
         self._ranges = status == 206 or "bytes" in response.getheader("Accept-Ranges", "")
         self._body_position = start
         self._body_end = None if length is None else start + length

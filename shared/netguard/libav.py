@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _AVIO_FLAG_WRITE = 2
+_MAX_OPENINGS = 4  # times `open_seconds` for all that libav reads until a playlist is open: of a master, every variant
 _MAX_LOST_ENTRIES = 3  # live playlists lose a segment now and then; more in a row is a broken source
 
 # Demuxers that read one resource only, plus HLS where every entry passes `_PlaylistIo`. Left out are those that
@@ -85,7 +86,11 @@ def open_input(
             # A keep-alive request would go round `io_open` to a connection that is not libav's.
             settings.update(http_persistent="0", http_multiple="0")
             source = HttpReader(guarded, timeouts)
-            return av.open(source, "r", format=format, container_options=settings, timeout=limits, io_open=playlist_io)
+            container = av.open(
+                source, "r", format=format, container_options=settings, timeout=limits, io_open=playlist_io
+            )
+            playlist_io.opening = False
+            return container
         name = str(guarded.file) if scheme == "file" else guarded.pinned
         return av.open(name, "r", format=format, container_options=settings, timeout=limits)
     except MeshError:
@@ -126,6 +131,9 @@ class _PlaylistIo:
         self._timeouts = timeouts
         self._lost = 0
         self._refused = False
+        self._open_until = time.monotonic() + _MAX_OPENINGS * timeouts.open_seconds
+        self.opening = True
+        """libav has not returned from opening yet."""
         self.error: MeshError | None = None
         """Why the last entry was not opened."""
 
@@ -150,6 +158,9 @@ class _PlaylistIo:
     def _open(self, url: str, flags: int, options: Mapping[str, str]) -> HttpReader:
         if flags & _AVIO_FLAG_WRITE:
             raise BadRequest(f"{self._parent.field_name} {self._parent.shown!r}: a playlist cannot ask for writing")
+        if self.opening and time.monotonic() > self._open_until:
+            self._lost = _MAX_LOST_ENTRIES
+            raise Unavailable(f"{self._parent.field_name} {self._parent.shown!r}: takes too long to open")
         entry = check(url, self._policy, f"playlist entry of {self._parent.field_name} {self._parent.shown!r}:")
         end = options.get("end_offset")
         start = int(options.get("offset", "0"))

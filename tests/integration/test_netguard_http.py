@@ -313,6 +313,42 @@ def test_deadlines(server: MediaServer) -> None:
         assert time.monotonic() - started < 2.5, path
 
 
+def endless_playlist(handler: object, piece: bytes, seconds: float) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n" + playlist("seg0.ts", ended=False))  # type: ignore[attr-defined]
+    with suppress(OSError):
+        while not handler.server.stop.wait(seconds):  # type: ignore[attr-defined]
+            handler.wfile.write(piece)  # type: ignore[attr-defined]
+
+
+def test_a_playlist_without_end(server: MediaServer) -> None:
+    """libav reads a playlist to its end before it looks at a deadline, and keeps all of it."""
+    server.pages["/flood.m3u8"] = lambda handler: endless_playlist(handler, b"#EXTINF:1,\nseg0.ts\n" * 1000, 0)
+    server.pages["/drip.m3u8"] = lambda handler: endless_playlist(handler, b"#EXTINF:1,\nseg0.ts\n", 0.1)
+    for path, error, words in (
+        ("/flood.m3u8", BadRequest, "playlist has more than"),
+        ("/drip.m3u8", Unavailable, "no whole playlist within 1 s"),
+    ):
+        started = time.monotonic()
+        with pytest.raises(error, match=words):
+            pictures(server.url(path), QUICK)
+        assert time.monotonic() - started < 4, path
+
+
+def test_variants_without_end(server: MediaServer) -> None:
+    def late(handler: object) -> None:
+        server.stop.wait(0.5)
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n" + playlist("seg0.ts"))  # type: ignore[attr-defined]
+
+    variants = "".join(f"#EXT-X-STREAM-INF:BANDWIDTH={number}\nv{number}.m3u8\n" for number in range(1, 40))
+    server.files["/master.m3u8"] = b"#EXTM3U\n" + variants.encode()
+    for number in range(1, 40):
+        server.pages[f"/v{number}.m3u8"] = late
+    started = time.monotonic()
+    with pytest.raises(Unavailable, match="too long to open"):
+        pictures(server.url("/master.m3u8"), QUICK)
+    assert time.monotonic() - started < 8  # 4 s, and 20 s for all
+
+
 def test_a_body_that_is_cut_short(server: MediaServer) -> None:
     def cut(handler: object) -> None:
         body = media("mpegts")
