@@ -264,6 +264,19 @@ def test_controls_at_the_start_and_while_it_runs(app: Mesh, cameras: FakeCameras
     assert (after.epoch, after.restarts, cameras.webcam.streamons) == (before.epoch, 0, opened), "nothing was opened"
 
 
+def test_what_is_named_no_more_has_its_default_also_when_the_camera_is_opened_again(
+    app: Mesh, cameras: FakeCameras
+) -> None:
+    manual = {"auto_exposure": "Manual Mode", "exposure_time_absolute": 101}
+    app.call("capture.start", **WEBCAM, controls={**manual, "brightness": 5})
+    wait_for_state(app, "live")
+    app.call("capture.cam.configure", profile={"size": "1280x720", "controls": {"brightness": 7}})
+    assert wait_for_state(app, "live").video.width == 1280
+    assert cameras.controls()["brightness"] == 7
+    assert cameras.controls()["auto_exposure"] == 3
+    assert cameras.controls()["exposure_time_absolute"] == 251
+
+
 def test_when_one_is_refused_all_are_as_before(app: Mesh, cameras: FakeCameras) -> None:
     start = {"auto_exposure": "Manual Mode", "exposure_time_absolute": 101}
     app.call("capture.start", **WEBCAM, controls=start)

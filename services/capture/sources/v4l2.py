@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from schemas.errors import InvalidValue, Unavailable
+from schemas.pictures import ControlValue
 from schemas.resources import StreamSpec, VideoInfo
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
@@ -22,6 +23,9 @@ from services.capture.v4l2.pictures import PictureMaker, exposure_ns
 from shared.netguard import Policy, check
 
 _POLICY = Policy(schemes=frozenset(("v4l2",)))
+# By node, the controls that were set here: cameras keep them when they are closed, and what the next spec does not name
+# gets its default. As many as there are nodes; a process that was killed has forgotten them.
+_set_before: dict[Path, dict[str, ControlValue]] = {}
 _STOP_LOOK_SECONDS = 0.1  # how often a wait for a picture looks at the stop event, which is no descriptor
 
 
@@ -32,6 +36,7 @@ class V4l2Source(Source):
         # Of the open camera; `adjust` comes from another thread.
         self._lock = threading.Lock()
         self._device: VideoDevice | None = None
+        self._node = Path()
         self._modes: list[Mode] = []
         self._choice: Choice | None = None
         self._exposure_ns = 0
@@ -61,12 +66,14 @@ class V4l2Source(Source):
             if spec.controls != self.spec.controls:
                 controls = list_controls(self._device)
                 apply_controls(self._device, controls, spec.controls, self.spec.controls)
+                _set_before[self._node] = dict(spec.controls)
                 self._exposure_ns = exposure_ns(self._device, controls)
             self.spec = spec
             return True
 
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
-        with VideoDevice(self._path(), self._what) as device:
+        self._node = self._path()
+        with VideoDevice(self._node, self._what) as device:
             try:
                 self._play(device, sink, stop)
             finally:
@@ -86,7 +93,10 @@ class V4l2Source(Source):
         agreed = device.set_format(choice.format.fourcc, choice.width, choice.height)
         rate = device.set_rate(choice.rate) if choice.rate else None
         with self._lock:
-            apply_controls(device, controls, self.spec.controls)
+            before, wanted = _set_before.get(self._node, {}), self.spec.controls
+            # Only what is named no more: a button of this spec is pressed at every opening.
+            apply_controls(device, controls, wanted, {name: before[name] for name in before if name not in wanted})
+            _set_before[self._node] = dict(wanted)
             self._exposure_ns = exposure_ns(device, controls)
             self._device, self._modes, self._choice = device, modes, choice
         maker = PictureMaker(choice.format, agreed, round(1e9 / rate) if rate else 0)
