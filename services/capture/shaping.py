@@ -95,6 +95,7 @@ class Shaper:
         self._settings = settings
         self._size = parse_size(settings.size) if settings.size else None
         self._crop = parse_crop(settings.crop) if settings.crop else None
+        self.masks = settings.masks
         self._plans: dict[tuple[str, int, int, bool], _Plan] = {}
         self._scratch: tuple[PixelFormat, int, int, VideoFrame] | None = None
 

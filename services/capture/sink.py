@@ -4,11 +4,12 @@ Used by one source thread. The demand flags are set from the event loop, and whi
 writes pictures in its place.
 """
 
+import contextlib
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from schemas.events import Event
 from schemas.frames import AudioHeader, Clock, FrameRef, PixelFormat
 from schemas.packets import pack
+from schemas.pictures import Mask
 from schemas.resources import AudioInfo, StreamSpec, VideoInfo
 from schemas.subjects import SOURCE_RENDITION, audio, event, frames
 from schemas.units import MAX_EDGE_PIXELS
@@ -103,6 +105,9 @@ class StreamSink:
         self._shaper = Shaper(spec)
         self._fps_limit = FpsLimit(spec.fps) if spec.fps else None
         self._newest_ref: FrameRef | None = None
+        self._newest_masks: tuple[Mask, ...] | None = None  # what is hidden in it; None: it is none of the source's
+        self._not_shown = 0
+        """Sequence of the last picture that is not to be shown as the source's, by the masks of now."""
         self.cadence = Cadence()
         self.opened_at: float | None = None
         """Monotonic seconds; None while the source is not open."""
@@ -169,7 +174,8 @@ class StreamSink:
             self._device_does = frozenset(device_does)
             self._shape_as(self._spec)
             self._fps_limit = self._limit_of(self._spec)
-        self._raw_times.anew()
+        with self._writing:  # another thread may still be placing a picture
+            self._raw_times.anew()
         self._packet_times.anew()
         self.first_arrival_at = None
         self.opened_at = time.monotonic()
@@ -225,7 +231,7 @@ class StreamSink:
             if spec.fps != before.fps:
                 self._fps_limit = self._limit_of(spec)
         if spec.masks != before.masks:
-            self._newest_ref = None  # never shown again: what the new masks hide may be in it
+            self._not_shown = self._writer.last_sequence
         self._watch_stillness(afresh=False)
 
     def _shape_as(self, spec: StreamSpec) -> None:
@@ -290,7 +296,9 @@ class StreamSink:
         """
         if not self._fits(frame.width, frame.height) or not self._due(pts_ns):
             return
-        self._write(self._shaper.frame(frame), pts_ns, duration_ns, captured_ns, clock, exposure_ns, metadata)
+        shaper = self._shaper
+        about = (pts_ns, duration_ns, captured_ns, clock, exposure_ns, metadata)
+        self._write(shaper.frame(frame), shaper, *about)
 
     def image(
         self,
@@ -307,8 +315,9 @@ class StreamSink:
         """`frame`, of an array as in `shared.pixel_formats`; it keeps its format unless the settings name another."""
         if not self._fits(*array.shape[1::-1]) or not self._due(pts_ns):
             return
-        shaped = self._shaper.image(array, pixel_format)
-        self._write(shaped, pts_ns, duration_ns, captured_ns, clock, exposure_ns, metadata)
+        shaper = self._shaper
+        about = (pts_ns, duration_ns, captured_ns, clock, exposure_ns, metadata)
+        self._write(shaper.image(array, pixel_format), shaper, *about)
 
     def _fits(self, width: int, height: int) -> bool:
         if max(width, height) <= MAX_EDGE_PIXELS:
@@ -348,11 +357,12 @@ class StreamSink:
             Superseded: a newer writer has the stream.
             OutOfSpace: shared memory is too small for a ring of this geometry.
         """
-        self._write(Shaped(geometry, fill), pts_ns, duration_ns, captured_ns, clock, exposure_ns, metadata)
+        self._write(Shaped(geometry, fill), None, pts_ns, duration_ns, captured_ns, clock, exposure_ns, metadata)
 
     def _write(
         self,
         shaped: Shaped,
+        shaper: Shaper | None,
         pts_ns: int,
         duration_ns: int,
         captured_ns: int | None,
@@ -387,13 +397,16 @@ class StreamSink:
                 exposure_ns=exposure_ns,
                 metadata=_bounded(metadata) if metadata else NO_METADATA,
             )
-            self._publish(ref)
-        self.frames_written += 1
+            # Not the spec's of now: it may have changed while the picture was made.
+            self._publish(ref, shaper.masks if shaper else ())
+            self.frames_written += 1
         self.last_frame_ns = now_ns
         self.written_at = monotonic_ns / 1e9
 
-    def _publish(self, ref: FrameRef) -> None:
-        self._newest_ref = ref
+    def _publish(self, ref: FrameRef, masks: tuple[Mask, ...] | None) -> None:
+        if masks != self._spec.masks:
+            self._not_shown = ref.sequence
+        self._newest_ref, self._newest_masks = ref, masks
         self._newest_at = time.monotonic_ns()
         self._bus.post_from_thread(self._frames_subject, _encode_ref(ref))
 
@@ -404,46 +417,59 @@ class StreamSink:
         """The picture that was written last."""
         return self._newest_ref
 
-    def stand_in(self, geometry: RingGeometry, picture: RingPicture) -> bool:
-        """Write a picture that is not the source's; False: not now, the source is writing one."""
-        return self._stand_in(geometry, picture, None)
+    def shows(self, ref: FrameRef) -> bool:
+        """Whether a picture of this sink is the source's, and shows nothing that the masks of now hide."""
+        return ref.sequence > self._not_shown
 
-    def repeat(self) -> bool:
-        """Write the newest picture again, as old as it is; False: there is none that may be shown, or the source is
-        writing another."""
-        if (newest := self._writer.newest) is None or (original := self._newest_ref) is None:
-            return False
-        # Copied within the ring: readers take the newest slot, and one that joins now has not seen the old reference.
-        return self._stand_in(*newest, original)
+    def stand_in(self, geometry: RingGeometry, picture: RingPicture, written: int) -> bool:
+        """Write a picture that is not the source's; False: not now, the source writes again.
 
-    def _stand_in(self, geometry: RingGeometry, picture: RingPicture, original: FrameRef | None) -> bool:
+        `written`: `frames_written` when the source was seen to be lost.
+        """
+        with self._turn(written) as free:
+            return free and self._put(geometry, picture, None)
+
+    def repeat(self, written: int) -> bool:
+        """Write the newest picture again, as old as it is; False: there is none that may be shown, or as `stand_in`."""
+        with self._turn(written) as free:
+            newest, original = self._writer.newest, self._newest_ref
+            if not free or newest is None or original is None or self._newest_masks not in (None, self._spec.masks):
+                return False
+            # Copied within the ring: readers take the newest slot, and one that joins now has not seen the old
+            # reference.
+            return self._put(*newest, original)
+
+    @contextlib.contextmanager
+    def _turn(self, written: int) -> Iterator[bool]:
+        """Whether a picture may be written in place of the source's, until the end of the block."""
         if not self._writing.acquire(blocking=False):
-            return False
+            yield False
+            return
         try:
-            newest = self._newest_ref
-            if self._closed or (original is not newest and original is not None):
-                return False
-            # What is copied must not be written to. Slots that were never written have sequence 0.
-            slot = self._writer.acquire(geometry, protect=(original.sequence,) if original else ())
-            if slot is None:
-                self.dropped["ring-full"] += 1
-                return False
-            try:
-                np.copyto(slot.array, picture)
-            except BaseException:
-                slot.abandon()
-                raise
-            after_ns = time.monotonic_ns() - self._newest_at if newest else 0
-            ref = slot.commit(
-                pts_ns=self._raw_times.follow("video", after_ns),
-                captured_ns=original.captured_ns if original else time.time_ns(),
-                monotonic_ns=original.monotonic_ns if original else time.monotonic_ns(),
-                clock=original.clock if original else "arrival",
-            )
-            self._publish(ref)
-            self.frames_stood_in += 1
+            yield not self._closed and self.frames_written == written
         finally:
             self._writing.release()
+
+    def _put(self, geometry: RingGeometry, picture: RingPicture, original: FrameRef | None) -> bool:
+        # What is copied must not be written to. Slots that were never written have sequence 0.
+        slot = self._writer.acquire(geometry, protect=(original.sequence,) if original else ())
+        if slot is None:
+            self.dropped["ring-full"] += 1
+            return False
+        try:
+            np.copyto(slot.array, picture)
+        except BaseException:
+            slot.abandon()
+            raise
+        after_ns = time.monotonic_ns() - self._newest_at if self._newest_ref else 0
+        ref = slot.commit(
+            pts_ns=self._raw_times.follow("video", after_ns),
+            captured_ns=original.captured_ns if original else time.time_ns(),
+            monotonic_ns=original.monotonic_ns if original else time.monotonic_ns(),
+            clock=original.clock if original else "arrival",
+        )
+        self._publish(ref, self._newest_masks if original else None)
+        self.frames_stood_in += 1
         return True
 
     def sound(self, samples: Samples, *, pts_ns: int, captured_ns: int) -> None:
@@ -451,6 +477,8 @@ class StreamSink:
         self._check_open()
         self._audio_sequence += 1
         duration_ns = samples.shape[0] * 1_000_000_000 // RAW_SAMPLE_RATE
+        with self._writing:  # sound goes on while pictures that stay away are stood in for
+            placed_ns = self._raw_times.place("audio", pts_ns, duration_ns)
         header = AudioHeader(
             stream=self._spec.stream,
             node=self._node,
@@ -460,7 +488,7 @@ class StreamSink:
             channels=samples.shape[1],
             sample_format="s16",
             samples=samples.shape[0],
-            pts_ns=self._raw_times.place("audio", pts_ns, duration_ns),
+            pts_ns=placed_ns,
             captured_ns=captured_ns,
         )
         # One small copy (4 kB): the message must outlive the decoder's buffer.

@@ -155,7 +155,7 @@ class Snapshots:
         if not actual.decoding and not actual.source.startswith(_APPLICATION):
             return None
         ref = newest_picture(self._folder, stream)
-        if ref is None:
+        if ref is None or not _shown(runner, ref):
             return None
         with contextlib.suppress(LeaseError):  # overwritten meanwhile: the next one will do
             return self._reader.lease(ref)
@@ -169,8 +169,10 @@ class Snapshots:
             delivering = runner.actual is not None and runner.actual.state in _DELIVERING
             if found.done() or not delivering:  # what is written while the source is lost is not from it
                 return
-            with contextlib.suppress(LeaseError):
-                found.set_result(self._reader.lease(_decode_ref(message.data)))
+            ref = _decode_ref(message.data)
+            if _shown(runner, ref):
+                with contextlib.suppress(LeaseError):
+                    found.set_result(self._reader.lease(ref))
 
         subscription = await self._context.bus.subscribe(frames(self._context.node, stream), receive)
         try:
@@ -178,6 +180,14 @@ class Snapshots:
                 return await found
         finally:
             await subscription.close()
+
+
+def _shown(runner: StreamRunner, ref: FrameRef) -> bool:
+    """Not a slate from before the source came back, nor what new masks hide; an application's own always."""
+    sink, actual = runner.sink, runner.actual
+    if sink is None or (actual and actual.source.startswith(_APPLICATION)):
+        return True
+    return ref.epoch == sink.epoch and sink.shows(ref)  # a source that hangs still has its ring of an epoch before
 
 
 def _encode(array: npt.NDArray[Any], ref: FrameRef, form: _Form) -> Any:

@@ -311,7 +311,7 @@ class StreamRunner:
         if actual.state not in _LOST or spec.on_loss == "none" or spec.source.startswith("app:"):
             return None  # an application has the ring to itself
         reason = actual.error.message if actual.error else ""
-        return partial(filler.write, spec, sink.last_arrival_ns or actual.since_ns, reason)
+        return partial(filler.write, spec, sink.frames_written, sink.last_arrival_ns or actual.since_ns, reason)
 
     @property
     def _shown(self) -> str:
