@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -64,6 +65,14 @@ def test_answers_that_are_left_out(answer: object) -> None:
     with discoverable(answer) as heard:  # type: ignore[arg-type]
         assert discover(("lo",), 0.3) == []
     assert heard
+
+
+def test_an_interface_that_goes_away_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of containers do all day: the others are still asked."""
+    there = socket.if_nameindex()
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(99_999, "gone0"), *there])
+    with discoverable(lambda asked: probe_match(asked, UUID, 80)):
+        assert [one.endpoint for one in discover(("gone0", "lo"), 0.5)] == [UUID]
 
 
 def test_an_interface_that_is_not_there() -> None:

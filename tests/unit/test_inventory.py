@@ -23,6 +23,7 @@ pytestmark = pytest.mark.unit
 _NOTHING = ListDevices()
 _REFRESH = ListDevices(refresh=True)
 _NETWORK = ListDevices(refresh=True, network=True)
+_NO_URLS = ("onvif://[::1/", "onvif://10.0.0.9:99999/", "onvif://10.0.0.9:x/")
 
 
 def device(location: str, kind: str = "v4l2", **fields: Any) -> Device:
@@ -90,6 +91,15 @@ async def test_a_file_that_is_broken_is_put_aside(tmp_path: Path) -> None:
     assert await numbers(rig.inventory({"v4l2": finds(device("usb-9"))})) == {"usb-9": 0}
     assert path.with_suffix(".unreadable").read_text() == "[{"
     assert json.loads(path.read_text())[0]["device"]["location"] == "usb-9"
+
+
+async def test_a_file_that_can_neither_be_read_nor_put_aside(tmp_path: Path) -> None:
+    """Also one that is somebody else's: cameras are found all the same."""
+    rig = Rig(tmp_path)
+    path = tmp_path / "capture" / "devices-edge1.json"
+    (path.with_suffix(".unreadable") / "full").mkdir(parents=True)
+    path.write_text("[" * 200_000)
+    assert await numbers(rig.inventory({"v4l2": finds(device("usb-9"))})) == {"usb-9": 0}
 
 
 async def test_what_comes_and_goes_is_told(tmp_path: Path) -> None:
@@ -201,6 +211,28 @@ async def test_the_stream_that_uses_a_camera_is_named(tmp_path: Path, source: st
     inventory = Rig(tmp_path, *specs).inventory({found.kind: finds(found, device("elsewhere", found.kind))})
     listed = await inventory.devices(_NOTHING)
     assert {item.location: item.stream for item in listed.devices} == {found.location: "line1", "elsewhere": None}
+
+
+async def test_a_stream_whose_source_is_no_url_hides_nothing(tmp_path: Path) -> None:
+    specs = [StreamSpec(stream=f"s{number}", source=source) for number, source in enumerate(_NO_URLS)]
+    found = device("urn:uuid:7", "onvif", source="onvif://10.0.0.9:80/")
+    listed = await Rig(tmp_path, *specs).inventory({"onvif": finds(found)}).devices(_NOTHING)
+    assert [item.stream for item in listed.devices] == [None]
+
+
+async def test_a_flood_from_the_network_leaves_a_place_for_what_is_plugged_in(tmp_path: Path) -> None:
+    many = [device(f"urn:{number}", "onvif") for number in range(1100)]
+    inventory = Rig(tmp_path).inventory({"onvif": lambda network, _: many if network else [], "v4l2": _after_a_flood()})
+    assert "usb-1" not in await numbers(inventory, _NETWORK)
+    known = await numbers(inventory)
+    assert len(known) == 1024
+    assert "usb-1" in known
+    assert len(set(known.values())) == 1024
+
+
+def _after_a_flood() -> Finder:
+    looks = iter(([], [device("usb-1")]))
+    return lambda _network, _settings: next(looks)
 
 
 async def test_too_many_are_left_out(tmp_path: Path) -> None:

@@ -153,10 +153,13 @@ def _is_source(device: Device, source: str) -> bool:
     """Whether a stream's source is this camera, under any of its names."""
     if source == device.source:
         return True
-    parts, own = urlsplit(source), urlsplit(device.source)
-    if parts.scheme != device.kind:
+    if not source.lower().startswith(f"{device.kind}://"):
         return False
     if device.kind == "onvif":
-        return (parts.hostname, parts.port or 80) == (own.hostname, own.port or 80)
+        try:
+            parts, own = urlsplit(source), urlsplit(device.source)
+            return (parts.hostname, parts.port or 80) == (own.hostname, own.port or 80)
+        except ValueError:  # it was never held against this node's cameras; its own stream says what is wrong
+            return False
     name = source.partition("://")[2].partition("?")[0]
     return name in {text for text in (device.address, device.location, device.serial) if text}

@@ -1,5 +1,6 @@
 """The cameras that were ever seen on this node, in a file: what gives a location its number for good."""
 
+import contextlib
 import logging
 import os
 import tempfile
@@ -44,9 +45,9 @@ class KnownDevices:
             self._entries = {key_of(known.device): known for known in found}
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             log.error("%s cannot be read and is put aside; cameras get new numbers: %s", path, error)
-            if path.exists():
+            with contextlib.suppress(OSError):  # somebody else's file or folder: the numbers are not kept, see `save`
                 path.replace(path.with_suffix(".unreadable"))
 
     def all(self) -> list[KnownDevice]:
@@ -56,7 +57,7 @@ class KnownDevices:
     def note(self, device: Device, *, local: bool) -> Device | None:
         """The camera with its number, a new one where it was never seen; None: there are too many."""
         before = self._entries.get(key_of(device))
-        if before is None and len(self._entries) >= MAX_KNOWN:
+        if before is None and len(self._entries) >= MAX_KNOWN and not (local and self._forget_one()):
             return None
         number = before.device.location_id if before else self._free_number()
         device = msgspec.structs.replace(device, location_id=number)
@@ -87,6 +88,13 @@ class KnownDevices:
             os.fsync(folder)  # the new name
         finally:
             os.close(folder)
+
+    def _forget_one(self) -> bool:
+        """Make room for a camera that is plugged in: anybody in the network can announce as many as he likes."""
+        announced = [key for key, known in self._entries.items() if not known.local]
+        if announced:
+            del self._entries[announced[-1]]
+        return bool(announced)
 
     def _free_number(self) -> int:
         taken = {known.device.location_id for known in self._entries.values()}

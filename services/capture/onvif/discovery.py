@@ -67,9 +67,11 @@ def discover(interfaces: Iterable[str] = (), seconds: float = SECONDS) -> list[A
         began = time.monotonic()
         repeated = False
         for _ in range(_MAX_ANSWERS):
+            if time.monotonic() - began >= seconds:  # also while answers pour in
+                break
             left = began + (seconds if repeated else min(_REPEAT_SECONDS, seconds)) - time.monotonic()
             if not select.select([asker], [], [], max(0.0, left))[0]:
-                if repeated or time.monotonic() - began >= seconds:
+                if repeated:
                     break
                 repeated = True
                 _ask(asker, message_id, interfaces)
@@ -87,10 +89,11 @@ def _ask(asker: socket.socket, message_id: str, interfaces: Iterable[str]) -> No
         if wanted and name not in wanted:
             continue
         # struct ip_mreqn: the interface by its number, as it may have several addresses, or none yet.
-        asker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("=4s4si", bytes(4), bytes(4), index))
+        interface = struct.pack("=4s4si", bytes(4), bytes(4), index)
         try:
+            asker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface)
             asker.sendto(_PROBE.format(id=message_id).encode(), (GROUP, PORT))
-        except OSError as error:  # it is down, or has no address: no camera is there
+        except OSError as error:  # it is gone or down, or has no address: no camera is there
             log.debug("%s is not asked for cameras: %s", name, error)
 
 
