@@ -10,12 +10,13 @@ import msgspec
 from msgspec import Struct, field
 
 from schemas.commands import StartOutput, StartRendition, StartStream
+from schemas.encoding import check_encoding
 from schemas.errors import BadRequest, InvalidValue
 from schemas.frames import Delivery
 from schemas.ids import Id, check_id
 from schemas.pictures import PictureSettings, check_pictures
 from schemas.resources import EncoderPolicy, OnLoss, OutputFormat
-from schemas.units import BitrateText, DurationText, parse_bitrate, parse_duration
+from schemas.units import BitrateText, DurationText, parse_duration
 
 _LATER = {"mixes": "cloud-mix-proxy", "signals": "io-signal", "rules": "io-signal"}
 
@@ -114,9 +115,7 @@ def plan_from_mapping(document: Any) -> MeshPlan:
 
 def _check_units(request: StartRendition, path: str) -> StartRendition:
     # The services refuse these too, but by then half of the file's commands may have been given.
-    parse_bitrate(request.bitrate, f"{path}.bitrate")
-    parse_bitrate(request.audio_bitrate, f"{path}.audio_bitrate")
-    parse_duration(request.key_interval, f"{path}.key_interval")
+    check_encoding(request, f"{path}.")
     return request
 
 

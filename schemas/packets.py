@@ -1,8 +1,9 @@
 """Encoded packets on the bus: a small msgpack header and one access unit in one message.
 
 Layout of a message: 2 bytes big-endian header length, the msgpack header, then the payload to the end.
-Video payloads are Annex B with the parameter sets in band at every IDR picture; Opus packets and AAC
-frames (without ADTS) are as the encoder made them.
+H.264 and H.265 payloads are Annex B with the parameter sets in band at every IDR picture; AV1 is temporal units with
+the sequence header in band at every key picture; VP8, VP9 and MJPEG pictures, Opus packets and AAC frames (without
+ADTS) are as the encoder made them.
 """
 
 from typing import Literal
@@ -14,7 +15,9 @@ from schemas.errors import BadRequest
 from schemas.frames import AudioHeader, NonNegativeInt
 from schemas.ids import Id
 
-VideoCodec = Literal["h264", "hevc"]
+VideoCodec = Literal["h264", "hevc", "av1", "vp8", "vp9", "mjpeg"]
+NalCodec = Literal["h264", "hevc"]
+"""Codecs of NAL units: those with parameter sets."""
 AudioCodec = Literal["opus", "aac"]
 Track = Literal["video", "opus", "aac"]
 
@@ -35,7 +38,7 @@ class PacketHeader(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stream: Id
     rendition: Id
     track: Track
-    codec: Literal["h264", "hevc", "opus", "aac"]
+    codec: Literal["h264", "hevc", "av1", "vp8", "vp9", "mjpeg", "opus", "aac"]
     epoch: NonNegativeInt
     sequence: NonNegativeInt
     run: NonNegativeInt
@@ -54,7 +57,8 @@ class PacketHeader(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reordered: bool = False
     """Pictures are not in display order (B-frames); WebRTC viewers cannot take them."""
     extradata: bytes = b""
-    """Codec configuration (Annex B parameter sets, AudioSpecificConfig, OpusHead); on key packets."""
+    """Codec configuration (Annex B parameter sets, AV1 sequence header, AudioSpecificConfig, OpusHead); on key
+    packets. VP8, VP9 and MJPEG have none."""
     part: NonNegativeInt = 0
     parts: NonNegativeInt = 1
     """An access unit larger than the server's payload limit goes in `parts` messages of equal header but `part`."""

@@ -8,9 +8,11 @@ from typing import Literal
 
 from msgspec import Struct
 
+from schemas.encoding import Preset
 from schemas.errors import ErrorInfo
 from schemas.frames import Delivery, PixelFormat
 from schemas.ids import Id
+from schemas.packets import VideoCodec
 from schemas.pictures import PictureSettings
 from schemas.units import BitrateText, DurationText
 
@@ -52,11 +54,13 @@ class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     stream: Id
     rendition: Id = "main"
     node: Id | None = None
-    codec: Literal["h264"] = "h264"
+    codec: VideoCodec = "h264"
+    """WebRTC viewers and pushes take h264 only; an MP4 file h264, hevc, av1, vp9 and mjpeg."""
     bitrate: BitrateText = "4M"
     key_interval: DurationText = "2s"
     encoder: EncoderPolicy = "prefer-hw"
-    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "ultrafast"
+    preset: Preset = "ultrafast"
+    """From the least work per picture to the best picture per bit, for every encoder but mjpeg's."""
     audio_bitrate: BitrateText = "128k"
     always: bool = False
     """Encode even while nobody shows demand."""

@@ -13,6 +13,7 @@ from schemas.errors import Unavailable
 from schemas.frames import FrameRef
 from schemas.resources import RenditionSpec, VideoInfo
 from services.hw_encode.encoders import Choice, explain, first_working, open_encoder
+from shared.media.frames import even
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,12 @@ class ActiveEncoder:
         return True
 
     @property
+    def pixel_format(self) -> str:
+        """What `encode` takes."""
+        assert self._choice is not None  # prepare() has been called
+        return self._choice.kind.pixel_format
+
+    @property
     def needs_copy(self) -> bool:
         """libav may read a picture after `encode` has returned."""
         return self._choice is None or self._choice.kind.keeps_input
@@ -67,21 +74,22 @@ class ActiveEncoder:
 
     def _open_next(self, ref: FrameRef) -> bool:
         fps = _NS / ref.duration_ns if ref.duration_ns else _DEFAULT_FPS
+        width, height = even(ref.width), even(ref.height)
         try:
-            choice = first_working(self._spec, ref.width, ref.height, self._failed_in_use)
+            choice = first_working(self._spec, width, height, self._failed_in_use)
         except Unavailable as error:
             # All have failed: forget what they failed of, so that the next attempt is one.
             self._failed_in_use.clear()
             self._none_works, self._retry_at_seconds = error, time.monotonic() + _RETRY_SECONDS
             raise
         try:
-            self._context = open_encoder(choice.kind, self._spec, ref.width, ref.height, fps)
+            self._context = open_encoder(choice.kind, self._spec, width, height, fps)
         except (av.FFmpegError, ValueError) as error:  # works here, but not with these parameters or not any more
             self._give_up(choice, error)
             return False
         self._choice, self._size, self._none_works = choice, (ref.width, ref.height), None
         codec = self._spec.codec
-        self._on_running(choice, VideoInfo(codec=codec, width=ref.width, height=ref.height, fps=round(fps, 3)))
+        self._on_running(choice, VideoInfo(codec=codec, width=width, height=height, fps=round(fps, 3)))
         return True
 
     def _give_up(self, choice: Choice, error: Exception) -> None:

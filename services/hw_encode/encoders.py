@@ -1,26 +1,22 @@
-"""Which video encoders there are, in the order they are tried. To add one: add an entry to `ENCODERS`.
-
-An entry says what libav calls it, whether it is hardware, and its options for lowest latency. Whether it works
-here is found by trying it (`first_working`), not by guessing from the machine.
-"""
+"""Which of the encoders in the table works here: found by trying it (`first_working`), not guessed from the machine."""
 
 import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import av
-import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
 from schemas.errors import Unavailable
 from schemas.resources import EncoderPolicy, RenditionSpec
 from schemas.units import parse_bitrate
+from services.hw_encode.kinds import ENCODERS, EncoderKind
 
 log = logging.getLogger(__name__)
 
@@ -33,56 +29,6 @@ _PROBE_PICTURES = 4  # hardware encoders that hold pictures back must still give
 
 
 @dataclass(frozen=True)
-class EncoderKind:
-    """One encoder of libav."""
-
-    name: str
-    codec: str
-    hardware: bool
-    options: Callable[[RenditionSpec], dict[str, str]] = field(default=lambda spec: {})
-    keeps_input: bool = True
-    """libav may read the picture after `encode` has returned, so it must get a copy of its own.
-
-    False only where this was tried with the slot overwritten after release (tests/integration/test_hw_encode.py).
-    """
-
-
-def _x264_options(spec: RenditionSpec) -> dict[str, str]:
-    return {
-        "preset": spec.preset,
-        "tune": "zerolatency",
-        "profile": "baseline",  # what every WebRTC client decodes
-        "forced-idr": "1",
-        # Scene cuts would add key frames nobody asked for; headers at every IDR let anyone join there.
-        "x264-params": "scenecut=0:repeat-headers=1",
-    }
-
-
-ENCODERS: tuple[EncoderKind, ...] = (
-    EncoderKind(
-        "h264_nvenc",
-        "h264",
-        hardware=True,
-        options=lambda spec: {"preset": "p1", "tune": "ull", "zerolatency": "1", "forced-idr": "1", "delay": "0"},
-    ),
-    EncoderKind(
-        "h264_qsv",
-        "h264",
-        hardware=True,
-        options=lambda spec: {"preset": "veryfast", "async_depth": "1", "look_ahead": "0", "forced_idr": "1"},
-    ),
-    EncoderKind(
-        "h264_amf",
-        "h264",
-        hardware=True,
-        options=lambda spec: {"usage": "ultralowlatency", "forced_idr": "1"},
-    ),
-    EncoderKind("h264_v4l2m2m", "h264", hardware=True),
-    EncoderKind("libx264", "h264", hardware=False, options=_x264_options, keeps_input=False),
-)
-
-
-@dataclass(frozen=True)
 class Choice:
     """The encoder that was chosen, and what was tried before it."""
 
@@ -91,7 +37,7 @@ class Choice:
 
 
 def open_encoder(kind: EncoderKind, spec: RenditionSpec, width: int, height: int, fps: float) -> VideoCodecContext:
-    """An open encoder for yuv420p pictures.
+    """An open encoder for pictures in the format of its kind.
 
     Raises:
         av.FFmpegError, ValueError: this encoder does not work here, or not with these parameters.
@@ -100,17 +46,17 @@ def open_encoder(kind: EncoderKind, spec: RenditionSpec, width: int, height: int
     context = av.CodecContext.create(kind.name, "w")
     assert isinstance(context, VideoCodecContext)
     context.width, context.height = width, height
-    context.pix_fmt = "yuv420p"
+    context.pix_fmt = kind.pixel_format
     context.time_base = TIME_BASE
     context.framerate = Fraction(fps).limit_denominator(1001) if fps else Fraction(30)
     context.bit_rate = bitrate
     context.gop_size = _NO_AUTOMATIC_KEY_FRAMES
     context.max_b_frames = 0
-    context.options = {
-        "maxrate": str(bitrate),
-        "bufsize": str(int(bitrate * _RATE_BUFFER_SECONDS)),
-        **kind.options(spec),
-    }
+    if kind.codec == "mjpeg":
+        context.thread_count = 1  # with more, libav reads pictures later and gives packets later
+    buffer_bits = str(int(bitrate * _RATE_BUFFER_SECONDS))
+    buffer = {"maxrate": str(bitrate), "bufsize": buffer_bits} if kind.rate_buffer else {}
+    context.options = {**buffer, **kind.options(spec)}
     context.open()
     return context
 
@@ -166,12 +112,11 @@ def _tried_before(kind: EncoderKind, width: int, height: int) -> str:
 def _try(kind: EncoderKind, width: int, height: int) -> str:
     """Encode a few grey pictures with usual parameters; returns why it did not work, or nothing."""
     try:
-        context = open_encoder(kind, RenditionSpec(stream="probe"), width, height, 30.0)
-        grey = np.full((height * 3 // 2, width), 128, np.uint8)
+        context = open_encoder(kind, RenditionSpec(stream="probe", codec=kind.codec), width, height, 30.0)
         for number in range(_PROBE_PICTURES):
-            picture = VideoFrame(width, height, "yuv420p")
+            picture = VideoFrame(width, height, kind.pixel_format)
             for plane in picture.planes:
-                plane.update(grey.tobytes()[: plane.buffer_size].ljust(plane.buffer_size, b"\x80"))
+                plane.update(b"\x80" * plane.buffer_size)
             picture.pts = number * 3000
             picture.time_base = TIME_BASE
             picture.pict_type = PictureType.I if number == 0 else PictureType.NONE

@@ -16,11 +16,11 @@ from schemas.commands import (
     StartRendition,
     StopRendition,
 )
+from schemas.encoding import check_encoding
 from schemas.errors import ErrorInfo, InvalidValue, NotFound
 from schemas.ids import compound_id
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, RAW, SOURCE_RENDITION, command
-from schemas.units import parse_bitrate, parse_duration
 from services.hw_encode.encoders import try_encoders
 from services.hw_encode.latency import LatencyFigure
 from services.hw_encode.metrics import register_metrics
@@ -42,7 +42,6 @@ Streams = Desired[StreamSpec, StreamActual]
 # One per rendition being encoded, with room for encoders that hold on to a picture; more than one machine encodes.
 _MAX_LEASES = _MAX_RINGS = 64
 _TRIM_SECONDS = 5.0  # how long the mapping of a removed ring may keep its memory
-_BITRATE_RANGE = (16_000, 400_000_000)  # below, x264 makes nothing; above, nobody's path carries it
 
 
 async def build(context: Context[HwEncodeSettings]) -> None:
@@ -137,11 +136,7 @@ class _Commands:
             raise InvalidValue(
                 "rendition", request.rendition, "this name is taken by the source itself; choose another"
             )
-        lowest, highest = _BITRATE_RANGE
-        if not lowest <= parse_bitrate(request.bitrate) <= highest:
-            raise InvalidValue("bitrate", request.bitrate, f"use {lowest // 1000}k to {highest // 1_000_000}M")
-        parse_bitrate(request.audio_bitrate, "audio_bitrate")
-        parse_duration(request.key_interval, "key_interval")
+        check_encoding(request)
         found = await self._streams.find(request.stream)
         if found is None:
             raise NotFound(f"stream {request.stream!r} does not exist; start it first with capture.start")

@@ -19,8 +19,8 @@ from services.hw_encode.active_encoder import ActiveEncoder
 from services.hw_encode.encoders import TIME_BASE, Choice
 from shared.inbox import FrameInbox
 from shared.lossless_order import LosslessOrder
-from shared.media.bitstream import parameter_sets
-from shared.media.frames import picture_frame
+from shared.media.configuration import configuration
+from shared.media.frames import even, picture_frame
 from shared.packets import PacketPublisher
 from shared.ring import Lease, LeaseError, RingReader
 
@@ -141,7 +141,9 @@ class VideoEncoder:
             if self._encoder.prepare(ref):
                 self._in_flight.clear()
                 self._force_key.set()
-            picture = picture_frame(lease.array, ref, copy=self._encoder.needs_copy)
+            picture = picture_frame(
+                lease.array, ref, copy=self._encoder.needs_copy, pixel_format=self._encoder.pixel_format
+            )
             picture.pts = ref.pts_ns * TIME_BASE.denominator // _NS
             picture.time_base = TIME_BASE
             self._mark_key(picture, ref)
@@ -170,7 +172,7 @@ class VideoEncoder:
         key = packet.is_keyframe
         if key:
             with contextlib.suppress(MeshError):  # an encoder without in-band headers keeps what it had
-                self._extradata = parameter_sets(payload, "h264") or self._extradata
+                self._extradata = configuration(payload, self._spec.codec) or self._extradata
             self.counts.key_frames += 1
         self._publisher.publish(
             payload,
@@ -183,8 +185,8 @@ class VideoEncoder:
             dts_ns=ref.pts_ns,
             duration_ns=ref.duration_ns,
             captured_ns=ref.captured_ns,
-            width=ref.width,
-            height=ref.height,
+            width=even(ref.width),
+            height=even(ref.height),
             extradata=self._extradata if key else b"",
         )
         self.counts.encoded += 1

@@ -19,7 +19,8 @@ class TrackBoard:
         self, video_codecs: Collection[str], audio_tracks: Sequence[Track], expected: Collection[Track] | None
     ) -> None:
         """`audio_tracks`: what the output carries, the preferred first; `expected`: None when nobody knows."""
-        self._video_codecs = video_codecs
+        self.video_codecs = sorted(video_codecs)
+        """What the output carries."""
         self._audio_tracks = audio_tracks
         self._expected = expected
         self._parameters: dict[Track, TrackParameters] = {}
@@ -32,7 +33,7 @@ class TrackBoard:
         parameters = TrackParameters.from_header(header)
         if parameters is None:
             return
-        if header.track == "video" and header.codec not in self._video_codecs:
+        if header.track == "video" and header.codec not in self.video_codecs:
             self.refused_codec = header.codec
             return
         self._parameters[header.track] = parameters

@@ -119,7 +119,7 @@ class OutputWriter:
         stopped = self.stop(timeout_seconds)
         if stopped:
             self._recorded.settle()
-            self._error = self._recorded.error
+            self._error = self._recorded.error or self._error  # of what has failed since: pictures are missing
             self._report("finished")
         return stopped
 
@@ -214,7 +214,8 @@ class OutputWriter:
                 opening.add(packet)
             if self._board.refused_codec and not opening.held:
                 raise Conflict(
-                    f"output {self.id} cannot carry {self._board.refused_codec}; choose a rendition with h264 or a file"
+                    f"output {self.id} cannot carry {self._board.refused_codec}; choose a rendition with "
+                    f"{' or '.join(self._board.video_codecs)}"
                 )
         self._dropped["waiting_for_key"] += opening.skipped
         return opening.held
@@ -294,7 +295,7 @@ class OutputWriter:
             state=state,
             since_ns=self._progress.since_ns if state == self._progress.state else time.time_ns(),
             error=self._error,
-            file=output.file if output else next(reversed(self._recorded.names), ""),
+            file=output.file if output and state != "finished" else next(reversed(self._recorded.names), ""),
             bytes_written=self._recorded.size_bytes + self._bytes_before + (output.bytes_written if output else 0),
             started_ns=self._recorded.started_ns,
             duration_ns=self._recorded.duration_ns,

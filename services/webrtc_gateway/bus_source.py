@@ -5,12 +5,12 @@ import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from schemas.errors import NotFound
+from schemas.errors import Conflict, NotFound
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command
-from services.webrtc_gateway.source import Deliver, Subscription
+from services.webrtc_gateway.source import Deliver, Subscription, not_viewable
 from services.webrtc_gateway.stream_demand import StreamDemand
 from shared.bus import Bus
 from shared.demand import Wants
@@ -19,6 +19,8 @@ from shared.packet_ring import PacketRingReader
 from shared.packets import PacketSubscription
 from shared.ring import RingError
 from shared.state import StateMirrors
+
+_CARRIED_CODEC = "h264"
 
 
 class BusPacketSource:
@@ -37,6 +39,7 @@ class BusPacketSource:
     async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> Subscription:
         """Raises:
         NotFound: no such stream or rendition.
+        Conflict: its codec cannot be viewed over WebRTC.
         Unavailable: the stream is on no node.
         """
         name = rendition or DEFAULT_RENDITION
@@ -55,6 +58,9 @@ class BusPacketSource:
             if source is None or not source.source_tracks:
                 raise NotFound(f"{stream} has no packets of its own that can be viewed; view {stream}/main instead")
             return source.source_tracks
+        asked = self._renditions.spec(compound_id(stream, rendition))
+        if asked is not None and asked[0].codec != _CARRIED_CODEC:
+            raise Conflict(not_viewable(stream, rendition, f"its codec is {asked[0].codec}"))
         known = self._renditions.actual(compound_id(stream, rendition))
         if known is None and rendition != DEFAULT_RENDITION:
             raise NotFound(f"{stream} has no rendition {rendition!r}; start it with hw-encode.start")

@@ -16,6 +16,7 @@ from services.webrtc_gateway.packetizer import (
     packetize_h264,
     packetize_opus,
 )
+from services.webrtc_gateway.source import not_viewable
 
 logger = logging.getLogger(__name__)
 
@@ -229,8 +230,6 @@ class RenditionFeed:
         if self.unsupported:
             return
         what = "its pictures are reordered (B-frames)" if header.reordered else f"its codec is {header.codec}"
-        self.unsupported = (
-            f"{header.stream}/{header.rendition} cannot be viewed over WebRTC: {what}; view an h264 rendition instead"
-        )
+        self.unsupported = not_viewable(header.stream, header.rendition, what)
         logger.warning("%s", self.unsupported)
         self._each(lambda viewer: viewer.feed_ended("unsupported"))

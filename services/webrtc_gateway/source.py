@@ -74,3 +74,8 @@ class StatusFeed(Protocol):
     def subscribe(self) -> AsyncIterator[bytes]:
         """JSON texts ready to send: first the whole state, then what changes. Bounded by its maker."""
         ...
+
+
+def not_viewable(stream: str, rendition: str, why: str) -> str:
+    """What a viewer is told of a rendition that WebRTC here cannot carry."""
+    return f"{stream}/{rendition} cannot be viewed over WebRTC: {why}; view an h264 rendition instead"

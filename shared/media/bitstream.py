@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from schemas.errors import BadRequest
-from schemas.packets import VideoCodec
+from schemas.packets import NalCodec
 
 START_CODE = b"\x00\x00\x00\x01"
 _SHORT_START_CODE = b"\x00\x00\x01"
@@ -32,7 +32,7 @@ class Nal(NamedTuple):
     end: int
 
 
-def nal_units(access_unit: bytes, codec: VideoCodec) -> Iterator[Nal]:
+def nal_units(access_unit: bytes, codec: NalCodec) -> Iterator[Nal]:
     """The NAL units of an Annex B access unit, in order; nothing when there is no start code.
 
     Lazy: what comes after the unit that the caller stops at is not looked at.
@@ -73,12 +73,12 @@ def _lengths_fit(data: bytes) -> bool:
     return position == len(data)
 
 
-def is_picture(kind: int, codec: VideoCodec) -> bool:
+def is_picture(kind: int, codec: NalCodec) -> bool:
     """Whether a NAL unit of this type is a slice of a picture."""
     return kind < _HEVC_FIRST_NON_PICTURE if codec == "hevc" else H264_SLICE <= kind <= H264_IDR
 
 
-def is_key(access_unit: bytes, codec: VideoCodec) -> bool:
+def is_key(access_unit: bytes, codec: NalCodec) -> bool:
     """Whether decoding can start here: an IDR picture, in H.265 also CRA and BLA.
 
     Looks only at the units up to the first slice.
@@ -89,13 +89,13 @@ def is_key(access_unit: bytes, codec: VideoCodec) -> bool:
     return kind == H264_IDR
 
 
-def parameter_sets(data: bytes, codec: VideoCodec) -> bytes:
+def parameter_sets(data: bytes, codec: NalCodec) -> bytes:
     """The parameter sets of an access unit or of Annex B extradata as Annex B; empty when there are none."""
     wanted = _wanted(codec)
     return b"".join(START_CODE + data[nal.start : nal.end] for nal in nal_units(data, codec) if nal.type in wanted)
 
 
-def ensure_parameter_sets(access_unit: bytes, extradata: bytes, key: bool, codec: VideoCodec = "h264") -> bytes:
+def ensure_parameter_sets(access_unit: bytes, extradata: bytes, key: bool, codec: NalCodec = "h264") -> bytes:
     """The access unit with its parameter sets in band: unchanged unless it is a key picture that lacks some.
 
     `extradata` is Annex B. The sets go first, but after an access unit delimiter.
@@ -134,7 +134,7 @@ def avcc_to_annexb(payload: bytes, nal_length_bytes: int = 4) -> bytes:
     return b"".join(parts)
 
 
-def nal_length_bytes(configuration: bytes, codec: VideoCodec) -> int:
+def nal_length_bytes(configuration: bytes, codec: NalCodec) -> int:
     """Bytes of the length prefix, from an avcC or hvcC record.
 
     Raises:
@@ -146,7 +146,7 @@ def nal_length_bytes(configuration: bytes, codec: VideoCodec) -> int:
     return (configuration[at] & 0x03) + 1
 
 
-def extradata_to_annexb(extradata: bytes, codec: VideoCodec) -> bytes:
+def extradata_to_annexb(extradata: bytes, codec: NalCodec) -> bytes:
     """The parameter sets of any extradata (avcC, hvcC or Annex B already) as Annex B; empty stays empty.
 
     Raises:
@@ -201,7 +201,7 @@ def _sized_unit(record: bytes, position: int, name: str) -> tuple[bytes, int]:
     return record[start:end], end
 
 
-def _first_picture(access_unit: bytes, codec: VideoCodec) -> int:
+def _first_picture(access_unit: bytes, codec: NalCodec) -> int:
     """Type of the first slice; -1 when there is none."""
     start = _first_picture_start(access_unit, codec)
     if start >= len(access_unit):
@@ -210,7 +210,7 @@ def _first_picture(access_unit: bytes, codec: VideoCodec) -> int:
     return header >> 1 & 0x3F if codec == "hevc" else header & 0x1F
 
 
-def _first_picture_start(access_unit: bytes, codec: VideoCodec) -> int:
+def _first_picture_start(access_unit: bytes, codec: NalCodec) -> int:
     """Index of the (short) start code of the first slice; the length when there is none."""
     length = len(access_unit)
     at = access_unit.find(_SHORT_START_CODE)
@@ -222,5 +222,5 @@ def _first_picture_start(access_unit: bytes, codec: VideoCodec) -> int:
     return length
 
 
-def _wanted(codec: VideoCodec) -> frozenset[int]:
+def _wanted(codec: NalCodec) -> frozenset[int]:
     return _HEVC_PARAMETER_SETS if codec == "hevc" else _H264_PARAMETER_SETS

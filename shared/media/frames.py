@@ -50,17 +50,24 @@ def _convert(frame: VideoFrame, pixel_format: str, width: int | None, height: in
     )
 
 
-def picture_frame(array: Picture, ref: FrameRef, *, copy: bool) -> VideoFrame:
-    """A yuv420p libav frame of a picture in the ring.
+def picture_frame(array: Picture, ref: FrameRef, *, copy: bool, pixel_format: str = "yuv420p") -> VideoFrame:
+    """A libav frame of a picture in the ring, of even width and height: an odd edge is scaled to one pixel less.
 
     Args:
+        pixel_format: of the frame, in 4:2:0.
         array: the leased picture, in the form `ref.pixel_format` has; see `shared.pixel_formats`.
         copy: True when libav may read the picture after it was handed over; otherwise it is used in place, and
             the array stays alive for as long as libav holds the frame.
     """
-    if ref.pixel_format == "yuv420p" and copy:
+    if ref.pixel_format == pixel_format and copy:
         return copied_frame(array, ref.pixel_format, ref.width, ref.height)
-    return convert(array_frame(array, ref.pixel_format, ref.width, ref.height), "yuv420p")
+    width, height = even(ref.width), even(ref.height)
+    return convert(array_frame(array, ref.pixel_format, ref.width, ref.height), pixel_format, width, height)
+
+
+def even(edge_pixels: int) -> int:
+    """The edge of the largest picture in 4:2:0 that fits: one pixel less where it is odd."""
+    return max(2, edge_pixels & ~1)
 
 
 def bgr_of(array: Picture, ref: FrameRef) -> npt.NDArray[np.uint8]:

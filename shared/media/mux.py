@@ -24,7 +24,17 @@ from schemas.packets import PacketHeader, Track
 _NANOSECONDS = 1_000_000_000
 _VIDEO_CLOCK_HZ = 90_000  # MPEG's clock: whole numbers for 24, 25, 30, 50 and 60 pictures/s, and RTP's own
 # Encoders whose contexts serve as templates; they are never opened.
-_TEMPLATE_CODECS = {"h264": "h264", "hevc": "hevc", "aac": "aac", "opus": "libopus"}
+_TEMPLATE_CODECS = {
+    "h264": "h264",
+    "hevc": "hevc",
+    "av1": "libsvtav1",
+    "vp8": "libvpx",
+    "vp9": "libvpx-vp9",
+    "mjpeg": "mjpeg",
+    "aac": "aac",
+    "opus": "libopus",
+}
+_WITHOUT_CONFIGURATION = frozenset(("vp8", "vp9", "mjpeg"))
 # libav holds a packet back until every track has one, 10 s if it must; a microphone that falls silent must not
 # hold the pictures back for longer than viewers notice.
 _INTERLEAVE_MICROSECONDS = 500_000
@@ -45,7 +55,8 @@ class TrackParameters:
     @classmethod
     def from_header(cls, header: PacketHeader) -> "TrackParameters | None":
         """The parameters a packet tells, or None while some are missing (extradata comes with key packets)."""
-        if not header.extradata:
+        bare = header.key and header.codec in _WITHOUT_CONFIGURATION
+        if not header.extradata and not bare:
             return None
         if header.track == "video":
             if not (header.width and header.height):

@@ -6,7 +6,7 @@ Sources: ITU-T H.264 7.3.2.1.1 and Annex E, ITU-T H.265 7.3.2.2 and 7.3.3.
 from typing import NamedTuple
 
 from schemas.errors import BadRequest
-from schemas.packets import VideoCodec
+from schemas.packets import NalCodec
 from shared.media import bitstream
 
 _BASELINE = 66
@@ -31,7 +31,7 @@ class SequenceInfo(NamedTuple):
     """0: pictures come in display order (no B-frames); None: the SPS does not tell."""
 
 
-def sequence_info(data: bytes, codec: VideoCodec) -> SequenceInfo | None:
+def sequence_info(data: bytes, codec: NalCodec) -> SequenceInfo | None:
     """What the first SPS in Annex B `data` (extradata or a key access unit) says; None when there is none.
 
     Raises:
@@ -44,7 +44,7 @@ def sequence_info(data: bytes, codec: VideoCodec) -> SequenceInfo | None:
     return None
 
 
-def parse_sps(sps: bytes, codec: VideoCodec) -> SequenceInfo:
+def parse_sps(sps: bytes, codec: NalCodec) -> SequenceInfo:
     """One SPS NAL unit, with its NAL header and without start code.
 
     Raises:

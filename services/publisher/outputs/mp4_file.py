@@ -28,7 +28,7 @@ _MOVFLAGS = "delay_moov+default_base_moof+skip_trailer"
 class Mp4File(Output):
     """Writes one file. A change of codec parameters needs another one."""
 
-    video_codecs = frozenset({"h264", "hevc"})
+    video_codecs = frozenset({"h264", "hevc", "av1", "vp9", "mjpeg"})
     audio_tracks = ("aac", "opus")
 
     def __init__(self, spec: OutputSpec, url: str, settings: OutputSettings) -> None:

@@ -1,0 +1,140 @@
+"""The table of video encoders, in the order they are tried. To add one: add an entry to `ENCODERS`.
+
+An entry says what libav calls it, whether it is hardware, and its options for lowest latency: one packet for each
+picture, as soon as it is given, key frames when asked for and only then.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from schemas.encoding import Preset
+from schemas.packets import VideoCodec
+from schemas.resources import RenditionSpec
+from schemas.units import parse_bitrate
+
+Options = Callable[[RenditionSpec], dict[str, str]]
+_PRESETS: tuple[Preset, ...] = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium")
+
+
+@dataclass(frozen=True)
+class EncoderKind:
+    """One encoder of libav."""
+
+    name: str
+    codec: VideoCodec
+    hardware: bool
+    options: Options = field(default=lambda spec: {})
+    keeps_input: bool = True
+    """libav may read the picture after `encode` has returned, so it must get a copy of its own.
+
+    False only where this was tried with the slot overwritten after release (tests/integration/test_hw_encode.py).
+    """
+    pixel_format: str = "yuv420p"
+    """What it is given."""
+    rate_buffer: bool = True
+    """It takes libav's `maxrate` and `bufsize`."""
+
+
+def _on_scale(spec: RenditionSpec, *steps: str) -> str:
+    """The encoder's own name for the preset; `steps` from ultrafast to medium."""
+    return steps[_PRESETS.index(spec.preset)]
+
+
+def _x264(spec: RenditionSpec) -> dict[str, str]:
+    return {
+        "preset": spec.preset,
+        "tune": "zerolatency",
+        "profile": "baseline",  # what every WebRTC client decodes
+        "forced-idr": "1",
+        # Scene cuts would add key frames nobody asked for; headers at every IDR let anyone join there.
+        "x264-params": "scenecut=0:repeat-headers=1",
+    }
+
+
+def _x265(spec: RenditionSpec) -> dict[str, str]:
+    return {
+        "preset": spec.preset,
+        "tune": "zerolatency",
+        "forced-idr": "1",
+        # One frame thread: each more would hold a picture back. x265 writes to stderr by itself unless told not to.
+        "x265-params": "scenecut=0:repeat-headers=1:frame-threads=1:bframes=0:log-level=error",
+    }
+
+
+def _svt_av1(spec: RenditionSpec) -> dict[str, str]:
+    # pred-struct=1 is low delay; rc=2 is CBR, which SVT has in that mode only. Above 10 is not for pictures to look at.
+    return {"preset": _on_scale(spec, "10", "9", "8", "7", "6", "5"), "svtav1-params": "pred-struct=1:rc=2"}
+
+
+def _vp8(spec: RenditionSpec) -> dict[str, str]:
+    return {
+        "deadline": "realtime",
+        "cpu-used": _on_scale(spec, "12", "10", "8", "6", "5", "4"),
+        "lag-in-frames": "0",
+        "auto-alt-ref": "0",
+        "minrate": spec_rate(spec),  # equal to maxrate: libvpx is in CBR mode, its only steady one
+    }
+
+
+def _vp9(spec: RenditionSpec) -> dict[str, str]:
+    return {
+        "deadline": "realtime",
+        "cpu-used": _on_scale(spec, "8", "8", "7", "7", "6", "5"),
+        "lag-in-frames": "0",
+        "auto-alt-ref": "0",
+        "row-mt": "1",
+        "minrate": spec_rate(spec),
+    }
+
+
+def _nvenc(spec: RenditionSpec) -> dict[str, str]:
+    preset = _on_scale(spec, "p1", "p2", "p3", "p4", "p5", "p6")
+    return {"preset": preset, "tune": "ull", "zerolatency": "1", "forced-idr": "1", "delay": "0"}
+
+
+def _qsv(spec: RenditionSpec) -> dict[str, str]:
+    preset = _on_scale(spec, "veryfast", "veryfast", "veryfast", "faster", "fast", "medium")
+    return {"preset": preset, "async_depth": "1"}
+
+
+def _qsv_with_idr(spec: RenditionSpec) -> dict[str, str]:
+    return {**_qsv(spec), "forced_idr": "1"}
+
+
+def _h264_qsv(spec: RenditionSpec) -> dict[str, str]:
+    return {**_qsv_with_idr(spec), "look_ahead": "0"}
+
+
+def _amf(spec: RenditionSpec) -> dict[str, str]:
+    quality = _on_scale(spec, "speed", "speed", "speed", "balanced", "balanced", "quality")
+    return {"usage": "ultralowlatency", "quality": quality, "forced_idr": "1"}
+
+
+def spec_rate(spec: RenditionSpec) -> str:
+    """The bitrate as libav's options want it."""
+    return str(parse_bitrate(spec.bitrate))
+
+
+# NV12 is the only 8-bit format that Quick Sync takes; JPEGs are full range.
+ENCODERS: tuple[EncoderKind, ...] = (
+    EncoderKind("h264_nvenc", "h264", hardware=True, options=_nvenc),
+    EncoderKind("h264_qsv", "h264", hardware=True, options=_h264_qsv, pixel_format="nv12"),
+    EncoderKind("h264_amf", "h264", hardware=True, options=_amf),
+    EncoderKind("h264_v4l2m2m", "h264", hardware=True),
+    EncoderKind("hevc_nvenc", "hevc", hardware=True, options=_nvenc),
+    EncoderKind("hevc_qsv", "hevc", hardware=True, options=_qsv_with_idr, pixel_format="nv12"),
+    EncoderKind("hevc_amf", "hevc", hardware=True, options=_amf),
+    EncoderKind("hevc_v4l2m2m", "hevc", hardware=True),
+    EncoderKind("libx265", "hevc", hardware=False, options=_x265, keeps_input=False),
+    EncoderKind("av1_nvenc", "av1", hardware=True, options=_nvenc),
+    EncoderKind("av1_qsv", "av1", hardware=True, options=_qsv, pixel_format="nv12"),
+    EncoderKind("av1_amf", "av1", hardware=True, options=_amf),
+    EncoderKind("libsvtav1", "av1", hardware=False, options=_svt_av1, keeps_input=False, rate_buffer=False),
+    EncoderKind("vp8_v4l2m2m", "vp8", hardware=True),
+    EncoderKind("libvpx", "vp8", hardware=False, options=_vp8, keeps_input=False),
+    EncoderKind("vp9_qsv", "vp9", hardware=True, options=_qsv, pixel_format="nv12"),
+    EncoderKind("libvpx-vp9", "vp9", hardware=False, options=_vp9, keeps_input=False),
+    EncoderKind("mjpeg_qsv", "mjpeg", hardware=True, options=_qsv, pixel_format="nv12"),
+    EncoderKind("mjpeg", "mjpeg", hardware=False, pixel_format="yuvj420p"),
+    EncoderKind("libx264", "h264", hardware=False, options=_x264, keeps_input=False),
+)

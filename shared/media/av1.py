@@ -1,0 +1,39 @@
+"""AV1 temporal units: find the sequence header, which containers want before the first picture.
+
+Source: AV1 Bitstream & Decoding Process Specification, 5.3.1 to 5.3.3 (OBU syntax) and 4.10.5 (leb128).
+"""
+
+from schemas.errors import BadRequest
+
+_SEQUENCE_HEADER = 1
+_LEB128_BYTES = 8  # at most
+
+
+def sequence_header(temporal_unit: bytes) -> bytes:
+    """The sequence header OBU with its size field, as in the low-overhead format; empty when there is none.
+
+    Raises:
+        BadRequest: an OBU is cut short or has no size.
+    """
+    position, length = 0, len(temporal_unit)
+    while position < length:
+        header = temporal_unit[position]
+        if not header & 0x02:
+            raise BadRequest(f"OBU at byte {position} has no size")
+        size, payload = _leb128(temporal_unit, position + (2 if header & 0x04 else 1))
+        if payload + size > length:
+            raise BadRequest(f"OBU at byte {position} is cut short")
+        if header >> 3 & 0x0F == _SEQUENCE_HEADER:
+            return temporal_unit[position : payload + size]
+        position = payload + size
+    return b""
+
+
+def _leb128(data: bytes, position: int) -> tuple[int, int]:
+    """The value at `position`, and where what follows it begins."""
+    value = 0
+    for index, byte in enumerate(data[position : position + _LEB128_BYTES]):
+        value |= (byte & 0x7F) << index * 7
+        if not byte & 0x80:
+            return value, position + index + 1
+    raise BadRequest(f"OBU size at byte {position} is cut short")
