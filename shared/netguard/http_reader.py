@@ -17,11 +17,13 @@ from shared.netguard.interrupt import watch
 from shared.netguard.pinned_connection import PinnedConnection
 from shared.netguard.playlist_limit import PlaylistLimit
 from shared.netguard.url import GuardedUrl
+from shared.urls import scrub
 
 _MAX_REDIRECTS = 5  # more is a loop
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _SKIP_BYTES = 256 * 1024  # a seek this little ahead is cheaper read than asked for
 _DEFAULT_READ_BYTES = 64 * 1024
+_MAX_REASON_CHARACTERS = 60
 _USER_AGENT = "framemesh"
 _CONTENT_RANGE = re.compile(r"^bytes (\d+)-")
 _TRANSPORT_ERRORS = (OSError, http.client.HTTPException)
@@ -237,7 +239,7 @@ class HttpReader:
             return
         if status not in (200, 206):
             self.close()
-            raise _status_error(self._what, status, response.reason)
+            raise _status_error(self._what, status, self._shown(response.reason))
         if begins != start:
             self.close()
             raise Unavailable(f"{self._what}: the server does not answer with the range that was asked for")
@@ -249,6 +251,11 @@ class HttpReader:
         self._body_end = None if length is None else start + length
         if self._connection is not None:
             self._connection.set_read_timeout(self._timeouts.read_seconds)
+
+    def _shown(self, reason: str) -> str:
+        """What a server says of its status: a stranger's words, who may have been told the password."""
+        secrets = (self._credentials.url, self._first.url, self.url.url)
+        return _printable(scrub(reason, secrets)[:_MAX_REASON_CHARACTERS])
 
     def _broken(self, error: Exception, seconds: float) -> MeshError:
         if isinstance(error, TimeoutError):
@@ -263,8 +270,12 @@ class HttpReader:
         return Unavailable(f"{self._what}: {reason}; is the server running and the address right?")
 
 
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
+
+
 def _status_error(what: str, status: int, reason: str) -> MeshError:
-    answer = f"{what}: the server answers {status} {reason[:60]}"
+    answer = f"{what}: the server answers {status} {reason}"
     if status in (404, 410):
         return NotFound(answer)
     # Credentials can be put right on the server's side, and devices that start up refuse them for a while: try again.

@@ -286,6 +286,18 @@ def test_what_servers_answer(server: MediaServer) -> None:
         pictures(server.url("/rude"), QUICK)
 
 
+def test_what_a_server_says_is_fit_to_show(server: MediaServer) -> None:
+    def answer(handler: object) -> None:
+        line = f"HTTP/1.1 503 \x1b[2J{PASSWORD}\rX-Injected: 1\r\nContent-Length: 0\r\n\r\n"
+        handler.wfile.write(line.encode())  # type: ignore[attr-defined]
+
+    server.pages["/x"] = answer
+    with pytest.raises(Unavailable, match="answers 503") as caught:
+        pictures(server.url("/x").replace("://", f"://{USER}:{PASSWORD}@"))
+    assert PASSWORD not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
 def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
