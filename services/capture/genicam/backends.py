@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from schemas.errors import Conflict, NotFound, Unavailable
 from services.capture.genicam import gvcp
-from services.capture.genicam.aravis_camera import find_usb, open_aravis
 from services.capture.genicam.aravis_library import aravis
+from services.capture.genicam.aravis_opening import find_usb, open_aravis
 from services.capture.genicam.camera import Camera, Found
 from services.capture.genicam.producers import find_with_producers, open_with_producer, producer_files
 from services.capture.settings import CaptureSettings

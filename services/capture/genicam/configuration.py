@@ -5,9 +5,10 @@ import logging
 
 from schemas.errors import InvalidValue, Unavailable
 from schemas.pictures import ControlValue, PictureSettings
-from schemas.units import parse_binning, parse_crop, parse_size
+from schemas.units import parse_binning
 from services.capture.genicam.camera import Camera, Feature, FeatureRefused
 from services.capture.genicam.pixel_formats import choose, known_format
+from services.capture.genicam.region import Region
 from services.capture.genicam.values import allowed, check_value, feature_for
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Configuration:
                 self._optional("AcquisitionMode", "Continuous")
                 self._pixel_format(pictures)
                 self._binning(pictures)
-                self._region(pictures)
+                Region(self._camera, pictures, self._set, dry=self._dry).apply()
                 self._trigger(pictures)
                 self._rate(pictures)
                 for name, value in pictures.controls.items():
@@ -120,69 +121,6 @@ class Configuration:
                 raise InvalidValue("binning", pictures.binning, f"{name}: use {allowed(feature)}") from None
             self._set("binning", feature, value)
 
-    def _region(self, pictures: PictureSettings) -> None:
-        if (region := device_region(pictures)) is None:
-            return
-        field, width, height, left, top = region
-        told = getattr(pictures, field)
-        # The offsets bound the size and the other way round: first both to their beginning.
-        for name in ("OffsetX", "OffsetY"):
-            feature = self._camera.feature(name)
-            if feature is not None and feature.writable and feature.value != feature.minimum:
-                self._set(field, feature, int(feature.minimum or 0))
-        self._edge(field, told, "Width", width, pictures)
-        self._edge(field, told, "Height", height, pictures)
-        self._offset(field, told, "OffsetX", left, width, pictures)
-        self._offset(field, told, "OffsetY", top, height, pictures)
-
-    def _edge(self, field: str, told: str, name: str, value: int, pictures: PictureSettings) -> None:
-        feature = self._camera.feature(name)
-        if feature is None:
-            raise InvalidValue(field, told, f"this camera has no {name}; leave it out")
-        if self._dry:
-            # The maximum is what the present offset and binning leave.
-            sensor = self._camera.feature(f"{name}Max") or self._camera.feature(f"Sensor{name}")
-            limit = sensor.value if sensor and pictures.binning is None else None
-            maximum = float(limit) if isinstance(limit, int) else None
-            feature = Feature(
-                name=name, kind="integer", minimum=feature.minimum, maximum=maximum, increment=feature.increment
-            )
-        try:
-            self._set(field, feature, check_value(feature, field, value, writable=not self._dry))
-        except InvalidValue:
-            raise InvalidValue(field, told, f"{name}: use {allowed(feature)}") from None
-
-    def _offset(
-        self, field: str, told: str, name: str, value: int | None, edge: int, pictures: PictureSettings
-    ) -> None:
-        feature = self._camera.feature(name)
-        if feature is None or (self._dry and value is None):
-            if value:
-                raise InvalidValue(field, told, f"this camera has no {name}; leave it out")
-            return
-        step = int(feature.increment or 1)
-        if value is None:  # centred
-            low = int(feature.minimum or 0)
-            value = low + (self._room(name, edge, feature) - low) // 2 // step * step
-            if value == feature.value or not feature.writable:
-                return
-        if self._dry:
-            feature = Feature(name=name, kind="integer", minimum=feature.minimum, increment=feature.increment)
-        try:
-            self._set(field, feature, check_value(feature, field, value, writable=not self._dry))
-        except InvalidValue:
-            raise InvalidValue(field, told, f"{name}: use {allowed(feature)}") from None
-
-    def _room(self, name: str, edge: int, feature: Feature) -> int:
-        """How far an offset may go."""
-        largest = self._camera.feature("WidthMax" if name == "OffsetX" else "HeightMax")
-        sensor = self._camera.feature("SensorWidth" if name == "OffsetX" else "SensorHeight")
-        room = int(feature.maximum) if feature.maximum is not None else 0
-        for known in (largest, sensor):
-            if known is not None and isinstance(known.value, int):
-                return max(0, min(known.value - edge, room or known.value))
-        return room
-
     def _trigger(self, pictures: PictureSettings) -> None:
         mode = self._camera.feature("TriggerMode")
         if pictures.trigger is None:
@@ -232,21 +170,6 @@ class Configuration:
             raise InvalidValue(field, value, f"the camera refuses {feature.name}: {error}") from None
         if feature.value is not None and feature.kind != "command":
             self._undo.append((feature.name, feature.value))
-
-
-def device_region(pictures: PictureSettings) -> tuple[str, int, int, int | None, int | None] | None:
-    """What of the sensor is asked for: the field's name, width, height, left, top (None: centred); None: as it is.
-
-    Masks are fractions of the whole picture, so with masks the device does not crop.
-    """
-    if pictures.crop is not None:
-        return None if pictures.masks else ("crop", *parse_crop(pictures.crop))
-    if pictures.size is None:
-        return None
-    width, height = parse_size(pictures.size)
-    if pictures.rotate in (90, 270):  # the size is that of the turned picture
-        width, height = height, width
-    return "size", width, height, None, None
 
 
 def enable_chunks(camera: Camera) -> None:

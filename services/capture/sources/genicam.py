@@ -9,9 +9,10 @@ from schemas.resources import StreamSpec, VideoInfo
 from schemas.units import MAX_EDGE_PIXELS
 from services.capture.genicam.backends import Backend, backend, locate
 from services.capture.genicam.camera import Camera, FeatureRefused, Found
-from services.capture.genicam.configuration import SOFTWARE, Configuration, device_region, enable_chunks
+from services.capture.genicam.configuration import SOFTWARE, Configuration, enable_chunks
 from services.capture.genicam.delivery import Delivery
 from services.capture.genicam.open_cameras import CAMERAS
+from services.capture.genicam.region import device_region
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
 from services.capture.sources.base import Source
