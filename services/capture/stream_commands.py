@@ -56,16 +56,20 @@ class StreamCommands:
         self._changing = asyncio.Lock()
         self._wanted: frozenset[str] = frozenset()
         self._poke = asyncio.Event()
+        self._closed = False
 
     async def open(self, stream: str) -> None:
         """Answer for a stream from now on; nothing where that is so already."""
         async with self._changing:
-            if stream in self._served:
-                return
-            about = f"Commands of stream {stream}."
-            self._served[stream] = await self._context.bus.serve(
-                self._context.service, VERSION, about, self._endpoints(stream), {"stream": stream}
-            )
+            await self._open(stream)
+
+    async def _open(self, stream: str) -> None:
+        if stream in self._served or self._closed:
+            return
+        about = f"Commands of stream {stream}."
+        self._served[stream] = await self._context.bus.serve(
+            self._context.service, VERSION, about, self._endpoints(stream), {"stream": stream}
+        )
 
     def keep_only(self, streams: Collection[str]) -> None:
         """These are the streams of this node; the others' commands end soon."""
@@ -74,6 +78,7 @@ class StreamCommands:
 
     async def run(self) -> None:
         """End the commands of streams that are gone, for ever."""
+        # And open those that were wanted again so soon that their runner has not ended: nobody starts it then.
         while True:
             await self._poke.wait()
             self._poke.clear()
@@ -82,10 +87,13 @@ class StreamCommands:
                     await self._served.pop(stream).close()
                     self._snapshots.forget(stream)
                     self._configurator.forget(stream)
+                for stream in self._wanted & self._runners.keys():
+                    await self._open(stream)
 
     async def close(self) -> None:
-        """End all, in parallel."""
+        """End all, in parallel, and open none any more."""
         async with self._changing:
+            self._closed = True
             await asyncio.gather(*(served.close() for served in self._served.values()))
             self._served.clear()
 
