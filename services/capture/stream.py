@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 # A source thread looks at its stop event between packets; longer than the read timeout only a stuck driver takes.
 _JOIN_MARGIN_SECONDS = 2.0
+_MAX_JOIN_SECONDS = 10.0  # the reconciler gives 15 s to a step, and would cut off what comes after the thread's end
 # A source that was asked to let go of a device that sends nothing; its own read has timed out by then.
 _LET_GO_SECONDS = 2.0
 # The source's own timeouts come first, with a better text.
@@ -186,6 +187,8 @@ class StreamRunner:
                     return False
                 if not await ask_device(self._stream, partial(source.adjust, spec)):
                     return False
+                if self.source is not source:  # lost meanwhile, and made again with the spec of before
+                    return False
             except BadRequest as error:
                 self._refused = error.info
                 self._report(revision=revision, error=self._refused)
@@ -201,7 +204,8 @@ class StreamRunner:
         """End the thread and take the rings away."""
         if self._restarting:
             await end_tasks(self._restarting)
-        await self._close(self._context.settings.read_timeout_seconds + _JOIN_MARGIN_SECONDS)
+        join_seconds = self._context.settings.read_timeout_seconds + _JOIN_MARGIN_SECONDS
+        await self._close(min(join_seconds, _MAX_JOIN_SECONDS))
 
     async def _close(self, deadline_seconds: float) -> None:
         self._calls.heard = False
@@ -297,6 +301,8 @@ class StreamRunner:
             try:
                 await self._open()
             except MeshError as error:
+                if self.sink:  # made in vain, and perhaps a slate was written into its ring
+                    self.sink.close()
                 self._report(state="failed", error=error.info)
                 await asyncio.sleep(backoff.next_seconds())
             else:

@@ -42,6 +42,19 @@ def test_a_camera_that_hangs_holds_nobody_up(cameras: FakeCameras) -> None:
         cameras.webcam.hanging = 0
 
 
+def test_a_stream_of_a_camera_that_hangs_can_be_stopped(cameras: FakeCameras) -> None:
+    """Also where sources may be silent for longer than the reconciler waits for a step."""
+    patient = {"FRAMEMESH_CAPTURE_READ_TIMEOUT_SECONDS": "60"}
+    with RunningMesh(environment=cameras.environment | patient) as mesh:
+        mesh.call("capture.start", stream="cam", source=CAMERA)
+        assert mesh.call("capture.cam.snapshot")["width"]
+        assert mesh.rings()
+        cameras.webcam.hanging = 1
+        mesh.call("capture.stop", stream="cam", wait_s=0)
+        mesh.wait_for(lambda: not mesh.rings(), END_SECONDS, "its ring is gone")
+        cameras.webcam.hanging = 0
+
+
 async def _commands(nats: str) -> None:
     bus = await Bus.connect(nats, name="test", timeout_seconds=3)
 
