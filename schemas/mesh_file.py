@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct, field
 
 from schemas.commands import StartOutput, StartRendition, StartStream
-from schemas.encoding import check_encoding
+from schemas.encoding import RateControl, check_encoding
 from schemas.errors import BadRequest, InvalidValue
 from schemas.frames import Delivery
 from schemas.ids import Id, check_id
@@ -26,6 +26,9 @@ class RenditionInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     codec: str | None = None
     bitrate: BitrateText | None = None
+    rate_control: RateControl | None = None
+    quality: int | None = None
+    max_bitrate: BitrateText | None = None
     key_interval: DurationText | None = None
     encoder: EncoderPolicy | None = None
     preset: str | None = None

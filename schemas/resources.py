@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from schemas.encoding import Preset
+from schemas.encoding import Preset, Quality, RateControl
 from schemas.errors import ErrorInfo
 from schemas.frames import Delivery, PixelFormat
 from schemas.ids import Id
@@ -57,6 +57,13 @@ class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     codec: VideoCodec = "h264"
     """WebRTC viewers and pushes take h264 only; an MP4 file h264, hevc, av1, vp9 and mjpeg."""
     bitrate: BitrateText = "4M"
+    """Of cbr and vbr."""
+    rate_control: RateControl = "cbr"
+    """cbr and vbr keep to `bitrate`; crf to an even look, qp to one quantizer, both by `quality`."""
+    quality: Quality | None = None
+    """Of crf and qp; lower is better: 0-51 for h264 and hevc, 1-63 for av1, 0-63 for vp9, 2-31 for mjpeg."""
+    max_bitrate: BitrateText | None = None
+    """Bound of vbr (1.5 times `bitrate` when not given) and of crf of h264 and hevc (none when not given)."""
     key_interval: DurationText = "2s"
     encoder: EncoderPolicy = "prefer-hw"
     preset: Preset = "ultrafast"

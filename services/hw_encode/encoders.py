@@ -15,14 +15,12 @@ from av.video.frame import PictureType, VideoFrame
 
 from schemas.errors import Unavailable
 from schemas.resources import EncoderPolicy, RenditionSpec
-from schemas.units import parse_bitrate
 from services.hw_encode.kinds import ENCODERS, EncoderKind
+from services.hw_encode.rates import Rate
 
 log = logging.getLogger(__name__)
 
 TIME_BASE = Fraction(1, 90_000)  # the RTP clock of video; exact for every usual frame rate
-# The rate buffer: half a second bounds a key frame's burst to what a viewer's path swallows, at little cost in quality.
-_RATE_BUFFER_SECONDS = 0.5
 # Key frames are forced by time, in `video.py`; libav's own counter must not add any.
 _NO_AUTOMATIC_KEY_FRAMES = 1_000_000
 _PROBE_PICTURES = 4  # hardware encoders that hold pictures back must still give one within these
@@ -42,21 +40,19 @@ def open_encoder(kind: EncoderKind, spec: RenditionSpec, width: int, height: int
     Raises:
         av.FFmpegError, ValueError: this encoder does not work here, or not with these parameters.
     """
-    bitrate = parse_bitrate(spec.bitrate)
+    rate = Rate.of(spec)
     context = av.CodecContext.create(kind.name, "w")
     assert isinstance(context, VideoCodecContext)
     context.width, context.height = width, height
     context.pix_fmt = kind.pixel_format
     context.time_base = TIME_BASE
     context.framerate = Fraction(fps).limit_denominator(1001) if fps else Fraction(30)
-    context.bit_rate = bitrate
+    context.bit_rate = rate.bitrate
     context.gop_size = _NO_AUTOMATIC_KEY_FRAMES
     context.max_b_frames = 0
     if kind.codec == "mjpeg":
         context.thread_count = 1  # with more, libav reads pictures later and gives packets later
-    buffer_bits = str(int(bitrate * _RATE_BUFFER_SECONDS))
-    buffer = {"maxrate": str(bitrate), "bufsize": buffer_bits} if kind.rate_buffer else {}
-    context.options = {**buffer, **kind.options(spec)}
+    context.options = {**kind.options(spec), **kind.rate(rate)}
     context.open()
     return context
 
@@ -83,7 +79,8 @@ def first_working(spec: RenditionSpec, width: int, height: int, without: Mapping
     """
     said = []
     for kind in candidates(spec.codec, spec.encoder):
-        failure = (without or {}).get(kind.name) or _tried_before(kind, width, height)
+        lacks = "" if spec.rate_control in kind.controls else f"has no {spec.rate_control}"
+        failure = lacks or (without or {}).get(kind.name) or _tried_before(kind, width, height)
         if failure:
             said.append(f"{kind.name}: {failure}")
             continue

@@ -16,10 +16,10 @@ from schemas.frames import FrameAck, FrameRef
 from schemas.packets import unpack_audio
 from schemas.resources import RenditionActual, RenditionSpec, VideoInfo
 from schemas.subjects import RAW, ack, audio, command, frames
-from schemas.units import parse_bitrate
 from services.hw_encode.audio import AudioEncoder
 from services.hw_encode.encoders import Choice
 from services.hw_encode.latency import LatencyFigure
+from services.hw_encode.rates import Rate
 from services.hw_encode.settings import HwEncodeSettings
 from services.hw_encode.video import VideoEncoder
 from shared.backoff import Backoff
@@ -87,7 +87,7 @@ class RenditionRunner:
             revision=revision,
             state="idle",
             since_ns=time.time_ns(),
-            bitrate=parse_bitrate(spec.bitrate),
+            bitrate=Rate.of(spec).bitrate,
         )
         self._reporter.report(self._id, self._actual)
         self._served = await self._context.bus.serve(
