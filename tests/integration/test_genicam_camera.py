@@ -316,6 +316,32 @@ def test_a_line_triggers(mesh: RunningMesh, eye: GigeCamera, app: Mesh) -> None:
     mesh.wait_for(lambda: mesh.call("capture.eye.stats")["state"] == "live", what="the picture of the line")
 
 
+# -- hostile cameras -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hostile", "text"),
+    [
+        ({"place": "Local:eye.xml;10000;7fffffffffffff00"}, "a description of 9223372036854775552 bytes"),
+        ({"place": "file:///dev/zero"}, "only one in the camera is read"),
+        ({"description": device.description('<Integer Name="A"><pValue>A</pValue></Integer>')}, "A is made of itself"),
+        ({"description": b"\xff<<<"}, "cannot be opened"),
+    ],
+    ids=["huge", "file", "circle", "garbage"],
+)
+def test_what_a_camera_says_of_itself_does_not_end_capture(
+    mesh: RunningMesh, eye: GigeCamera, app: Mesh, hostile: Any, text: str
+) -> None:
+    pid = mesh.pids()["capture"]
+    with GigeCamera("127.0.0.3", "H0001", **hostile) as camera:
+        with pytest.raises(CallFailed) as caught:
+            mesh.call("capture.start", stream="hostile", source=f"genicam://{camera.address}")
+        assert (caught.value.code, text in str(caught.value)) == (503, True), caught.value
+        assert not camera.controlled
+        mesh.call("capture.stop", stream="hostile")
+    assert mesh.pids()["capture"] == pid
+
+
 # -- loss ----------------------------------------------------------------------------------------------------
 
 

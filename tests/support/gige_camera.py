@@ -36,7 +36,10 @@ def sample(bits: int, width: int, height: int) -> np.ndarray:  # type: ignore[ty
 class GigeCamera:
     """One camera, `Test-Eye-<serial>`, 64x48 Mono8 at 20 fps, until `close`. Registers can be read and set."""
 
-    def __init__(self, address: str = "127.0.0.2", serial: str = "T0001") -> None:
+    def __init__(
+        self, address: str = "127.0.0.2", serial: str = "T0001", *, description: bytes = b"", place: str = ""
+    ) -> None:
+        """`description`, `place`: what a hostile camera says of itself, and where."""
         self.address, self.serial = address, serial
         self.lose_packet: int | None = None
         """Number of a packet that each picture lacks."""
@@ -47,7 +50,7 @@ class GigeCamera:
         self.inverted = False
         """What it sees has changed."""
         self.frames_sent = 0
-        self._memory = bytearray(_XML_AT) + device.description()
+        self._memory = bytearray(_XML_AT) + (description or device.description())
         self._memory[len(self._memory) :] = bytes(-len(self._memory) % 4)
         self._controller: tuple[str, int] | None = None
         self._heard_at = 0.0
@@ -56,6 +59,8 @@ class GigeCamera:
         self._next_at = 0.0
         self._started_at = time.monotonic()
         self._reset()
+        if place:
+            self._memory[_XML_URL : _XML_URL + 512] = place.encode().ljust(512, b"\0")
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, PORT))
         self._socket.setblocking(False)

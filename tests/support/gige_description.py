@@ -93,8 +93,8 @@ _OTHER = (
 )
 
 
-def description() -> bytes:
-    """The XML file."""
+def description(*more: str) -> bytes:
+    """The XML file, with `more` nodes."""
     chunk_numbers = {name: index for index, name in enumerate(CHUNKS)}
     parts = [
         _category("Root", ("Image", "Other")),
@@ -137,6 +137,7 @@ def description() -> bytes:
         ),
         '<Integer Name="TLParamsLocked"><Value>0</Value><Min>0</Min><Max>1</Max></Integer>',
         '<Port Name="Device"/>',
+        *more,
     ]  # fmt: skip
     head = (
         '<?xml version="1.0" encoding="utf-8"?><RegisterDescription ModelName="Eye" VendorName="Test" '

@@ -74,6 +74,7 @@ _SAFE: dict[str, _Types] = {
     "arv_interface_get_device_serial_nbr": (c_char_p, (c_void_p, c_uint)),
     "arv_gv_device_is_controller": (c_int, (c_void_p,)),
     "arv_device_get_feature": (c_void_p, (c_void_p, c_char_p)),
+    "arv_device_get_genicam_xml": (c_void_p, (c_void_p, POINTER(c_size_t))),
     "arv_device_create_chunk_parser": (c_void_p, (c_void_p,)),
     "arv_gc_feature_node_get_actual_access_mode": (c_int, (c_void_p,)),
     "arv_gc_feature_node_get_name": (c_char_p, (c_void_p,)),

@@ -1,13 +1,17 @@
 """Cameras that are plugged in, and opening one, through aravis."""
 
+import ctypes
 import threading
 from collections.abc import Iterator
 
 from schemas.errors import Unavailable
+from services.capture.genicam import gvcp
 from services.capture.genicam.aravis_camera import HEARTBEAT_TIMEOUT_MS, AravisCamera
 from services.capture.genicam.aravis_library import Aravis, aravis
 from services.capture.genicam.camera import FeatureRefused, Found
+from services.capture.genicam.description import check_description, check_places
 
+_ANSWER_SECONDS = 0.6  # for each of two questions
 _usb_lock = threading.Lock()  # aravis keeps one list of USB devices, unguarded
 
 
@@ -60,10 +64,25 @@ def open_aravis(found: Found) -> "AravisCamera":
         raise Unavailable(f"{called} cannot be opened ({error}); is it used by another program?") from None
     if not device:
         raise Unavailable(f"{called} does not answer; check its power, cable and address")
-    return AravisCamera(library, found, device)
+    try:
+        check_description(called, _description(library, device))
+        return AravisCamera(library, found, device)
+    except BaseException:
+        library.g_object_unref(device)  # or it would stay ours, and nobody would get it
+        raise
+
+
+def _description(library: Aravis, device: int) -> bytes:
+    size = ctypes.c_size_t()
+    address = library.arv_device_get_genicam_xml(device, ctypes.byref(size))
+    return ctypes.string_at(address, size.value) if address else b""
 
 
 def _open_gige(library: Aravis, found: Found) -> int | None:
+    places = gvcp.description_places(found.address, _ANSWER_SECONDS)
+    if places is None:
+        return None
+    check_places(f"camera {found.name}", *places)
     ours, its = library.address(found.interface_address.encode()), library.address(found.address.encode())
     try:
         device: int | None = library.call("arv_gv_device_new", ours, its)

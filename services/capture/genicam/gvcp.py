@@ -19,12 +19,15 @@ from services.capture.genicam.camera import Found
 GVCP_PORT = 3956
 _KEY, _ACK_REQUIRED = 0x42, 0x01
 _DISCOVERY_CMD, _DISCOVERY_ACK = 0x0002, 0x0003
+_READ_MEMORY_CMD, _READ_MEMORY_ACK = 0x0084, 0x0085
 _READ_REGISTER_CMD, _READ_REGISTER_ACK = 0x0080, 0x0081
 _REQUEST_ID = 0xFFFF  # any but 0; every command has a socket of its own, so answers cannot be confused
 _HEADER = struct.Struct(">BBHHH")
 _ANSWER = struct.Struct(">HHHH")  # status, command, length, id
 _DISCOVERY_BYTES = 0xF8
 _PRIVILEGE_REGISTER = 0x0A00
+_DESCRIPTION_REGISTERS = (0x0200, 0x0400)
+_DESCRIPTION_URL_BYTES = 512
 _CONTROLLED = 0x3  # exclusive or control access is held
 _SIOCGIFADDR, _SIOCGIFBRDADDR = 0x8915, 0x8919
 _MAX_ANSWERS = 256  # a hostile network must not fill the list
@@ -95,13 +98,30 @@ def controlled(address: str, seconds: float) -> bool | None:
 def read_register(address: str, register: int, seconds: float) -> int | None:
     """A register of the camera at `address`, which anybody may read; None when it does not answer."""
     command = _command(_READ_REGISTER_CMD, struct.pack(">I", register))
+    payload = _asked(address, command, _READ_REGISTER_ACK, seconds)
+    return int.from_bytes(payload[:4], "big") if len(payload) >= 4 else None
+
+
+def description_places(address: str, seconds: float) -> tuple[str, str] | None:
+    """Where the camera at `address` says that its description is; None when it does not answer."""
+    places = []
+    for register in _DESCRIPTION_REGISTERS:
+        command = _command(_READ_MEMORY_CMD, struct.pack(">IHH", register, 0, _DESCRIPTION_URL_BYTES))
+        payload = _asked(address, command, _READ_MEMORY_ACK, seconds)
+        if len(payload) < 4:  # the address comes first
+            return None
+        places.append(_text(payload[4:]))
+    return places[0], places[1]
+
+
+def _asked(address: str, command: bytes, answer: int, seconds: float) -> bytes:
+    """The answer's payload; empty when there was none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:
             asking.connect((address, GVCP_PORT))
-            payload = _exchange(asking, command, _READ_REGISTER_ACK, seconds)
+            return _exchange(asking, command, answer, seconds)
         except OSError:  # no route, or the host says that nobody listens
-            return None
-    return int.from_bytes(payload[:4], "big") if len(payload) >= 4 else None
+            return b""
 
 
 def _answers(selector: selectors.BaseSelector, deadline: float) -> Iterator[Found]:
