@@ -214,7 +214,7 @@ def test_a_source_that_is_not_there(mesh: RunningMesh, source: str, code: int, w
         ("hw-encode.start", {"stream": "nope"}, 404, ("nope", "capture.start")),
         ("hw-encode.start", {"stream": "cam0", "rendition": "source"}, 400, ("rendition", "source", "choose another")),
         ("hw-encode.start", {"stream": "cam0", "rendition": "low", "bitrate": "fast"}, 400, ("bitrate", "fast", "4M")),
-        ("hw-encode.start", {"stream": "cam0", "rendition": "low", "codec": "vp9"}, 400, ("codec", "vp9", "h264")),
+        ("hw-encode.start", {"stream": "cam0", "rendition": "low", "codec": "h266"}, 400, ("codec", "h266", "h264")),
         ("hw-encode.start", {"stream": "cam0", "rendition": "low", "key_interval": "x"}, 400, ("key_interval", "2s")),
         ("hw-encode.start", {"stream": "cam0", "rendition": "low", "encoder": "gpu"}, 400, ("encoder", "prefer-hw")),
         ("hw-encode.start", {"stream": "cam0", "rendition": "Low"}, 400, ("rendition", "Low", _ID_RULE)),
