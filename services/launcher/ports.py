@@ -1,13 +1,49 @@
 """Ports of a mesh on one machine: the usual ones, or free ones when asked."""
 
+import asyncio
+import contextlib
+import fcntl
+import os
 import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from schemas.errors import Conflict
+from schemas.errors import Conflict, Unavailable
 
 NATS_PORT = 4222
 HTTP_PORT = 8889
 UDP_PORT = 8189
+_TURN_SECONDS = 30.0  # a mesh that starts is ready or given up by then
+_ASK_AGAIN_SECONDS = 0.05
+
+
+@contextlib.asynccontextmanager
+async def port_turn() -> AsyncIterator[None]:
+    """Only one mesh of this user looks for free ports until its services have them: two would find the same.
+
+    Raises:
+        Unavailable: the folder for temporary files cannot be written.
+    """
+    path = Path(tempfile.gettempdir()) / f"framemesh-{os.getuid()}.ports.lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror}; set TMPDIR") from None
+    try:
+        deadline = time.monotonic() + _TURN_SECONDS
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            if time.monotonic() > deadline:  # who has it is stopped: the ports may do without it
+                break
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+        yield
+    finally:
+        os.close(handle)
 
 
 @dataclass(frozen=True)

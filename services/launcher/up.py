@@ -22,7 +22,7 @@ from schemas.resources import Presence
 from services.launcher.bundled_nats import nats_server_program, write_configuration
 from services.launcher.child import Child
 from services.launcher.folders import allow
-from services.launcher.ports import HTTP_PORT, UDP_PORT, choose_ports, free_port
+from services.launcher.ports import HTTP_PORT, UDP_PORT, choose_ports, free_port, port_turn
 from shared.apply import Applied, apply_plan
 from shared.bus import Bus
 from shared.packet_ring import sweep as sweep_packet_rings
@@ -91,16 +91,19 @@ class Mesh:
         started = time.monotonic()
         settings = load_settings(Settings, "launcher")
         own_nats = not (options.nats_url or "FRAMEMESH_NATS_URL" in os.environ)
-        ports = choose_ports(
-            settings.bind,
-            automatic=options.auto_ports,
-            bundled_nats=own_nats,
-            http=_port("FRAMEMESH_WEBRTC_GATEWAY_HTTP_PORT", HTTP_PORT),
-            udp=_port("FRAMEMESH_WEBRTC_GATEWAY_UDP_PORT", UDP_PORT),
-        )
-        nats_url = f"nats://127.0.0.1:{ports.nats}" if own_nats else options.nats_url or settings.nats_url
-        environment = _environment(options, settings, nats_url, ports.http, ports.udp)
         async with contextlib.AsyncExitStack() as stack:
+            turn = await stack.enter_async_context(contextlib.AsyncExitStack())
+            if options.auto_ports:
+                await turn.enter_async_context(port_turn())
+            ports = choose_ports(
+                settings.bind,
+                automatic=options.auto_ports,
+                bundled_nats=own_nats,
+                http=_port("FRAMEMESH_WEBRTC_GATEWAY_HTTP_PORT", HTTP_PORT),
+                udp=_port("FRAMEMESH_WEBRTC_GATEWAY_UDP_PORT", UDP_PORT),
+            )
+            nats_url = f"nats://127.0.0.1:{ports.nats}" if own_nats else options.nats_url or settings.nats_url
+            environment = _environment(options, settings, nats_url, ports.http, ports.udp)
             stack.callback(_sweep, settings.shm_dir)
             if own_nats:
                 folder = settings.data_dir / "nats"
@@ -110,6 +113,7 @@ class Mesh:
             bus = await Bus.connect(nats_url, name="launcher", timeout_seconds=timeout_seconds)
             stack.push_async_callback(bus.drain)
             children, present = await _start_services(stack, environment)
+            await turn.aclose()
             console = present["webrtc-gateway"].http_url
             ready = Ready(
                 console=console,
