@@ -40,6 +40,8 @@ class Ptz:
         self._ending: threading.Timer | None = None
         self._deadline = 0.0
         self._closed = False
+        self._ending_now = False
+        """The camera is being told to stop: that is not interrupted."""
 
     def do(self, request: PtzRequest) -> PtzStatus:
         """Carry a checked command out; a `move` goes on when this returns. Blocks, for some seconds at most.
@@ -73,7 +75,8 @@ class Ptz:
     def close(self) -> None:
         """End a move that is under way, at once; later commands fail, and so does the one under way."""
         self._closed = True
-        self._transport.interrupt()
+        if not self._ending_now:
+            self._transport.interrupt()
         with self._busy:
             if self._ending is not None:
                 self._ending.cancel()
@@ -142,6 +145,7 @@ class Ptz:
 
     def _end_move(self, attempts: int, seconds: float) -> None:
         self._ending = None
+        self._ending_now = True
         for attempt in range(1, attempts + 1):
             self._deadline = time.monotonic() + (_LAST_STOP_SECONDS if self._closed else seconds)
             try:
@@ -149,7 +153,8 @@ class Ptz:
             except MeshError as error:
                 log.warning("the camera was not told to stop, attempt %d: %s", attempt, error)
             else:
-                return
+                break
+        self._ending_now = False
 
     # -- what the camera says --------------------------------------------------------------------------------
 
