@@ -23,7 +23,9 @@ NonNegativeInt = Annotated[int, Meta(ge=0)]
 RingName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,199}$(?!\n)")]
 
 
-class FrameRef(Struct, frozen=True, kw_only=True):
+# Made and sent for every picture: what has its default is left out, and the garbage collector is not told of it, as no
+# cycle can begin here.
+class FrameRef(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A reference to one decoded picture in a frame ring.
 
     A frame's identity is (stream, epoch, sequence). The epoch grows with every new writer of the stream;

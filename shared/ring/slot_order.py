@@ -32,6 +32,8 @@ class SlotOrder:
         """Slots to try: those with an old enough picture, newest first; empty ones; young pictures, oldest first."""
         published, settled = self._published, self._history
         cutoff_ns = now_ns - self._keep_ns
+        if published and self._committed_at_ns[published[-1]] > cutoff_ns:
+            settled = max(settled, len(published))  # at high rates even the oldest is young
         while settled < len(published) and self._committed_at_ns[published[settled]] > cutoff_ns:
             settled += 1
         young = published[self._history : settled]

@@ -107,7 +107,8 @@ class StreamWriter:
         if self._retired:
             self._remove_retired(protect)
         ring = self._ring
-        if ring is None or ring.geometry != geometry:
+        # Mostly the same object, and to compare two costs a microsecond.
+        if ring is None or (ring.geometry is not geometry and ring.geometry != geometry):
             ring = self._new_ring(geometry, "first" if ring is None else "geometry")
         slot = ring.acquire(protect)
         if slot is not None:

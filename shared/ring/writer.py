@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,7 +37,7 @@ from shared.ring.layout import (
     slot_header_offset,
 )
 from shared.ring.locks import TO_FILE_END, LockFile, unlock, write_lock
-from shared.ring.slot import Metadata, WritableSlot, WriterCounts
+from shared.ring.slot import NO_METADATA, Metadata, WritableSlot, WriterCounts
 from shared.ring.slot_order import DEFAULT_HISTORY, DEFAULT_KEEP_SECONDS, SlotOrder
 
 DEFAULT_SLOTS: Final = 8
@@ -200,7 +201,8 @@ class RingWriter:
         self._order.publish(slot, sequence, time.monotonic_ns())
         self.counts.committed += 1
         header, geometry = self.header, self.geometry
-        return FrameRef(
+        # Of more than fifteen arguments CPython makes a dictionary first, which takes as long as all the rest.
+        ref = FrameRef(
             stream=header.stream,
             node=header.node,
             epoch=self.epoch,
@@ -216,9 +218,11 @@ class RingWriter:
             duration_ns=duration_ns,
             clock=clock,
             delivery=header.delivery,
-            exposure_ns=exposure_ns,
-            metadata=dict(metadata) if metadata else {},  # the caller may go on with its own
         )
+        if not exposure_ns and metadata is NO_METADATA:
+            return ref
+        # Copied: the caller may go on with its own.
+        return msgspec.structs.replace(ref, exposure_ns=exposure_ns, metadata=dict(metadata))
 
     def _abandon(self, slot: int) -> None:
         self._file.unlock(self._unlock_requests[slot])
