@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -62,17 +63,36 @@ def cut_broken_end(path: Path) -> None:
     """
     with path.open("r+b", buffering=0) as file:
         end = os.fstat(file.fileno()).st_size
-        position = whole = 0
-        while position + _BOX_HEADER_BYTES <= end:
-            header = os.pread(file.fileno(), _LARGE_BOX_BYTES, position)
-            size = int.from_bytes(header[:4], "big")
-            if size == 1 and len(header) == _LARGE_BOX_BYTES:
-                size = int.from_bytes(header[8:], "big")
-            if size < _BOX_HEADER_BYTES or position + size > end:
-                break
-            position += size
-            if header[4:8] != b"moof":  # alone it describes pictures that are not there
-                whole = position
+        # A moof alone describes pictures that are not there.
+        whole = max((position for kind, position in _boxes(file.fileno()) if kind != b"moof"), default=0)
         if 0 < whole < end:  # what is no recording at all is left as it is
             _log.info("%s: %d bytes of an unfinished fragment are cut off", path, end - whole)
             file.truncate(whole)
+
+
+def is_only_begun(path: Path) -> bool:
+    """The muxer has written nothing yet, or no picture beside what it writes first; another file is none of its own.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return True
+        kinds = [kind for kind, _ in _boxes(file.fileno())]
+        return kinds[:1] == [b"ftyp"] and b"mdat" not in kinds
+
+
+def _boxes(descriptor: int) -> Iterator[tuple[bytes, int]]:
+    """Kind of each whole box, and where it ends."""
+    end = os.fstat(descriptor).st_size
+    position = 0
+    while position + _BOX_HEADER_BYTES <= end:
+        header = os.pread(descriptor, _LARGE_BOX_BYTES, position)
+        size = int.from_bytes(header[:4], "big")
+        if size == 1 and len(header) == _LARGE_BOX_BYTES:
+            size = int.from_bytes(header[8:], "big")
+        if size < _BOX_HEADER_BYTES or position + size > end:
+            return
+        position += size
+        yield header[4:8], position

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct, field
 
 from schemas.errors import ErrorInfo
-from schemas.packets import PacketHeader, Track
+from schemas.packets import UNREADABLE, PacketHeader, Track
 from schemas.resources import OutputState, VideoInfo
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class SafePosition:
             return msgspec.json.decode(self._path.read_bytes(), type=Position)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, *UNREADABLE) as error:
             _log.warning("position of an output is not readable and is ignored: %s: %s", self._path, error)
             return None
 

@@ -2,14 +2,16 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from schemas.errors import ErrorInfo
+from schemas.packets import UNREADABLE
 from schemas.resources import VideoInfo
-from services.publisher.file_figures import FileFigures, read_figures
+from services.publisher.file_figures import FileFigures, is_only_begun, read_figures
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class RecordedFiles:
             journal = msgspec.json.decode(self._path.read_bytes(), type=Journal)
         except FileNotFoundError:
             return
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, *UNREADABLE) as error:
             _log.warning("journal of an output is not readable and is ignored: %s: %s", self._path, error)
             return
         if journal.to == self._journal.to:
@@ -109,10 +111,11 @@ class RecordedFiles:
         for file in self._journal.files:
             if file.figures is not None:
                 files.append(file)
-            elif os.path.exists(file.path):  # else nothing was in it
+            elif os.path.exists(file.path) and not _taken_away(Path(file.path)):  # else nothing was in it
                 files.append(RecordedFile(path=file.path, figures=read_figures(Path(file.path))))
         if tuple(files) != self._journal.files:
-            self._keep(files=tuple(files))
+            begun = bool(files) or self._journal.earlier != FileFigures()
+            self._keep(files=tuple(files), started_ns=self._journal.started_ns if begun else 0)
 
     def end(self, error: ErrorInfo) -> None:
         """Nothing more shall be written, not even by a later run of this service."""
@@ -137,6 +140,28 @@ class RecordedFiles:
             os.replace(temporary, self._path)
         except OSError as error:  # the recording matters more than the record of it
             _log.warning("journal of an output is not recorded: %s", error)
+
+
+def forget_all_but(folder: Path | None, known: Callable[[str], bool]) -> None:
+    """Take away what is kept of outputs that ended while no publisher ran here, or was killed: a later one of that name
+    must not go on with their files. `known`: there is an output of this id. Blocks."""
+    if folder is None:
+        return
+    for path in folder.glob("*--*.json"):
+        if not known(path.name.removesuffix(".json").removesuffix(".files")):
+            path.unlink(missing_ok=True)
+
+
+def _taken_away(path: Path) -> bool:
+    """Where a kill came before the first picture, the file goes."""
+    try:
+        if not is_only_begun(path):
+            return False
+        path.unlink()
+    except OSError as error:
+        _log.warning("recording %s cannot be read: %s", path, error)
+        return False
+    return True
 
 
 def _sum(parts: list[FileFigures]) -> FileFigures:

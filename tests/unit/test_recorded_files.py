@@ -1,5 +1,6 @@
 """A cut-off recording is made whole again, wherever it was cut; its files are remembered."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from schemas.errors import ErrorInfo
 from schemas.resources import OutputSpec
 from services.publisher.file_figures import cut_broken_end, read_figures
 from services.publisher.outputs.base import OutputSettings
-from services.publisher.recorded_files import RecordedFiles
+from services.publisher.recorded_files import RecordedFiles, forget_all_but
 from services.publisher.writer import OutputWriter
 from tests.support.packets import clip
 from tests.support.peers import probe
@@ -102,6 +103,66 @@ def test_files_are_remembered_and_summed(recorded: bytes, tmp_path: Path) -> Non
     assert (other.names, other.error) == ((), None)
     last.forget()
     assert not journal.exists()
+
+
+@pytest.mark.parametrize("data", [b"{", b'{"to": "\xff"}', b"\xff\xfe", b"[" * 100_000, b'{"to": 5}'])
+def test_what_is_kept_and_cannot_be_read_is_as_if_it_were_not_there(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "cam0--archive.files.json").write_bytes(data)
+    (tmp_path / "cam0--archive.json").write_bytes(data)
+    spec = OutputSpec(stream="cam0", output="archive", to="file://a.mp4")
+    settings = OutputSettings(file_roots=(tmp_path,), state_dir=tmp_path)
+    writer = OutputWriter(spec, spec.to, settings, lambda _: None)
+    assert writer.resume_position() is None
+    assert not writer.begun
+    assert not writer.ended
+
+
+def test_files_without_a_picture_go_and_are_not_told_of(recorded: bytes, tmp_path: Path) -> None:
+    first_fragment = next(position for position, (_, kind) in enumerate(_boxes(recorded)) if kind == b"moof")
+    header = recorded[: _boxes(recorded)[first_fragment - 1][0]]
+    for number, data in enumerate((b"", header, header + recorded[len(header) :][:100], recorded, b"not of ours")):
+        (tmp_path / f"{number}.mp4").write_bytes(data)
+    files = RecordedFiles(tmp_path / "x.json", "file://x.mp4")
+    for number in range(3):
+        files.begin(str(tmp_path / f"{number}.mp4"), 100 + number)
+        files.settle()
+        assert (files.names, files.started_ns) == ((), 0)
+        assert not (tmp_path / f"{number}.mp4").exists()
+    for number in (3, 4):
+        files.begin(str(tmp_path / f"{number}.mp4"), 100 + number)
+        files.settle()
+    assert files.names == (str(tmp_path / "3.mp4"), str(tmp_path / "4.mp4"))
+    assert files.started_ns == 103
+
+
+def test_what_is_kept_of_outputs_that_are_gone_goes(tmp_path: Path) -> None:
+    for name in ("cam0--recording.json", "cam0--recording.files.json", "cam1--x.json", "notes.json"):
+        (tmp_path / name).write_text("{}")
+    forget_all_but(tmp_path, lambda output_id: output_id == "cam1--x")
+    assert {path.name for path in tmp_path.iterdir()} == {"cam1--x.json", "notes.json"}
+    forget_all_but(tmp_path / "missing", lambda _: False)
+    forget_all_but(None, lambda _: False)
+
+
+def test_what_had_failed_when_a_recording_was_ended_is_told(tmp_path: Path) -> None:
+    spec = OutputSpec(stream="cam0", output="recording", to="file://a.mp4")
+    settings = OutputSettings(file_roots=(tmp_path / "gone",), track_wait_seconds=0.1)
+    retrying = threading.Event()
+    writer = OutputWriter(
+        spec,
+        spec.to,
+        settings,
+        lambda progress: retrying.set() if progress.state == "retrying" else None,
+        expected_tracks=("video",),
+    )
+    writer.start()
+    for header, payload in clip(1.0, tracks=("video",)):
+        writer.feed(header, memoryview(payload))
+    assert retrying.wait(10)
+    assert writer.finish(5)
+    assert writer.progress.error is not None
+    assert "does not exist" in writer.progress.error.message
+    assert (writer.progress.file, writer.progress.recorded) == ("", ())
 
 
 def test_of_very_many_files_the_sums_stay_true(recorded: bytes, tmp_path: Path) -> None:
