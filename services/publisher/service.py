@@ -1,16 +1,21 @@
 """Commands of publisher, and the outputs this node owns."""
 
+import asyncio
+
 import msgspec
 
 from schemas.commands import ListResources, OutputChanged, OutputEntry, OutputList, StartOutput, StopOutput
 from schemas.errors import ErrorInfo, InvalidValue, NotFound
 from schemas.ids import compound_id
-from schemas.resources import OutputActual, OutputSpec, RenditionActual, RenditionSpec, StreamActual, StreamSpec
-from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command
+from schemas.recordings import RECORDING_OUTPUT
+from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
+from schemas.subjects import command, state_key
 from services.publisher.metrics import register_metrics
 from services.publisher.output_runner import OutputRunner
 from services.publisher.outputs import format_of, make_output
+from services.publisher.recorded_files import forget_all_but
 from services.publisher.recordings import Recordings
+from services.publisher.renditions import check_rendition
 from services.publisher.settings import PublisherSettings
 from shared.bus import Endpoint
 from shared.demand import Wants
@@ -58,6 +63,11 @@ async def build(context: Context[PublisherSettings]) -> None:
     owned = outputs.owned(context.node)
     for output_id in outputs.leftovers(context.node, owned):
         reporter.remove(output_id)
+    await asyncio.to_thread(
+        forget_all_but,
+        context.settings.outputs.state_dir,
+        lambda output_id: state_key(SERVICE, output_id) in mirrors.desired.entries,
+    )
     reconciler.want(owned)
     mirrors.on_desired(lambda: reconciler.want(outputs.owned(context.node)))
     commands = _Commands(context, mirrors, outputs, streams)
@@ -75,7 +85,6 @@ class _Commands:
         self._mirrors = mirrors
         self._outputs = outputs
         self._streams = streams
-        self._renditions = Desired("hw-encode", RenditionSpec, RenditionActual, mirrors)
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -95,8 +104,13 @@ class _Commands:
         if request.to_secret:
             raise InvalidValue("to_secret", request.to_secret, "leave it out; write the full URL in to")
         spec = OutputSpec(**{name: getattr(request, name) for name in OutputSpec.__struct_fields__})
-        if format_of(spec, spec.to) != "mp4" and spec.finish:
-            raise InvalidValue("finish", spec.finish, "only files are finished; end this output with publisher.stop")
+        if format_of(spec, spec.to) != "mp4":
+            if spec.finish:
+                raise InvalidValue(
+                    "finish", spec.finish, "only files are finished; end this output with publisher.stop"
+                )
+            if spec.output == RECORDING_OUTPUT:
+                raise InvalidValue("output", spec.output, "recordings to files have this name; choose another one")
         found = await self._streams.find(spec.stream)
         # Unless told otherwise an output runs where its stream is: packets need not cross the network.
         node = spec.node or (found[0].node if found else None) or self._context.node
@@ -104,25 +118,10 @@ class _Commands:
             make_output(spec, spec.to, self._context.settings.outputs)
         if found is None:
             raise NotFound(f"stream {spec.stream!r} does not exist; start it first with capture.start")
-        await self._check_rendition(spec)
+        await check_rendition(self._mirrors, spec.stream, spec.rendition, self._streams.actual(spec.stream))
         output_id = compound_id(spec.stream, spec.output)
         spec = msgspec.structs.replace(spec, node=node)
         return await self._outputs.apply(output_id, spec, request, OutputChanged)
-
-    async def _check_rendition(self, spec: OutputSpec) -> None:
-        """Refuse a rendition that nobody will ever make: the output would wait for it without a word.
-
-        Raises:
-            NotFound: names it, and the command that makes it.
-        """
-        if spec.rendition == SOURCE_RENDITION:
-            source = self._streams.actual(spec.stream)
-            if source and source.state == "live" and source.video and not source.source_tracks:
-                raise NotFound(f"{spec.stream} has no packets of its own that can be carried; use rendition main")
-        elif spec.rendition != DEFAULT_RENDITION:
-            rendition_id = compound_id(spec.stream, spec.rendition)
-            if await self._renditions.find(rendition_id) is None:
-                raise NotFound(f"{spec.stream} has no rendition {spec.rendition!r}; make it first with hw-encode.start")
 
     async def stop(self, request: StopOutput) -> OutputChanged:
         """End an output; files are closed properly.
