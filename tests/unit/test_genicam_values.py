@@ -172,6 +172,14 @@ def test_a_buffer_that_is_too_short_is_no_picture() -> None:
         assert Unpacker(known).image(buffer(name, b"123", 4, 2, padding=1)) is None
 
 
+@pytest.mark.parametrize("size", [(-4, 2), (4, -2), (0, 2), (-4, -2)])
+@pytest.mark.parametrize("padding", [0, 2])
+def test_a_size_that_is_none_is_no_picture(size: tuple[int, int], padding: int) -> None:
+    known = known_format("Mono8")
+    assert known is not None
+    assert Unpacker(known).image(buffer("Mono8", b"12345678", *size, padding=padding)) is None
+
+
 def test_codes_say_how_many_bits_a_pixel_has() -> None:
     assert len(BY_CODE) == len(FORMATS)
     for known in FORMATS:

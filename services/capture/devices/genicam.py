@@ -1,5 +1,7 @@
 """Industrial cameras: plugged in by USB, or answering on the network."""
 
+from urllib.parse import quote
+
 from schemas.devices import ControlKind, Device, DeviceControl, DeviceFormat
 from schemas.errors import MeshError
 from services.capture.genicam.backends import Backend, backend
@@ -52,7 +54,7 @@ def _device(way: Backend, found: Found) -> Device:
         kind="genicam",
         location=found.location,
         location_id=0,  # given by the inventory
-        source=f"genicam://{found.name.replace(' ', '-')}",
+        source=f"genicam://{quote(found.name.replace(' ', '-'), safe='')}",
         model=found.model,
         vendor=found.vendor,
         serial=found.serial,

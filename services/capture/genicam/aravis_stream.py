@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import math
 import time
 from collections.abc import Mapping
 from ctypes import byref, c_int, c_size_t
@@ -107,5 +108,6 @@ class AravisStream:
                 value = self._library.call(f"arv_chunk_parser_get_{read}_value", self._parser, handle, name.encode())
                 if isinstance(value, bytes):
                     value = value.decode("utf-8", "replace")
-                found[name] = bool(value) if kind == "boolean" else value
+                if not isinstance(value, float) or math.isfinite(value):  # a reference, in JSON, has no other numbers
+                    found[name] = bool(value) if kind == "boolean" else value
         return found

@@ -21,6 +21,7 @@ from shared.ring import RingGeometry
 _LAST_SHORT_ID = 0xFFFF  # GigE Vision 1.x counts to here and begins again at 1
 _MAX_GAP = 10_000  # more is no loss, the camera counts in its own way
 _EXPOSURE_READ_SECONDS = 1.0  # of an automatic exposure without chunk data: a read takes the camera a millisecond
+_MAX_EXPOSURE_US = 3_600e6  # an hour, beyond all cameras: a broken one must not say what no reference can hold
 _AUTOMATIC = "ExposureAuto"
 _RING_FORMATS: Final[dict[str, PixelFormat]] = {name: name for name in pixel_formats.ALL}
 
@@ -124,4 +125,4 @@ def _luma(image: Image, becomes: str) -> Picture:
 
 
 def _to_ns(microseconds: float) -> int:
-    return max(0, round(microseconds * 1_000))
+    return round(min(max(microseconds, 0), _MAX_EXPOSURE_US) * 1_000)

@@ -1,6 +1,7 @@
 """A camera through harvesters (Apache-2.0) and a GenTL producer, the library that its maker gives along."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -178,7 +179,11 @@ class HarvestersCamera(Camera):
         with self.lock, contextlib.suppress(*self._failures):
             self._acquirer._update_chunk_data(buffer=raw, is_manual=False)
             nodes = {name: self._node(name) for name in self._chunk_names}
-            return {name: node.value for name, node in nodes.items() if node and self._genapi.is_readable(node)}
+            values = {name: node.value for name, node in nodes.items() if node and self._genapi.is_readable(node)}
+            # A reference, in JSON, has no other numbers than finite ones.
+            return {
+                name: value for name, value in values.items() if not isinstance(value, float) or math.isfinite(value)
+            }
         return {}
 
     def give_back(self, buffer: Buffer) -> None:

@@ -26,6 +26,8 @@ class Unpacker:
         Valid until the next call, or until the buffer is given back. None: the buffer is shorter than its picture.
         """
         width, height, known = buffer.width, buffer.height, self._format
+        if width <= 0 or height <= 0:
+            return None
         if buffer.row_padding_bytes:
             # Rare, so plainly: the rows without what follows them.
             row_bytes = known.image_bytes(width, 1)
@@ -36,7 +38,7 @@ class Unpacker:
             data = np.ascontiguousarray(rows).reshape(-1)  # copied: the unpacking below wants one run of bytes
         else:
             data = buffer.data[: known.image_bytes(width, height)]
-        if width <= 0 or height <= 0 or data.size < known.image_bytes(width, height):
+        if data.size < known.image_bytes(width, height):
             return None
         if known.packing != "plain":
             return self._unpacked(data, width * height).reshape(height, width)
