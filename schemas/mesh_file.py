@@ -30,6 +30,7 @@ class RenditionInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     quality: int | None = None
     max_bitrate: BitrateText | None = None
     key_interval: DurationText | None = None
+    fps: float | None = None
     encoder: EncoderPolicy | None = None
     preset: str | None = None
     audio_bitrate: BitrateText | None = None

@@ -13,7 +13,7 @@ from schemas.errors import ErrorInfo
 from schemas.frames import Delivery, PixelFormat
 from schemas.ids import Id
 from schemas.packets import VideoCodec
-from schemas.pictures import PictureSettings
+from schemas.pictures import Fps, PictureSettings
 from schemas.units import BitrateText, DurationText
 
 OnLoss = Literal["hold", "slate", "none"]
@@ -65,6 +65,8 @@ class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_bitrate: BitrateText | None = None
     """Bound of vbr (1.5 times `bitrate` when not given) and of crf of h264 and hevc (none when not given)."""
     key_interval: DurationText = "2s"
+    fps: Fps | None = None
+    """At most so many pictures a second; those between are left out evenly. None: all there are."""
     encoder: EncoderPolicy = "prefer-hw"
     preset: Preset = "ultrafast"
     """From the least work per picture to the best picture per bit, for every encoder but mjpeg's."""

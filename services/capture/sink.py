@@ -26,11 +26,11 @@ from schemas.subjects import SOURCE_RENDITION, audio, event, frames
 from schemas.units import MAX_EDGE_PIXELS
 from services.capture.cadence import Cadence
 from services.capture.continuity import Continuity
-from services.capture.fps_limit import FpsLimit
 from services.capture.rates import RollingRates, Totals
 from services.capture.settings import CaptureSettings
 from services.capture.shaping import Shaped, Shaper
 from services.capture.stillness import RingPicture, Stillness, luma_of
+from shared.fps_limit import FpsLimit
 from shared.media import timecode
 from shared.packets import PacketPublisher
 from shared.pixel_formats import Picture

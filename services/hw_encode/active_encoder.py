@@ -51,6 +51,20 @@ class ActiveEncoder:
             pass  # ends: each encoder is tried once, then `first_working` raises
         return True
 
+    def change(self, spec: RenditionSpec) -> "list[av.Packet[Any]]":
+        """Go on as `spec` says: the next `prepare` opens an encoder afresh. Returns what the one before still had."""
+        self._spec = spec
+        context, self._context = self._context, None
+        self._failed_in_use.clear()
+        self._none_works = None
+        if context is None:
+            return []
+        try:
+            return context.encode(None)
+        except av.FFmpegError as error:  # it goes anyway
+            log.warning("the last pictures are lost: %s", error, extra={"stream": spec.stream})
+            return []
+
     @property
     def pixel_format(self) -> str:
         """What `encode` takes."""
@@ -74,6 +88,7 @@ class ActiveEncoder:
 
     def _open_next(self, ref: FrameRef) -> bool:
         fps = _NS / ref.duration_ns if ref.duration_ns else _DEFAULT_FPS
+        fps = min(fps, self._spec.fps or fps)
         width, height = even(ref.width), even(ref.height)
         try:
             choice = first_working(self._spec, width, height, self._failed_in_use)

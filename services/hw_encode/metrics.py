@@ -32,6 +32,11 @@ def register_metrics(figures: Figures, runners: Mapping[str, RenditionRunner], r
         each(lambda p: p.video.inbox.replaced),
     )
     counter(
+        "framemesh_hw_encode_left_out_frames",
+        "Pictures above the rendition's rate.",
+        each(lambda p: p.video.counts.left_out),
+    )
+    counter(
         "framemesh_hw_encode_missed_frames",
         "Pictures that were overwritten in the ring before they could be leased.",
         each(lambda p: p.video.counts.missed),

@@ -35,6 +35,10 @@ from shared.tasks import set_within
 log = logging.getLogger(__name__)
 
 _THREAD_STOP_SECONDS = 3.0
+# With any value: two specs that are equal then need no other run.
+_CHANGEABLE: dict[str, Any] = dict.fromkeys(
+    ("bitrate", "rate_control", "quality", "max_bitrate", "key_interval", "fps", "encoder", "preset", "always")
+)
 _decode_ref = msgspec.json.Decoder(FrameRef).decode
 
 
@@ -73,6 +77,7 @@ class RenditionRunner:
         self._served: Served | None = None
         self._demand_changed = asyncio.Event()
         self._wanted = False
+        self._encoder_of_run = ""
         self._task: asyncio.Task[Any] | None = None
         self.pipeline: Pipeline | None = None
 
@@ -100,10 +105,18 @@ class RenditionRunner:
         self._task = self._context.spawn(self._follow_demand(), f"rendition {self._id}")
 
     async def update(self, spec: RenditionSpec, revision: int) -> bool:
-        """Any other spec means another encoder; the same one only has a new revision."""
-        if self._spec != spec or self._actual is None:
+        """Viewers and recordings carry on through a changed encoder; another codec or sound means another run."""
+        before = self._spec
+        if before is None or self._actual is None or _fixed(before) != _fixed(spec):
             return False
-        self._report(revision=revision)
+        self._spec = spec
+        changes: dict[str, Any] = {"revision": revision, "bitrate": Rate.of(spec).bitrate}
+        if before != spec and self.pipeline:
+            self.pipeline.video.change(spec)
+            if self._actual.state == "failed":  # whether it still does, the next picture shows
+                changes |= {"state": "starting", "error": None}
+        self._report(**changes)
+        self._demand_changed.set()  # `always` counts as demand
         return True
 
     async def stop(self, *, removed: bool = False) -> None:
@@ -201,6 +214,7 @@ class RenditionRunner:
             raise
         stop_wanting = self._wants.want(node, spec.stream, RAW, f"hw-encode-{spec.rendition}")
         self.pipeline = Pipeline(video, sound, publisher, subscriptions, stop_wanting)
+        self._encoder_of_run = ""
         self._report(state="starting", error=None, run=run)
         video.start()
         sound.start()
@@ -225,10 +239,17 @@ class RenditionRunner:
         def report() -> None:
             # A thread that outlived its pipeline has nothing to say about the next one.
             if self.pipeline and self._actual and self._actual.run == run:
+                self._say_encoder_changed(str(changes.get("encoder", "")), str(changes.get("encoder_reason", "")))
                 self._report(**changes)
 
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear it
             self._loop.call_soon_threadsafe(report)
+
+    def _say_encoder_changed(self, encoder: str, reason: str) -> None:
+        before, self._encoder_of_run = self._encoder_of_run, encoder or self._encoder_of_run
+        if before and before != self._encoder_of_run:
+            detail = {"from": before, "to": encoder, "reason": reason}
+            self._context.event(self._id, "encoder-changed", detail=detail)
 
     def _report(self, **changes: Any) -> None:
         if self._actual is None:
@@ -238,6 +259,11 @@ class RenditionRunner:
         before, self._actual = self._actual, msgspec.structs.replace(self._actual, **changes)
         if self._actual != before:  # an encoder that fails, fails with every picture
             self._reporter.report(self._id, self._actual)
+
+
+def _fixed(spec: RenditionSpec) -> RenditionSpec:
+    """The spec without what can change within a run."""
+    return msgspec.structs.replace(spec, **_CHANGEABLE)
 
 
 def _running(choice: Choice, video: VideoInfo) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import av
 import msgspec
 from av.video.frame import PictureType, VideoFrame
+from msgspec.structs import replace
 
 from schemas.errors import MeshError
 from schemas.frames import FrameAck, FrameRef
@@ -17,6 +18,7 @@ from schemas.resources import RenditionSpec, VideoInfo
 from schemas.units import parse_duration
 from services.hw_encode.active_encoder import ActiveEncoder
 from services.hw_encode.encoders import TIME_BASE, Choice
+from shared.fps_limit import FpsLimit
 from shared.inbox import FrameInbox
 from shared.lossless_order import LosslessOrder
 from shared.media.configuration import configuration
@@ -36,6 +38,8 @@ class VideoCounts(msgspec.Struct):
     key_frames: int = 0
     missed: int = 0
     """References whose picture was overwritten or gone."""
+    left_out: int = 0
+    """Pictures above the rendition's rate."""
 
 
 class VideoEncoder:
@@ -63,7 +67,7 @@ class VideoEncoder:
         self._publisher = publisher
         self._on_failed, self._on_encoded = on_failed, on_encoded
         self._acknowledge = acknowledge
-        self._key_interval_ns = int(parse_duration(spec.key_interval, "key_interval") * _NS)
+        self._key_interval_ns = _key_interval_ns(spec)
         self.inbox = FrameInbox()
         self.counts = VideoCounts()
         self._consumer = f"hw-encode-{spec.rendition}"
@@ -71,6 +75,9 @@ class VideoEncoder:
         self._stop = threading.Event()
         self._force_key = threading.Event()
         self._encoder = ActiveEncoder(spec, on_running)
+        self._limit = FpsLimit(spec.fps) if spec.fps else None
+        self._changed: RenditionSpec | None = None
+        """What `change` was given last and the thread has not taken on; one reference, so no lock."""
         self._last_key_ns = 0
         self._last_key_at_seconds = float("-inf")
         self._in_flight: dict[int, FrameRef] = {}
@@ -98,6 +105,10 @@ class VideoEncoder:
         self._force_key.set()
         return True
 
+    def change(self, spec: RenditionSpec) -> None:
+        """Go on as `spec` says from the next picture on: with a key frame where that needs the encoder afresh."""
+        self._changed = spec
+
     # -- in the thread ---------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -105,6 +116,7 @@ class VideoEncoder:
             ref = self.inbox.get(_WAIT_SECONDS)
             if ref is None:
                 continue
+            self._take_change()
             if ref.consumer != self._consumer:  # live, or lossless for somebody else
                 self._use(ref)
                 continue
@@ -116,6 +128,9 @@ class VideoEncoder:
 
     def _use(self, ref: FrameRef) -> str:
         """Encode one picture; returns why it could not be, or nothing."""
+        if self._limit and not self._limit.admit(ref.pts_ns):
+            self.counts.left_out += 1
+            return ""
         try:
             with self._reader.lease(ref) as lease:
                 self._encode(ref, lease)
@@ -129,6 +144,18 @@ class VideoEncoder:
             log.exception("picture not encoded", extra={"stream": ref.stream, "sequence": ref.sequence})
             return "internal error"
         return ""
+
+    def _take_change(self) -> None:
+        spec, self._changed = self._changed, None
+        if spec is None:
+            return
+        before, self._spec = self._spec, spec
+        self._key_interval_ns = _key_interval_ns(spec)
+        if spec.fps != before.fps:
+            self._limit = FpsLimit(spec.fps) if spec.fps else None
+        if replace(before, key_interval=spec.key_interval, always=spec.always) != spec:
+            for packet in self._encoder.change(spec):
+                self._publish(packet)
 
     def _credit(self, ref: FrameRef, sequence: int, error: str = "") -> None:
         self._acknowledge(
@@ -183,7 +210,7 @@ class VideoEncoder:
             key=key,
             pts_ns=ref.pts_ns,
             dts_ns=ref.pts_ns,
-            duration_ns=ref.duration_ns,
+            duration_ns=max(ref.duration_ns, int(_NS / self._spec.fps) if self._spec.fps else 0),
             captured_ns=ref.captured_ns,
             width=even(ref.width),
             height=even(ref.height),
@@ -191,3 +218,7 @@ class VideoEncoder:
         )
         self.counts.encoded += 1
         self._on_encoded((time.time_ns() - ref.captured_ns) / _NS)
+
+
+def _key_interval_ns(spec: RenditionSpec) -> int:
+    return int(parse_duration(spec.key_interval, "key_interval") * _NS)

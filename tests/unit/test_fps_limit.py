@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.capture.fps_limit import FpsLimit
+from shared.fps_limit import FpsLimit
 
 pytestmark = pytest.mark.unit
 
