@@ -22,13 +22,14 @@ class ApplicationSource(Source):
     """Live while an application has a ring for the stream, however rarely it writes: many draw only when asked."""
 
     steady = False
+    listens = True
 
     @classmethod
     def check(cls, spec: StreamSpec) -> None:
         """Raises:
-        InvalidValue: a mask that would hide nothing, or the like.
+        InvalidValue: a mask that would hide nothing, or the like: capture does not see these pictures.
         """
-        for name in ("masks", "crop", "rotate"):
+        for name in ("masks", "crop", "rotate", "frozen_after"):
             if getattr(spec, name):
                 raise InvalidValue(
                     name, getattr(spec, name), "an app:// stream's pictures are the application's own; do it there"
