@@ -97,6 +97,8 @@ class Shaper:
         self._crop = parse_crop(settings.crop) if settings.crop else None
         self.masks = settings.masks
         self._plans: dict[tuple[str, int, int, bool], _Plan] = {}
+        self._newest: tuple[str, int, int, bool] | None = None
+        """Format, width and height of the newest picture, and whether it keeps its format."""
         self._scratch: tuple[PixelFormat, int, int, VideoFrame] | None = None
 
     def frame(self, frame: VideoFrame) -> Shaped:
@@ -134,10 +136,20 @@ class Shaper:
 
         return Shaped(plan.geometry, fill)
 
+    def check_pictures_of(self, before: "Shaper") -> None:
+        """Hold these settings against the picture that another shaper has had last; from any thread.
+
+        Raises:
+            InvalidValue: what is asked for cannot be had of it.
+        """
+        if before._newest is not None:
+            name, width, height, keep_format = before._newest
+            self._make_plan(name, width, height, keep_format=keep_format)
+
     # -- what to do ------------------------------------------------------------------------------------------
 
     def _plan(self, name: str, width: int, height: int, *, keep_format: bool) -> _Plan:
-        key = (name, width, height, keep_format)
+        key = self._newest = (name, width, height, keep_format)
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= _MAX_PLANS:

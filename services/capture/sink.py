@@ -223,10 +223,11 @@ class StreamSink:
         """Take a changed spec on, from the next picture.
 
         Raises:
-            InvalidValue: a size or crop that is none.
+            InvalidValue: the pictures that come cannot be made so; all is as it was.
         """
         with self._shaping:
             before = self._spec
+            self._shaper_of(spec).check_pictures_of(self._shaper)
             self._shape_as(spec)
             if spec.fps != before.fps:
                 self._fps_limit = self._limit_of(spec)
@@ -235,8 +236,11 @@ class StreamSink:
         self._watch_stillness(afresh=False)
 
     def _shape_as(self, spec: StreamSpec) -> None:
-        self._shaper = Shaper(msgspec.structs.replace(spec, **dict.fromkeys(self._device_does)))
+        self._shaper = self._shaper_of(spec)
         self._spec = spec
+
+    def _shaper_of(self, spec: StreamSpec) -> Shaper:
+        return Shaper(msgspec.structs.replace(spec, **dict.fromkeys(self._device_does)))
 
     def _limit_of(self, spec: StreamSpec) -> FpsLimit | None:
         return FpsLimit(spec.fps) if spec.fps and "fps" not in self._device_does else None

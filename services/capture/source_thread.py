@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, TooMany, Unavailable
+from schemas.errors import BadRequest, ErrorInfo, InternalError, InvalidValue, MeshError, TooMany, Unavailable
 from services.capture.sink import StreamSink
 from services.capture.sources.base import Source
 from shared.backoff import Backoff
@@ -138,8 +138,10 @@ class SourceThread:
             if not attempt_stop.is_set():
                 end = "ended"
         except BadRequest as error:
-            # What has been played before can be played again: then it is a peer that restarts, seen half-way.
-            end, problem = "lost" if played else "refused", error.info
+            # What has been played before can be played again: then it is a peer that restarts, seen half-way. Not when
+            # its pictures came, and cannot be made what the settings want.
+            unfit = isinstance(error, InvalidValue) and sink.first_arrival_at is not None
+            end, problem = "lost" if played and not unfit else "refused", error.info
         except MeshError as error:
             problem = error.info
         except RingError as error:

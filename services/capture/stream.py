@@ -20,7 +20,7 @@ from typing import Any, ParamSpec
 
 import msgspec
 
-from schemas.errors import BadRequest, ErrorInfo, MeshError, Unavailable
+from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, Unavailable
 from schemas.resources import AudioInfo, StreamActual, StreamSpec, VideoInfo
 from schemas.units import parse_duration
 from services.capture.device_calls import ask_device
@@ -187,18 +187,28 @@ class StreamRunner:
                     return False
                 if not await ask_device(self._stream, partial(source.adjust, spec)):
                     return False
-                if self.source is not source:  # lost meanwhile, and made again with the spec of before
-                    return False
+                await self._adjust_sink(sink, source, before, spec)
             except BadRequest as error:
                 self._refused = error.info
                 self._report(revision=revision, error=self._refused)
                 return True
-            sink.adjust(spec)
             self._spec = spec
+            if self.source is not source:  # lost meanwhile, and made again with the spec of before
+                return False
+            if spec.frozen_after != before.frozen_after and self._actual.state == "frozen":
+                sink.expect()  # it is judged anew
         shown = None if self._actual.error == self._refused else self._actual.error
         self._refused = None
         self._report(revision=revision, error=shown)
         return True
+
+    async def _adjust_sink(self, sink: StreamSink, source: Source, before: StreamSpec, spec: StreamSpec) -> None:
+        """Raises: InvalidValue: the pictures that come cannot be made so; the source is as it was."""
+        try:
+            sink.adjust(spec)
+        except BadRequest:
+            await ask_device(self._stream, partial(source.adjust, before))
+            raise
 
     async def stop(self, *, removed: bool = False) -> None:
         """End the thread and take the rings away."""
@@ -275,15 +285,16 @@ class StreamRunner:
     def _look_at_thread(self, thread: SourceThread, sink: StreamSink, now: float, silent_seconds: float) -> None:
         """Have a source opened again that hangs, and leave a thread behind that does not end then."""
         settings = self._context.settings
+        if (since := thread.attempt_since) is None:  # between two attempts nothing hangs
+            return
         if thread.reopen_asked_at is not None:
             if now - thread.reopen_asked_at > _LET_GO_SECONDS:
                 self._restarting = start_task(self._leave_behind(), f"restart {self._stream}")
             return
-        if thread.attempt_since is None:
-            return
         if sink.opened_at is None:
             limit = _OPENINGS * (settings.open_timeout_seconds + settings.read_timeout_seconds)
-            if now - thread.attempt_since > limit and not (self.source and self.source.listens):
+            # A folder's next file is opened within one attempt.
+            if now - max(since, sink.arrived_at) > limit and not (self.source and self.source.listens):
                 thread.reopen(Unavailable(f"source {self._shown}: does not open within {limit:g} s"))
         elif self._steady and silent_seconds > (
             limit := max(settings.read_timeout_seconds, self._stall_seconds()) + _REOPEN_MARGIN_SECONDS
@@ -300,9 +311,12 @@ class StreamRunner:
         while True:
             try:
                 await self._open()
-            except MeshError as error:
+            except Exception as error:  # no more threads, no more descriptors: the stream must not stay dead for that
                 if self.sink:  # made in vain, and perhaps a slate was written into its ring
                     self.sink.close()
+                if not isinstance(error, MeshError):
+                    log.exception("not opened beside a source that hangs", extra={"stream": self._stream})
+                    error = InternalError("internal error; see the log of capture")
                 self._report(state="failed", error=error.info)
                 await asyncio.sleep(backoff.next_seconds())
             else:

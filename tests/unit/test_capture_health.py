@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from schemas.errors import BadRequest, ErrorInfo, TooMany, Unavailable
+from schemas.errors import BadRequest, ErrorInfo, InvalidValue, TooMany, Unavailable
 from services.capture.cadence import Cadence
 from services.capture.continuity import Continuity
 from services.capture.slate import short_reason, slate
@@ -271,6 +271,21 @@ async def test_what_can_never_be_played_is_refused_and_what_was_played_is_lost()
         await until(lambda: told)  # noqa: B023
         assert told[0][0] == end
         assert await thread.end(2)
+
+
+async def test_pictures_that_came_and_cannot_be_made_so_are_refused_however_long_they_played() -> None:
+    def unfit(sink: FakeSink, stop: threading.Event) -> None:
+        sink.first_arrival_at = 1.0
+        raise InvalidValue("crop", "9x9+0+0", "keep it within the picture")
+
+    told: list[tuple[End, ErrorInfo | None]] = []
+    sink = FakeSink()
+    sink.last_arrival_ns = 1
+    thread = thread_of(unfit, told, sink)
+    thread.start()
+    await until(lambda: told)
+    assert told[0][0] == "refused", "it would be opened and lost again once a second"
+    assert await thread.end(2)
 
 
 async def test_a_silent_source_is_opened_again_when_asked() -> None:
