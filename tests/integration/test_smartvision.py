@@ -373,13 +373,14 @@ def test_lost_cameras_are_cleaned_up_and_the_others_stay(mesh):
 # -- recording, results ------------------------------------------------------------------------------------------
 
 
-def test_recording_a_camera():
+def test_recording_a_camera(mesh):
     assert sdk.get_record_status() == -1
     assert sdk.start_record(1) == 0, _last_error()
     assert sdk.get_record_status() == 0
     assert sdk.start_record(1) == -1
-    assert "is being recorded to" in _last_error()
-    time.sleep(2.5)
+    assert "cam1 is being recorded" in _last_error()
+    # The clip's own packets begin with its next key picture, which may be 5 s away.
+    mesh.wait_for(lambda: mesh.call("publisher.recording", stream="cam1")["duration_s"] >= 2, 30, "2 s are recorded")
     found = sdk.stop_record(1)
     assert sdk.get_record_status() == -1
     video = probe(Path(found.file_name))["video"]
