@@ -20,7 +20,7 @@ from tests.support.packing import packed
 
 PORT = 3956
 _XML_AT = 0x10000
-_CCP, _HEARTBEAT, _XML_URL = 0x0A00, 0x0938, 0x0200
+_CCP, HEARTBEAT, _XML_URL = 0x0A00, 0x0938, 0x0200
 _STREAM_PORT, _PACKET_SIZE, _STREAM_TO = 0x0D00, 0x0D04, 0x0D18
 _ACCESS_DENIED = 0x8006
 _HEADER_BYTES = 36  # of IP, UDP and GVSP
@@ -50,6 +50,8 @@ class GigeCamera:
         self.inverted = False
         """What it sees has changed."""
         self.frames_sent = 0
+        self.signs_of_life = 0
+        """Commands of the controller."""
         self._memory = bytearray(_XML_AT) + (description or device.description())
         self._memory[len(self._memory) :] = bytes(-len(self._memory) % 4)
         self._controller: tuple[str, int] | None = None
@@ -108,7 +110,7 @@ class GigeCamera:
         url = f"Local:eye.xml;{_XML_AT:x};{len(memory) - _XML_AT:x}\0".encode()
         memory[_XML_URL : _XML_URL + len(url)] = url
         for address, value in (
-            (0x0000, 0x00010002), (0x0004, 0x80000000), (0x0600, 1), (0x0904, 1), (_HEARTBEAT, 3000),
+            (0x0000, 0x00010002), (0x0004, 0x80000000), (0x0600, 1), (0x0904, 1), (HEARTBEAT, 3000),
             (0x0940, device.TICKS_PER_SECOND), (0x0934, 0x2), (_PACKET_SIZE, 1400),
             (device.WIDTH, 64), (device.HEIGHT, 48), (device.PIXEL_FORMAT, device.PIXEL_FORMATS["Mono8"]),
             (device.BINNING_X, 1), (device.BINNING_Y, 1), (device.RATE_ENABLE, 1), (device.RATE, 20),
@@ -127,7 +129,7 @@ class GigeCamera:
                             message, sender = self._socket.recvfrom(2048)
                             if not self.silent and len(message) >= 8:
                                 self._command(message, sender)
-                if self._controller and time.monotonic() - self._heard_at > self.register(_HEARTBEAT) / 1000:
+                if self._controller and time.monotonic() - self._heard_at > self.register(HEARTBEAT) / 1000:
                     self._let_go()
                 self._perhaps_send(streaming)
 
@@ -141,6 +143,7 @@ class GigeCamera:
         body = message[8 : 8 + length]
         if sender == self._controller:
             self._heard_at = time.monotonic()
+            self.signs_of_life += 1
         status, answer = 0, b""
         if command == 0x02:
             answer = bytes(self._memory[:0xF8])

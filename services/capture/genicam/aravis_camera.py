@@ -6,14 +6,11 @@ from schemas.errors import Unavailable
 from schemas.pictures import ControlValue
 from services.capture.genicam import gvcp
 from services.capture.genicam.aravis_features import AravisFeatures
+from services.capture.genicam.aravis_heartbeat import AravisHeartbeat
 from services.capture.genicam.aravis_library import Aravis, LostCallback
 from services.capture.genicam.aravis_stream import AravisStream
 from services.capture.genicam.camera import Buffer, Camera, Feature, FeatureKind, FeatureRefused, Found
 
-# A camera that hears nothing for so long lets its controller go: how soon the next process gets it after a kill -9.
-# aravis asks once a second, and again after 0.5 s when the answer is lost: two in a row may be.
-HEARTBEAT_TIMEOUT_MS = 3_000
-_HEARTBEAT_REGISTER = 0x0938
 _ANSWER_SECONDS = 0.6
 
 
@@ -33,10 +30,9 @@ class AravisCamera(Camera):
             # A controller that was killed may have left it sending, to where nobody listens, its settings locked.
             library.call("arv_device_execute_command", device, b"AcquisitionStop")
         if self._gige:
-            with contextlib.suppress(FeatureRefused):  # cameras with a fixed one keep theirs
-                library.call("arv_device_write_register", device, _HEARTBEAT_REGISTER, HEARTBEAT_TIMEOUT_MS)
             with contextlib.suppress(FeatureRefused):
                 self._has_clock = bool(library.call("arv_gv_device_get_timestamp_tick_frequency", device))
+        self._heartbeat = AravisHeartbeat(library, device, found.name) if self._gige else None
 
     # -- features --------------------------------------------------------------------------------------------
 
@@ -100,6 +96,8 @@ class AravisCamera(Camera):
         with self.lock:
             device, self._device = self._device, None
             if device:
+                if self._heartbeat:
+                    self._heartbeat.end()
                 self._library.disconnect(device, self._connection)
                 self._library.g_object_unref(device)  # gives control back, ends the heartbeat
 

@@ -121,6 +121,7 @@ class Aravis:
             self._functions[name] = _typed(library, name, result, (*arguments, _GErrorOut))
         self._error_free = _typed(glib, "g_error_free", None, (POINTER(GError),))
         self.g_free = _typed(glib, "g_free", None, (c_void_p,))
+        self.g_object_ref = _typed(gobject, "g_object_ref", c_void_p, (c_void_p,))
         self.g_object_unref = _typed(gobject, "g_object_unref", None, (c_void_p,))
         self.is_a = _typed(gobject, "g_type_check_instance_is_a", c_int, (c_void_p, c_size_t))
         self.connect = _typed(

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from schemas.errors import Unavailable
 from services.capture.genicam import gvcp
-from services.capture.genicam.aravis_camera import HEARTBEAT_TIMEOUT_MS, AravisCamera
+from services.capture.genicam.aravis_camera import AravisCamera
+from services.capture.genicam.aravis_heartbeat import TIMEOUT_MS
 from services.capture.genicam.aravis_library import Aravis, aravis
-from services.capture.genicam.camera import FeatureRefused, Found
+from services.capture.genicam.camera import ControlledError, FeatureRefused, Found
 from services.capture.genicam.description import check_description, check_places
 
 _ANSWER_SECONDS = 0.6  # for each of two questions
@@ -49,7 +50,8 @@ def open_aravis(found: Found) -> "AravisCamera":
     """Open a camera and take control of it.
 
     Raises:
-        Unavailable: it does not answer, or another program controls it.
+        ControlledError: another program controls it.
+        Unavailable: it does not answer, or its description is unfit.
     """
     library = aravis()
     called = f"camera {found.name}"
@@ -92,8 +94,8 @@ def _open_gige(library: Aravis, found: Found) -> int | None:
     # Not asked before who controls it: there are cameras that take a question for a sign of life of their controller.
     if device and not library.arv_gv_device_is_controller(device):
         library.g_object_unref(device)
-        raise Unavailable(
+        raise ControlledError(
             f"camera {found.name} at {found.address} is controlled by another program, or by one that ended less than "
-            f"{HEARTBEAT_TIMEOUT_MS // 1000} s ago; end that program or wait"
+            f"{TIMEOUT_MS / 1000:g} s ago; end that program or wait"
         )
     return device

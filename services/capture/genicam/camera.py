@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from schemas.errors import Unavailable
 from schemas.pictures import ControlValue
 
 FeatureKind = Literal["integer", "float", "boolean", "enumeration", "string", "command"]
@@ -16,6 +17,10 @@ Bytes = npt.NDArray[np.uint8]
 
 class FeatureRefused(Exception):
     """The camera, or the library that speaks to it, did not do what was asked; the text says why."""
+
+
+class ControlledError(Unavailable):
+    """Another program controls the camera, or one that was killed a moment ago did."""
 
 
 @dataclass(frozen=True, kw_only=True)

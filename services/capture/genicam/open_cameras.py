@@ -8,7 +8,8 @@ from schemas.errors import Conflict
 from schemas.pictures import ControlValue
 from services.capture.genicam.camera import Camera, Found
 
-_WAIT_SECONDS = 5.0  # of one who only looks at a camera: as long as a source may probe
+_WAIT_SECONDS = 5.0  # for one who only looks at a camera: as long as a source may probe
+_STREAM_WAIT_SECONDS = 1.0  # for another stream, which may be closing it just now
 
 
 class OpenCameras:
@@ -19,6 +20,7 @@ class OpenCameras:
         self._busy: dict[str, threading.Lock] = {}
         self._running: dict[str, Camera] = {}
         self._changes: dict[str, list[tuple[str, ControlValue]]] = {}
+        self._users: dict[str, str] = {}
         self._seen: dict[str, Found] = {}
 
     def running(self, name: str) -> Camera | None:
@@ -37,8 +39,8 @@ class OpenCameras:
             return self._changes.setdefault(found.location, [])
 
     @contextlib.contextmanager
-    def opened(self, found: Found, open_camera: Callable[[Found], Camera]) -> Iterator[Camera]:
-        """Open a camera for as long as the block lasts.
+    def opened(self, found: Found, open_camera: Callable[[Found], Camera], *, stream: str = "") -> Iterator[Camera]:
+        """Open a camera for as long as the block lasts. `stream`: whose it is; of those who only look none.
 
         Raises:
             Conflict: another stream of this node has it.
@@ -46,9 +48,13 @@ class OpenCameras:
         """
         with self._lock:
             busy = self._busy.setdefault(found.location, threading.Lock())
-        if not busy.acquire(timeout=_WAIT_SECONDS):
-            raise Conflict(f"camera {found.name} is used by another stream of this node; stop that first")
+            user = self._users.get(found.location)
+        if not busy.acquire(timeout=_STREAM_WAIT_SECONDS if user else _WAIT_SECONDS):
+            user = self._users.get(found.location)
+            by = f"stream {user!r} of this node; stop that" if user else "a look at it that hangs; end that"
+            raise Conflict(f"camera {found.name} is used by {by} first")
         try:
+            self._users[found.location] = stream
             camera = open_camera(found)
             with self._lock:
                 self._running[found.location] = camera
@@ -60,6 +66,7 @@ class OpenCameras:
                     del self._running[found.location]
                 _close(camera)
         finally:
+            self._users.pop(found.location, None)
             busy.release()
 
 

@@ -2,13 +2,14 @@
 
 import threading
 import time
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from schemas.errors import Conflict, InvalidValue, NotFound, Unavailable
 from schemas.resources import StreamSpec, VideoInfo
 from schemas.units import MAX_EDGE_PIXELS
 from services.capture.genicam.backends import Backend, backend, locate
-from services.capture.genicam.camera import Camera, FeatureRefused, Found
+from services.capture.genicam.camera import Camera, ControlledError, FeatureRefused, Found
 from services.capture.genicam.configuration import SOFTWARE, Configuration, enable_chunks
 from services.capture.genicam.delivery import Delivery
 from services.capture.genicam.open_cameras import CAMERAS
@@ -20,6 +21,7 @@ from services.capture.sources.base import Source
 _MAX_NAME_CHARACTERS = 128
 _POLL_SECONDS = 0.1  # how soon a thread that waits for a picture sees that it shall end
 _ASK_AGAIN_SECONDS = 0.3  # of a camera that was here and reboots: one small packet each time
+_KILLED_SECONDS = 1.5  # for so long a camera waits for a sign of life of its controller
 _SILENCE_SECONDS = 1.0  # then a camera is asked whether it is still there; its own loss signal takes 5 s and more
 _LIVE_FIELDS = frozenset(("fps", "controls", "masks", "rotate", "timecode", "stall_after", "frozen_after", "on_loss"))
 
@@ -60,7 +62,7 @@ class GenicamSource(Source):
         found = self._locate(way, sink, stop)
         if found is None:
             return
-        with CAMERAS.opened(found, way.open) as camera:
+        with CAMERAS.opened(found, partial(_open, way, stop), stream=self.spec.stream) as camera:
             configuration = Configuration(camera, undo=CAMERAS.changes_of(found))
             configuration.put_back()  # what an earlier spec set, and this one does not name
             configuration.apply(self.spec)
@@ -206,6 +208,21 @@ _DEPTHS = {
     **{f"bayer_{tile}8": (8,) for tile in ("rggb", "bggr", "gbrg", "grbg")},
     **{f"bayer_{tile}16le": (10, 12, 16) for tile in ("rggb", "bggr", "gbrg", "grbg")},
 }
+
+
+def _open(way: Backend, stop: threading.Event, found: Found) -> Camera:
+    """Open a camera, also one whose controller was killed a moment ago.
+
+    Raises:
+        Unavailable: it does not answer, or another program goes on to control it.
+    """
+    deadline = time.monotonic() + _KILLED_SECONDS
+    while True:
+        try:
+            return way.open(found)
+        except ControlledError:
+            if stop.wait(_ASK_AGAIN_SECONDS) or time.monotonic() >= deadline:
+                raise
 
 
 def _done_by_device(spec: StreamSpec) -> set[str]:
