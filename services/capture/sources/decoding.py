@@ -34,11 +34,10 @@ class Decoder:
         self._audio = fresh_decoder(audio) if audio else None
         self._video_index = video.index if video else -1
         # Stereo at most: what a browser plays; a camera's mono stays mono.
-        layout = "mono" if audio and audio.codec_context.channels == 1 else "stereo"
-        self._channels = 1 if layout == "mono" else 2
-        self._resampler = av.AudioResampler(
-            format="s16", layout=layout, rate=RAW_SAMPLE_RATE, frame_size=_BLOCK_SAMPLES
-        )
+        self._channels = 1 if audio and audio.codec_context.channels == 1 else 2
+        self._resampler: av.AudioResampler | None = None
+        self._form: tuple[str, str, int] | None = None
+        """Sample format, layout and rate of the sound that the resampler takes."""
         self._arrivals: dict[int, tuple[int, Captured]] = {}
         self._audio_base: tuple[int, int] | None = None
         self._seen_key = False
@@ -57,8 +56,11 @@ class Decoder:
         if self._video and self._seen_key:
             for frame in self._video.decode(None):
                 self._show(frame, sink)
-        if self._audio_base:
-            self._play(self._resampler.resample(None), time.time_ns(), sink)
+        self._finish_sound(time.time_ns(), sink)
+
+    def _finish_sound(self, arrived_ns: int, sink: StreamSink) -> None:
+        if self._resampler and self._audio_base:
+            self._play(self._resampler.resample(None), arrived_ns, sink)
 
     def _decode_video(self, packet: "Packet[Any]", pts_ns: int, captured: Captured, sink: StreamSink | None) -> None:
         assert self._video is not None
@@ -99,9 +101,20 @@ class Decoder:
             log.debug("sound not decoded: %s", error, extra={"stream": self._spec.stream})
             return
         for frame in decoded:
+            resampler = self._resampler_for(frame, arrived_ns, sink)
             if self._audio_base is None and frame.pts is not None and frame.time_base is not None:
                 self._audio_base = (to_ns(frame.pts, frame.time_base), pts_ns)
-            self._play(self._resampler.resample(frame), arrived_ns, sink)
+            self._play(resampler.resample(frame), arrived_ns, sink)
+
+    def _resampler_for(self, frame: "AudioFrame", arrived_ns: int, sink: StreamSink) -> "av.AudioResampler":
+        """One resampler takes one form of sound, and a stream may go on in another: an advertisement, a joined file."""
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._resampler is None or form != self._form:
+            self._finish_sound(arrived_ns, sink)
+            layout = "mono" if self._channels == 1 else "stereo"
+            self._resampler = av.AudioResampler("s16", layout, RAW_SAMPLE_RATE, frame_size=_BLOCK_SAMPLES)
+            self._form, self._audio_base = form, None
+        return self._resampler
 
     def _play(self, blocks: "list[AudioFrame]", arrived_ns: int, sink: StreamSink) -> None:
         for block in blocks:

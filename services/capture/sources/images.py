@@ -77,15 +77,15 @@ class ImagesSource(ContainerSource):
                 path = self._inside(guarded, name)
                 if path is None:
                     continue
-                sink.arrived(path.stat().st_size if path.exists() else 0)
+                sink.arrived(_size(path))
                 sink.decoding(sink.wants_raw)
                 if sink.wants_raw:
                     if (frame := self._read(path, sink)) is not None:
                         sink.frame(frame, pts_ns=epoch_ns + media_ns, duration_ns=duration_ns)
-                elif sink.stillness and time.monotonic() - looked_at >= _LOOK_SECONDS:
+                elif (stillness := sink.stillness) and time.monotonic() - looked_at >= _LOOK_SECONDS:
                     looked_at = time.monotonic()
                     if (frame := self._read(path, sink)) is not None:
-                        sink.stillness.compare(frame.to_ndarray(format="gray").astype(np.uint8, copy=False))
+                        stillness.compare(frame.to_ndarray(format="gray").astype(np.uint8, copy=False))
             if not self.spec.loop:
                 return
             names = self._names(guarded)
@@ -137,6 +137,13 @@ class ImagesSource(ContainerSource):
                 self._bad.add(path.name)
                 log.warning("%s: left out: %s", self.spec.source, error, extra={"stream": self.spec.stream})
             return None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # taken away a moment ago
+        return 0
 
 
 def _parse(spec: StreamSpec) -> _Query:

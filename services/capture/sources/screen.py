@@ -97,9 +97,9 @@ class ScreenSource(ContainerSource):
                 return
             sink.arrived()
         with interruptible(stop), self._open() as container:
-            if sink.stillness:
+            if stillness := sink.stillness:
                 for frame in container.decode(video=0):
-                    sink.stillness.compare(frame.to_ndarray(format="gray").astype(np.uint8, copy=False))
+                    stillness.compare(frame.to_ndarray(format="gray").astype(np.uint8, copy=False))
                     break
 
     def _open(self) -> "InputContainer":

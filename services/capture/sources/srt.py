@@ -45,6 +45,7 @@ _ARGUMENTS = (
     "-f", "nut", "-flush_packets", "1", "pipe:1",
 )  # fmt: skip
 _LAST_LINES = 5
+_LOOK_SECONDS = 0.2  # how often a wait looks at the stop event, which is no descriptor
 _SMALL_BYTES = 4096  # for a socket that is closed at once
 _WHO = re.compile(
     r"^(\[[^\]]*\] |[\d:.]+/SRT:\S+ )+"
@@ -117,6 +118,8 @@ class _Pipe:
     ) -> None:
         assert child.stdout is not None
         self._fd = child.stdout.fileno()
+        self._poll = select.poll()  # not select, which knows no descriptor above 1023
+        self._poll.register(self._fd, select.POLLIN)
         self._read_seconds = read_seconds
         self._deadline = time.monotonic() + open_seconds
         self._stop = stop
@@ -127,7 +130,7 @@ class _Pipe:
             left = self._deadline - time.monotonic()
             if left <= 0:
                 break
-            if select.select([self._fd], [], [], min(left, 0.2))[0]:
+            if self._poll.poll(min(left, _LOOK_SECONDS) * 1000):
                 data = os.read(self._fd, size)
                 self._deadline = time.monotonic() + self._read_seconds
                 self.ended = not data
