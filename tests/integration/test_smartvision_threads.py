@@ -147,6 +147,22 @@ def test_callbacks_may_end_each_others_cameras_and_their_own():
     assert len(calls) == 3
 
 
+def test_the_rate_is_right_from_the_first_pictures_on():
+    rates, seen = [], []
+    camera = sdk.Camera()
+
+    def note(_image, _mem_info):
+        seen.append(time.monotonic())
+        if len(seen) == 10:
+            rates.append(sdk.get_fps(0))
+
+    assert camera.open(note) == 0
+    camera.start_capture()
+    wait_until(lambda: bool(rates), 15, "ten pictures")
+    assert camera.close() == 0
+    assert rates[0] == pytest.approx(9 / (seen[9] - seen[0]), rel=0.6), "not a third, for the 2 s that are not over"
+
+
 def test_fifty_rounds_leave_nothing_behind():
     def round_() -> None:
         come = threading.Event()

@@ -17,6 +17,7 @@ from shared.clients.sync_mesh import Frames
 _RETRY_SECONDS: Final = 1.0  # after an error that waiting may mend: the stream was removed, the bus is away
 _HELD_SECONDS: Final = 0.05  # one picture of 20 pictures/s: soon enough after a program let go of what it keeps
 _FPS_WINDOW_SECONDS: Final = 2.0  # as capture's own figures
+_COMING_DISTANCES: Final = 1.5  # the next picture is not overdue before so many usual distances, there as well
 _COMPLAINT_SECONDS: Final = 1.0  # a callback that fails at every picture must not flood the log
 _CALLBACK_SECONDS: Final = 5.0  # a callback that is at work is waited for
 _LET_GO_SECONDS: Final = 1.0  # what the thread has to give back then; more only where the bus is away
@@ -98,9 +99,13 @@ class Capture:
 
     @property
     def fps(self) -> float:
-        """Pictures per second that came in the last 2 s."""
-        since = time.monotonic() - _FPS_WINDOW_SECONDS
-        return sum(at > since for at in tuple(self._times)) / _FPS_WINDOW_SECONDS
+        """Pictures per second that came in the last 2 s: between the first and the last of them while they come."""
+        now = time.monotonic()
+        times = [at for at in tuple(self._times) if at > now - _FPS_WINDOW_SECONDS]
+        steps = len(times) - 1
+        if steps > 0 and now - times[-1] <= _COMING_DISTANCES * (times[-1] - times[0]) / steps:
+            return round(steps / (times[-1] - times[0]), 2)
+        return round(len(times) / _FPS_WINDOW_SECONDS, 2)
 
     def newest(self, timeout_seconds: float) -> Image | None:
         """The newest picture, waited for when there is none yet."""
@@ -146,6 +151,7 @@ class Capture:
     def _follow(self, stop: threading.Event) -> None:
         """Hand pictures over until the stream or the capture ends."""
         frames = mesh().frames(self.stream)
+        self._times.clear()  # a pause is no part of the rate
         with self._changing:
             if stop.is_set():
                 return
