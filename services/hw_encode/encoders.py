@@ -17,6 +17,7 @@ from schemas.errors import Unavailable
 from schemas.resources import EncoderPolicy, RenditionSpec
 from services.hw_encode.kinds import ENCODERS, EncoderKind
 from services.hw_encode.rates import Rate
+from shared.media.scheduling import usual_scheduling
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ def open_encoder(kind: EncoderKind, spec: RenditionSpec, width: int, height: int
     if kind.codec == "mjpeg":
         context.thread_count = 1  # with more, libav reads pictures later and gives packets later
     context.options = {**kind.options(spec), **kind.rate(rate)}
-    context.open()
+    with usual_scheduling():
+        context.open()
     return context
 
 

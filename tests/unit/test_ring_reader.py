@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from shared.media.scheduling import usual_scheduling
 from shared.ring import FrameOverwritten, LeaseLimit, RingGeometry, RingGone, RingReader, RingWriter
 from tests.support.ring import GRAY, changed, fill, make_writer, put, ring_folder
 
@@ -348,6 +349,8 @@ def _encode(codec, geometry, thread_count, arrays) -> list[bytes]:
     if codec.startswith("libvpx"):
         # Negative: at a fixed speed. Otherwise libvpx chooses its speed by the clock, and no two runs are alike.
         context.options = {"deadline": "realtime", "cpu-used": "-8" if codec == "libvpx" else "8"}
+    with usual_scheduling():
+        context.open()
     packets = []
     times = itertools.count()  # not `enumerate`: it would keep a reference to the array
     for array in arrays:
