@@ -50,6 +50,7 @@ _REOPEN_MARGIN_SECONDS = 0.5
 # The slowest honest way to open: an RTSP camera by TCP, then by UDP, each until its timeouts.
 _OPENINGS = 4
 _MIN_STATE_SECONDS = 1.0  # live is shown for so long before the next stall: events come once a second at most
+_KEPT_PICTURES = 2  # by libav: one in the demuxer, until the next one begins, and one in the parser behind it
 _LOST = frozenset(("stalled", "reconnecting", "failed"))
 
 # Changes of anything else are taken on by the sink, where the source agrees.
@@ -78,7 +79,7 @@ class StreamRunner:
         self._loop = asyncio.get_running_loop()
         self._actual: StreamActual | None = None
         self._state_at = 0.0
-        self._resumed_at = float("-inf")
+        self._resumed, self._resumed_at = 0, float("-inf")
         self._wants_raw = self._wants_packets = False
         self._own_wants = 0
         self._refused: ErrorInfo | None = None
@@ -240,11 +241,13 @@ class StreamRunner:
         if actual is None or sink is None or actual.state == "live":
             return
         if actual.state == "stalled":
-            # One picture may be what libav's reader still had, and gives out when it gives up: two have come.
-            first, self._resumed_at = self._resumed_at, time.monotonic()
-            if self._resumed_at - first > self._stall_seconds():
+            # Some may be what libav's readers still had, and give out when they give up.
+            before, self._resumed_at = self._resumed_at, time.monotonic()
+            self._resumed = self._resumed + 1 if self._resumed_at - before <= self._stall_seconds() else 1
+            if self._resumed <= _KEPT_PICTURES:
                 sink.expect()
                 return
+            self._resumed = 0
             sink.cadence.forgive((time.time_ns() - actual.since_ns) / 1e9 + self._stall_seconds())
         self._report(state="live", error=None, waiting_for="")
 

@@ -15,6 +15,7 @@ from services.capture.sink import StreamSink
 from services.capture.sources.decoding import Decoder, fresh_decoder, to_ns
 from services.capture.sources.forwarding import AudioForwarder, VideoForwarder, audio_forwarder, video_forwarder
 from services.capture.sources.key_pictures import KeyPictures
+from services.capture.sources.replay import Replay
 from services.capture.sources.sender_clock import Captured, SenderClock
 from services.capture.stillness import Stillness
 from shared.media.pacing import Pacer
@@ -76,11 +77,13 @@ class ContainerPlayer:
         paced: bool,
         timeline: Timeline | None = None,
         pacer: Pacer | None = None,
+        replay: Replay | None = None,
     ) -> None:
         """Args:
         what: name of the source for error texts, without credentials.
         paced: play at the speed of the media clock (files); live sources come at their own.
         timeline, pacer: of what was played before, for containers that follow one another.
+        replay: what was played before, and is left out when it is offered again.
 
         Raises:
             BadRequest: there is neither video nor audio in it.
@@ -94,6 +97,7 @@ class ContainerPlayer:
             raise BadRequest(f"source {what}: there is no video or audio in it")
         self._timeline = timeline or Timeline()
         self._pacer = (pacer or Pacer()) if paced else None
+        self._replay = replay
         # Its own packets would show what masks hide; sound alone is no rendition of the stream either.
         carried = not spec.masks
         self._video_forwarder: VideoForwarder | None = video_forwarder(self._video) if self._video and carried else None
@@ -147,6 +151,8 @@ class ContainerPlayer:
                 if stop.is_set():
                     return
                 if not packet.size:  # the demuxer's end marks
+                    continue
+                if self._replay is not None and self._replay.seen(packet):
                     continue
                 if not self._deliver(packet, sink, stop):
                     return

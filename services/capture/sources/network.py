@@ -1,7 +1,8 @@
 """rtsp:// rtmp:// http(s):// : a live source on the network, pulled by libav.
 
 A live HLS playlist is played at its own speed from the last segment but one, so its pictures are two to three segments
-old; when the server is late once, by so much more from then on. Everything else live is passed on as it comes.
+old; when the server is late once, by so much more from then on. What it offers again when it is opened again is left
+out. Everything else live is passed on as it comes.
 """
 
 import logging
@@ -13,6 +14,7 @@ from schemas.errors import MeshError, Unavailable
 from services.capture.sink import StreamSink
 from services.capture.sources.container import PROBING, ContainerPlayer
 from services.capture.sources.container_source import ContainerSource
+from services.capture.sources.replay import Replay
 from shared.netguard import GuardedUrl, HttpReader, Policy, Timeouts, check, interruptible, open_input
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ _OPTIONS: dict[str, dict[str, str]] = {
 # Streams, with their source, whose camera sent nothing over TCP: there UDP is tried first.
 _MAX_REMEMBERED = 1024  # forgotten together, and found out again
 _by_udp: dict[str, str] = {}
+# Of live playlists, by stream and source: a new attempt is a new source object.
+_replays: dict[tuple[str, str], Replay] = {}
 
 
 class NetworkSource(ContainerSource):
@@ -94,9 +98,25 @@ class NetworkSource(ContainerSource):
     def _play(self, guarded: GuardedUrl, options: dict[str, str], sink: StreamSink, stop: threading.Event) -> None:
         timeouts = Timeouts(self.settings.open_timeout_seconds, self.settings.read_timeout_seconds)
         with open_input(guarded, options=options, timeouts=timeouts) as container:
-            player = ContainerPlayer(container, self.spec, self.spec.source, paced=_paced(container))
+            live_playlist = container.format.name == "hls" and container.duration is None
+            player = ContainerPlayer(
+                container,
+                self.spec,
+                self.spec.source,
+                paced=_paced(container),
+                replay=self._replay(sink) if live_playlist else None,
+            )
             player.announce(sink)
             player.play(sink, stop)
+
+    def _replay(self, sink: StreamSink) -> Replay:
+        """What this stream has played of its playlist; nothing yet when it was started afresh."""
+        key = (self.spec.stream, self.spec.source)
+        if not sink.pictures_arrived or key not in _replays:
+            if len(_replays) >= _MAX_REMEMBERED:
+                _replays.clear()
+            _replays[key] = Replay()
+        return _replays[key]
 
 
 def _paced(container: "InputContainer") -> bool:
