@@ -26,18 +26,18 @@ class Filler:
     def write(self, spec: StreamSpec, written: int, lost_since_ns: int, reason: str) -> None:
         """One picture, as `on_loss` says; blocks for some milliseconds, for a new slate for a tenth of a second.
 
-        `written`: the sink's `frames_written` when the source was seen to be lost; nothing is written once it is more.
+        `written`: how many the sink had written when the source was seen to be lost; nothing is written once it is more.
         """
         if not self._sink.wants_raw:
             return
         try:
             if spec.on_loss == "hold":
-                self._sink.repeat(written)
+                self._sink.frames.repeat(written)
             elif spec.on_loss == "slate":
-                geometry = _geometry(spec, self._sink.newest)
+                geometry = _geometry(spec, self._sink.frames.newest)
                 text = short_reason(reason, spec.source)
                 picture = slate(geometry, self._stream, since_text(lost_since_ns), text)
-                self._sink.stand_in(geometry, picture, written)
+                self._sink.frames.stand_in(geometry, picture, written)
         except (MeshError, RingError) as error:  # no memory, no Pillow, another writer: the source's state stays
             if str(error) != self._said:
                 self._said = str(error)

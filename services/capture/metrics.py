@@ -15,7 +15,7 @@ def register_metrics(figures: Figures, runners: Mapping[str, StreamRunner]) -> N
         ]
 
     counter = figures.counter
-    counter("framemesh_capture_frames", "Pictures written to the ring.", each(lambda sink: sink.frames_written))
+    counter("framemesh_capture_frames", "Pictures written to the ring.", each(lambda sink: sink.frames.written))
     counter(
         "framemesh_capture_dropped_frames",
         "Pictures left out: every slot of the ring was leased, above the stream's fps, damaged, too large, …",
@@ -43,7 +43,7 @@ def register_metrics(figures: Figures, runners: Mapping[str, StreamRunner]) -> N
     figures.gauge(
         "framemesh_capture_last_frame_timestamp_seconds",
         "When the newest picture was written, seconds since 1970.",
-        each(lambda sink: sink.last_frame_ns / 1e9),
+        each(lambda sink: sink.frames.last_ns / 1e9),
     )
     counter(
         "framemesh_capture_stalls",
@@ -58,7 +58,7 @@ def register_metrics(figures: Figures, runners: Mapping[str, StreamRunner]) -> N
     counter(
         "framemesh_capture_stand_in_frames",
         "Pictures written in place of a lost source's.",
-        each(lambda sink: sink.frames_stood_in),
+        each(lambda sink: sink.frames.stood_in),
     )
     counter(
         "framemesh_capture_stuck_sources",

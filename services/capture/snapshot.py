@@ -187,7 +187,9 @@ def _shown(runner: StreamRunner, ref: FrameRef) -> bool:
     sink, actual = runner.sink, runner.actual
     if sink is None or (actual and actual.source.startswith(_APPLICATION)):
         return True
-    return ref.epoch == sink.epoch and sink.shows(ref)  # a source that hangs still has its ring of an epoch before
+    return ref.epoch == sink.epoch and sink.frames.shows(
+        ref
+    )  # a source that hangs still has its ring of an epoch before
 
 
 def _encode(array: npt.NDArray[Any], ref: FrameRef, form: _Form) -> Any:

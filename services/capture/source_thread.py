@@ -126,8 +126,8 @@ class SourceThread:
         self._reopen = None
         if self._stop.is_set():  # it was set before the event of this attempt was there
             return "lost", None, False, 0.0
-        sink, played = self.sink, self.sink.last_arrival_ns > 0
-        sink.first_arrival_at = None
+        sink, played = self.sink, self.sink.arrivals.last_ns > 0
+        sink.arrivals.first_at = None
         end: End = "lost"
         # Not the exception: its traceback would keep the source's decoders, and their threads, until garbage is sought.
         problem: ErrorInfo | None = None
@@ -140,13 +140,13 @@ class SourceThread:
         except BadRequest as error:
             # What has been played before can be played again: then it is a peer that restarts, seen half-way. Not when
             # its pictures came, and cannot be made what the settings want.
-            unfit = isinstance(error, InvalidValue) and sink.first_arrival_at is not None
+            unfit = isinstance(error, InvalidValue) and sink.arrivals.first_at is not None
             end, problem = "lost" if played and not unfit else "refused", error.info
         except MeshError as error:
             problem = error.info
         except RingError as error:
             problem = InternalError(str(error)).info
-            if sink.superseded:
+            if sink.frames.superseded:
                 end, problem = "superseded", InternalError(f"another writer has taken over: {error}").info
         except Exception:  # a bug in one source must not end the others' process
             if self._stop.is_set():
@@ -163,7 +163,7 @@ class SourceThread:
             problem = asked.info
         if end == "lost" and problem is None:
             problem = Unavailable("the source ended").info
-        return end, problem, sink.first_arrival_at is not None, sink.good_seconds
+        return end, problem, sink.arrivals.first_at is not None, sink.arrivals.good_seconds
 
 
 class LeftBehind:

@@ -197,7 +197,7 @@ class StreamRunner:
             if self.source is not source:  # lost meanwhile, and made again with the spec of before
                 return False
             if spec.frozen_after != before.frozen_after and self._actual.state == "frozen":
-                sink.expect()  # it is judged anew
+                sink.arrivals.expect()  # it is judged anew
         shown = None if self._actual.error == self._refused else self._actual.error
         self._refused = None
         self._report(revision=revision, error=shown)
@@ -245,10 +245,10 @@ class StreamRunner:
             before, self._resumed_at = self._resumed_at, time.monotonic()
             self._resumed = self._resumed + 1 if self._resumed_at - before <= self._stall_seconds() else 1
             if self._resumed <= _KEPT_PICTURES:
-                sink.expect()
+                sink.arrivals.expect()
                 return
             self._resumed = 0
-            sink.cadence.forgive((time.time_ns() - actual.since_ns) / 1e9 + self._stall_seconds())
+            sink.arrivals.cadence.forgive((time.time_ns() - actual.since_ns) / 1e9 + self._stall_seconds())
         self._report(state="live", error=None, waiting_for="")
 
     def _over(self, end: End, error: ErrorInfo | None) -> None:
@@ -266,13 +266,13 @@ class StreamRunner:
         if sink is None or actual is None or thread is None or self._restarting:
             return
         sink.rates.sample()
-        silent_seconds = now - max(sink.arrived_at, sink.opened_at or 0.0)
+        silent_seconds = now - max(sink.arrivals.at, sink.arrivals.opened_at or 0.0)
         settled = now - self._state_at >= _MIN_STATE_SECONDS
         if settled and actual.state in ("live", "frozen") and self._watched and silent_seconds >= self._stall_seconds():
             self.stalls += 1
             text = f"source {actual.source}: no picture for {silent_seconds:.1f} s; is the sender at work?"
             self._report(state="stalled", error=Unavailable(text).info)
-            sink.expect()
+            sink.arrivals.expect()
         elif settled and actual.state == "live" and self._is_frozen(sink):
             self.freezes += 1
             self._report(state="frozen")
@@ -294,10 +294,10 @@ class StreamRunner:
             if now - thread.reopen_asked_at > _LET_GO_SECONDS:
                 self._restarting = start_task(self._leave_behind(), f"restart {self._stream}")
             return
-        if sink.opened_at is None:
+        if sink.arrivals.opened_at is None:
             limit = _OPENINGS * (settings.open_timeout_seconds + settings.read_timeout_seconds)
             # A folder's next file is opened within one attempt.
-            if now - max(since, sink.arrived_at) > limit and not (self.source and self.source.listens):
+            if now - max(since, sink.arrivals.at) > limit and not (self.source and self.source.listens):
                 thread.reopen(Unavailable(f"source {self._shown}: does not open within {limit:g} s"))
         elif self._steady and silent_seconds > (
             limit := max(settings.read_timeout_seconds, self._stall_seconds()) + _REOPEN_MARGIN_SECONDS
@@ -334,7 +334,7 @@ class StreamRunner:
         if actual.state not in _LOST or spec.on_loss == "none" or spec.source.startswith("app:"):
             return None  # an application has the ring to itself
         reason = actual.error.message if actual.error else ""
-        return partial(filler.write, spec, sink.frames_written, sink.last_arrival_ns or actual.since_ns, reason)
+        return partial(filler.write, spec, sink.frames.written, sink.arrivals.last_ns or actual.since_ns, reason)
 
     @property
     def _shown(self) -> str:
@@ -351,7 +351,7 @@ class StreamRunner:
     def _stall_seconds(self) -> float:
         if self._spec and self._spec.stall_after:
             return parse_duration(self._spec.stall_after, "stall_after")
-        return self.sink.cadence.stall_seconds if self.sink else 0.0
+        return self.sink.arrivals.cadence.stall_seconds if self.sink else 0.0
 
     def _report(self, **changes: Any) -> None:
         if self._actual is None:

@@ -4,12 +4,14 @@ import asyncio
 import itertools
 import threading
 import time
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
 from schemas.errors import BadRequest, ErrorInfo, InvalidValue, TooMany, Unavailable
+from services.capture.arrivals import Arrivals
 from services.capture.cadence import Cadence
 from services.capture.continuity import Continuity
 from services.capture.slate import short_reason, slate
@@ -222,10 +224,8 @@ class FakeSink:
     """Only what a thread asks of a sink."""
 
     def __init__(self) -> None:
-        self.first_arrival_at: float | None = None
-        self.arrived_at = self.good_seconds = 0.0
-        self.last_arrival_ns = 0
-        self.superseded = False
+        self.arrivals = Arrivals(lambda: None)
+        self.frames = SimpleNamespace(superseded=False)
 
     def lost(self) -> None:
         pass
@@ -265,7 +265,7 @@ async def test_what_can_never_be_played_is_refused_and_what_was_played_is_lost()
     for played, end in ((0, "refused"), (1, "lost")):
         told: list[tuple[End, ErrorInfo | None]] = []
         sink = FakeSink()
-        sink.last_arrival_ns = played
+        sink.arrivals.last_ns = played
         thread = thread_of(refuse, told, sink)
         thread.start()
         await until(lambda: told)  # noqa: B023
@@ -275,12 +275,12 @@ async def test_what_can_never_be_played_is_refused_and_what_was_played_is_lost()
 
 async def test_pictures_that_came_and_cannot_be_made_so_are_refused_however_long_they_played() -> None:
     def unfit(sink: FakeSink, stop: threading.Event) -> None:
-        sink.first_arrival_at = 1.0
+        sink.arrivals.first_at = 1.0
         raise InvalidValue("crop", "9x9+0+0", "keep it within the picture")
 
     told: list[tuple[End, ErrorInfo | None]] = []
     sink = FakeSink()
-    sink.last_arrival_ns = 1
+    sink.arrivals.last_ns = 1
     thread = thread_of(unfit, told, sink)
     thread.start()
     await until(lambda: told)
@@ -326,7 +326,7 @@ async def test_a_peer_that_gives_a_few_pictures_each_time_is_tried_every_second(
 
     def a_moment(sink: FakeSink, stop: threading.Event) -> None:
         times.append(time.monotonic())
-        sink.first_arrival_at = 1.0
+        sink.arrivals.first_at = 1.0
         raise Unavailable("gone")
 
     thread = thread_of(a_moment, told)

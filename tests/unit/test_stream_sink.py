@@ -65,7 +65,7 @@ def show(sink: StreamSink, value: int, captured_ns: int | None = None) -> None:
 
 def test_a_picture_that_was_under_way_when_masks_changed_is_not_shown_again(sink: StreamSink, post: Post) -> None:
     show(sink, 100)
-    assert sink.repeat(sink.frames_written)
+    assert sink.frames.repeat(sink.frames.written)
 
     shaper, image = sink._shaper, sink._shaper.image
 
@@ -77,24 +77,24 @@ def test_a_picture_that_was_under_way_when_masks_changed_is_not_shown_again(sink
 
     shaper.image = shaped_just_before  # type: ignore[method-assign]
     show(sink, 200)
-    assert not sink.repeat(sink.frames_written), "what the mask hides would be shown for as long as the source is lost"
-    assert not sink.shows(post.refs[-1]), "nor in a snapshot"
+    assert not sink.frames.repeat(sink.frames.written), "what the mask hides would be shown until the source is back"
+    assert not sink.frames.shows(post.refs[-1]), "nor in a snapshot"
     show(sink, 50)
-    assert sink.shows(post.refs[-1])
-    assert sink.repeat(sink.frames_written)
+    assert sink.frames.shows(post.refs[-1])
+    assert sink.frames.repeat(sink.frames.written)
     assert len(post.refs) == 5
     sink.adjust(SPEC)
-    assert not sink.shows(post.refs[-1]), "as it is no longer asked for"
+    assert not sink.frames.shows(post.refs[-1]), "as it is no longer asked for"
 
 
 def test_nothing_stands_in_once_the_source_writes_again(sink: StreamSink, post: Post) -> None:
     show(sink, 1)
-    written = sink.frames_written
-    assert sink.stand_in(GRAY, gray(9), written)
-    assert not sink.shows(post.refs[-1]), "a slate is not a picture of the source"
+    written = sink.frames.written
+    assert sink.frames.stand_in(GRAY, gray(9), written)
+    assert not sink.frames.shows(post.refs[-1]), "a slate is not a picture of the source"
     show(sink, 2)
-    assert not sink.stand_in(GRAY, gray(9), written), "a slate would flash within live pictures"
-    assert not sink.repeat(written)
+    assert not sink.frames.stand_in(GRAY, gray(9), written), "a slate would flash within live pictures"
+    assert not sink.frames.repeat(written)
     assert [ref.sequence for ref in post.refs] == [1, 2, 3]
 
 
@@ -127,7 +127,7 @@ def test_a_picture_written_again_is_the_one_it_says(sink: StreamSink, post: Post
     def again() -> None:
         try:
             while not done.wait(0):  # a lock is not fair: without a pause the source hardly gets it
-                sink.repeat(sink.frames_written)
+                sink.frames.repeat(sink.frames.written)
         except BaseException as error:
             problems.append(error)
 
@@ -140,6 +140,6 @@ def test_a_picture_written_again_is_the_one_it_says(sink: StreamSink, post: Post
         thread.join(5)
     assert not problems
     assert checked > 20
-    assert sink.frames_stood_in > 10
+    assert sink.frames.stood_in > 10
     times = [ref.pts_ns for ref in post.refs]
     assert times == sorted(set(times)), "times only grow"

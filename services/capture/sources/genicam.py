@@ -122,7 +122,7 @@ class GenicamSource(Source):
         Raises:
             NotFound, Conflict, Unavailable
         """
-        patience = self.settings.open_timeout_seconds if sink.pictures_arrived else 0.0
+        patience = self.settings.open_timeout_seconds if sink.arrivals.pictures else 0.0
         deadline = time.monotonic() + patience
         while not stop.is_set():
             try:

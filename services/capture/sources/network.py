@@ -79,13 +79,13 @@ class NetworkSource(ContainerSource):
                 silent = time.monotonic() - began >= min(
                     self.settings.open_timeout_seconds, self.settings.read_timeout_seconds
                 )
-                if transport == transports[-1] or sink.first_arrival_at is not None or not silent or stop.is_set():
+                if transport == transports[-1] or sink.arrivals.first_at is not None or not silent or stop.is_set():
                     raise
                 log.info("nothing comes over %s", transport, extra={"stream": self.spec.stream})
             else:
                 return
             finally:
-                if sink.first_arrival_at is not None:
+                if sink.arrivals.first_at is not None:
                     self._remember(transport)
 
     def _remember(self, transport: Transport) -> None:
@@ -112,7 +112,7 @@ class NetworkSource(ContainerSource):
     def _replay(self, sink: StreamSink) -> Replay:
         """What this stream has played of its playlist; nothing yet when it was started afresh."""
         key = (self.spec.stream, self.spec.source)
-        if not sink.pictures_arrived or key not in _replays:
+        if not sink.arrivals.pictures or key not in _replays:
             if len(_replays) >= _MAX_REMEMBERED:
                 _replays.clear()
             _replays[key] = Replay()

@@ -13,12 +13,13 @@ from schemas.resources import AudioInfo, StreamSpec, VideoInfo
 from schemas.units import parse_size
 from services.capture.settings import CaptureSettings
 from services.capture.shaping import only_shaping_changed
-from services.capture.sink import RAW_SAMPLE_RATE, Picture, StreamSink
+from services.capture.sink import RAW_SAMPLE_RATE, StreamSink
 from services.capture.sources.base import Source
 from shared.media.pacing import Pacer
 from shared.media.pattern import MIN_HEIGHT, MIN_WIDTH, Pattern
 from shared.media.timecode import burn
 from shared.media.tone import tone
+from shared.pixel_formats import Picture
 from shared.ring import RingGeometry
 
 _NS = 1_000_000_000

@@ -65,7 +65,7 @@ class SrtSource(ContainerSource):
             raise Unavailable("srt sources need the ffmpeg program (Debian package ffmpeg) in PATH")
         if self.listens:
             listen_at(guarded, room_bytes=_SMALL_BYTES).close()  # libsrt does not say that the port is in use
-            if not sink.last_arrival_ns:  # later on it is a sender that was lost, and shown as that
+            if not sink.arrivals.last_ns:  # later on it is a sender that was lost, and shown as that
                 sink.waiting(f"a sender at UDP port {guarded.port}")
         child = subprocess.Popen(
             [ffmpeg, *_ARGUMENTS],

@@ -68,7 +68,7 @@ class UdpSource(ContainerSource):
         with Receiver(
             guarded, parse_options(self.url, self.spec.source), self.settings.read_timeout_seconds, stop
         ) as receiver:
-            if not sink.last_arrival_ns:  # later on it is a sender that was lost, and shown as that
+            if not sink.arrivals.last_ns:  # later on it is a sender that was lost, and shown as that
                 sink.waiting(f"a sender at UDP port {guarded.port}")
             if not receiver.wait():
                 return
