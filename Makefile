@@ -24,7 +24,7 @@ lint: setup ## ruff, mypy --strict, import rules, generated files
 
 test: lint ## everything CI runs
 	@ops/test-programs.sh
-	$(BIN)/pytest -m "not bench"
+	$(BIN)/pytest -m "not bench" -n 2 --dist loadfile
 
 test-unit: setup ## the fast tests, without processes and network
 	$(BIN)/pytest tests/unit
