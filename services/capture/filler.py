@@ -26,7 +26,7 @@ class Filler:
     def write(self, spec: StreamSpec, written: int, lost_since_ns: int, reason: str) -> None:
         """One picture, as `on_loss` says; blocks for some milliseconds, for a new slate for a tenth of a second.
 
-        `written`: how many the sink had written when the source was seen to be lost; nothing is written once it is more.
+        `written`: how many the source had written when it was seen to be lost; nothing is written once it is more.
         """
         if not self._sink.wants_raw:
             return

@@ -49,8 +49,8 @@ class CameraState(ctypes.Structure):
             for name in (
                 "node", "metadata_node", "plugged", "generation", "busy", "denied", "silent", "no_stamps", "mplane",
                 "damage",
-                "skip", "cut", "refused_control", "hanging", "jpeg_bytes", "streaming", "opens", "streamons", "format", "width",
-                "height", "sequence", "set_count",
+                "skip", "cut", "refused_control", "hanging", "jpeg_bytes", "streaming", "opens", "streamons", "format",
+                "width", "height", "sequence", "set_count",
             )
         ),
         ("values", c_int32 * _CONTROLS),
