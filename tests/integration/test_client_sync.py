@@ -148,6 +148,6 @@ def test_ctrl_c_ends_an_application_that_waits(mesh):
     assert process.stdout.readline() == b"waiting\n"
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=5)
+    _, said = process.communicate(timeout=10)
     assert process.returncode == -signal.SIGINT or b"KeyboardInterrupt" in said
     assert said.count(b"Traceback") == 1

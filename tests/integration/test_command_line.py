@@ -24,7 +24,7 @@ from tests.support.mesh import FRAMEMESH, CallFailed, RunningMesh
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
 NO_SERVER = "nats://127.0.0.1:1"
-ANSWER_SECONDS = 4.0
+ANSWER_SECONDS = 6.0
 SOURCE = "test://?size=640x360&fps=5"
 
 
@@ -257,7 +257,7 @@ def test_wrong_usage(mesh: RunningMesh, arguments: list[str]) -> None:
         ("streams:\n  cam0: {source: 'test://', size: big}\n", ("streams.cam0", "size", "big")),
         ("streams:\n  cam0: {source: 'test://', renditions: {main: {bitrate: fast}}}\n",
          ("streams.cam0.renditions.main", "bitrate", "fast")),
-        ("streams:\n  cam0: {source: 'test://', renditions: {main: {codec: vp9}}}\n",
+        ("streams:\n  cam0: {source: 'test://', renditions: {main: {codec: h266}}}\n",
          ("streams.cam0.renditions.main", "codec", "vp9")),
         ("streams:\n  cam0: {source: 'test://', outputs: {a: {rendition: main}}}\n",
          ("streams.cam0.outputs.a", "to")),
@@ -300,7 +300,7 @@ def test_wait_s(mesh: RunningMesh) -> None:
 def test_a_start_that_nobody_owns_says_so_in_time(mesh: RunningMesh) -> None:
     began = time.monotonic()
     reply = mesh.call("capture.start", stream="afar", source=SOURCE, node="elsewhere", wait_s=1)
-    assert 1 <= time.monotonic() - began < 4
+    assert 1 <= time.monotonic() - began < 6  # a wait of 3 s at most, and the start of a program on a busy machine
     assert reply["code"] == 202
     assert reply.get("actual") is None
     assert mesh.call("capture.stop", stream="afar")["code"] == 200

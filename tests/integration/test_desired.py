@@ -186,6 +186,9 @@ async def test_what_is_started_while_it_is_being_stopped_keeps_its_secret(
     revision = await guarded.put("phoenix", spec("phoenix", URL), None)
     await say(bus, "phoenix", revision, "live")  # an owner that takes its time
     stop = StopStream(stream="phoenix", wait_s=2)
+    async with asyncio.timeout(3):
+        while guarded.spec("phoenix") is None:  # the copy of the state has yet to hear of it
+            await asyncio.sleep(0.01)
     stopping = asyncio.create_task(guarded.withdraw("phoenix", stop, StreamChanged))
     async with asyncio.timeout(3):
         while guarded.spec("phoenix") is not None:
