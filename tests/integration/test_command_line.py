@@ -258,7 +258,7 @@ def test_wrong_usage(mesh: RunningMesh, arguments: list[str]) -> None:
         ("streams:\n  cam0: {source: 'test://', renditions: {main: {bitrate: fast}}}\n",
          ("streams.cam0.renditions.main", "bitrate", "fast")),
         ("streams:\n  cam0: {source: 'test://', renditions: {main: {codec: h266}}}\n",
-         ("streams.cam0.renditions.main", "codec", "vp9")),
+         ("streams.cam0.renditions.main", "codec", "h266")),
         ("streams:\n  cam0: {source: 'test://', outputs: {a: {rendition: main}}}\n",
          ("streams.cam0.outputs.a", "to")),
         ("streams:\n  cam0: 'rtsp://a:${NO_SUCH_VARIABLE}@h/1'\n", ("${NO_SUCH_VARIABLE}", "environment")),
