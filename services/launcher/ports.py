@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import random
 import socket
 import tempfile
 import time
@@ -16,6 +17,10 @@ from schemas.errors import Conflict, Unavailable
 NATS_PORT = 4222
 HTTP_PORT = 8889
 UDP_PORT = 8189
+_FREE_PORTS = range(20000, 65536)  # well above the usual ones of services
+_EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_TRIES = 1000
+_given: set[int] = set()
 _TURN_SECONDS = 30.0  # a mesh that starts is ready or given up by then
 _ASK_AGAIN_SECONDS = 0.05
 
@@ -70,9 +75,34 @@ def choose_ports(bind: str, *, automatic: bool, bundled_nats: bool, http: int, u
 
 
 def free_port(bind: str, kind: int = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((bind, 0))
-        return int(probe.getsockname()[1])
+    """A free port, never the same twice from this process.
+
+    Not one of those the kernel hands out by itself where there are others: until its service binds it,
+    another program's connection could get it.
+
+    Raises:
+        Conflict: none is free.
+    """
+    ephemeral = _ephemeral_ports()
+    ports = [port for port in _FREE_PORTS if port not in _given]
+    candidates = [port for port in ports if port not in ephemeral] or ports
+    for port in random.sample(candidates, min(len(candidates), _TRIES)):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind((bind, port))
+            except OSError:
+                continue
+        _given.add(port)
+        return port
+    raise Conflict(f"no free port on {bind} from {_FREE_PORTS.start} on; stop what listens there")
+
+
+def _ephemeral_ports() -> range:
+    try:
+        first, last = map(int, _EPHEMERAL_PORTS.read_text().split())
+    except (OSError, ValueError):
+        return range(0)
+    return range(first, last + 1)
 
 
 def _choose(bind: str, wish: int, kind: int, automatic: bool, what: str, fix: str) -> int:

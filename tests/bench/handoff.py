@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from tests.bench.handoff_roles import Job
+from tests.support.peers import free_port
 
 RESULTS = Path(__file__).parent / "results" / "handoff.json"
 SHARED_MEMORY = Path("/dev/shm")
@@ -75,9 +76,7 @@ class Process:
 
 
 def start_nats() -> tuple[subprocess.Popen[bytes], str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = Path(sys.executable).with_name("nats-server")
     child = subprocess.Popen([server, "-a", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 10

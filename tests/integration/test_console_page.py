@@ -22,6 +22,7 @@ from schemas.events import Event
 from schemas.resources import OutputActual, OutputSpec, Presence, RenditionActual, RenditionSpec
 from shared.media import timecode
 from tests.support.console_server import ConsoleServer, EncodedStreams, MadeUpMesh, stream
+from tests.support.peers import free_port
 
 pytestmark = [
     pytest.mark.integration,
@@ -334,13 +335,6 @@ async def test_clock_trusts_the_shortest_round_trip(page: Page) -> None:
             }"""
         )
     assert wall_ms == 6000
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def gateway_process(http_port: int, udp_port: int) -> asyncio.subprocess.Process:

@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.launcher.ports import free_port as free_port_on
+
 NGINX = Path("/usr/sbin/nginx")
 NGINX_RTMP_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
 _READY_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(kind: int = socket.SOCK_STREAM) -> int:
+    return free_port_on("127.0.0.1", kind)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:

@@ -11,17 +11,11 @@ from schemas.errors import Conflict, InvalidValue, Unavailable
 from schemas.resources import StreamSpec
 from services.capture.sources.udp import Receiver, UdpSource, parse_options
 from shared.netguard import GuardedUrl, Policy, check
+from tests.support.peers import free_port
 
 pytestmark = pytest.mark.unit
 
 _POLICY = Policy(schemes=frozenset(("udp",)), allow_private=True, listens=True)
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _guarded(port: int) -> GuardedUrl:
@@ -30,7 +24,7 @@ def _guarded(port: int) -> GuardedUrl:
 
 @pytest.fixture
 def port() -> int:
-    return _free_port()
+    return free_port(socket.SOCK_DGRAM)
 
 
 @pytest.fixture
