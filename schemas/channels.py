@@ -49,7 +49,18 @@ from schemas.events import Event
 from schemas.frames import AudioHeader, FrameAck, FrameRef
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader
-from schemas.recordings import Recording, RecordingRequest, StartRecording, StopRecording
+from schemas.recordings import (
+    Clip,
+    FetchFile,
+    FilePart,
+    ListRecordings,
+    MakeClip,
+    RecordedFiles,
+    Recording,
+    RecordingRequest,
+    StartRecording,
+    StopRecording,
+)
 from schemas.resources import (
     OutputActual,
     OutputSpec,
@@ -59,10 +70,10 @@ from schemas.resources import (
     StreamActual,
     StreamSpec,
 )
+from schemas.stills import EncodedPicture, EncodePicture
 
 RUNNING_SERVICES: tuple[Party, ...] = ("capture", "hw-encode", "publisher", "webrtc-gateway")
 OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "writer", "client", "cli", "console")
-OPERATORS: tuple[Party, ...] = ("cli",)
 LOOKERS: tuple[Party, ...] = ("writer", "client", "cli", "console")
 
 # Valid ids, so that the builders take them; no name of the mesh begins so.
@@ -171,7 +182,7 @@ _MEDIA = (
         payload=PacketHeader,
         encoding="msgpack+bytes",
         senders=("capture", "hw-encode"),
-        receivers=("publisher", "webrtc-gateway", "client"),
+        receivers=("publisher", "webrtc-gateway", "client", "writer"),
         summary="An access unit, or a part of a large one.",
         bound={"capture": {"rendition": subjects.SOURCE_RENDITION}},
     ),
@@ -219,8 +230,8 @@ _COMMANDS = (
         "The cameras of one node, plugged in or announced.",
         _PLACEHOLDER.format("node"),
     ),
-    _command("hw-encode", "start", StartRendition, RenditionChanged, OPERATORS, "Make or change a rendition."),
-    _command("hw-encode", "stop", StopRendition, RenditionChanged, OPERATORS, "Remove a rendition."),
+    _command("hw-encode", "start", StartRendition, RenditionChanged, ("cli", "writer"), "Make or change a rendition."),
+    _command("hw-encode", "stop", StopRendition, RenditionChanged, ("cli", "writer"), "Remove a rendition."),
     _command("hw-encode", "list", ListResources, RenditionList, LOOKERS, "Renditions, as asked for and as they are."),
     _command(
         "hw-encode",
@@ -231,8 +242,17 @@ _COMMANDS = (
         "Make the next picture an IDR; only the rendition's owner answers.",
         _id("rendition"),
     ),
-    _command("publisher", "start", StartOutput, OutputChanged, OPERATORS, "Make or change an output."),
-    _command("publisher", "stop", StopOutput, OutputChanged, OPERATORS, "End an output; files are closed properly."),
+    _command(
+        "hw-encode",
+        "pic-encode",
+        EncodePicture,
+        EncodedPicture,
+        LOOKERS,
+        "A picture as an image file.",
+        _PLACEHOLDER.format("node"),
+    ),
+    _command("publisher", "start", StartOutput, OutputChanged, ("cli", "writer"), "Make or change an output."),
+    _command("publisher", "stop", StopOutput, OutputChanged, ("cli", "writer"), "End an output; files are finished."),
     _command("publisher", "list", ListResources, OutputList, LOOKERS, "Outputs, as asked for and as they are."),
     _command(
         "publisher",
@@ -250,6 +270,27 @@ _COMMANDS = (
         Recording,
         ("cli", "writer"),
         "Close a recording and tell what is in it.",
+    ),
+    _command(
+        "publisher",
+        "recordings",
+        ListRecordings,
+        RecordedFiles,
+        LOOKERS,
+        "What is recorded on one node.",
+        _PLACEHOLDER.format("node"),
+    ),
+    _command(
+        "publisher", "fetch", FetchFile, FilePart, LOOKERS, "A part of a recorded file.", _PLACEHOLDER.format("node")
+    ),
+    _command(
+        "publisher",
+        "clip",
+        MakeClip,
+        Clip,
+        ("cli", "writer", "client"),
+        "A file of a stream from one moment to another.",
+        _PLACEHOLDER.format("node"),
     ),
     _command("webrtc-gateway", "sessions", ListSessions, SessionList, LOOKERS, "WebRTC viewers of one gateway."),
 )

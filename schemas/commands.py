@@ -31,6 +31,9 @@ class StartStream(StreamSpec, frozen=True, kw_only=True, forbid_unknown_fields=T
 class StartRendition(RenditionSpec, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """hw-encode.start: make or change a rendition."""
 
+    parameters: str = ""
+    """Instead of the typed fields, as some encoders take them: `width=1920:height=1080:gop=32:gop_preset=3:
+    framerate=25:bitrate=2000` (kbit/s)."""
     revision: int | None = None
     wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS
 

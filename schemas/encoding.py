@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from schemas.errors import InvalidValue
 from schemas.packets import VideoCodec
-from schemas.units import parse_bitrate, parse_duration
+from schemas.units import parse_bitrate, parse_duration, parse_size
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
 """One scale for every encoder, x264's names: from the least work per picture to the best picture per bit."""
@@ -23,6 +23,7 @@ QUALITY_RANGES: Final[dict[VideoCodec, tuple[int, int]]] = {
     "vp9": (0, 63),
     "mjpeg": (2, 31),
 }
+B_FRAME_CODECS: Final[tuple[VideoCodec, ...]] = ("h264", "hevc")
 # What the software encoders have: SVT no vbr without delay; vp8's crf is a bound of its vbr only.
 RATE_CONTROLS: Final[dict[VideoCodec, tuple[RateControl, ...]]] = {
     "h264": ("cbr", "vbr", "crf", "qp"),
@@ -53,6 +54,12 @@ class Encoding(Protocol):
     def preset(self) -> Preset: ...
     @property
     def audio_bitrate(self) -> str: ...
+    @property
+    def size(self) -> str | None: ...
+    @property
+    def b_frames(self) -> int: ...
+    @property
+    def history(self) -> str | None: ...
 
 
 def check_encoding(spec: Encoding, path: str = "") -> None:
@@ -64,7 +71,13 @@ def check_encoding(spec: Encoding, path: str = "") -> None:
     _bitrate(spec.bitrate, f"{path}bitrate")
     parse_bitrate(spec.audio_bitrate, f"{path}audio_bitrate")
     parse_duration(spec.key_interval, f"{path}key_interval")
+    if spec.size is not None:
+        parse_size(spec.size, f"{path}size")
+    if spec.history is not None:
+        parse_duration(spec.history, f"{path}history")
     _check_rate(spec, path)
+    if spec.b_frames and spec.codec not in B_FRAME_CODECS:
+        raise InvalidValue(f"{path}b_frames", spec.b_frames, f"{spec.codec} has none; leave it out")
     if spec.codec == "mjpeg" and spec.preset != "ultrafast":
         raise InvalidValue(f"{path}preset", spec.preset, "mjpeg has no presets; leave it out")
 

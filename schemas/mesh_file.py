@@ -15,8 +15,8 @@ from schemas.errors import BadRequest, InvalidValue
 from schemas.frames import Delivery
 from schemas.ids import Id, check_id
 from schemas.pictures import PictureSettings, check_pictures
-from schemas.resources import EncoderPolicy, OnLoss, OutputFormat
-from schemas.units import BitrateText, DurationText, parse_duration
+from schemas.resources import EncoderPolicy, Fit, OnLoss, OutputFormat, WhenFull
+from schemas.units import BitrateText, BytesText, DurationText, SizeText, parse_duration
 
 _LATER = {"mixes": "cloud-mix-proxy", "signals": "io-signal", "rules": "io-signal"}
 
@@ -33,6 +33,12 @@ class RenditionInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     fps: float | None = None
     encoder: EncoderPolicy | None = None
     preset: str | None = None
+    size: SizeText | None = None
+    fit: Fit | None = None
+    b_frames: int | None = None
+    history: DurationText | None = None
+    queue: int | None = None
+    when_full: WhenFull | None = None
     audio_bitrate: BitrateText | None = None
     always: bool | None = None
 
@@ -44,6 +50,12 @@ class OutputInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     rendition: Id = "main"
     node: Id | None = None
     format: OutputFormat | None = None
+    segment: DurationText | None = None
+    segment_bytes: BytesText | None = None
+    preroll: DurationText | None = None
+    keep_for: DurationText | None = None
+    keep_bytes: BytesText | None = None
+    keep_free: BytesText | None = None
 
 
 class StreamInFile(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +71,7 @@ class StreamInFile(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fi
     stall_after: DurationText | None = None
     frozen_after: DurationText | None = None
     on_loss: OnLoss = "hold"
+    history: DurationText | None = None
     renditions: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
 
@@ -99,7 +112,7 @@ def plan_from_mapping(document: Any) -> MeshPlan:
         fields = msgspec.structs.asdict(entry)
         del fields["renditions"], fields["outputs"]
         check_pictures(entry, f"{path}.")
-        for key in ("stall_after", "frozen_after"):
+        for key in ("stall_after", "frozen_after", "history"):
             if (text := getattr(entry, key)) is not None:
                 parse_duration(text, f"{path}.{key}")
         streams.append(StartStream(stream=name, **fields))

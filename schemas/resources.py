@@ -4,9 +4,9 @@ A spec is what a `start` command carries: one vocabulary for NATS commands, mesh
 Specs refuse unknown fields; actuals are read leniently, so an older console can watch a newer mesh.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from schemas.encoding import Preset, Quality, RateControl
 from schemas.errors import ErrorInfo
@@ -14,11 +14,13 @@ from schemas.frames import Delivery, PixelFormat
 from schemas.ids import Id
 from schemas.packets import VideoCodec
 from schemas.pictures import Fps, PictureSettings
-from schemas.units import BitrateText, DurationText
+from schemas.units import BitrateText, BytesText, DurationText, SizeText
 
 OnLoss = Literal["hold", "slate", "none"]
 EncoderPolicy = Literal["require-hw", "prefer-hw", "software"]
-OutputFormat = Literal["mp4", "flv", "rtsp"]
+OutputFormat = Literal["mp4", "ts", "mkv", "hls", "flv", "rtsp", "srt", "udp", "whip"]
+Fit = Literal["contain", "cover", "fill"]
+WhenFull = Literal["drop-oldest", "refuse", "clear", "block"]
 
 
 class StreamSpec(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -46,6 +48,8 @@ class StreamSpec(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     even while nobody looks."""
     on_loss: OnLoss = "hold"
     """What those who look at pictures get while the source is lost: the last picture again, a slate, or nothing."""
+    history: DurationText | None = None
+    """Keep so much of the source's own packets in memory even while nobody takes them: for pre-roll and clips."""
 
 
 class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -55,7 +59,11 @@ class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rendition: Id = "main"
     node: Id | None = None
     codec: VideoCodec = "h264"
-    """WebRTC viewers and pushes take h264 only; an MP4 file h264, hevc, av1, vp9 and mjpeg."""
+    """WebRTC viewers take h264 only; what each output takes, its error tells."""
+    size: SizeText | None = None
+    """None: that of the stream's pictures."""
+    fit: Fit = "contain"
+    """Of pictures of another shape than `size`: all of it with black bars, cut at the edges, or stretched."""
     bitrate: BitrateText = "4M"
     """Of cbr and vbr."""
     rate_control: RateControl = "cbr"
@@ -65,6 +73,9 @@ class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_bitrate: BitrateText | None = None
     """Bound of vbr (1.5 times `bitrate` when not given) and of crf of h264 and hevc (none when not given)."""
     key_interval: DurationText = "2s"
+    b_frames: Annotated[int, Meta(ge=0, le=7)] = 0
+    """Pictures made from a later one, in a row, of h264 and hevc: better per bit, and that much later. Files, RTMP and
+    MPEG-TS take them, WebRTC viewers do not."""
     fps: Fps | None = None
     """At most so many pictures a second; those between are left out evenly. None: all there are."""
     encoder: EncoderPolicy = "prefer-hw"
@@ -73,6 +84,13 @@ class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     audio_bitrate: BitrateText = "128k"
     always: bool = False
     """Encode even while nobody shows demand."""
+    history: DurationText | None = None
+    """Keep so much in memory, encoding even while nobody shows demand: for pre-roll and clips."""
+    queue: Annotated[int, Meta(ge=1, le=16)] = 1
+    """Pictures that may wait for the encoder. 1: of a live stream the newest."""
+    when_full: WhenFull = "drop-oldest"
+    """What becomes of a picture that finds the queue full: it takes the oldest one's place, is refused, or the whole
+    queue's; `block` needs a lossless stream, whose writer then waits."""
 
 
 class OutputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -81,7 +99,7 @@ class OutputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     stream: Id
     output: Id
     to: str
-    """file://….mp4, rtmp(s)://… or rtsp://…
+    """file://….mp4, .ts, .mkv or .m3u8, rtmp(s)://…, rtsp://…, srt://…, udp://… (MPEG-TS), http(s)://… (WHIP)
 
     In file names `{stream}`, `{output}` and `{start:%Y%m%d-%H%M%S}` are filled in.
     """
@@ -93,6 +111,18 @@ class OutputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """Taken from the URL when not given."""
     finish: bool = False
     """Of a file: close it properly, and keep what is known of it; state `finished`."""
+    segment: DurationText | None = None
+    """Of files: begin another one at the first key picture after so long. Of HLS: how long its pieces are (2s)."""
+    segment_bytes: BytesText | None = None
+    """Of files: begin another one at the first key picture after so much."""
+    preroll: DurationText | None = None
+    """Of files: begin so long ago, as far as the packets in memory reach; see `history`."""
+    keep_for: DurationText | None = None
+    """Of files: take those away that ended so long ago. Of HLS: how far back the playlist reaches."""
+    keep_bytes: BytesText | None = None
+    """Of files: take the oldest away while all of this output's are more than this."""
+    keep_free: BytesText | None = None
+    """Of files: take the oldest of this output's away while less than this is free on their disk."""
 
 
 Spec = StreamSpec | RenditionSpec | OutputSpec
@@ -185,7 +215,10 @@ class OutputActual(Struct, frozen=True, kw_only=True):
     video: VideoInfo | None = None
     """Of what the file holds; set when it is finished."""
     files: tuple[str, ...] = ()
-    """When it is finished: every file, the newest last; a crash, or pictures of another size, begin another one."""
+    """When it is finished: every file, the newest last; a crash, pictures of another size, or `segment` begin another
+    one."""
+    preroll_ns: int = 0
+    """How far before its start the first file begins, of what `preroll` asked."""
 
 
 Actual = StreamActual | RenditionActual | OutputActual
@@ -202,5 +235,7 @@ class Presence(Struct, frozen=True, kw_only=True):
     started_ns: int
     metrics_url: str = ""
     http_url: str = ""
+    rtsp_url: str = ""
+    """Where the streams can be pulled, of publishers."""
     shm_domain: str = ""
     """Equal for processes that see the same rings."""

@@ -1,6 +1,7 @@
 """Numbers as people write them: `4M`, `2s`, `1280x720`."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated
 
 from msgspec import Meta
@@ -9,15 +10,27 @@ from schemas.errors import InvalidValue
 
 _BITRATE = re.compile(r"^(\d+(?:\.\d+)?)([kKmM]?)$")
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+_BYTES = re.compile(r"^(\d+(?:\.\d+)?)([kKmMgGtT]?)$")
 _SIZE = re.compile(r"^(\d{1,5})x(\d{1,5})$")
 _CROP = re.compile(r"^(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})$")
 _BINNING = re.compile(r"^([1-8])x([1-8])$")
 _BITRATE_FACTOR = {"": 1, "k": 1_000, "K": 1_000, "m": 1_000_000, "M": 1_000_000}
+_BYTES_FACTOR = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _DURATION_FACTOR = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 MAX_EDGE_PIXELS = 16_384
+_NS = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 BitrateText = Annotated[str, Meta(description="bit/s, with k or M", examples=["4M"])]
 DurationText = Annotated[str, Meta(description="a number and ms, s, m, h or d", examples=["2s"])]
+BytesText = Annotated[str, Meta(description="bytes, with k, M, G or T (powers of 1000)", examples=["500M"])]
+TimeText = Annotated[
+    str,
+    Meta(
+        description="RFC 3339 with its zone, or now, -DURATION or +DURATION from now",
+        examples=["-10s", "2026-05-04T10:00:00Z"],
+    ),
+]
 SizeText = Annotated[str, Meta(description="WIDTHxHEIGHT in pixels", examples=["1280x720"])]
 CropText = Annotated[str, Meta(description="WIDTHxHEIGHT+X+Y in pixels", examples=["640x480+320+120"])]
 BinningText = Annotated[str, Meta(description="HORIZONTALxVERTICAL, 1 to 8 sensor pixels each", examples=["2x2"])]
@@ -46,6 +59,44 @@ def parse_duration(text: str, field: str = "duration") -> float:
     if not match:
         raise InvalidValue(field, text, "write a number and ms, s, m, h or d, for example 2s")
     return float(match[1]) * _DURATION_FACTOR[match[2]]
+
+
+def parse_bytes(text: str, field: str) -> int:
+    """`500M` -> 500000000 bytes.
+
+    Raises:
+        InvalidValue: not a number of bytes, or zero.
+    """
+    match = _BYTES.match(text)
+    value = int(float(match[1]) * _BYTES_FACTOR[match[2].lower()]) if match else 0
+    if value <= 0:
+        raise InvalidValue(field, text, "write bytes with k, M, G or T, for example 500M")
+    return value
+
+
+def parse_time(text: str, field: str, now_ns: int) -> int:
+    """`-10s` -> CLOCK_REALTIME of ten seconds before `now_ns`, in nanoseconds.
+
+    Raises:
+        InvalidValue: not a time, or one without its zone.
+    """
+    if text == "now":
+        return now_ns
+    fix = "write now, -10s, +5s, or a time with its zone, for example 2026-05-04T10:00:00Z"
+    if text[:1] in ("-", "+"):
+        try:
+            offset_ns = round(parse_duration(text[1:], field) * _NS)
+        except InvalidValue:
+            raise InvalidValue(field, text, fix) from None
+        return now_ns - offset_ns if text[0] == "-" else now_ns + offset_ns
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidValue(field, text, fix) from None
+    if moment.tzinfo is None:
+        raise InvalidValue(field, text, fix)
+    elapsed = moment - _EPOCH  # in integers: a float of seconds would be off by hundreds of nanoseconds
+    return ((elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds) * 1_000
 
 
 def parse_size(text: str, field: str = "size") -> tuple[int, int]:
