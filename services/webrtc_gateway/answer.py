@@ -4,7 +4,8 @@ import secrets
 from collections.abc import Sequence
 
 from services.webrtc_gateway.offer import CAPTURE_TIME, MID, PLAYOUT_DELAY, Media, Offer
-from services.webrtc_gateway.packetizer import OPUS_CLOCK_HZ, VIDEO_CLOCK_HZ
+from shared.rtp.clock import VIDEO_CLOCK_HZ
+from shared.rtp.opus import OPUS_CLOCK_HZ
 
 _ECHOED = (MID, PLAYOUT_DELAY, CAPTURE_TIME)
 _VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir")

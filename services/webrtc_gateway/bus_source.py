@@ -11,7 +11,6 @@ from schemas.packets import PacketHeader
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command
 from services.webrtc_gateway.source import Deliver, Subscription, not_viewable
-from services.webrtc_gateway.stream_demand import StreamDemand
 from shared.bus import Bus
 from shared.demand import Wants
 from shared.desired import Desired
@@ -19,6 +18,7 @@ from shared.packet_ring import PacketRingReader
 from shared.packets import PacketSubscription
 from shared.ring import RingError
 from shared.state import StateMirrors
+from shared.stream_demand import StreamDemand
 
 _CARRIED_CODEC = "h264"
 

@@ -9,14 +9,11 @@ from typing import Protocol
 from schemas.packets import PacketHeader
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.history import TrackHistory
-from services.webrtc_gateway.packetizer import (
-    OPUS_CLOCK_HZ,
-    VIDEO_CLOCK_HZ,
-    RtpUnit,
-    packetize_h264,
-    packetize_opus,
-)
+from services.webrtc_gateway.packetizer import MAX_PAYLOAD_BYTES, RtpUnit
 from services.webrtc_gateway.source import not_viewable
+from shared.rtp.clock import VIDEO_CLOCK_HZ
+from shared.rtp.h264 import packetize_h264
+from shared.rtp.opus import OPUS_CLOCK_HZ, packetize_opus
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +184,7 @@ class RenditionFeed:
             self._group.clear()
             self._counters.drops["gap"] += 1
             self._each(lambda viewer: viewer.lost_video())
-        payloads = packetize_h264(payload)
+        payloads = packetize_h264(payload, MAX_PAYLOAD_BYTES)
         if not payloads:
             self._counters.drops["malformed"] += 1
             return
@@ -205,7 +202,7 @@ class RenditionFeed:
             return
         run_before = track.run
         track.follows(header)  # a gap in sound heals by itself
-        payloads = packetize_opus(payload)
+        payloads = packetize_opus(payload, MAX_PAYLOAD_BYTES)
         if not payloads:
             self._counters.drops["malformed"] += 1
             return

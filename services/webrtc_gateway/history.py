@@ -2,7 +2,7 @@
 
 from schemas.packets import PacketHeader
 from services.webrtc_gateway.packetizer import RtpUnit
-from services.webrtc_gateway.rtp import RtpClock
+from shared.rtp.clock import RtpClock
 
 HISTORY_PACKETS = 1024  # per track, for retransmission: 2 s at 4 Mbit/s, and SRTP's replay window
 # abs-capture-time goes with every picture: interpolation by receivers is tens of ms wrong for the first second.

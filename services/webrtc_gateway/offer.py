@@ -8,8 +8,9 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from schemas.errors import BadRequest
-from services.webrtc_gateway.packetizer import OPUS_CLOCK_HZ, VIDEO_CLOCK_HZ
 from services.webrtc_gateway.rtp import HeaderExtensions, RtpTrack
+from shared.rtp.clock import VIDEO_CLOCK_HZ
+from shared.rtp.opus import OPUS_CLOCK_HZ
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"

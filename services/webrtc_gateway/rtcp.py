@@ -15,7 +15,8 @@ from aiortc.rtp import (
     RtcpSrPacket,
 )
 
-from services.webrtc_gateway.rtp import RtpClock, RtpTrack, ntp_timestamp
+from services.webrtc_gateway.rtp import RtpTrack
+from shared.rtp.clock import RtpClock, ntp_timestamp
 
 _SDES_CNAME = 1
 _MAX_LOST_PER_DATAGRAM = 256  # more at once is beyond what retransmission can mend; the viewer will send a PLI

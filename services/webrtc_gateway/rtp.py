@@ -6,9 +6,7 @@ from struct import Struct
 
 from services.webrtc_gateway.packetizer import MAX_EXTENSION_BYTES, RTP_HEADER_BYTES, RtpUnit
 from services.webrtc_gateway.srtp import RTP_BYTES, PacketBatch
-
-NTP_EPOCH_OFFSET_SECONDS = 2_208_988_800  # 1900 to 1970
-_NANOSECONDS = 1_000_000_000
+from shared.rtp.clock import ntp_timestamp
 
 _ONE_BYTE_PROFILE = b"\xbe\xde"
 _NO_PLAYOUT_DELAY = b"\x00\x00\x00"  # min 0, max 0: show at once
@@ -18,32 +16,6 @@ _ONE_BYTE_IDS = range(1, 15)
 # One C call writes header and payload; the struct for each payload size is made once.
 _plain = tuple(Struct(f"!BBHII{size}s") for size in range(RTP_BYTES))
 _extended: dict[tuple[int, int], Struct] = {}
-
-
-def ntp_timestamp(realtime_ns: int) -> int:
-    """64-bit NTP time, 32.32 fixed point (RFC 5905 section 6)."""
-    seconds, fraction_ns = divmod(realtime_ns, _NANOSECONDS)
-    return ((seconds + NTP_EPOCH_OFFSET_SECONDS) << 32 | (fraction_ns << 32) // _NANOSECONDS) & 0xFFFFFFFFFFFFFFFF
-
-
-class RtpClock:
-    """Presentation times of one track to RTP timestamps that never run backwards when the producer restarts."""
-
-    def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
-        self._shift_ns = 0
-        self._last_pts_ns: int | None = None
-
-    def timestamp(self, pts_ns: int, new_run: bool) -> int:
-        """Unwrapped timestamp of `pts_ns` (CLOCK_REALTIME timeline)."""
-        if new_run and self._last_pts_ns is not None and pts_ns <= self._last_pts_ns:
-            self._shift_ns += self._last_pts_ns - pts_ns + _NANOSECONDS // self._rate_hz * 2
-        self._last_pts_ns = pts_ns
-        return self.at(pts_ns)
-
-    def at(self, pts_ns: int) -> int:
-        """The timestamp that a picture or sound of that time has."""
-        return (pts_ns + self._shift_ns) * self._rate_hz // _NANOSECONDS
 
 
 class HeaderExtensions:

@@ -14,8 +14,9 @@ from services.webrtc_gateway.fanout import KEY_REQUEST_SECONDS, RenditionFeed
 from services.webrtc_gateway.history import HISTORY_PACKETS
 from services.webrtc_gateway.packetizer import MAX_PAYLOAD_BYTES, RtpUnit
 from services.webrtc_gateway.rtcp import parse_feedback, sender_report
-from services.webrtc_gateway.rtp import HeaderExtensions, RtpClock, RtpTrack, ntp_timestamp
+from services.webrtc_gateway.rtp import HeaderExtensions, RtpTrack
 from services.webrtc_gateway.srtp import PacketBatch
+from shared.rtp.clock import RtpClock, ntp_timestamp
 
 pytestmark = pytest.mark.unit
 PICTURE_NS = 33_333_333
