@@ -61,6 +61,8 @@ class StreamStats(Struct, frozen=True, kw_only=True):
     """Pictures written to the ring per second."""
     bitrate: int = 0
     """Of the source's own packets, bit/s."""
+    history_s: float = 0.0
+    """How far back the source's own packets in memory reach."""
     width: int = 0
     height: int = 0
     """Of the pictures in the ring; before the first of what the source sends."""

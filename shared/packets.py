@@ -15,10 +15,11 @@ import msgspec
 from schemas.packets import PacketHeader, pack, unpack_packet
 from schemas.subjects import packets
 from shared.bus import Bus, Message, Subscription
-from shared.packet_ring import PacketRingWriter
+from shared.packet_ring import PacketRingWriter, RingSize
 
 # Room for the header and the protocol's own line around the payload of one part.
 _MESSAGE_OVERHEAD_BYTES = 4096
+_LESS_HISTORY = "keep less history, lower FRAMEMESH_<SERVICE>_HISTORY_BYTES or _PACKET_RING_BYTES, or "
 
 Deliver = Callable[[PacketHeader, memoryview], None]
 
@@ -47,7 +48,10 @@ class PacketPublisher:
         self._stream = stream
         self._rendition = rendition
         self._run = run
-        self._ring = PacketRingWriter.create(folder, stream, rendition, run, seconds=ring_seconds, max_bytes=ring_bytes)
+        self._ring = PacketRingWriter.create(
+            folder, stream, rendition, run, seconds=ring_seconds, max_bytes=ring_bytes, fix=_LESS_HISTORY
+        )
+        self._ring_size = RingSize(ring_seconds, ring_bytes)
         self._indexes: dict[str, int] = {}
         self._lock = threading.Lock()
         self.on_bus = True
@@ -79,6 +83,40 @@ class PacketPublisher:
                 self._bus.post_from_thread(subject, message)
         self.published_packets += 1
         self.published_bytes += len(payload)
+
+    @property
+    def ring_size(self) -> RingSize:
+        """What the packet ring keeps at most."""
+        return self._ring_size
+
+    @property
+    def held_seconds(self) -> float:
+        """How far back the packet ring reaches."""
+        with self._lock:
+            return self._ring.held_seconds
+
+    def resize(self, size: RingSize) -> None:
+        """Keep more or less from now on; what is kept already stays, as far as it fits. Blocks while it is copied.
+
+        Raises:
+            OutOfSpace: shared memory is too small; the ring is as it was.
+        """
+        with self._lock:
+            if size.max_bytes != self._ring_size.max_bytes:
+                before = self._ring
+                self._ring = PacketRingWriter.create(
+                    before.folder,
+                    self._stream,
+                    self._rendition,
+                    self._run,
+                    seconds=size.seconds,
+                    max_bytes=size.max_bytes,
+                    continues=before,
+                    fix=_LESS_HISTORY,
+                )
+                before.close()
+            self._ring.keep(size.seconds)
+            self._ring_size = size
 
     def gap(self) -> None:
         """What comes does not follow on what came: leave an index out, at which consumers wait for a key packet."""

@@ -29,6 +29,11 @@ def register_metrics(figures: Figures, runners: Mapping[str, StreamRunner]) -> N
     counter(
         "framemesh_capture_packets", "The source's own packets forwarded.", each(lambda sink: sink.packets_forwarded)
     )
+    figures.gauge(
+        "framemesh_capture_history_seconds",
+        "How far back the source's own packets in memory reach.",
+        each(lambda sink: sink.held_seconds),
+    )
     counter("framemesh_capture_audio_blocks", "Blocks of raw sound published.", each(lambda sink: sink.audio_blocks))
     counter(
         "framemesh_capture_dropped_events",

@@ -185,6 +185,20 @@ class StreamSink:
             self.frames.hide()
         self._watch_stillness(afresh=False)
 
+    def keep(self, history: str | None) -> None:
+        """Keep so much of the source's own packets in memory from now on; blocks while they are copied.
+
+        Raises:
+            OutOfSpace: shared memory is too small; what was kept still is.
+        """
+        if self._packets:
+            self._packets.resize(self._settings.ring_size(history))
+
+    @property
+    def held_seconds(self) -> float:
+        """How far back the source's own packets in memory reach."""
+        return self._packets.held_seconds if self._packets else 0.0
+
     def _shape_as(self, spec: StreamSpec) -> None:
         self._shaper = self._shaper_of(spec)
         self._spec = self.frames.spec = spec
@@ -266,14 +280,15 @@ class StreamSink:
         """Forward one of the source's own packets (fields of `PacketHeader`) as rendition `source`."""
         self.frames.check_open()
         if self._packets is None:
+            size = self._settings.ring_size(self._spec.history)
             self._packets = PacketPublisher(
                 self._bus,
                 self._settings.shm_dir,
                 stream=self._spec.stream,
                 rendition=SOURCE_RENDITION,
                 run=self.epoch,
-                ring_seconds=self._settings.packet_ring_seconds,
-                ring_bytes=self._settings.packet_ring_bytes,
+                ring_seconds=size.seconds,
+                ring_bytes=size.max_bytes,
             )
         self._packets.on_bus = self._wants_packets
         placed_ns = self._packet_times.place(track, dts_ns, fields.get("duration_ns", 0))

@@ -31,6 +31,7 @@ def stream_stats(stream: str, context: Context[CaptureSettings], runner: StreamR
         fps=sink.rates.arrived_fps if sink else 0.0,
         decoded_fps=sink.rates.written_fps if sink else 0.0,
         bitrate=sink.rates.bitrate if sink else 0,
+        history_s=sink.held_seconds if sink else 0.0,
         width=newest.width if newest else video.width if video else 0,
         height=newest.height if newest else video.height if video else 0,
         pixel_format=newest.pixel_format if newest else video.pixel_format if video else None,

@@ -20,7 +20,7 @@ from typing import Any, ParamSpec
 
 import msgspec
 
-from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, Unavailable
+from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, OutOfSpace, Unavailable
 from schemas.resources import AudioInfo, StreamActual, StreamSpec, VideoInfo
 from schemas.units import parse_duration
 from services.capture.device_calls import ask_device
@@ -186,10 +186,12 @@ class StreamRunner:
             try:
                 if _of_source(spec) != _of_source(before):
                     return False
+                if spec.history != before.history:
+                    await asyncio.to_thread(sink.keep, spec.history)
                 if not await ask_device(self._stream, partial(source.adjust, spec)):
                     return False
                 await self._adjust_sink(sink, source, before, spec)
-            except BadRequest as error:
+            except (BadRequest, OutOfSpace) as error:
                 self._refused = error.info
                 self._report(revision=revision, error=self._refused)
                 return True

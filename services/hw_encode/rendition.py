@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from schemas.commands import KeyFrameReply, KeyFrameRequest
-from schemas.errors import MeshError
+from schemas.errors import MeshError, OutOfSpace
 from schemas.frames import FrameAck, FrameRef
 from schemas.packets import unpack_audio
 from schemas.resources import RenditionActual, RenditionSpec, VideoInfo
@@ -19,6 +19,7 @@ from schemas.subjects import RAW, ack, audio, command, frames
 from services.hw_encode.audio import AudioEncoder
 from services.hw_encode.encoders import Choice
 from services.hw_encode.latency import LatencyFigure
+from services.hw_encode.pictures import PicturesOfStreams
 from services.hw_encode.rates import Rate
 from services.hw_encode.settings import HwEncodeSettings
 from services.hw_encode.video import VideoEncoder
@@ -37,7 +38,22 @@ log = logging.getLogger(__name__)
 _THREAD_STOP_SECONDS = 3.0
 # With any value: two specs that are equal then need no other run.
 _CHANGEABLE: dict[str, Any] = dict.fromkeys(
-    ("bitrate", "rate_control", "quality", "max_bitrate", "key_interval", "fps", "encoder", "preset", "always")
+    (
+        "bitrate",
+        "rate_control",
+        "quality",
+        "max_bitrate",
+        "key_interval",
+        "fps",
+        "encoder",
+        "preset",
+        "size",
+        "fit",
+        "queue",
+        "when_full",
+        "always",
+        "history",
+    )
 )
 _decode_ref = msgspec.json.Decoder(FrameRef).decode
 
@@ -64,6 +80,7 @@ class RenditionRunner:
         reader: RingReader,
         wants: Wants,
         latency: LatencyFigure,
+        pictures: PicturesOfStreams,
     ) -> None:
         self._id = rendition_id
         self._context = context
@@ -71,6 +88,7 @@ class RenditionRunner:
         self._reader = reader
         self._wants = wants
         self._latency = latency
+        self._pictures = pictures
         self._loop = asyncio.get_running_loop()
         self._spec: RenditionSpec | None = None
         self._actual: RenditionActual | None = None
@@ -109,6 +127,12 @@ class RenditionRunner:
         before = self._spec
         if before is None or self._actual is None or _fixed(before) != _fixed(spec):
             return False
+        if self.pipeline and before.history != spec.history:
+            try:
+                await asyncio.to_thread(self.pipeline.publisher.resize, self._context.settings.ring_size(spec.history))
+            except OutOfSpace as error:  # it goes on as it was, and says why
+                self._report(revision=revision, error=error.info)
+                return True
         self._spec = spec
         changes: dict[str, Any] = {"revision": revision, "bitrate": Rate.of(spec).bitrate}
         if before != spec and self.pipeline:
@@ -116,7 +140,7 @@ class RenditionRunner:
             if self._actual.state == "failed":  # whether it still does, the next picture shows
                 changes |= {"state": "starting", "error": None}
         self._report(**changes)
-        self._demand_changed.set()  # `always` counts as demand
+        self._demand_changed.set()  # `always` and `history` count as demand
         return True
 
     async def stop(self, *, removed: bool = False) -> None:
@@ -160,7 +184,8 @@ class RenditionRunner:
 
     @property
     def _needed(self) -> bool:
-        return self._wanted or (self._spec is not None and self._spec.always)
+        spec = self._spec
+        return self._wanted or (spec is not None and (spec.always or spec.history is not None))
 
     async def _open_pipeline(self) -> None:
         """Start both media threads and ask the stream's capture for frames.
@@ -172,14 +197,15 @@ class RenditionRunner:
         assert self._spec is not None  # start() has set it
         spec, bus, settings, node = self._spec, self._context.bus, self._context.settings, self._context.node
         run = await next_epoch(bus, self._id)
+        size = settings.ring_size(spec.history)
         publisher = PacketPublisher(
             bus,
             settings.shm_dir,
             stream=spec.stream,
             rendition=spec.rendition,
             run=run,
-            ring_seconds=settings.packet_ring_seconds,
-            ring_bytes=settings.packet_ring_bytes,
+            ring_seconds=size.seconds,
+            ring_bytes=size.max_bytes,
         )
         ack_subject = ack(node, spec.stream)
 
@@ -194,6 +220,7 @@ class RenditionRunner:
             on_failed=lambda error: self._from_thread(run, state="failed", error=error.info),
             on_encoded=lambda seconds: self._latency.observe(spec, seconds),
             acknowledge=acknowledge,
+            pictures=self._pictures.open(spec.stream),
         )
         sound = AudioEncoder(spec, publisher)
 
@@ -208,6 +235,7 @@ class RenditionRunner:
             subscriptions.append(await bus.subscribe(frames(node, spec.stream), receive_frame))
             subscriptions.append(await bus.subscribe(audio(node, spec.stream), receive_audio))
         except BaseException:
+            self._pictures.close(spec.stream)
             publisher.close()
             for subscription in subscriptions:
                 await subscription.close()
@@ -231,6 +259,7 @@ class RenditionRunner:
             asyncio.to_thread(pipeline.audio.stop, _THREAD_STOP_SECONDS),
         )
         pipeline.publisher.close()
+        self._pictures.close(pipeline.video.stream)
         self._reader.trim()  # a mapping keeps a removed ring's memory
 
     # -- state -----------------------------------------------------------------------------------------------

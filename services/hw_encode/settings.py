@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from shared.packet_ring import RingSize, ring_size
 from shared.settings import Settings
 
 
@@ -13,4 +14,10 @@ class HwEncodeSettings(Settings, frozen=True, kw_only=True):
     packet_ring_seconds: Annotated[float, Meta(ge=1, le=600)] = 15.0
     """How far back the packets of a rendition reach: joins, pre-roll, resuming after a crash."""
     packet_ring_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 32)] = 32 << 20
-    """Upper bound of one packet ring."""
+    """Upper bound of one packet ring; it grows with the `history` of a rendition."""
+    history_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 34)] = 256 << 20
+    """Upper bound of the packet ring of a rendition with `history`: 60 s of 35 Mbit/s. All of it is reserved."""
+
+    def ring_size(self, history: str | None) -> RingSize:
+        """Of the packet ring of a rendition with so much `history`."""
+        return ring_size(RingSize(self.packet_ring_seconds, self.packet_ring_bytes), history, self.history_bytes)

@@ -128,6 +128,35 @@ class PacketRingReader:
         """
         return self._from_key(lambda key: key.pts_ns <= pts_ns)
 
+    def since_capture(self, captured_ns: int) -> Iterator[Packet]:
+        """Everything from the last key picture captured at or before `captured_ns`, or else from the oldest one.
+
+        Ends when it has caught up with the writer.
+
+        Raises:
+            BadRing: the file is damaged.
+        """
+
+        def early_enough(key: Record) -> bool:
+            header = self._header(key)
+            return header is not None and header.captured_ns <= captured_ns
+
+        return self._from_key(early_enough)
+
+    def kept_ns(self) -> tuple[int, int] | None:
+        """When the oldest key picture and the newest picture were captured; None when there is no key picture.
+
+        Raises:
+            BadRing: the file is damaged.
+        """
+        first: PacketHeader | None = None
+        last: Record | None = None
+        for record in self._records(self._state().tail):
+            if record.track == "video" and (first is not None or record.key):
+                first, last = first or self._header(record), record
+        end = self._header(last) if last else None
+        return (first.captured_ns, (end or first).captured_ns) if first else None
+
     def close(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
@@ -189,6 +218,16 @@ class PacketRingReader:
             if record is not None and record.position == position and record.end <= state.head:
                 return record
         raise BadRing(f"{self.name}: no record at {position}")
+
+    def _header(self, record: Record) -> PacketHeader | None:
+        """What a record tells of its packet; None when the writer has overtaken it meanwhile."""
+        body = self._body(record)
+        if body is None:
+            return None
+        try:
+            return unpack_packet(body)[0]
+        except BadRequest as error:
+            raise BadRing(f"{self.name}: record at {record.position}: {error.message}") from None
 
     def _body(self, record: Record) -> bytes | None:
         for _ in range(_COPY_ATTEMPTS):

@@ -27,6 +27,7 @@ from shared.ring.locks import LockFile
 
 DEFAULT_SECONDS: Final = 15.0  # a killed publisher is back in 2 s; pre-roll is asked for in seconds, 5 or 10
 DEFAULT_MAX_BYTES: Final = 32 * 1024 * 1024  # 15 s of 17 Mbit/s
+_COPY_BYTES: Final = 1 << 20  # at a time, of a ring that changes its size
 
 
 class PacketRingWriter:
@@ -52,10 +53,14 @@ class PacketRingWriter:
         *,
         seconds: float = DEFAULT_SECONDS,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        continues: "PacketRingWriter | None" = None,
+        fix: str = "",
     ) -> "PacketRingWriter":
         """Make a ring in `folder`, all its memory reserved; sweeps dead packet rings first.
 
-        `run` grows with every new producer of the rendition; readers take the ring of the highest one.
+        `run` grows with every new producer of the rendition; readers take the ring of the highest one. `continues`: a
+        ring of the same run and another size, whose packets the new one begins with; close it afterwards. `fix`: what
+        to change where memory is too small, besides the usual.
 
         Raises:
             OutOfSpace: nothing is left behind.
@@ -68,9 +73,13 @@ class PacketRingWriter:
         ensure_folder(folder)
         sweep(folder)
 
+        state = State() if continues is None else continues._state_within(max_bytes)
+
         def fill(fd: int) -> None:
             os.pwrite(fd, facts.pack(), 0)
-            os.pwrite(fd, State().pack(), STATE_OFFSET)
+            if continues is not None:
+                continues._copy(fd, max_bytes, state)
+            os.pwrite(fd, state.pack(), STATE_OFFSET)
 
         file = make_locked_file(
             folder,
@@ -79,13 +88,22 @@ class PacketRingWriter:
             lock_offset=WRITER_LOCK_OFFSET,
             what=f"packet ring of {stream}/{rendition}",
             fill=fill,
+            fix=fix,
         )
-        return cls(folder, name, facts, file, seconds)
+        ring = cls(folder, name, facts, file, seconds)
+        if continues is not None:
+            ring._state = state
+            ring._records.extend(record for record in continues._records if record[0] > state.tail)
+        return ring
 
     @property
     def held_seconds(self) -> float:
         """Age of the oldest packet in the ring."""
         return (time.monotonic_ns() - self._records[0][1]) / 1e9 if self._records else 0.0
+
+    def keep(self, seconds: float) -> None:
+        """Let packets get so old from now on."""
+        self._keep_ns = int(seconds * 1e9)
 
     def append(self, header: PacketHeader, payload: bytes | memoryview) -> None:
         """Add a packet, for which the oldest make room."""
@@ -115,6 +133,25 @@ class PacketRingWriter:
         if self._file.fd >= 0:
             (self.folder / self.name).unlink(missing_ok=True)
             self._file.close()
+
+    def _state_within(self, capacity_bytes: int) -> State:
+        """The state of a ring of another capacity with as many of these packets as it takes."""
+        tail = self._state.tail
+        for end, _ in self._records:
+            if self._state.head - tail <= capacity_bytes:
+                break
+            tail = end
+        return self._state._replace(tail=tail)
+
+    def _copy(self, fd: int, capacity_bytes: int, state: State) -> None:
+        """Put the packets into another ring's file: at the same positions, which lie elsewhere in its circle."""
+        position = state.tail
+        while position < state.head:
+            here, there = position % self.facts.capacity_bytes, position % capacity_bytes
+            room = min(self.facts.capacity_bytes - here, capacity_bytes - there, _COPY_BYTES)
+            data = os.pread(self._file.fd, min(room, state.head - position), HEADER_BYTES + here)
+            os.pwrite(fd, data, HEADER_BYTES + there)
+            position += len(data)
 
     def _tail_after(self, state: State, needed_bytes: int, now_ns: int) -> int:
         tail = state.tail

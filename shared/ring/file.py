@@ -20,7 +20,14 @@ _FIX = (
 
 
 def make_locked_file(
-    folder: Path, name: str, *, size_bytes: int, lock_offset: int, what: str, fill: Callable[[int], object]
+    folder: Path,
+    name: str,
+    *,
+    size_bytes: int,
+    lock_offset: int,
+    what: str,
+    fill: Callable[[int], object],
+    fix: str = "",
 ) -> LockFile:
     """A new file under `name`: all its memory reserved, the byte at `lock_offset` write-locked, `fill(fd)` done.
 
@@ -28,7 +35,7 @@ def make_locked_file(
     without a lock or half a header; whoever finds a named file without a lock may remove it.
 
     Raises:
-        OutOfSpace: names `what`, the bytes needed and free, and what to change; nothing is left behind.
+        OutOfSpace: names `what`, the bytes needed and free, and what to change, `fix` first; nothing is left behind.
     """
     for _ in range(_LINK_ATTEMPTS):
         temporary: Path | None = None
@@ -45,7 +52,7 @@ def make_locked_file(
             if not file.try_lock(write_lock(lock_offset)):
                 raise BlockingIOError(f"{name} is locked although it has only just been made")
             os.fchmod(fd, FILE_MODE)  # the umask may have taken the group's right to read
-            _reserve(fd, folder, size_bytes, what)
+            _reserve(fd, folder, size_bytes, what, fix)
             fill(fd)
             if temporary is None:
                 _link(fd, folder, name)
@@ -63,14 +70,14 @@ def make_locked_file(
     raise FileNotFoundError(f"{folder} is being removed, or swept without end, while a ring is made there")
 
 
-def _reserve(fd: int, folder: Path, size_bytes: int, what: str) -> None:
+def _reserve(fd: int, folder: Path, size_bytes: int, what: str, fix: str) -> None:
     try:
         os.posix_fallocate(fd, 0, size_bytes)
     except OSError as error:
         if error.errno not in _FULL:
             raise
         space = os.statvfs(folder)
-        raise OutOfSpace(f"{what} in {folder}", size_bytes, space.f_bavail * space.f_frsize, _FIX) from error
+        raise OutOfSpace(f"{what} in {folder}", size_bytes, space.f_bavail * space.f_frsize, fix + _FIX) from error
 
 
 def _link(fd: int, folder: Path, name: str) -> None:

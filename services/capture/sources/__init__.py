@@ -24,6 +24,7 @@ from services.capture.sources.srt import SrtSource
 from services.capture.sources.udp import UdpSource
 from services.capture.sources.v4l2 import V4l2Source
 from shared.netguard import Policy, check_async
+from shared.packet_ring import check_history
 from shared.urls import MASK, redact
 
 _KINDS: dict[str, type[Source]] = {
@@ -70,6 +71,7 @@ def check_source(spec: StreamSpec) -> None:
     for name in ("stall_after", "frozen_after"):
         if (text := getattr(spec, name)) is not None:
             parse_duration(text, name)
+    check_history(spec.history)
     _KINDS[scheme].check(spec)
 
 
