@@ -16,6 +16,7 @@ from schemas.commands import (
     StartRendition,
     StopRendition,
 )
+from schemas.encoder_parameters import apply_parameters
 from schemas.encoding import check_encoding
 from schemas.errors import ErrorInfo, InvalidValue, NotFound
 from schemas.ids import compound_id
@@ -136,6 +137,7 @@ class _Commands:
             raise InvalidValue(
                 "rendition", request.rendition, "this name is taken by the source itself; choose another"
             )
+        request = msgspec.structs.replace(request, **apply_parameters(request, request.parameters))
         check_encoding(request)
         found = await self._streams.find(request.stream)
         if found is None:
