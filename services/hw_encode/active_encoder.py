@@ -13,7 +13,7 @@ from schemas.errors import Unavailable
 from schemas.frames import FrameRef
 from schemas.resources import RenditionSpec, VideoInfo
 from services.hw_encode.encoders import Choice, explain, first_working, open_encoder
-from shared.media.frames import even
+from services.hw_encode.placement import encoded_size
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class ActiveEncoder:
         Raises:
             Unavailable: none works; tried again after a few seconds.
         """
-        if self._context is not None and self._size == (ref.width, ref.height):
+        if self._context is not None and self._size == encoded_size(self._spec, ref):
             return False
         if self._none_works and time.monotonic() < self._retry_at_seconds:
             raise self._none_works
@@ -54,15 +54,23 @@ class ActiveEncoder:
     def change(self, spec: RenditionSpec) -> "list[av.Packet[Any]]":
         """Go on as `spec` says: the next `prepare` opens an encoder afresh. Returns what the one before still had."""
         self._spec = spec
-        context, self._context = self._context, None
         self._failed_in_use.clear()
         self._none_works = None
+        return self.finish()
+
+    def fits(self, ref: FrameRef) -> bool:
+        """Whether the encoder that is open, if one is, takes pictures like `ref`; else `finish` it first."""
+        return self._context is None or self._size == encoded_size(self._spec, ref)
+
+    def finish(self) -> "list[av.Packet[Any]]":
+        """What the encoder still has; the next `prepare` opens one afresh."""
+        context, self._context = self._context, None
         if context is None:
             return []
         try:
             return context.encode(None)
         except av.FFmpegError as error:  # it goes anyway
-            log.warning("the last pictures are lost: %s", error, extra={"stream": spec.stream})
+            log.warning("the last pictures are lost: %s", error, extra={"stream": self._spec.stream})
             return []
 
     @property
@@ -89,7 +97,7 @@ class ActiveEncoder:
     def _open_next(self, ref: FrameRef) -> bool:
         fps = _NS / ref.duration_ns if ref.duration_ns else _DEFAULT_FPS
         fps = min(fps, self._spec.fps or fps)
-        width, height = even(ref.width), even(ref.height)
+        width, height = size = encoded_size(self._spec, ref)
         try:
             choice = first_working(self._spec, width, height, self._failed_in_use)
         except Unavailable as error:
@@ -102,7 +110,7 @@ class ActiveEncoder:
         except (av.FFmpegError, ValueError) as error:  # works here, but not with these parameters or not any more
             self._give_up(choice, error)
             return False
-        self._choice, self._size, self._none_works = choice, (ref.width, ref.height), None
+        self._choice, self._size, self._none_works = choice, size, None
         codec = self._spec.codec
         self._on_running(choice, VideoInfo(codec=codec, width=width, height=height, fps=round(fps, 3)))
         return True

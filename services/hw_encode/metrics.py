@@ -46,6 +46,15 @@ def register_metrics(figures: Figures, runners: Mapping[str, RenditionRunner], r
         "How far back the packets in memory reach.",
         each(lambda p: p.publisher.held_seconds),
     )
+    for outcome, help_text in (
+        ("converted", "Pictures converted to a rendition's format and size."),
+        ("shared", "Pictures that another rendition of the stream had converted already."),
+    ):
+        counter(
+            f"framemesh_hw_encode_{outcome}_frames",
+            help_text,
+            each(lambda p, outcome=outcome: getattr(p.video.conversions, outcome)),  # type: ignore[misc]
+        )
     counter("framemesh_hw_encode_bytes", "Bytes of packets published.", each(lambda p: p.publisher.published_bytes))
     counter(
         "framemesh_hw_encode_audio_dropped_blocks",

@@ -19,6 +19,7 @@ from schemas.subjects import RAW, ack, audio, command, frames
 from services.hw_encode.audio import AudioEncoder
 from services.hw_encode.encoders import Choice
 from services.hw_encode.latency import LatencyFigure
+from services.hw_encode.pictures import PicturesOfStreams
 from services.hw_encode.rates import Rate
 from services.hw_encode.settings import HwEncodeSettings
 from services.hw_encode.video import VideoEncoder
@@ -46,6 +47,10 @@ _CHANGEABLE: dict[str, Any] = dict.fromkeys(
         "fps",
         "encoder",
         "preset",
+        "size",
+        "fit",
+        "queue",
+        "when_full",
         "always",
         "history",
     )
@@ -75,6 +80,7 @@ class RenditionRunner:
         reader: RingReader,
         wants: Wants,
         latency: LatencyFigure,
+        pictures: PicturesOfStreams,
     ) -> None:
         self._id = rendition_id
         self._context = context
@@ -82,6 +88,7 @@ class RenditionRunner:
         self._reader = reader
         self._wants = wants
         self._latency = latency
+        self._pictures = pictures
         self._loop = asyncio.get_running_loop()
         self._spec: RenditionSpec | None = None
         self._actual: RenditionActual | None = None
@@ -213,6 +220,7 @@ class RenditionRunner:
             on_failed=lambda error: self._from_thread(run, state="failed", error=error.info),
             on_encoded=lambda seconds: self._latency.observe(spec, seconds),
             acknowledge=acknowledge,
+            pictures=self._pictures.open(spec.stream),
         )
         sound = AudioEncoder(spec, publisher)
 
@@ -227,6 +235,7 @@ class RenditionRunner:
             subscriptions.append(await bus.subscribe(frames(node, spec.stream), receive_frame))
             subscriptions.append(await bus.subscribe(audio(node, spec.stream), receive_audio))
         except BaseException:
+            self._pictures.close(spec.stream)
             publisher.close()
             for subscription in subscriptions:
                 await subscription.close()
@@ -250,6 +259,7 @@ class RenditionRunner:
             asyncio.to_thread(pipeline.audio.stop, _THREAD_STOP_SECONDS),
         )
         pipeline.publisher.close()
+        self._pictures.close(pipeline.video.stream)
         self._reader.trim()  # a mapping keeps a removed ring's memory
 
     # -- state -----------------------------------------------------------------------------------------------

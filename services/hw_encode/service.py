@@ -25,6 +25,7 @@ from schemas.subjects import DEFAULT_RENDITION, RAW, SOURCE_RENDITION, command
 from services.hw_encode.encoders import try_encoders
 from services.hw_encode.latency import LatencyFigure
 from services.hw_encode.metrics import register_metrics
+from services.hw_encode.pictures import PicturesOfStreams
 from services.hw_encode.rendition import RenditionRunner
 from services.hw_encode.settings import HwEncodeSettings
 from shared.bus import Endpoint
@@ -77,7 +78,7 @@ async def build(context: Context[HwEncodeSettings]) -> None:
         runner.set_demand(board.wanted(stream, rendition))
 
     def make(rendition_id: str) -> RenditionRunner:
-        runner = RenditionRunner(rendition_id, context, reporter, reader, wants, latency)
+        runner = RenditionRunner(rendition_id, context, reporter, reader, wants, latency, pictures)
         show_demand(rendition_id, runner)
         return runner
 
@@ -94,7 +95,7 @@ async def build(context: Context[HwEncodeSettings]) -> None:
     context.spawn(_trim(reader), "trim-rings")
     # Tried now, so that the first viewer need not wait for it.
     context.spawn(asyncio.to_thread(try_encoders), "try-encoders")
-    latency = LatencyFigure()
+    latency, pictures = LatencyFigure(), PicturesOfStreams()
     reconciler: Reconciler[RenditionSpec, RenditionRunner] = Reconciler(context, reporter, make, failed)
     register_metrics(context.figures, reconciler.runners, reader)
     board = await DemandBoard.open(context.bus, context.node, demand_changed)

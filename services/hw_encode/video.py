@@ -18,11 +18,12 @@ from schemas.resources import RenditionSpec, VideoInfo
 from schemas.units import parse_duration
 from services.hw_encode.active_encoder import ActiveEncoder
 from services.hw_encode.encoders import TIME_BASE, Choice
+from services.hw_encode.pictures import ConversionCounts, Pictures, PictureSource
+from services.hw_encode.placement import wanted_size
 from shared.fps_limit import FpsLimit
 from shared.inbox import FrameInbox
 from shared.lossless_order import LosslessOrder
 from shared.media.configuration import configuration
-from shared.media.frames import even, picture_frame
 from shared.packets import PacketPublisher
 from shared.ring import Lease, LeaseError, RingReader
 
@@ -55,13 +56,16 @@ class VideoEncoder:
         on_failed: Callable[[MeshError], None],
         on_encoded: Callable[[float], None],
         acknowledge: Callable[[FrameAck], None],
+        pictures: Pictures | None = None,
     ) -> None:
         """Args:
         on_running: called from the thread when an encoder has been opened.
         on_failed: called from the thread when no encoder works; the thread goes on trying with new pictures.
         on_encoded: called from the thread with the seconds from capture to packet, once per picture.
         acknowledge: gives a lossless stream's writer its credit back.
+        pictures: shared with the stream's other renditions.
         """
+        self.stream = spec.stream
         self._spec = spec
         self._reader = reader
         self._publisher = publisher
@@ -75,12 +79,15 @@ class VideoEncoder:
         self._stop = threading.Event()
         self._force_key = threading.Event()
         self._encoder = ActiveEncoder(spec, on_running)
+        self._pictures = PictureSource(pictures or Pictures())
+        self._size = wanted_size(spec)
         self._limit = FpsLimit(spec.fps) if spec.fps else None
         self._changed: RenditionSpec | None = None
         """What `change` was given last and the thread has not taken on; one reference, so no lock."""
         self._last_key_ns = 0
         self._last_key_at_seconds = float("-inf")
-        self._in_flight: dict[int, FrameRef] = {}
+        self._in_flight: dict[int, tuple[FrameRef, tuple[int, int]]] = {}
+        """What is inside the encoder, by its time there, with the size it was encoded in."""
         self._extradata = b""
         self._thread = threading.Thread(target=self._run, name=f"encode {spec.stream}--{spec.rendition}", daemon=True)
 
@@ -92,6 +99,11 @@ class VideoEncoder:
         self._stop.set()
         self.inbox.close()
         self._thread.join(timeout_seconds)
+
+    @property
+    def conversions(self) -> ConversionCounts:
+        """What became of pictures that the encoder could not take as they are."""
+        return self._pictures.counts
 
     @property
     def failovers(self) -> int:
@@ -112,6 +124,12 @@ class VideoEncoder:
     # -- in the thread ---------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._follow()
+        finally:
+            self._pictures.close()
+
+    def _follow(self) -> None:
         while not self._stop.is_set():
             ref = self.inbox.get(_WAIT_SECONDS)
             if ref is None:
@@ -151,11 +169,11 @@ class VideoEncoder:
             return
         before, self._spec = self._spec, spec
         self._key_interval_ns = _key_interval_ns(spec)
+        self._size = wanted_size(spec)
         if spec.fps != before.fps:
             self._limit = FpsLimit(spec.fps) if spec.fps else None
         if replace(before, key_interval=spec.key_interval, always=spec.always, history=spec.history) != spec:
-            for packet in self._encoder.change(spec):
-                self._publish(packet)
+            self._publish_all(self._encoder.change(spec))
 
     def _credit(self, ref: FrameRef, sequence: int, error: str = "") -> None:
         self._acknowledge(
@@ -163,21 +181,27 @@ class VideoEncoder:
         )
 
     def _encode(self, ref: FrameRef, lease: Lease) -> None:
+        if not self._encoder.fits(ref):
+            self._publish_all(self._encoder.finish())
         packets = None
         while packets is None:  # ends: the encoder works, or `prepare` raises once all have failed
             if self._encoder.prepare(ref):
                 self._in_flight.clear()
                 self._force_key.set()
-            picture = picture_frame(
-                lease.array, ref, copy=self._encoder.needs_copy, pixel_format=self._encoder.pixel_format
+            picture = self._pictures.frame(
+                lease.array,
+                ref,
+                self._encoder.pixel_format,
+                self._size,
+                self._spec.fit,
+                own=self._encoder.needs_copy,
             )
             picture.pts = ref.pts_ns * TIME_BASE.denominator // _NS
             picture.time_base = TIME_BASE
             self._mark_key(picture, ref)
-            self._in_flight[picture.pts] = ref
+            self._in_flight[picture.pts] = ref, (picture.width, picture.height)
             packets = self._encoder.encode(picture)
-        for packet in packets:
-            self._publish(packet)
+        self._publish_all(packets)
 
     def _mark_key(self, picture: VideoFrame, ref: FrameRef) -> None:
         due = ref.pts_ns - self._last_key_ns >= self._key_interval_ns or ref.pts_ns < self._last_key_ns
@@ -187,13 +211,18 @@ class VideoEncoder:
             self._last_key_at_seconds = time.monotonic()
             picture.pict_type = PictureType.I
 
+    def _publish_all(self, packets: "list[av.Packet[Any]]") -> None:
+        for packet in packets:
+            self._publish(packet)
+
     def _publish(self, packet: "av.Packet[Any]") -> None:
-        ref = self._in_flight.pop(packet.pts, None) if packet.pts is not None else None
+        made_of = self._in_flight.pop(packet.pts, None) if packet.pts is not None else None
         for skipped in [pts for pts in self._in_flight if packet.pts is not None and pts < packet.pts]:
             del self._in_flight[skipped]  # no encoder here reorders: it has left that picture out
-        if ref is None:
+        if made_of is None:
             log.warning("packet without a picture", extra={"stream": self._spec.stream})
             return
+        ref, (width, height) = made_of
         # The one copy of a packet: it leaves libav's memory for the bus and the packet ring.
         payload = bytes(packet)
         key = packet.is_keyframe
@@ -212,8 +241,8 @@ class VideoEncoder:
             dts_ns=ref.pts_ns,
             duration_ns=max(ref.duration_ns, int(_NS / self._spec.fps) if self._spec.fps else 0),
             captured_ns=ref.captured_ns,
-            width=even(ref.width),
-            height=even(ref.height),
+            width=width,
+            height=height,
             extradata=self._extradata if key else b"",
         )
         self.counts.encoded += 1

@@ -1,6 +1,8 @@
 """Pictures as arrays and as libav frames, without a copy where libav allows it."""
 
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,16 @@ _kept = threading.local()
 _CONVERSION_THREADS = 1
 _DEEP_GRAY = frozenset[str](("gray10le", "gray12le", "gray16le"))
 _EIGHT_BIT = frozenset[str](("bgr24", "rgb24"))
+
+
+@dataclass(frozen=True)
+class Area:
+    """A part of a picture, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
 
 
 def convert(frame: VideoFrame, pixel_format: str, width: int | None = None, height: int | None = None) -> VideoFrame:
@@ -78,13 +90,55 @@ def bgr_of(array: Picture, ref: FrameRef) -> npt.NDArray[np.uint8]:
     return bgr
 
 
-def array_frame(array: Picture, pixel_format: PixelFormat, width: int, height: int) -> VideoFrame:
-    """A libav frame that uses a contiguous array in place; copied only where libav cannot."""
+def array_frame(
+    array: Picture, pixel_format: PixelFormat, width: int, height: int, area: Area | None = None
+) -> VideoFrame:
+    """A libav frame that uses a contiguous array, or an area of it at an even place, in place."""
     # PyAV's from_numpy_buffer takes pictures in 4:2:0 only in heights that are multiples of four.
-    if pixel_format in pixel_formats.SUBSAMPLED and height % 4:
-        return copied_frame(array, pixel_format, width, height)
-    samples: Any = array  # PyAV's types know no array that has either of two sample types
-    return VideoFrame.from_numpy_buffer(samples, format=pixel_format)
+    if area is None and not (pixel_format in pixel_formats.SUBSAMPLED and height % 4):
+        return _packed_frame(array, pixel_format)
+    return _planes_frame(pixel_formats.planes(array, pixel_format, width, height), pixel_format, area)
+
+
+def cropped_frame(frame: VideoFrame, area: Area) -> VideoFrame:
+    """An area at an even place of a libav frame in 4:2:0, in the same memory."""
+    if area == Area(0, 0, frame.width, frame.height):
+        return frame
+    return _planes_frame(frame_planes(frame, _layout(frame)), frame.format.name, area)
+
+
+def sibling(frame: VideoFrame) -> VideoFrame:
+    """Another libav frame in 4:2:0 on the same memory, with a time and a type of its own: for another encoder.
+
+    Both are to be read only.
+    """
+    twin = VideoFrame.from_dlpack(frame.planes, format=frame.format.name, width=frame.width, height=frame.height)
+    twin.color_range, twin.colorspace = frame.color_range, frame.colorspace
+    return twin
+
+
+def _layout(frame: VideoFrame) -> PixelFormat:
+    return "nv12" if frame.format.name == "nv12" else "yuv420p"
+
+
+def _planes_frame(planes: Sequence[Picture], pixel_format: str, area: Area | None) -> VideoFrame:
+    if area is not None:
+        planes = [_cut(plane, area, 2 if place else 1) for place, plane in enumerate(planes)]
+    if len(planes) == 1:
+        return _packed_frame(planes[0], pixel_format)
+    height, width = planes[0].shape
+    # Each plane first as a grey picture: those may have any height and any distance between their lines.
+    grey = [_packed_frame(plane.reshape(len(plane), -1), "gray").planes[0] for plane in planes]
+    return VideoFrame.from_dlpack(grey, format=pixel_format, width=width, height=height)
+
+
+def _cut(plane: Picture, area: Area, share: int) -> Picture:
+    top, left = area.top // share, area.left // share
+    return plane[top : top + area.height // share, left : left + area.width // share]
+
+
+def _packed_frame(array: Any, pixel_format: str) -> VideoFrame:
+    return VideoFrame.from_numpy_buffer(array, format=pixel_format)  # its types know no array of either sample type
 
 
 def copied_frame(array: Picture, pixel_format: PixelFormat, width: int, height: int) -> VideoFrame:
@@ -95,6 +149,15 @@ def copied_frame(array: Picture, pixel_format: PixelFormat, width: int, height: 
     ):
         np.copyto(target, source)
     return frame
+
+
+def copied(frame: VideoFrame) -> VideoFrame:
+    """A libav frame in 4:2:0 in memory of its own."""
+    twin = VideoFrame(frame.width, frame.height, frame.format.name)
+    layout = _layout(frame)
+    for target, source in zip(frame_planes(twin, layout), frame_planes(frame, layout), strict=True):
+        np.copyto(target, source)
+    return twin
 
 
 def frame_planes(frame: VideoFrame, pixel_format: PixelFormat) -> list[Picture]:
