@@ -2,18 +2,16 @@
 
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
 from msgspec import Struct
 
 from schemas.resources import VideoInfo
+from services.publisher.mp4_fragments import boxes
 
 _log = logging.getLogger(__name__)
 
-_BOX_HEADER_BYTES = 8
-_LARGE_BOX_BYTES = 16
 _MICROSECOND_NS = 1_000
 
 
@@ -64,7 +62,7 @@ def cut_broken_end(path: Path) -> None:
     with path.open("r+b", buffering=0) as file:
         end = os.fstat(file.fileno()).st_size
         # A moof alone describes pictures that are not there.
-        whole = max((position for kind, position in _boxes(file.fileno()) if kind != b"moof"), default=0)
+        whole = max((position for kind, _, position in boxes(file.fileno()) if kind != b"moof"), default=0)
         if 0 < whole < end:  # what is no recording at all is left as it is
             _log.info("%s: %d bytes of an unfinished fragment are cut off", path, end - whole)
             file.truncate(whole)
@@ -79,20 +77,5 @@ def is_only_begun(path: Path) -> bool:
     with path.open("rb", buffering=0) as file:
         if os.fstat(file.fileno()).st_size == 0:
             return True
-        kinds = [kind for kind, _ in _boxes(file.fileno())]
+        kinds = [kind for kind, _, _ in boxes(file.fileno())]
         return kinds[:1] == [b"ftyp"] and b"mdat" not in kinds
-
-
-def _boxes(descriptor: int) -> Iterator[tuple[bytes, int]]:
-    """Kind of each whole box, and where it ends."""
-    end = os.fstat(descriptor).st_size
-    position = 0
-    while position + _BOX_HEADER_BYTES <= end:
-        header = os.pread(descriptor, _LARGE_BOX_BYTES, position)
-        size = int.from_bytes(header[:4], "big")
-        if size == 1 and len(header) == _LARGE_BOX_BYTES:
-            size = int.from_bytes(header[8:], "big")
-        if size < _BOX_HEADER_BYTES or position + size > end:
-            return
-        position += size
-        yield header[4:8], position

@@ -85,6 +85,17 @@ def create_file(spec: OutputSpec, url: str, roots: tuple[Path, ...], start_ns: i
         os.close(folder_fd)
 
 
+def own_folder(spec: OutputSpec, url: str, roots: tuple[Path, ...]) -> Path:
+    """The folder that all files of this output lie below, whatever time they start at.
+
+    Raises:
+        InvalidValue: the template is wrong, or leads outside the roots.
+    """
+    always = url.partition("{start")[0].rpartition("/")[0]
+    root, folders, _ = _place(spec, f"{always}/x{SUFFIX}" if always != "file:/" else f"{_SCHEME}x{SUFFIX}", roots, 0)
+    return root.joinpath(*folders)
+
+
 def expand(template: str, spec: OutputSpec, start_ns: int) -> str:
     """The template with its placeholders filled in.
 

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import msgspec
 from msgspec import Struct, field
 
 from schemas.errors import ErrorInfo
-from schemas.packets import UNREADABLE, PacketHeader, Track
+from schemas.packets import UNREADABLE, Track
 from schemas.resources import OutputState, VideoInfo
 
 _log = logging.getLogger(__name__)
@@ -40,6 +39,8 @@ class OutputProgress(Struct, frozen=True, kw_only=True):
     """Expected tracks that told nothing in time: the output goes on without them."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Packets that did not reach the destination, by reason."""
+    deleted: Mapping[str, int] = field(default_factory=dict)
+    """Its files that went because of what is to be kept, by reason."""
     rebased: int = 0
     """Times that the producer's clock was set back."""
 
@@ -54,7 +55,7 @@ class Position(Struct, frozen=True, kw_only=True):
 
 
 class SafePosition:
-    """Knows how far a recording is safe and keeps it on disk, replaced as a whole.
+    """Keeps on disk how far a recording is safe, replaced as a whole.
 
     A power cut may lose it, and with it the packet ring that it points into.
     """
@@ -62,28 +63,18 @@ class SafePosition:
     def __init__(self, path: Path | None) -> None:
         """`path`: None for an output whose position is not kept."""
         self._path = path
-        self._written = 0
-        self._unsettled: deque[tuple[int, PacketHeader]] = deque()
-        """Pictures that are written but perhaps not safe, each with its number among the output's packets."""
 
-    def begin(self) -> None:
-        """A new file or connection begins."""
-        self._written = 0
-        self._unsettled.clear()
-
-    def written(self, header: PacketHeader) -> None:
-        """A packet was handed to the output."""
-        self._written += 1
-        if header.track == "video" and self._path is not None:
-            self._unsettled.append((self._written, header))
-
-    def settle(self, packets: int, file: str) -> None:
-        """The first so many packets are safe by now."""
-        last: PacketHeader | None = None
-        while self._unsettled and self._unsettled[0][0] <= packets:
-            last = self._unsettled.popleft()[1]
-        if last is not None and self._path is not None:
-            self._save(self._path, Position(run=last.run, index=last.index, pts_ns=last.pts_ns, file=file))
+    def save(self, position: Position) -> None:
+        """The recording is safe up to there."""
+        if self._path is None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self._path.with_suffix(".new")
+            temporary.write_bytes(msgspec.json.encode(position))
+            os.replace(temporary, self._path)
+        except OSError as error:  # the recording matters more than the record of it
+            _log.warning("position of an output is not recorded: %s", error)
 
     def load(self) -> Position | None:
         """The recorded position; None when there is none or it is not readable."""
@@ -101,12 +92,3 @@ class SafePosition:
         """The output has ended on purpose: a later one of its name starts afresh."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
-
-    def _save(self, path: Path, position: Position) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".new")
-            temporary.write_bytes(msgspec.json.encode(position))
-            os.replace(temporary, path)
-        except OSError as error:  # the recording matters more than the record of it
-            _log.warning("position of an output is not recorded: %s", error)

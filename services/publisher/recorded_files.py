@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,8 @@ class RecordedFile(Struct, frozen=True, kw_only=True):
     path: str
     figures: FileFigures | None = None
     """None: it is being written, or was when this process was killed."""
+    told: bool = True
+    """That it is finished was told."""
 
 
 class Journal(Struct, frozen=True, kw_only=True):
@@ -37,6 +40,8 @@ class Journal(Struct, frozen=True, kw_only=True):
     """Sums over the files before these."""
     error: ErrorInfo | None = None
     """Why this recording ended by itself."""
+    stopped: bool = False
+    """That it has ended was told."""
 
 
 class RecordedFiles:
@@ -47,6 +52,8 @@ class RecordedFiles:
         self._journal = Journal(to=to)
         self._now_ns = 0
         """Duration of the file being written."""
+        self._gone: deque[str] = deque()
+        """Files that another thread has deleted."""
 
     def load(self) -> None:
         """Take up what an earlier run of this service has written; blocks."""
@@ -61,6 +68,7 @@ class RecordedFiles:
             return
         if journal.to == self._journal.to:
             self._journal = journal
+            self._gone.extend(file.path for file in journal.files if not os.path.exists(file.path))
             self.settle()
 
     @property
@@ -74,6 +82,16 @@ class RecordedFiles:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(file.path for file in self._journal.files)
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """Files that are closed, which was not told yet."""
+        return tuple(file.path for file in self._journal.files if not file.told and file.figures is not None)
+
+    @property
+    def stopped(self) -> bool:
+        """That the recording has ended was told."""
+        return self._journal.stopped
 
     @property
     def duration_ns(self) -> int:
@@ -91,7 +109,8 @@ class RecordedFiles:
 
     def begin(self, path: str, started_ns: int) -> None:
         """A file is there now, still empty."""
-        files = (*self._journal.files, RecordedFile(path=path))
+        self._drop_gone()
+        files = (*self._journal.files, RecordedFile(path=path, told=False))
         dropped = [file.figures for file in files[:-_MAX_FILES] if file.figures]
         self._now_ns = 0
         self._keep(
@@ -107,15 +126,42 @@ class RecordedFiles:
     def settle(self) -> None:
         """The file being written is closed, or was left by a crash: read what is in it; blocks."""
         self._now_ns = 0
+        self._drop_gone()
         files = []
         for file in self._journal.files:
             if file.figures is not None:
                 files.append(file)
             elif os.path.exists(file.path) and not _taken_away(Path(file.path)):  # else nothing was in it
-                files.append(RecordedFile(path=file.path, figures=read_figures(Path(file.path))))
+                files.append(msgspec.structs.replace(file, figures=read_figures(Path(file.path))))
         if tuple(files) != self._journal.files:
             begun = bool(files) or self._journal.earlier != FileFigures()
             self._keep(files=tuple(files), started_ns=self._journal.started_ns if begun else 0)
+
+    def told(self, path: str) -> None:
+        """Everybody was told that this file is finished."""
+        self._keep(files=tuple(_told(file) if file.path == path else file for file in self._journal.files))
+
+    def look_again(self, paths: Iterable[str]) -> None:
+        """These closed files have changed: read what is in them; blocks."""
+        changed = set(paths)
+        self._keep(
+            files=tuple(
+                msgspec.structs.replace(file, figures=read_figures(Path(file.path))) if file.path in changed else file
+                for file in self._journal.files
+            )
+        )
+
+    def drop(self, path: str) -> None:
+        """This file is no more, and what was in it another one has."""
+        self._keep(files=tuple(file for file in self._journal.files if file.path != path))
+
+    def gone(self, path: str) -> None:
+        """This closed file was deleted; its figures stay in the sums. The only method for other threads."""
+        self._gone.append(path)
+
+    def stop(self) -> None:
+        """Everybody was told that the recording has ended."""
+        self._keep(stopped=True)
 
     def end(self, error: ErrorInfo) -> None:
         """Nothing more shall be written, not even by a later run of this service."""
@@ -125,6 +171,15 @@ class RecordedFiles:
         """The output has ended on purpose: a later one of its name starts afresh."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+    def _drop_gone(self) -> None:
+        gone = set()
+        while self._gone:
+            gone.add(self._gone.popleft())
+        dropped = [file for file in self._journal.files if file.path in gone and file.figures]
+        if dropped:
+            earlier = _sum([self._journal.earlier, *(file.figures for file in dropped if file.figures)])
+            self._keep(files=tuple(file for file in self._journal.files if file not in dropped), earlier=earlier)
 
     def _known(self) -> list[FileFigures]:
         return [self._journal.earlier, *(file.figures for file in self._journal.files if file.figures)]
@@ -150,6 +205,10 @@ def forget_all_but(folder: Path | None, known: Callable[[str], bool]) -> None:
     for path in folder.glob("*--*.json"):
         if not known(path.name.removesuffix(".json").removesuffix(".files")):
             path.unlink(missing_ok=True)
+
+
+def _told(file: RecordedFile) -> RecordedFile:
+    return msgspec.structs.replace(file, told=True)
 
 
 def _taken_away(path: Path) -> bool:

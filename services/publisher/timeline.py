@@ -58,6 +58,13 @@ class Timeline:
         """How far a picture lies ahead of the one before; 0 before the first."""
         return header.pts_ns - self._video_pts_ns if self._started else 0
 
+    def elapsed_ns(self, header: PacketHeader) -> int:
+        """How far into the output a picture lies, whatever its producer's clock does; half a picture early is there."""
+        if not self._started:
+            return 0
+        at_ns = max(header.pts_ns + self._offset_ns, self._last_dts_ns["video"])
+        return at_ns - self._start_pts_ns + (header.duration_ns or self._video_duration_ns) // 2
+
     def _lost(self, header: PacketHeader) -> str:
         run, index = self._last.get(header.track, (header.run, header.index - 1))
         if run == header.run and header.index <= index:

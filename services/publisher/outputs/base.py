@@ -1,7 +1,8 @@
 """What every kind of output is: a destination that is opened with tracks, written to, and closed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -23,6 +24,8 @@ class OutputSettings:
     """What a killed publisher loses of a recording at most; shorter costs about 1 kB per fragment."""
     sync_seconds: float = 5.0
     """A recording is on the disk itself (not in its cache) this often: what a power cut loses. 0: each fragment."""
+    min_free_bytes: int = 0
+    """No file begins where less is free."""
     network_timeout_seconds: float = 5.0
     """Every wait for a peer: connecting, each answer, each packet that its buffers have no room for."""
     queue_bytes: int = 16 * 1024 * 1024
@@ -43,6 +46,8 @@ class Output(ABC):
     video_codecs: ClassVar[frozenset[str]]
     audio_tracks: ClassVar[tuple[Track, ...]]
     """Carried audio, the preferred first."""
+    takes_reordered: ClassVar[bool] = True
+    """Pictures may come in another order than they are shown (B-frames)."""
 
     def __init__(self, spec: OutputSpec, url: str, settings: OutputSettings) -> None:
         """Check the destination without touching it.
@@ -54,6 +59,10 @@ class Output(ABC):
         self.bytes_written = 0
         self.file = ""
         """Path of the file being written; empty for a push."""
+        self.dropped: Counter[str] = Counter()
+        """Takes the counts of what was written and is lost on the way, by reason; the writer puts its own here."""
+        self.on_need_key: Callable[[], None] = _nobody
+        """Called, in this output's thread, when the peer asks for a key picture; the writer puts its own here."""
 
     @abstractmethod
     def open(self, tracks: Mapping[Track, TrackParameters], start_ns: int) -> None:
@@ -91,3 +100,7 @@ class Output(ABC):
     def settled_packets(self) -> int:
         """How many of the packets given to `write`, in their order, would survive a kill of this process."""
         return 0
+
+
+def _nobody() -> None:
+    """Who is told when nobody wants to know."""

@@ -21,8 +21,9 @@ from shared.media.mux import Muxer, TrackParameters
 _MICROSECONDS = 1_000_000
 # delay_moov: the header is written with the first fragment, when it is known where each track starts (written
 # before, libav takes every track to start at 0 and sound is off by that much); default_base_moof: fragments stand
-# alone, as MSE and HLS want; skip_trailer: no index at the end, whose memory would grow with the recording.
-_MOVFLAGS = "delay_moov+default_base_moof+skip_trailer"
+# alone, as MSE and HLS want; skip_trailer: no index at the end, whose memory would grow with the recording;
+# frag_keyframe: a fragment begins with every key picture, so that a file can be cut there.
+_MOVFLAGS = "delay_moov+default_base_moof+skip_trailer+frag_keyframe"
 
 
 class Mp4File(Output):

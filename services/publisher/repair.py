@@ -1,0 +1,105 @@
+"""What a crash left of a recording, made to agree: the index with its file, and a file with the one that goes on."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+
+from services.publisher.mp4_fragments import Sample, fragments
+from shared.recording_index import (
+    ESTIMATED,
+    KEY,
+    RECORD,
+    BadIndex,
+    IndexSummary,
+    Records,
+    cut_index,
+    extend_index,
+    index_path,
+    read_index,
+    read_summary,
+)
+
+_log = logging.getLogger(__name__)
+
+
+def repair_index(file: Path) -> IndexSummary | None:
+    """Cut the index to what is in the file, or complete it from an MP4 file; None where there is no index. Blocks.
+
+    `file` is whole by now: what was cut off in the middle is gone. What is completed has the file's times; what the
+    pictures are is estimated from the last one that is known, and flagged.
+
+    Raises:
+        OSError: one of them cannot be read or changed.
+    """
+    path = index_path(file)
+    try:
+        header, records = read_index(path)
+        if header.format == "mp4":
+            with file.open("rb", buffering=0) as opened:
+                found = [
+                    (fragment.offset, sample) for fragment in fragments(opened.fileno()) for sample in fragment.samples
+                ]
+            if len(found) > len(records):
+                extend_index(path, _estimated(records, header.start_ns, found))
+                _log.info("%s: %d pictures are completed from the file", path, len(found) - len(records))
+            kept = len(found)
+        else:
+            kept = int(np.count_nonzero(records["offset"] < file.stat().st_size))
+        cut_index(path, kept)
+        return read_summary(path)
+    except FileNotFoundError:
+        return None
+    except BadIndex as error:
+        _log.warning("an index is ignored: %s", error)
+        return None
+
+
+def cut_before(file: Path, run: int, index: int) -> int | None:
+    """Take the picture (`run`, `index`) and all after it away from an MP4 file that another one goes on from; blocks.
+
+    Pictures that are kept; 0: that would be none, and nothing was done. None: the file cannot be cut just there.
+
+    Raises:
+        OSError: the file or its index cannot be read or changed.
+        BadIndex: its index is none.
+    """
+    header, records = read_index(index_path(file))
+    [places] = np.nonzero((records["run"] == run) & (records["index"] == index) & ((records["flags"] & KEY) != 0))
+    if header.format != "mp4" or len(places) != 1:
+        return None
+    place = int(places[0])
+    if place == 0:
+        return 0
+    offset = int(records[place]["offset"])
+    if int(records[place - 1]["offset"]) == offset:  # in the middle of a fragment
+        return None
+    os.truncate(file, offset)
+    cut_index(index_path(file), place)
+    return place
+
+
+def _estimated(records: Records, start_ns: int, found: list[tuple[int, Sample]]) -> Records:
+    lacking = found[len(records) :]
+    made = np.zeros(len(lacking), RECORD)
+    first = found[0][1]
+    if len(records):
+        last, shift_ns = records[-1], int(records[0]["pts_ns"]) - first.pts_ns
+    else:
+        last, shift_ns = np.zeros(1, RECORD)[0], -first.pts_ns
+        last["captured_ns"] = start_ns
+    for number, (offset, sample) in enumerate(lacking, start=1):
+        pts_ns = sample.pts_ns + shift_ns
+        made[number - 1] = (
+            int(last["sequence"]) + number,
+            last["epoch"],
+            last["run"],
+            int(last["index"]) + number,
+            pts_ns,
+            int(last["captured_ns"]) + pts_ns - int(last["pts_ns"]),
+            offset,
+            sample.duration_ns,
+            ESTIMATED | (KEY if sample.key else 0),
+        )
+    return made
