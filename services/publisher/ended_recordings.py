@@ -64,4 +64,5 @@ def recording_of(actual: OutputActual) -> Recording:
         file_size=actual.bytes_written,
         file_name=actual.file,
         files=actual.files,
+        preroll_s=actual.preroll_ns / _NANOSECONDS,
     )

@@ -30,6 +30,20 @@ class PacketQueue:
         self._closed = False
         self._dropped: Counter[str] = Counter()
 
+    def put_when_room(self, header: PacketHeader, payload: memoryview, timeout_seconds: float) -> None:
+        """`put`, after waiting for room: for packets of the past, which come faster than any destination takes them."""
+        deadline = time.monotonic() + timeout_seconds
+        with self._changed:
+            while (
+                not self._closed
+                and self._refusing is None
+                and self._packets
+                and (self._bytes + len(payload) > self._max_bytes or len(self._packets) >= self._max_packets)
+                and (remaining := deadline - time.monotonic()) > 0
+            ):
+                self._changed.wait(remaining)
+        self.put(header, payload)
+
     def put(self, header: PacketHeader, payload: memoryview) -> None:
         """Add a packet, or drop and count."""
         with self._changed:
@@ -45,7 +59,7 @@ class PacketQueue:
                 self._wait_for_key = False
             self._packets.append(QueuedPacket(header, payload))
             self._bytes += len(payload)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def take(self, timeout_seconds: float) -> QueuedPacket | None:
         """The oldest packet; None when there is none within the time, or ever again (`finished`)."""
@@ -58,6 +72,7 @@ class PacketQueue:
                 self._changed.wait(remaining)
             packet = self._packets.popleft()
             self._bytes -= len(packet.payload)
+            self._changed.notify_all()
             return packet
 
     def refuse(self, reason: str) -> None:
@@ -66,6 +81,7 @@ class PacketQueue:
             self._dropped[reason] += len(self._packets)
             self._clear()
             self._refusing = reason
+            self._changed.notify_all()
 
     def accept(self) -> None:
         with self._changed:

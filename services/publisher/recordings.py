@@ -10,6 +10,7 @@ from schemas.ids import Id, compound_id
 from schemas.recordings import RECORDING_OUTPUT, Recording, RecordingRequest, StartRecording, StopRecording
 from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command, state_key
+from services.publisher.catch_up import check_preroll
 from services.publisher.ended_recordings import ENDED, EndedRecordings, recording_of
 from services.publisher.file_names import check_room
 from services.publisher.outputs import format_of, make_output
@@ -71,7 +72,9 @@ class Recordings:
             to=request.to,
             rendition=request.rendition or _rendition(stream),
             node=node,
+            preroll=request.preroll,
         )
+        check_preroll(spec)
         if format_of(spec, spec.to) != "mp4":
             raise InvalidValue("to", spec.to.partition(":")[0], "a recording goes to file://….mp4")
         await check_rendition(self._mirrors, spec.stream, spec.rendition, stream)

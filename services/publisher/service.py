@@ -10,6 +10,7 @@ from schemas.ids import compound_id
 from schemas.recordings import RECORDING_OUTPUT
 from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
 from schemas.subjects import command, state_key
+from services.publisher.catch_up import check_preroll
 from services.publisher.metrics import register_metrics
 from services.publisher.output_runner import OutputRunner
 from services.publisher.outputs import format_of, make_output
@@ -104,6 +105,7 @@ class _Commands:
         if request.to_secret:
             raise InvalidValue("to_secret", request.to_secret, "leave it out; write the full URL in to")
         spec = OutputSpec(**{name: getattr(request, name) for name in OutputSpec.__struct_fields__})
+        check_preroll(spec)
         if format_of(spec, spec.to) != "mp4":
             if spec.finish:
                 raise InvalidValue(

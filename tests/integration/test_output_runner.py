@@ -16,6 +16,7 @@ from schemas.subjects import packets
 from services.publisher.output_runner import OutputRunner
 from services.publisher.progress import OutputProgress, Position
 from services.publisher.settings import PublisherSettings
+from services.publisher.writer import OutputWriter
 from shared.bus import Bus
 from shared.demand import DemandBoard, Wants
 from shared.metrics import Figures, Health
@@ -122,7 +123,9 @@ def picture(index: int) -> PacketHeader:
     )  # fmt: skip
 
 
-async def test_a_resume_does_not_stop_the_event_loop_and_keeps_the_order(bus: Bus, publisher: Publisher) -> None:
+async def test_a_resume_does_not_stop_the_event_loop_and_keeps_the_order(
+    bus: Bus, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = publisher.context.settings
     ring = PacketRingWriter.create(settings.shm_dir, "cam0", "main", 1, seconds=60, max_bytes=RING_BYTES)
     for index in range(1, PICTURES + 1):
@@ -138,13 +141,10 @@ async def test_a_resume_does_not_stop_the_event_loop_and_keeps_the_order(bus: Bu
     read_seconds = time.perf_counter() - began
     fed: list[int] = []
     runner = publisher.runner
-    feed = runner._feed
 
-    def note(header: PacketHeader, payload: memoryview) -> None:
-        fed.append(header.index)
-        feed(header, payload)
-
-    runner._feed = note  # type: ignore[method-assign]  # nothing else tells in which order they came
+    # Nothing else tells in which order they came.
+    for name in ("feed", "feed_when_room"):
+        monkeypatch.setattr(OutputWriter, name, lambda _self, header, *_: fed.append(header.index))
     longest_seconds, ended = 0.0, asyncio.Event()
 
     async def live() -> None:
