@@ -79,9 +79,12 @@ class Unavailable(MeshError, ConnectionError):
 class OutOfSpace(Unavailable):
     """Memory or disk is too small. The text names bytes needed, bytes free and the setting to change."""
 
-    def __init__(self, what: str, needed_bytes: int, free_bytes: int, fix: str) -> None:
+    code = 507
+
+    def __init__(self, what: str, needed_bytes: int = 0, free_bytes: int = 0, fix: str = "") -> None:
+        """`what` alone: the whole text, of an error that came over the bus."""
         self.needed_bytes, self.free_bytes = needed_bytes, free_bytes
-        super().__init__(f"{what}: {needed_bytes} bytes needed, {free_bytes} bytes free; {fix}")
+        super().__init__(f"{what}: {needed_bytes} bytes needed, {free_bytes} bytes free; {fix}" if fix else what)
 
 
 _BY_CODE: dict[int, type[MeshError]] = {
@@ -91,6 +94,7 @@ _BY_CODE: dict[int, type[MeshError]] = {
     429: TooMany,
     500: InternalError,
     503: Unavailable,
+    507: OutOfSpace,
 }
 
 _SHOWN_VALUE_CHARACTERS = 120  # a hostile value must not flood a terminal or a log

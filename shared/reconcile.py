@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from schemas.errors import ErrorInfo, InternalError, MeshError, TooMany, Unavailable
+from schemas.errors import ErrorInfo, InternalError, MeshError, OutOfSpace, TooMany, Unavailable
 from schemas.resources import Actual, Spec
 from schemas.subjects import ACTUAL_BUCKET, state_key
 from shared.backoff import Backoff
@@ -27,7 +27,7 @@ RunnerT = TypeVar("RunnerT", bound="Runner[Any]")
 
 _REPORT_RETRY_SECONDS = 0.5
 _STEP_TIMEOUT_SECONDS = 15.0
-_MENDED_BY_TIME = frozenset({Unavailable.code, TooMany.code})  # the bus was away, memory was short
+_MENDED_BY_TIME = frozenset({Unavailable.code, OutOfSpace.code, TooMany.code})  # the bus was away, memory was short
 
 
 class Runner(Protocol[SpecIn]):

@@ -2,19 +2,20 @@
 
 import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import ErrorInfo
+from schemas.errors import ErrorInfo, OutOfSpace
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader, Track
 from schemas.resources import OutputFormat, OutputSpec, VideoInfo
 from schemas.units import parse_bytes
 from services.publisher.failures import explain_file
 from services.publisher.file_index import FileIndex
-from services.publisher.file_names import check_room, own_folder
+from services.publisher.file_names import own_folder
 from services.publisher.outputs import format_of
 from services.publisher.outputs.base import Output, OutputSettings
 from services.publisher.overlap import Overlaps
@@ -145,14 +146,19 @@ class FileSet:
 
         Raises:
             OutOfSpace: names the bytes needed, those free, and the setting.
-            NotFound: the root does not exist.
         """
         needed_bytes = self._settings.min_free_bytes
         if not needed_bytes or not self._url.startswith("file:"):
             return
         if self._spec.keep_free:  # who says how much is to stay free does not want to wait for more
             needed_bytes = min(needed_bytes, parse_bytes(self._spec.keep_free, "keep_free"))
-        check_room(self._spec, self._url, self._settings.file_roots, needed_bytes)
+        folder = own_folder(self._spec, self._url, self._settings.file_roots)
+        while not folder.is_dir() and folder not in self._settings.file_roots:  # made with its first file
+            folder = folder.parent
+        free_bytes = _free_bytes(folder)
+        if free_bytes < needed_bytes:
+            fix = "delete old recordings, set keep_bytes or keep_free, or lower FRAMEMESH_PUBLISHER_MIN_FREE_BYTES"
+            raise OutOfSpace(f"disk of {folder}", needed_bytes, free_bytes, fix)
 
     def begin(self, output: Output, tracks: Mapping[Track, TrackParameters], first: PacketHeader) -> None:
         """An output was opened, for packets from this key picture on.
@@ -220,7 +226,7 @@ class FileSet:
         """The disk is full: told once until a file begins again."""
         if not self._full:
             self._full = True
-            self._tell("disk-full", {"message": error.message, "free_bytes": self._free_bytes()})
+            self._tell("disk-full", {"message": error.message})
         if self._retention:
             self._retention.look()
 
@@ -302,13 +308,6 @@ class FileSet:
         root = next((root for root in self._settings.file_roots if file.is_relative_to(root)), file.parent)
         return {"file": str(file.relative_to(root)), "file_name": str(file)}
 
-    def _free_bytes(self) -> int:
-        try:
-            status = os.statvfs(self._settings.file_roots[0])
-        except (OSError, IndexError):
-            return 0
-        return status.f_bavail * status.f_frsize
-
     def _indexed_position(self, safe: Position | None) -> Position | None:
         """The index may know of pictures that came after what was last recorded as safe."""
         if safe is None or not self.names or safe.file != self.names[-1]:
@@ -322,6 +321,14 @@ class FileSet:
             return safe
         shift_ns = int(known[-1]["pts_ns"]) - int(known[0]["pts_ns"])
         return Position(run=safe.run, index=int(known[-1]["index"]), pts_ns=safe.pts_ns + shift_ns, file=safe.file)
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        status = os.statvfs(folder)
+    except OSError:  # the root is missing, which opening the file tells
+        return sys.maxsize
+    return status.f_bavail * status.f_frsize
 
 
 def _summary_of(file: Path) -> IndexSummary | None:

@@ -24,6 +24,15 @@ def register_metrics(figures: Figures, runners: Mapping[str, OutputRunner]) -> N
             for reason, count in progress.dropped.items()
         ],
     )
+    counter(
+        "framemesh_publisher_deleted_files",
+        "Files deleted because of what is to be kept, by reason.",
+        lambda: [
+            ({**labels, "reason": reason}, count)
+            for labels, progress in _progress(runners)
+            for reason, count in progress.deleted.items()
+        ],
+    )
     figures.gauge(
         "framemesh_publisher_running", "1 while packets reach the destination.", each(lambda p: p.state == "running")
     )

@@ -20,7 +20,7 @@ class PublisherSettings(Settings, frozen=True, kw_only=True):
     """What is kept for a destination that is slow, per output."""
 
     min_free_bytes: Annotated[int, Meta(ge=0)] = 512 << 20
-    """A recording by hand begins only where so much is free: 17 minutes of 4 Mbit/s."""
+    """A file begins only where so much is free, or what `keep_free` says where that is less: 17 minutes of 4 Mbit/s."""
 
     @property
     def outputs(self) -> OutputSettings:
@@ -28,6 +28,7 @@ class PublisherSettings(Settings, frozen=True, kw_only=True):
             file_roots=self.file_roots or (self.data_dir / "media",),
             state_dir=self.data_dir / "publisher",
             fragment_seconds=self.fragment_seconds,
+            min_free_bytes=self.min_free_bytes,
             network_timeout_seconds=self.network_timeout_seconds,
             queue_bytes=self.queue_bytes,
         )

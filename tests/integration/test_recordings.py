@@ -205,7 +205,7 @@ def test_a_disk_without_room_is_told_before_anything_is_written():
         )
         with pytest.raises(CallFailed, match=told) as caught:
             mesh.call("publisher.start-recording", stream="cam0")
-        assert caught.value.code == 503
+        assert caught.value.code == 507
         assert not mesh.status()["outputs"]
 
 
@@ -220,7 +220,7 @@ def test_a_full_disk_ends_a_recording_and_what_was_written_plays(mesh):
             lambda: not (now := mesh.call("publisher.recording", stream="clip"))["recording"] and now, 30, "full"
         )
         assert full["state"] == "finished"
-        assert full["error"]["code"] == 503
+        assert full["error"]["code"] == 507
         assert f"disk of {disk}/full.mp4" in full["error"]["message"]
         mesh.kill("publisher")
         mesh.wait_for(lambda: "publisher" in mesh.pids(), 10, "it is back")

@@ -124,7 +124,7 @@ def test_references_ignore_what_newer_writers_add_and_refuse_paths() -> None:
 
 
 def test_errors_keep_their_code_both_ways() -> None:
-    for code in (400, 404, 409, 429, 500, 503):
+    for code in (400, 404, 409, 429, 500, 503, 507):
         error = error_from_code(code, "text")
         assert isinstance(error, MeshError)
         assert error.info.code == code
