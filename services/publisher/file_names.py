@@ -8,15 +8,18 @@ import contextlib
 import errno
 import os
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from schemas.errors import InvalidValue, NotFound, OutOfSpace
-from schemas.resources import OutputSpec
+from schemas.resources import OutputFormat, OutputSpec
 from shared.urls import redact
 
-SUFFIX: Final = ".mp4"
+SUFFIXES: Final[Mapping[OutputFormat, str]] = {"mp4": ".mp4", "ts": ".ts", "mkv": ".mkv", "hls": ".m3u8"}
+"""What the names of the kinds of files end in."""
+_ENDINGS = ", ".join(SUFFIXES.values())
 _FIELD = "to"
 _SCHEME = "file://"
 # Directives that give digits only, so that no locale and no value brings a separator of its own.
@@ -28,8 +31,25 @@ _NANOSECONDS = 1_000_000_000
 _MAX_NAME_BYTES = 240
 _MAX_FOLDERS = 16
 _MAX_NUMBER = 99_999  # recordings that start within one second and were asked to have one name
-_FILE_MODE = 0o640
+FILE_MODE: Final = 0o640
 _FOLDER_MODE = 0o750
+
+
+def file_format(spec: OutputSpec, url: str) -> OutputFormat:
+    """The kind of file that the name in `url` means, and `format`, where that is given.
+
+    Raises:
+        InvalidValue: neither tells, or they disagree.
+    """
+    named = next((kind for kind, suffix in SUFFIXES.items() if url.endswith(suffix)), None)
+    if named is None:
+        raise _invalid(url, f"give a file name that ends in {_ENDINGS}")
+    if spec.format not in (None, named):
+        fix = f"the file name ends in {SUFFIXES[named]}, so leave format out"
+        if spec.format in SUFFIXES:
+            fix += f", or end the name in {SUFFIXES[spec.format]}"
+        raise InvalidValue("format", spec.format, fix)
+    return named
 
 
 def check_template(spec: OutputSpec, url: str, roots: tuple[Path, ...]) -> None:
@@ -72,6 +92,21 @@ def create_file(spec: OutputSpec, url: str, roots: tuple[Path, ...], start_ns: i
         NotFound: the root does not exist.
         OSError: the file system refuses.
     """
+    folder_fd, path = open_folder(spec, url, roots, start_ns)
+    try:
+        return _create(folder_fd, path)
+    finally:
+        os.close(folder_fd)
+
+
+def open_folder(spec: OutputSpec, url: str, roots: tuple[Path, ...], start_ns: int) -> tuple[int, Path]:
+    """Make the folders only: a descriptor of the last one, which the caller closes, and the path of the file in it.
+
+    Raises:
+        InvalidValue: the template is wrong, or leads outside the roots.
+        NotFound: the root does not exist.
+        OSError: the file system refuses.
+    """
     root, folders, name = _place(spec, url, roots, start_ns)
     try:
         folder_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -79,10 +114,13 @@ def create_file(spec: OutputSpec, url: str, roots: tuple[Path, ...], start_ns: i
         raise _no_root(root) from None
     try:
         for folder in folders:
-            folder_fd = _enter(folder_fd, folder, url)
-        return _create(folder_fd, name, root.joinpath(*folders))
-    finally:
+            inner = _enter(folder_fd, folder, url)
+            os.close(folder_fd)
+            folder_fd = inner
+    except BaseException:  # the descriptor is nobody's yet
         os.close(folder_fd)
+        raise
+    return folder_fd, root.joinpath(*folders, name)
 
 
 def own_folder(spec: OutputSpec, url: str, roots: tuple[Path, ...]) -> Path:
@@ -92,7 +130,8 @@ def own_folder(spec: OutputSpec, url: str, roots: tuple[Path, ...]) -> Path:
         InvalidValue: the template is wrong, or leads outside the roots.
     """
     always = url.partition("{start")[0].rpartition("/")[0]
-    root, folders, _ = _place(spec, f"{always}/x{SUFFIX}" if always != "file:/" else f"{_SCHEME}x{SUFFIX}", roots, 0)
+    name = "x" + SUFFIXES[file_format(spec, url)]
+    root, folders, _ = _place(spec, f"{always}/{name}" if always != "file:/" else _SCHEME + name, roots, 0)
     return root.joinpath(*folders)
 
 
@@ -133,8 +172,8 @@ def _place(spec: OutputSpec, url: str, roots: tuple[Path, ...], start_ns: int) -
     path = PurePosixPath(text)
     if any(not character.isprintable() for character in text) or ".." in path.parts:
         raise _invalid(url, "no '..' and no control characters in a path")
-    if path.suffix != SUFFIX or path.name == SUFFIX or text.endswith("/"):
-        raise _invalid(url, f"give a file name that ends in {SUFFIX}")
+    if path.suffix != SUFFIXES[file_format(spec, url)] or text.endswith("/"):  # `.mp4` alone has no suffix
+        raise _invalid(url, f"give a file name that ends in {_ENDINGS}")
     root = roots[0]
     if path.is_absolute():
         try:
@@ -159,26 +198,23 @@ def _invalid(url: str, fix: str) -> InvalidValue:
 
 
 def _enter(folder_fd: int, name: str, url: str) -> int:
-    """The folder `name` inside an open one, made when missing; closes the outer one."""
+    """The folder `name` inside an open one, made when missing."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, _FOLDER_MODE, dir_fd=folder_fd)
     try:
-        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise _invalid(url, f"{name!r} is a link or a file; name its target as a file root") from None
         raise
-    os.close(folder_fd)
-    return inner
 
 
-def _create(folder_fd: int, name: str, folder: Path) -> tuple[int, Path]:
-    stem = name.removesuffix(SUFFIX)
+def _create(folder_fd: int, path: Path) -> tuple[int, Path]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     for number in range(_MAX_NUMBER + 1):
-        candidate = f"{stem}-{number}{SUFFIX}" if number else name
+        candidate = f"{path.stem}-{number}{path.suffix}" if number else path.name
         try:
-            return os.open(candidate, flags, _FILE_MODE, dir_fd=folder_fd), folder / candidate
+            return os.open(candidate, flags, FILE_MODE, dir_fd=folder_fd), path.with_name(candidate)
         except FileExistsError:
             continue
-    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder / name))
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from schemas.errors import InvalidValue, NotFound
-from schemas.resources import OutputSpec
-from services.publisher.file_names import check_template, create_file, expand
+from schemas.resources import OutputFormat, OutputSpec
+from services.publisher.file_names import check_template, create_file, expand, file_format
 
 pytestmark = pytest.mark.unit
 
@@ -75,7 +76,8 @@ def test_a_missing_root_is_one_clear_error(tmp_path: Path) -> None:
         "file://{start:%Ex}.mp4",
         "file://{start:%}.mp4",
         "file://{start:%Y\n}.mp4",
-        "file://x.mkv",
+        "file://x.avi",
+        "file://x.mp4.gz",
         "file://.mp4",
         "file://x/.mp4",
         "file://x.mp4/",
@@ -94,6 +96,21 @@ def test_hostile_templates(tmp_path: Path, to: str) -> None:
     with pytest.raises(InvalidValue):
         create(to, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "format", "kind"),
+    [("file://a/x.ts", None, "ts"), ("file://x.mkv", "mkv", "mkv"), ("file://x.m3u8", None, "hls")],
+)
+def test_the_name_tells_the_kind(url: str, format: OutputFormat | None, kind: str) -> None:
+    assert file_format(replace(SPEC, format=format), url) == kind
+
+
+@pytest.mark.parametrize("format", ["mp4", "flv", "srt"])
+def test_a_name_and_a_format_that_disagree_are_refused(format: OutputFormat) -> None:
+    with pytest.raises(InvalidValue, match="the file name ends in .ts, so leave format out") as refused:
+        file_format(replace(SPEC, format=format), "file://x.ts")
+    assert repr(format) in refused.value.message
 
 
 @pytest.mark.parametrize("to", ["rtmp://h/app/k3y-of-the-show", "file://a/token=k3y-of-the-show/{stream.mp4"])

@@ -4,19 +4,23 @@ from urllib.parse import urlsplit
 
 from schemas.errors import InvalidValue
 from schemas.resources import OutputFormat, OutputSpec
+from services.publisher.file_names import SUFFIXES, file_format
 from services.publisher.outputs.base import Output, OutputSettings
+from services.publisher.outputs.mkv_file import MkvFile
 from services.publisher.outputs.mp4_file import Mp4File
 from services.publisher.outputs.rtmp import RtmpPush
 from services.publisher.outputs.rtsp import RtspPush
+from services.publisher.outputs.ts_file import TsFile
 from shared.urls import redact
 
 OUTPUTS: dict[OutputFormat, type[Output]] = {
     "mp4": Mp4File,
+    "ts": TsFile,
+    "mkv": MkvFile,
     "flv": RtmpPush,
     "rtsp": RtspPush,
 }
 _FORMAT_OF_SCHEME: dict[str, OutputFormat] = {
-    "file": "mp4",
     "rtmp": "flv",
     "rtmps": "flv",
     "rtsp": "rtsp",
@@ -24,23 +28,31 @@ _FORMAT_OF_SCHEME: dict[str, OutputFormat] = {
 }
 
 
+def is_file(kind: OutputFormat) -> bool:
+    """Outputs of this kind lie in a folder, and are no push."""
+    return kind in SUFFIXES
+
+
 def format_of(spec: OutputSpec, url: str) -> OutputFormat:
-    """The format that the spec names, or that its URL means.
+    """The format that the URL means; where the spec names one, it has to be that.
 
     Raises:
-        InvalidValue: neither tells.
+        InvalidValue: nothing tells, or two disagree.
     """
-    if spec.format is not None:
-        return spec.format
     try:
         scheme = urlsplit(url).scheme
     except ValueError:
         scheme = ""
+    if scheme == "file":
+        return file_format(spec, url)
     if scheme not in _FORMAT_OF_SCHEME:
         raise InvalidValue(
             "to", redact(url, stream_key=True)[0], "use file://….mp4, rtmp://host/app/key or rtsp://host/path"
         )
-    return _FORMAT_OF_SCHEME[scheme]
+    found = _FORMAT_OF_SCHEME[scheme]
+    if spec.format not in (None, found):
+        raise InvalidValue("format", spec.format, f"{scheme}:// is {found}; leave format out")
+    return found
 
 
 def make_output(spec: OutputSpec, url: str, settings: OutputSettings) -> Output:
@@ -49,4 +61,7 @@ def make_output(spec: OutputSpec, url: str, settings: OutputSettings) -> Output:
     Raises:
         InvalidValue: the URL can never work.
     """
-    return OUTPUTS[format_of(spec, url)](spec, url, settings)
+    kind = format_of(spec, url)
+    if kind not in OUTPUTS:
+        raise InvalidValue("to", redact(url, stream_key=True)[0], f"outputs of the kind {kind} are not served yet")
+    return OUTPUTS[kind](spec, url, settings)

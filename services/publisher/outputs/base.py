@@ -101,6 +101,14 @@ class Output(ABC):
         """How many of the packets given to `write`, in their order, would survive a kill of this process."""
         return 0
 
+    @property
+    def file_offset(self) -> int:
+        """Of a file: the next packet given to `write` will lie at this byte or after it.
+
+        Where a container's piece begins (MP4 fragment, Matroska cluster); no earlier piece holds the packet.
+        """
+        return 0
+
 
 def _nobody() -> None:
     """Who is told when nobody wants to know."""
