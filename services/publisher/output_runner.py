@@ -3,18 +3,20 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from schemas.errors import Unavailable
 from schemas.ids import compound_id
-from schemas.packets import PacketHeader, Track
+from schemas.packets import Track
 from schemas.recordings import RECORDING_OUTPUT
 from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
 from schemas.subjects import SOURCE_RENDITION, command
+from schemas.units import parse_duration
+from services.publisher.catch_up import CatchUp, Read, since
 from services.publisher.file_names import check_room
 from services.publisher.progress import OutputProgress, Position
 from services.publisher.settings import PublisherSettings
@@ -22,10 +24,8 @@ from services.publisher.writer import OutputWriter
 from shared.bus import Bus
 from shared.demand import Wants
 from shared.desired import Desired
-from shared.packet_ring import PacketRingReader
 from shared.packets import PacketSubscription
 from shared.reconcile import Reporter
-from shared.ring import RingError
 from shared.secret_store import read_secret
 from shared.service import Context
 from shared.state import StateMirrors
@@ -54,6 +54,7 @@ class OutputRunner:
         self._wants = wants
         self._mirrors = mirrors
         self._streams = Desired("capture", StreamSpec, StreamActual, mirrors)
+        self._outputs = Desired("publisher", OutputSpec, OutputActual, mirrors)
         self._wanted_on = ""
         """The node that this output shows demand on."""
         self._stop_wanting: Callable[[], None] = _nothing
@@ -62,10 +63,6 @@ class OutputRunner:
         self._actual: OutputActual | None = None
         self._undo = contextlib.AsyncExitStack()
         self._spec: OutputSpec | None = None
-        self._positions: dict[str, tuple[int, int]] = {}
-        """(run, index) of the last packet of each track that went to the writer."""
-        self._held: list[tuple[PacketHeader, memoryview]] | None = None
-        """Live packets that wait while older ones are taken from the packet ring."""
         self.writer: OutputWriter | None = None
 
     async def start(self, spec: OutputSpec, revision: int) -> None:
@@ -76,7 +73,7 @@ class OutputRunner:
             NotFound: the secret of the destination is gone.
             OutOfSpace: a recording by hand shall begin, and the disk has no room for it.
         """
-        bus = self._context.bus
+        bus, began_ns = self._context.bus, time.time_ns()
         self._spec = spec
         url = await read_secret(bus, spec.to_secret) if spec.to_secret else spec.to
         self._actual = OutputActual(
@@ -87,6 +84,7 @@ class OutputRunner:
             revision=revision,
             state="waiting",
             to=spec.to,
+            preroll_ns=self._preroll_before(spec),
         )
         writer = OutputWriter(
             spec,
@@ -107,15 +105,33 @@ class OutputRunner:
             await asyncio.to_thread(check_room, spec, url, settings.outputs.file_roots, settings.min_free_bytes)
         self.writer = writer
         writer.start()
-        if resume:
-            self._held = []
-        subscription = await PacketSubscription.open(bus, spec.stream, spec.rendition, self._receive)
+        catch_up = CatchUp(writer.feed, writer.feed_when_room)
+        read = self._past(spec, writer, resume)
+        if read:
+            catch_up.hold()
+        subscription = await PacketSubscription.open(bus, spec.stream, spec.rendition, catch_up.receive)
         self._undo.push_async_callback(subscription.close)
-        if resume:
-            await self._catch_up(spec, resume)
         self._undo.callback(self._show_demand, "")
         self._undo.callback(self._mirrors.on_desired(self._follow))
         self._follow()
+        if read:
+            first = await catch_up.run(self._context.settings.shm_dir, spec, read)
+            if first and not resume:
+                self._actual = msgspec.structs.replace(self._actual, preroll_ns=max(0, began_ns - first.captured_ns))
+                self._reporter.report(self._id, self._actual)
+
+    def _preroll_before(self, spec: OutputSpec) -> int:
+        """What an earlier run of this service has told of the same output."""
+        actual = self._outputs.actual(self._id)
+        return actual.preroll_ns if actual and actual.to == spec.to and spec.preroll else 0
+
+    def _past(self, spec: OutputSpec, writer: OutputWriter, resume: Position | None) -> Read | None:
+        """What to take from the packet ring first, if anything."""
+        if resume:
+            return lambda ring: ring.after(resume.run, resume.index)
+        if spec.preroll is None or writer.begun:
+            return None
+        return since(time.time_ns() - round(parse_duration(spec.preroll, "preroll") * 1e9))
 
     async def update(self, spec: OutputSpec, revision: int) -> bool:
         """Another spec is another output; the same one only has a new revision, or is to be finished.
@@ -175,39 +191,6 @@ class OutputRunner:
             return tuple(track for track in _TRACKS if track in source.source_tracks)
         return _TRACKS if source.audio else ("video",)
 
-    # -- packets ---------------------------------------------------------------------------------------------
-
-    def _receive(self, header: PacketHeader, payload: memoryview) -> None:
-        if self._held is None:
-            self._feed(header, payload)
-        else:
-            self._held.append((header, payload))
-
-    def _feed(self, header: PacketHeader, payload: memoryview) -> None:
-        # What was taken from the packet ring comes a second time when the bus was already delivering it.
-        position = (header.run, header.index)
-        if position <= self._positions.get(header.track, (-1, -1)):
-            return
-        self._positions[header.track] = position
-        if self.writer:
-            self.writer.feed(header, payload)
-
-    async def _catch_up(self, spec: OutputSpec, resume: Position) -> None:
-        """After a crash of this service: take what the recording lacks from the producer's packet ring.
-
-        That may be tens of megabytes, and is read in a thread. Live packets are held meanwhile: as many as come before
-        the deadline of a start.
-        """
-        try:
-            missed = await asyncio.to_thread(_read_ring, self._context.settings.shm_dir, spec, resume)
-        except (RingError, LookupError) as error:
-            log.info("%s: nothing to resume from: %s", self._id, error)
-            missed = []
-        log.info("%s: resuming with %d packets from the packet ring", self._id, len(missed))
-        held, self._held = self._held or [], None
-        for header, payload in [*((header, memoryview(payload)) for header, payload in missed), *held]:
-            self._feed(header, payload)
-
     # -- state -----------------------------------------------------------------------------------------------
 
     def _progress_from_thread(self, progress: OutputProgress) -> None:
@@ -229,11 +212,6 @@ class OutputRunner:
         files = progress.recorded if progress.state == "finished" else ()
         self._actual = msgspec.structs.replace(self._actual, **{**shared, "files": files})
         self._reporter.report(self._id, self._actual)
-
-
-def _read_ring(folder: Path, spec: OutputSpec, resume: Position) -> list[tuple[PacketHeader, bytes]]:
-    with PacketRingReader.open_latest(folder, spec.stream, spec.rendition) as ring:
-        return list(ring.after(resume.run, resume.index))
 
 
 def _nothing() -> None:
