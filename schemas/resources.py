@@ -188,6 +188,8 @@ class RenditionActual(Struct, frozen=True, kw_only=True):
     video: VideoInfo | None = None
     tracks: tuple[str, ...] = ()
     bitrate: int = 0
+    queue: int = 0
+    """Pictures that may wait for the encoder: fewer than asked for where the stream's ring has fewer slots to spare."""
     run: int = 0
 
 

@@ -1,26 +1,27 @@
 """Metrics of hw-encode, read from the renditions' counters when scraped."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import get_args
 
+from schemas.resources import WhenFull
 from services.hw_encode.rendition import Pipeline, RenditionRunner
 from shared.metrics import Figures, Sample
 from shared.ring import RingReader
+
+_DROP_REASONS = tuple(reason for reason in get_args(WhenFull) if reason != "block")
 
 
 def register_metrics(figures: Figures, runners: Mapping[str, RenditionRunner], reader: RingReader) -> None:
     """Register all that is read from the renditions' own counters."""
 
-    def each(read: Callable[[Pipeline], float]) -> Callable[[], list[Sample]]:
-        def samples() -> list[Sample]:
-            found = []
-            for rendition_id, runner in tuple(runners.items()):
-                pipeline = runner.pipeline
-                if pipeline:
-                    stream, _, rendition = rendition_id.partition("--")
-                    found.append(({"stream": stream, "rendition": rendition}, read(pipeline)))
-            return found
+    def encoding() -> Iterator[tuple[dict[str, str], Pipeline]]:
+        for rendition_id, runner in tuple(runners.items()):
+            if pipeline := runner.pipeline:
+                stream, _, rendition = rendition_id.partition("--")
+                yield {"stream": stream, "rendition": rendition}, pipeline
 
-        return samples
+    def each(read: Callable[[Pipeline], float]) -> Callable[[], list[Sample]]:
+        return lambda: [(labels, read(pipeline)) for labels, pipeline in encoding()]
 
     counter = figures.counter
     counter("framemesh_hw_encode_frames", "Pictures encoded.", each(lambda p: p.video.counts.encoded))
@@ -28,8 +29,12 @@ def register_metrics(figures: Figures, runners: Mapping[str, RenditionRunner], r
     counter("framemesh_hw_encode_failovers", "Times an encoder failed in use.", each(lambda p: p.video.failovers))
     counter(
         "framemesh_hw_encode_skipped_frames",
-        "Pictures that a newer one replaced before they could be encoded.",
-        each(lambda p: p.video.inbox.replaced),
+        "Pictures that found the queue full, or gave way to one that did, by `when_full`.",
+        lambda: [
+            ({**labels, "reason": reason}, pipeline.video.inbox.dropped[reason])
+            for labels, pipeline in encoding()
+            for reason in _DROP_REASONS
+        ],
     )
     counter(
         "framemesh_hw_encode_left_out_frames",
@@ -39,7 +44,7 @@ def register_metrics(figures: Figures, runners: Mapping[str, RenditionRunner], r
     counter(
         "framemesh_hw_encode_missed_frames",
         "Pictures that were overwritten in the ring before they could be leased.",
-        each(lambda p: p.video.counts.missed),
+        each(lambda p: p.video.counts.missed + p.video.inbox.missed),
     )
     figures.gauge(
         "framemesh_hw_encode_history_seconds",

@@ -49,6 +49,7 @@ _CHANGEABLE: dict[str, Any] = dict.fromkeys(
         "preset",
         "size",
         "fit",
+        "b_frames",
         "queue",
         "when_full",
         "always",
@@ -135,6 +136,8 @@ class RenditionRunner:
                 return True
         self._spec = spec
         changes: dict[str, Any] = {"revision": revision, "bitrate": Rate.of(spec).bitrate}
+        if before.queue != spec.queue:
+            changes["queue"] = spec.queue
         if before != spec and self.pipeline:
             self.pipeline.video.change(spec)
             if self._actual.state == "failed":  # whether it still does, the next picture shows
@@ -220,6 +223,7 @@ class RenditionRunner:
             on_failed=lambda error: self._from_thread(run, state="failed", error=error.info),
             on_encoded=lambda seconds: self._latency.observe(spec, seconds),
             acknowledge=acknowledge,
+            on_bound=lambda queue: self._queue_bound(spec, queue),
             pictures=self._pictures.open(spec.stream),
         )
         sound = AudioEncoder(spec, publisher)
@@ -243,7 +247,7 @@ class RenditionRunner:
         stop_wanting = self._wants.want(node, spec.stream, RAW, f"hw-encode-{spec.rendition}")
         self.pipeline = Pipeline(video, sound, publisher, subscriptions, stop_wanting)
         self._encoder_of_run = ""
-        self._report(state="starting", error=None, run=run)
+        self._report(state="starting", error=None, run=run, queue=spec.queue)
         video.start()
         sound.start()
 
@@ -261,6 +265,15 @@ class RenditionRunner:
         pipeline.publisher.close()
         self._pictures.close(pipeline.video.stream)
         self._reader.trim()  # a mapping keeps a removed ring's memory
+
+    def _queue_bound(self, spec: RenditionSpec, queue: int) -> None:
+        log.warning(
+            "only %d pictures can wait, as the stream's ring has no more slots to spare: make it larger "
+            "(FRAMEMESH_CAPTURE_RING_SLOTS, or `slots` of the application)",
+            queue,
+            extra={"stream": spec.stream},
+        )
+        self._report(queue=queue)
 
     # -- state -----------------------------------------------------------------------------------------------
 

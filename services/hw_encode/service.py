@@ -25,6 +25,7 @@ from schemas.subjects import DEFAULT_RENDITION, RAW, SOURCE_RENDITION, command
 from services.hw_encode.encoders import try_encoders
 from services.hw_encode.latency import LatencyFigure
 from services.hw_encode.metrics import register_metrics
+from services.hw_encode.picture_queue import check_queue
 from services.hw_encode.pictures import PicturesOfStreams
 from services.hw_encode.rendition import RenditionRunner
 from services.hw_encode.settings import HwEncodeSettings
@@ -41,8 +42,9 @@ SERVICE = "hw-encode"
 Renditions = Desired[RenditionSpec, RenditionActual]
 Streams = Desired[StreamSpec, StreamActual]
 
-# One per rendition being encoded, with room for encoders that hold on to a picture; more than one machine encodes.
-_MAX_LEASES = _MAX_RINGS = 64
+# More streams than one machine encodes. A lease per rendition, and those of pictures that wait: each queue leaves the
+# writer slots of its ring, so that this only bounds descriptors and memory.
+_MAX_RINGS, _MAX_LEASES = 64, 512
 _TRIM_SECONDS = 5.0  # how long the mapping of a removed ring may keep its memory
 
 
@@ -148,6 +150,7 @@ class _Commands:
             raise InvalidValue("node", request.node, f"the frames of {request.stream} are on node {node}; leave it out")
         spec = RenditionSpec(**{name: getattr(request, name) for name in RenditionSpec.__struct_fields__})
         spec = msgspec.structs.replace(spec, node=node)
+        check_queue(spec, found[0].delivery)
         return await self._renditions.apply(compound_id(spec.stream, spec.rendition), spec, request, RenditionChanged)
 
     async def stop(self, request: StopRendition) -> RenditionChanged:

@@ -10,7 +10,6 @@ from typing import Any
 import av
 import msgspec
 from av.video.frame import PictureType, VideoFrame
-from msgspec.structs import replace
 
 from schemas.errors import MeshError
 from schemas.frames import FrameAck, FrameRef
@@ -18,10 +17,10 @@ from schemas.resources import RenditionSpec, VideoInfo
 from schemas.units import parse_duration
 from services.hw_encode.active_encoder import ActiveEncoder
 from services.hw_encode.encoders import TIME_BASE, Choice
+from services.hw_encode.picture_queue import PictureQueue
 from services.hw_encode.pictures import ConversionCounts, Pictures, PictureSource
 from services.hw_encode.placement import wanted_size
 from shared.fps_limit import FpsLimit
-from shared.inbox import FrameInbox
 from shared.lossless_order import LosslessOrder
 from shared.media.configuration import configuration
 from shared.packets import PacketPublisher
@@ -31,6 +30,10 @@ log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _WAIT_SECONDS = 0.5  # how often an idle thread looks whether it shall end
+# What needs an encoder opened afresh, besides what needs another run.
+_OF_ENCODER = (
+    "size", "fit", "bitrate", "rate_control", "quality", "max_bitrate", "b_frames", "fps", "encoder", "preset",
+)  # fmt: skip
 _KEY_FRAME_MIN_GAP_SECONDS = 0.25  # requests closer than this are served by the key frame that was just made
 
 
@@ -56,6 +59,7 @@ class VideoEncoder:
         on_failed: Callable[[MeshError], None],
         on_encoded: Callable[[float], None],
         acknowledge: Callable[[FrameAck], None],
+        on_bound: Callable[[int], None] = lambda queue: None,
         pictures: Pictures | None = None,
     ) -> None:
         """Args:
@@ -63,6 +67,7 @@ class VideoEncoder:
         on_failed: called from the thread when no encoder works; the thread goes on trying with new pictures.
         on_encoded: called from the thread with the seconds from capture to packet, once per picture.
         acknowledge: gives a lossless stream's writer its credit back.
+        on_bound: called from `inbox.put` when fewer pictures can wait than asked for.
         pictures: shared with the stream's other renditions.
         """
         self.stream = spec.stream
@@ -72,7 +77,7 @@ class VideoEncoder:
         self._on_failed, self._on_encoded = on_failed, on_encoded
         self._acknowledge = acknowledge
         self._key_interval_ns = _key_interval_ns(spec)
-        self.inbox = FrameInbox()
+        self.inbox = PictureQueue(spec, reader, on_bound)
         self.counts = VideoCounts()
         self._consumer = f"hw-encode-{spec.rendition}"
         self._order = LosslessOrder()
@@ -119,6 +124,7 @@ class VideoEncoder:
 
     def change(self, spec: RenditionSpec) -> None:
         """Go on as `spec` says from the next picture on: with a key frame where that needs the encoder afresh."""
+        self.inbox.change(spec)
         self._changed = spec
 
     # -- in the thread ---------------------------------------------------------------------------------------
@@ -126,17 +132,20 @@ class VideoEncoder:
     def _run(self) -> None:
         try:
             self._follow()
+            self._publish_all(self._encoder.finish())
         finally:
+            self.inbox.clear()
             self._pictures.close()
 
     def _follow(self) -> None:
         while not self._stop.is_set():
-            ref = self.inbox.get(_WAIT_SECONDS)
-            if ref is None:
+            waiting = self.inbox.get(_WAIT_SECONDS)
+            if waiting is None:
                 continue
+            ref, lease = waiting
             self._take_change()
             if ref.consumer != self._consumer:  # live, or lossless for somebody else
-                self._use(ref)
+                self._use(ref, lease)
                 continue
             verdict = self._order.judge(ref)
             if verdict == "use":
@@ -144,13 +153,15 @@ class VideoEncoder:
             elif verdict == "repeated":  # its credit was lost
                 self._credit(ref, self._order.last)
 
-    def _use(self, ref: FrameRef) -> str:
-        """Encode one picture; returns why it could not be, or nothing."""
+    def _use(self, ref: FrameRef, held: Lease | None = None) -> str:
+        """Encode one picture, leased now if it is not held; returns why it could not be, or nothing."""
         if self._limit and not self._limit.admit(ref.pts_ns):
             self.counts.left_out += 1
+            if held:
+                held.release()
             return ""
         try:
-            with self._reader.lease(ref) as lease:
+            with held or self._reader.lease(ref) as lease:
                 self._encode(ref, lease)
         except LeaseError as missed:
             self.counts.missed += 1
@@ -172,7 +183,7 @@ class VideoEncoder:
         self._size = wanted_size(spec)
         if spec.fps != before.fps:
             self._limit = FpsLimit(spec.fps) if spec.fps else None
-        if replace(before, key_interval=spec.key_interval, always=spec.always, history=spec.history) != spec:
+        if any(getattr(before, name) != getattr(spec, name) for name in _OF_ENCODER):
             self._publish_all(self._encoder.change(spec))
 
     def _credit(self, ref: FrameRef, sequence: int, error: str = "") -> None:

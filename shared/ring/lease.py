@@ -65,6 +65,11 @@ class Lease:
         self._array = owner.view(np.ndarray)
         return self._array
 
+    @property
+    def ring_slots(self) -> int:
+        """How many pictures the ring has room for; 0 when the lease was released."""
+        return self._ring.slots if self._ring is not None else 0
+
     def release(self) -> None:
         """Let go of the picture. May be called again."""
         ring, self._ring = self._ring, None
