@@ -11,30 +11,51 @@ from shared.media.mux import TrackParameters
 # An encoder just started gives its first picture later than the sound of that moment: over a second of sound.
 _EARLY_SOUND_PACKETS = 64
 
+NO_REORDERED = "cannot carry B-frames; choose rendition main, or one with b_frames 0"
+
+
+def cannot_carry(video_codecs: Collection[str], codec: str) -> str:
+    """Why pictures of `codec` cannot go to an output that carries `video_codecs`; empty when they can."""
+    if codec in video_codecs:
+        return ""
+    return f"cannot carry {codec}; choose a rendition with {' or '.join(sorted(video_codecs))}"
+
 
 class TrackBoard:
     """Knows the tracks of the rendition as they show themselves, and which of them an output takes."""
 
     def __init__(
-        self, video_codecs: Collection[str], audio_tracks: Sequence[Track], expected: Collection[Track] | None
+        self,
+        video_codecs: Collection[str],
+        audio_tracks: Sequence[Track],
+        expected: Collection[Track] | None,
+        *,
+        reordered: bool = True,
     ) -> None:
-        """`audio_tracks`: what the output carries, the preferred first; `expected`: None when nobody knows."""
+        """`audio_tracks`: what the output carries, the preferred first; `expected`: None when nobody knows.
+
+        `reordered`: it carries B-frames.
+        """
         self.video_codecs = sorted(video_codecs)
         """What the output carries."""
         self._audio_tracks = audio_tracks
         self._expected = expected
         self._parameters: dict[Track, TrackParameters] = {}
-        self.refused_codec = ""
-        """A video codec that was seen and cannot be carried."""
+        self._reordered = reordered
+        self.refused = ""
+        """Why pictures that were seen cannot be carried, and what to do."""
 
     def note(self, packet: QueuedPacket) -> None:
         """Learn from a packet."""
         header = packet.header
+        if header.track == "video" and header.reordered and not self._reordered:
+            self.refused = NO_REORDERED
+            return
         parameters = TrackParameters.from_header(header)
         if parameters is None:
             return
-        if header.track == "video" and header.codec not in self.video_codecs:
-            self.refused_codec = header.codec
+        if header.track == "video" and (refused := cannot_carry(self.video_codecs, header.codec)):
+            self.refused = refused
             return
         self._parameters[header.track] = parameters
 

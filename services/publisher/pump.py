@@ -50,7 +50,7 @@ class Pump:
         Raises:
             Conflict: the output cannot carry the codec.
         """
-        self._board.refused_codec = ""
+        self._board.refused = ""
         opening = Opening(self._board, self._settings.track_wait_seconds, self._settings.queue_bytes)
         for carried in self.carried:
             opening.add(carried)
@@ -60,11 +60,8 @@ class Pump:
         while not opening.ready and not self._queue.finished:
             if (packet := self._queue.take(_TICK_SECONDS)) is not None:
                 opening.add(packet)
-            if self._board.refused_codec and not opening.held:
-                raise Conflict(
-                    f"output {self._id} cannot carry {self._board.refused_codec}; choose a rendition with "
-                    f"{' or '.join(self._board.video_codecs)}"
-                )
+            if self._board.refused and not opening.held:
+                raise Conflict(f"output {self._id} {self._board.refused}")
         self.dropped["waiting_for_key"] += opening.skipped
         return opening.held
 
@@ -102,6 +99,8 @@ class Pump:
             header = packet.header
             self._board.note(packet)
             if header.track == "video":
+                if self._board.refused:  # a source may show its B-frames only now
+                    raise Conflict(f"output {self._id} {self._board.refused}")
                 seen_at = time.monotonic()
                 changed = self._board.chosen != opened or timeline.gap_ns(header) > LONGEST_GAP_NS
                 due = self._limits.due(timeline.elapsed_ns(header), fed_bytes)

@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import BinaryIO, cast
 
 import msgspec
@@ -23,16 +24,16 @@ _READ_BYTES = 4_096
 class PushChild:
     """One push process. One thread at a time, but `kill`, which any thread may call."""
 
-    def __init__(self, job: PushJob, shown: str) -> None:
-        """Start it; `shown` is the URL as it may be shown.
+    def __init__(self, job: PushJob, shown: str, module: str, heard: Callable[[PushReport], None]) -> None:
+        """Start `module`; `shown` is the URL as it may be shown. `heard` takes each report that is no error.
 
         Raises:
             OSError: no more processes.
         """
-        self._shown = shown
+        self._shown, self._heard_report = shown, heard
         self._patience_seconds = _START_SECONDS + _WAITS * job.timeout_seconds
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "services.publisher.push_process"],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -117,6 +118,7 @@ class PushChild:
             if report.error is not None:
                 raise error_from_code(report.error.code, report.error.message)
             self.confirmed = True
+            self._heard_report(report)
 
     def _stuck(self) -> Unavailable:
         return Unavailable(f"{self._shown}: the peer takes nothing; given up after {self._patience_seconds:g} s")

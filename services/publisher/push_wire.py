@@ -44,6 +44,10 @@ class PushReport(Struct, frozen=True, kw_only=True):
     """Either the peer has answered and takes packets, or why it does not."""
 
     error: ErrorInfo | None = None
+    key_wanted: bool = False
+    """The peer asks for a key picture."""
+    dropped: int = 0
+    """Packets that were handed over and did not go out, since the report before."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -68,7 +68,8 @@ class OutputWriter:
         )
         self._files = FileSet(spec, url, settings, on_event or _ignore)
         limits = SegmentLimits.of(spec) if self._files.indexed else SegmentLimits()
-        self._pump = Pump(self.id, self._queue, self._board, settings, limits, on_need_key or (lambda: None))
+        self._on_need_key = on_need_key or (lambda: None)
+        self._pump = Pump(self.id, self._queue, self._board, settings, limits, self._on_need_key)
         self._backoff = backoff or Backoff()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"output-{self.id}", daemon=True)
@@ -186,7 +187,7 @@ class OutputWriter:
             _log.warning("output %s goes on without %s: not seen in time", self.id, ", ".join(self._board.missing))
         self._files.check_room()
         output = self._output = make_output(self._spec, self._url, self._settings)
-        output.dropped, output.on_need_key = self._dropped, self._on_need_key
+        output.dropped, output.on_need_key = self._pump.dropped, self._on_need_key
         self._tracks = tuple(tracks)
         if not self._files.indexed or self._progress.state != "running":  # the next file of many is no news
             self._report("connecting")

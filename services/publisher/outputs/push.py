@@ -1,4 +1,4 @@
-"""What RTMP and RTSP pushes have in common: a peer that a process of its own talks to."""
+"""What pushes have in common: a peer that a process of its own talks to."""
 
 import ssl
 from abc import abstractmethod
@@ -11,7 +11,7 @@ from schemas.packets import PacketHeader, Track
 from schemas.resources import OutputSpec
 from services.publisher.outputs.base import Output, OutputSettings
 from services.publisher.push_child import PushChild
-from services.publisher.push_wire import PushJob, PushPacket
+from services.publisher.push_wire import PushJob, PushPacket, PushReport
 from shared.media.mux import TrackParameters
 from shared.netguard import Policy, check, protocol_options
 from shared.urls import redact
@@ -24,7 +24,9 @@ class Push(Output):
     """One connection, made while the first packets wait; `confirmed` tells when the peer has answered."""
 
     schemes: ClassVar[tuple[str, ...]]
-    container_format: ClassVar[str]
+    container_format: ClassVar[str] = ""
+    process: ClassVar[str] = "services.publisher.push_process"
+    """The module that talks to this kind of peer."""
 
     def __init__(self, spec: OutputSpec, url: str, settings: OutputSettings) -> None:
         super().__init__(spec, url, settings)
@@ -43,7 +45,7 @@ class Push(Output):
             timeout_seconds=self.settings.network_timeout_seconds,
         )
         try:
-            self._child = PushChild(job, self._shown)
+            self._child = PushChild(job, self._shown, self.process, self._hear)
         except OSError as error:
             raise Unavailable(f"{self._shown}: no process for it: {error.strerror}") from None
 
@@ -60,6 +62,12 @@ class Push(Output):
     def abort(self) -> None:
         if self._child is not None:
             self._child.kill()
+
+    def _hear(self, report: PushReport) -> None:
+        if report.dropped:
+            self.dropped["peer_slow"] += report.dropped
+        if report.key_wanted:
+            self.on_need_key()
 
     @property
     def confirmed(self) -> bool:
