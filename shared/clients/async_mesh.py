@@ -100,6 +100,11 @@ class AsyncMesh(Commands):
     # -- looking ---------------------------------------------------------------------------------------------
 
     @property
+    def bus(self) -> Bus:
+        """What this connection is made of; it ends with it."""
+        return self._bus
+
+    @property
     def connected(self) -> bool:
         """The bus is there at this moment; it is looked for all the time."""
         return self._bus.connected

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,6 +75,8 @@ class PublishedStream:
         if gate is not None:
             self._credits = Credits(bus, writer.node, gate, publish=self._publish, failed=self._not_used)
         self._reported: set[str] = set()
+        self.on_failed: Callable[[FailedPicture], None] | None = None
+        """Called in the event loop with each picture that the consumer of a lossless stream could not use."""
 
     async def start(self) -> None:
         """Watch who wants the pictures; take the consumer's credits in, publish again what it does not answer."""
@@ -261,6 +264,8 @@ class PublishedStream:
     def _not_used(self, failed: FailedPicture) -> None:
         self.counts.failed += 1
         self.counts.last_failure = failed.error
+        if self.on_failed is not None:
+            self.on_failed(failed)
         if failed.error not in self._reported and len(self._reported) < _REPORTED_ERRORS:
             self._reported.add(failed.error)
             log.warning("%s sequence %d was not used: %s", self.name, failed.ref.sequence, failed.error)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
@@ -201,6 +201,10 @@ class Mesh:
     def settings(self) -> Settings:
         """Where the mesh is: as given, or from the environment."""
         return self._inner.settings
+
+    def run(self, work: Callable[[AsyncMesh], Coroutine[Any, Any, T]]) -> T:
+        """Run `work` with this connection's `AsyncMesh`, in its event loop, and wait for the result."""
+        return self._loop.run(work(self._inner))
 
     def status(self) -> MeshStatus:
         return self._loop.run(self._inner.status())

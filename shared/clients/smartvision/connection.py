@@ -1,80 +1,25 @@
-"""This process's one connection to the mesh: made at the first call, kept over restarts of the bus, ended at exit."""
+"""This module's one connection to the mesh, and how its functions ask and answer."""
 
-import atexit
-import contextlib
 import functools
 import logging
-import os
-import threading
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
-from schemas.errors import InternalError, MeshError, Unavailable
+from schemas.errors import InternalError, MeshError
+from shared.clients.process_connection import ProcessConnection
 from shared.clients.smartvision.log import say
-from shared.clients.sync_mesh import Mesh
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Reply = TypeVar("Reply")
 
-_NAME = "smartvision"
-_connecting = threading.Lock()
-_open: contextlib.ExitStack | None = None
-_mesh: Mesh | None = None
-_pid = 0
-_before_close: list[Callable[[], None]] = []
-
-
-def mesh() -> Mesh:
-    """The connection.
-
-    Raises:
-        Unavailable: there is no NATS server, or this process was forked from one that is connected.
-        InvalidValue: a setting that is none.
-    """
-    global _mesh, _open, _pid
-    check_process()
-    with _connecting:
-        if _mesh is None:
-            stack = contextlib.ExitStack()
-            _mesh = stack.enter_context(Mesh.connect(name=_NAME))
-            atexit.unregister(close)
-            atexit.register(close)
-            _open, _pid = stack, os.getpid()
-        return _mesh
-
-
-def check_process() -> None:
-    """Refuse what would wait for threads that a forked process does not have.
-
-    Raises:
-        Unavailable: this process was forked from one that is connected.
-    """
-    if _mesh is not None and _pid != os.getpid():
-        raise Unavailable(
-            "this process was forked from one that uses the mesh, whose pictures it must not touch; start it with "
-            'multiprocessing.set_start_method("spawn")'
-        )
-
-
-def before_close(work: Callable[[], None]) -> None:
-    """Call `work` whenever a connection ends, before it does."""
-    _before_close.append(work)
-
-
-def close() -> None:
-    """End the connection; the next call makes another one. Called at exit."""
-    global _mesh
-    if _open is None or _mesh is None or _pid != os.getpid():
-        return
-    for work in _before_close:
-        work()
-    with _connecting:
-        stack, found, _mesh = _open, _mesh, None
-    if found is not None:
-        stack.close()
+_connection: Final = ProcessConnection("smartvision")
+mesh = _connection.mesh
+check_process = _connection.check_process
+before_close = _connection.before_close
+close = _connection.close
 
 
 def ask(command: str, reply: type[Reply], /, **request: Any) -> Reply:
