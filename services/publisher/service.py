@@ -1,6 +1,7 @@
 """Commands of publisher, and the outputs this node owns."""
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 
@@ -10,7 +11,11 @@ from schemas.ids import compound_id
 from schemas.recordings import RECORDING_OUTPUT
 from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
 from schemas.subjects import command, state_key
+from services.publisher.archive import Archive
+from services.publisher.catalogue import Catalogue
 from services.publisher.catch_up import check_preroll
+from services.publisher.ended_recordings import ENDED
+from services.publisher.file_set import INDEXED
 from services.publisher.metrics import register_metrics
 from services.publisher.output_runner import OutputRunner
 from services.publisher.outputs import format_of, make_output
@@ -73,9 +78,16 @@ async def build(context: Context[PublisherSettings]) -> None:
     mirrors.on_desired(lambda: reconciler.want(outputs.owned(context.node)))
     commands = _Commands(context, mirrors, outputs, streams)
     recordings = Recordings(context, mirrors, outputs, streams)
-    endpoints = [*commands.endpoints(), *recordings.endpoints(SERVICE)]
+    catalogue = Catalogue(context.settings.outputs.file_roots, lambda: _being_written(reconciler.runners))
+    archive = Archive(context, catalogue)
+    endpoints = [*commands.endpoints(), *recordings.endpoints(SERVICE), *archive.endpoints(SERVICE)]
     served = await context.bus.serve(SERVICE, VERSION, "Renditions go where they are wanted.", endpoints)
     context.stack.push_async_callback(served.close)
+
+
+def _being_written(runners: Mapping[str, OutputRunner]) -> list[str]:
+    progress = [runner.writer.progress for runner in tuple(runners.values()) if runner.writer]
+    return [one.file for one in progress if one.file and one.state not in ENDED]
 
 
 class _Commands:
@@ -106,10 +118,10 @@ class _Commands:
             raise InvalidValue("to_secret", request.to_secret, "leave it out; write the full URL in to")
         spec = OutputSpec(**{name: getattr(request, name) for name in OutputSpec.__struct_fields__})
         check_preroll(spec)
-        if format_of(spec, spec.to) != "mp4":
+        if format_of(spec, spec.to) not in INDEXED:
             if spec.finish:
                 raise InvalidValue(
-                    "finish", spec.finish, "only files are finished; end this output with publisher.stop"
+                    "finish", spec.finish, "only recordings are finished; end this output with publisher.stop"
                 )
             if spec.output == RECORDING_OUTPUT:
                 raise InvalidValue("output", spec.output, "recordings to files have this name; choose another one")
