@@ -73,7 +73,7 @@ class FileIndex:
         self._packets += 1
         if header.track == "video":
             # The payload is not kept: what waits is a second of headers.
-            self._waiting.append(_Waiting(self._packets, self._output.bytes_written, header, place))
+            self._waiting.append(_Waiting(self._packets, self._output.file_offset, header, place))
 
     def settle(self) -> PacketHeader | None:
         """Append what is in the file by now; the last picture of it, None when nothing was added.
