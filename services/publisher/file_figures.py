@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import Final
 
 import av
 from msgspec import Struct
@@ -13,6 +14,10 @@ from services.publisher.mp4_fragments import boxes
 _log = logging.getLogger(__name__)
 
 _MICROSECOND_NS = 1_000
+# Only what this service writes is opened, and as nothing else.
+_FORMATS: Final = {".mp4": "mp4", ".ts": "mpegts", ".mkv": "matroska"}
+_CLUSTER: Final = bytes.fromhex("1f43b675")  # RFC 9559, 5.1.3
+_MAX_MATROSKA_HEADER_BYTES = 65_536  # before the first cluster: tracks with their parameter sets
 
 
 class FileFigures(Struct, frozen=True, kw_only=True):
@@ -26,14 +31,15 @@ class FileFigures(Struct, frozen=True, kw_only=True):
 
 
 def read_figures(path: Path) -> FileFigures:
-    """What `path` holds, after what a kill or a full disk left of a fragment is cut off; blocks.
+    """What `path` holds, after what a kill or a full disk left of an MP4 fragment is cut off; blocks.
 
     A file that is gone or not readable has figures of 0: that is told in the log.
     """
     try:
-        cut_broken_end(path)
+        if path.suffix == ".mp4":  # what is cut off of the others costs players nothing but itself
+            cut_broken_end(path)
         size_bytes = path.stat().st_size
-        with av.open(path, mode="r", format="mp4") as container:
+        with av.open(path, mode="r", format=_FORMATS[path.suffix]) as container:
             picture = container.streams.video[0]
             context = picture.codec_context
             return FileFigures(
@@ -46,7 +52,7 @@ def read_figures(path: Path) -> FileFigures:
                     fps=float(picture.average_rate or 0),
                 ),
             )
-    except (OSError, av.FFmpegError, IndexError) as error:
+    except (OSError, av.FFmpegError, LookupError) as error:
         _log.warning("recording %s cannot be read: %s", path, error)
         return FileFigures()
 
@@ -77,5 +83,9 @@ def is_only_begun(path: Path) -> bool:
     with path.open("rb", buffering=0) as file:
         if os.fstat(file.fileno()).st_size == 0:
             return True
+        if path.suffix == ".mkv":
+            return _CLUSTER not in file.read(_MAX_MATROSKA_HEADER_BYTES)
+        if path.suffix != ".mp4":
+            return False
         kinds = [kind for kind, _, _ in boxes(file.fileno())]
         return kinds[:1] == [b"ftyp"] and b"mdat" not in kinds

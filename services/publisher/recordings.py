@@ -13,8 +13,8 @@ from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command, state
 from services.publisher.catch_up import check_preroll
 from services.publisher.ended_recordings import ENDED, EndedRecordings, recording_of
 from services.publisher.file_names import check_room
-from services.publisher.outputs import format_of, make_output
-from services.publisher.outputs.mp4_file import Mp4File
+from services.publisher.file_set import INDEXED
+from services.publisher.outputs import OUTPUTS, format_of, make_output
 from services.publisher.renditions import check_rendition
 from services.publisher.settings import PublisherSettings
 from shared.bus import Endpoint, Entry
@@ -70,13 +70,13 @@ class Recordings:
             stream=request.stream,
             output=RECORDING_OUTPUT,
             to=request.to,
-            rendition=request.rendition or _rendition(stream),
+            rendition=request.rendition or _rendition(stream, request.to),
             node=node,
             preroll=request.preroll,
         )
         check_preroll(spec)
-        if format_of(spec, spec.to) != "mp4":
-            raise InvalidValue("to", spec.to.partition(":")[0], "a recording goes to file://….mp4")
+        if format_of(spec, spec.to) not in INDEXED:
+            raise InvalidValue("to", spec.to.partition(":")[0], "a recording goes to file://….mp4, .ts or .mkv")
         await check_rendition(self._mirrors, spec.stream, spec.rendition, stream)
         if node == self._context.node:  # another node has folders of its own; its publisher judges
             settings = self._context.settings
@@ -199,8 +199,9 @@ class Recordings:
             _log.warning("%s stays in the list of outputs: %s", output_id, error)
 
 
-def _rendition(stream: StreamActual) -> Id:
+def _rendition(stream: StreamActual, to: str) -> Id:
     """The source's own packets where a file takes them: no picture is encoded a second time."""
     codec = stream.video.codec if stream.video else ""
-    carried = "video" in stream.source_tracks and codec in Mp4File.video_codecs
+    output = OUTPUTS[format_of(OutputSpec(stream=stream.stream, output=RECORDING_OUTPUT, to=to), to)]
+    carried = "video" in stream.source_tracks and codec in output.video_codecs
     return SOURCE_RENDITION if carried else DEFAULT_RENDITION

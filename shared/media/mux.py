@@ -10,7 +10,7 @@ themselves, and the RTP packetiser splits at start codes.
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol, cast
 
@@ -35,6 +35,7 @@ _TEMPLATE_CODECS = {
     "opus": "libopus",
 }
 _WITHOUT_CONFIGURATION = frozenset(("vp8", "vp9", "mjpeg"))
+_RATE_DENOMINATOR = 1_001  # of 30000/1001 pictures/s
 # libav holds a packet back until every track has one, 10 s if it must; a microphone that falls silent must not
 # hold the pictures back for longer than viewers notice.
 _INTERLEAVE_MICROSECONDS = 500_000
@@ -51,6 +52,8 @@ class TrackParameters:
     height: int = 0
     sample_rate: int = 0
     channels: int = 0
+    picture_ns: int = field(default=0, compare=False)
+    """How long the first picture is shown, 0 when unknown: a hint for players, and no other track when it changes."""
 
     @classmethod
     def from_header(cls, header: PacketHeader) -> "TrackParameters | None":
@@ -61,7 +64,14 @@ class TrackParameters:
         if header.track == "video":
             if not (header.width and header.height):
                 return None
-            return cls("video", header.codec, header.extradata, width=header.width, height=header.height)
+            return cls(
+                "video",
+                header.codec,
+                header.extradata,
+                width=header.width,
+                height=header.height,
+                picture_ns=header.duration_ns,
+            )
         if not (header.sample_rate and header.channels):
             return None
         return cls(
@@ -179,6 +189,9 @@ def _add_stream(container: av.container.OutputContainer, parameters: TrackParame
     if isinstance(stream, VideoStream):
         stream.codec_context.width, stream.codec_context.height = parameters.width, parameters.height
         stream.time_base = Fraction(1, _VIDEO_CLOCK_HZ)
+        if parameters.picture_ns > 0:  # Matroska's milliseconds make players guess 24 pictures/s of 30
+            rate = Fraction(_NANOSECONDS, parameters.picture_ns)
+            stream.codec_context.framerate = rate.limit_denominator(_RATE_DENOMINATOR)
     else:
         stream.codec_context.sample_rate = parameters.sample_rate
         stream.codec_context.layout = _LAYOUTS.get(parameters.channels, f"{parameters.channels} channels")

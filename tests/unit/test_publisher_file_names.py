@@ -108,7 +108,7 @@ def test_the_name_tells_the_kind(url: str, format: OutputFormat | None, kind: st
 
 @pytest.mark.parametrize("format", ["mp4", "flv", "srt"])
 def test_a_name_and_a_format_that_disagree_are_refused(format: OutputFormat) -> None:
-    with pytest.raises(InvalidValue, match="the file name ends in .ts, so leave format out") as refused:
+    with pytest.raises(InvalidValue, match=r"the file name ends in \.ts, so leave format out") as refused:
         file_format(replace(SPEC, format=format), "file://x.ts")
     assert repr(format) in refused.value.message
 
