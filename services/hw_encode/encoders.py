@@ -50,7 +50,7 @@ def open_encoder(kind: EncoderKind, spec: RenditionSpec, width: int, height: int
     context.framerate = Fraction(fps).limit_denominator(1001) if fps else Fraction(30)
     context.bit_rate = rate.bitrate
     context.gop_size = _NO_AUTOMATIC_KEY_FRAMES
-    context.max_b_frames = 0
+    context.max_b_frames = spec.b_frames
     if kind.codec == "mjpeg":
         context.thread_count = 1  # with more, libav reads pictures later and gives packets later
     context.options = {**kind.options(spec), **kind.rate(rate)}
@@ -81,8 +81,7 @@ def first_working(spec: RenditionSpec, width: int, height: int, without: Mapping
     """
     said = []
     for kind in candidates(spec.codec, spec.encoder):
-        lacks = "" if spec.rate_control in kind.controls else f"has no {spec.rate_control}"
-        failure = lacks or (without or {}).get(kind.name) or _tried_before(kind, width, height)
+        failure = _lacks(kind, spec) or (without or {}).get(kind.name) or _tried_before(kind, width, height)
         if failure:
             said.append(f"{kind.name}: {failure}")
             continue
@@ -91,6 +90,12 @@ def first_working(spec: RenditionSpec, width: int, height: int, without: Mapping
         return Choice(kind, reason)
     wish = "hardware " if spec.encoder == "require-hw" else ""
     raise Unavailable(f"no {wish}encoder for {spec.codec} works here: {'; '.join(said)}")
+
+
+def _lacks(kind: EncoderKind, spec: RenditionSpec) -> str:
+    if spec.rate_control not in kind.controls:
+        return f"has no {spec.rate_control}"
+    return "has no B-frames" if spec.b_frames and not kind.b_frames else ""
 
 
 def try_encoders() -> None:

@@ -1,7 +1,8 @@
 """The table of video encoders, in the order they are tried. To add one: add an entry to `ENCODERS`.
 
 An entry says what libav calls it, whether it is hardware, and its options for lowest latency: one packet for each
-picture, as soon as it is given, key frames when asked for and only then.
+picture, as soon as it is given (with B-frames as soon as those before it can be), key frames when asked for and only
+then.
 """
 
 from collections.abc import Callable
@@ -35,6 +36,13 @@ class EncoderKind:
     """Options of its rate control."""
     controls: frozenset[RateControl] = frozenset(("cbr", "vbr", "crf", "qp"))
     """The rate controls it has."""
+    b_frames: bool = False
+    """It makes B-frames."""
+
+
+# As many in a row as asked for and none made from another: one picture is decoded ahead, which every player does. None
+# reaches beyond a key picture, where others join.
+_PLAIN_B_FRAMES = "b-adapt=0:b-pyramid=0:open-gop=0"
 
 
 def _on_scale(spec: RenditionSpec, *steps: str) -> str:
@@ -43,6 +51,15 @@ def _on_scale(spec: RenditionSpec, *steps: str) -> str:
 
 
 def _x264(spec: RenditionSpec) -> dict[str, str]:
+    if spec.b_frames:
+        return {
+            "preset": spec.preset,
+            "profile": "high",
+            "forced-idr": "1",
+            # What zerolatency would set, so that a picture waits for those it is made from and for nothing else.
+            "x264-params": f"scenecut=0:repeat-headers=1:sliced-threads=1:mbtree=0:{_PLAIN_B_FRAMES}:rc-lookahead=0"
+            ":sync-lookahead=0",
+        }
     return {
         "preset": spec.preset,
         "tune": "zerolatency",
@@ -54,6 +71,14 @@ def _x264(spec: RenditionSpec) -> dict[str, str]:
 
 
 def _x265(spec: RenditionSpec) -> dict[str, str]:
+    if spec.b_frames:
+        return {
+            "preset": spec.preset,
+            "forced-idr": "1",
+            # It looks ahead by more pictures than it may reorder, or refuses.
+            "x265-params": f"scenecut=0:repeat-headers=1:frame-threads=1:bframes={spec.b_frames}:{_PLAIN_B_FRAMES}"
+            f":rc-lookahead={spec.b_frames + 1}:log-level=error",
+        }
     return {
         "preset": spec.preset,
         "tune": "zerolatency",
@@ -90,6 +115,8 @@ def _vp9(spec: RenditionSpec) -> dict[str, str]:
 
 def _nvenc(spec: RenditionSpec) -> dict[str, str]:
     preset = _on_scale(spec, "p1", "p2", "p3", "p4", "p5", "p6")
+    if spec.b_frames:  # which neither `ull` nor zerolatency has
+        return {"preset": preset, "tune": "hq", "forced-idr": "1", "delay": "0", "b_ref_mode": "disabled"}
     return {"preset": preset, "tune": "ull", "zerolatency": "1", "forced-idr": "1", "delay": "0"}
 
 
@@ -108,22 +135,23 @@ def _h264_qsv(spec: RenditionSpec) -> dict[str, str]:
 
 def _amf(spec: RenditionSpec) -> dict[str, str]:
     quality = _on_scale(spec, "speed", "speed", "speed", "balanced", "balanced", "quality")
-    return {"usage": "ultralowlatency", "quality": quality, "forced_idr": "1"}
+    usage = "transcoding" if spec.b_frames else "ultralowlatency"  # which has no B-frames
+    return {"usage": usage, "quality": quality, "forced_idr": "1"}
 
 
 _STEADY: frozenset[RateControl] = frozenset(("cbr",))  # these drivers know a bitrate only
 
 # NV12 is the only 8-bit format that Quick Sync takes; JPEGs are full range.
 ENCODERS: tuple[EncoderKind, ...] = (
-    EncoderKind("h264_nvenc", "h264", hardware=True, options=_nvenc, rate=nvenc),
-    EncoderKind("h264_qsv", "h264", hardware=True, options=_h264_qsv, rate=qsv, pixel_format="nv12"),
-    EncoderKind("h264_amf", "h264", hardware=True, options=_amf, rate=amf),
+    EncoderKind("h264_nvenc", "h264", hardware=True, options=_nvenc, rate=nvenc, b_frames=True),
+    EncoderKind("h264_qsv", "h264", hardware=True, options=_h264_qsv, rate=qsv, pixel_format="nv12", b_frames=True),
+    EncoderKind("h264_amf", "h264", hardware=True, options=_amf, rate=amf, b_frames=True),
     EncoderKind("h264_v4l2m2m", "h264", hardware=True, controls=_STEADY),
-    EncoderKind("hevc_nvenc", "hevc", hardware=True, options=_nvenc, rate=nvenc),
-    EncoderKind("hevc_qsv", "hevc", hardware=True, options=_qsv_with_idr, rate=qsv, pixel_format="nv12"),
+    EncoderKind("hevc_nvenc", "hevc", hardware=True, options=_nvenc, rate=nvenc, b_frames=True),
+    EncoderKind("hevc_qsv", "hevc", hardware=True, options=_qsv_with_idr, rate=qsv, pixel_format="nv12", b_frames=True),
     EncoderKind("hevc_amf", "hevc", hardware=True, options=_amf, rate=amf),
     EncoderKind("hevc_v4l2m2m", "hevc", hardware=True, controls=_STEADY),
-    EncoderKind("libx265", "hevc", hardware=False, options=_x265, rate=x26x, keeps_input=False),
+    EncoderKind("libx265", "hevc", hardware=False, options=_x265, rate=x26x, keeps_input=False, b_frames=True),
     EncoderKind("av1_nvenc", "av1", hardware=True, options=_nvenc, rate=nvenc),
     EncoderKind("av1_qsv", "av1", hardware=True, options=_qsv, rate=qsv, pixel_format="nv12"),
     EncoderKind("av1_amf", "av1", hardware=True, options=_amf, rate=amf),
@@ -134,5 +162,5 @@ ENCODERS: tuple[EncoderKind, ...] = (
     EncoderKind("libvpx-vp9", "vp9", hardware=False, options=_vp9, rate=vpx, keeps_input=False),
     EncoderKind("mjpeg_qsv", "mjpeg", hardware=True, options=_qsv, rate=qsv, pixel_format="nv12"),
     EncoderKind("mjpeg", "mjpeg", hardware=False, pixel_format="yuvj420p"),
-    EncoderKind("libx264", "h264", hardware=False, options=_x264, rate=x26x, keeps_input=False),
+    EncoderKind("libx264", "h264", hardware=False, options=_x264, rate=x26x, keeps_input=False, b_frames=True),
 )

@@ -46,6 +46,11 @@ def register_metrics(figures: Figures, runners: Mapping[str, RenditionRunner], r
         "Pictures that were overwritten in the ring before they could be leased.",
         each(lambda p: p.video.counts.missed + p.video.inbox.missed),
     )
+    counter(
+        "framemesh_hw_encode_lost_frames",
+        "Pictures that were inside an encoder when it failed.",
+        each(lambda p: p.video.counts.lost),
+    )
     figures.gauge(
         "framemesh_hw_encode_history_seconds",
         "How far back the packets in memory reach.",

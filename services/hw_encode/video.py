@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import msgspec
@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _WAIT_SECONDS = 0.5  # how often an idle thread looks whether it shall end
+_DTS_STEP_NS = 1_000_000  # the tick of FLV, the coarsest clock; with 7 B-frames less than a picture at 120/s
+# An encoder with B-frames gives up its last pictures when none has come for so long, and for so many distances of two:
+# whoever records a stream that has ended has all of it, and a slow one has no key picture each time.
+_FINISH_AFTER_SECONDS, _FINISH_AFTER_PICTURES = 2.0, 4
 # What needs an encoder opened afresh, besides what needs another run.
 _OF_ENCODER = (
     "size", "fit", "bitrate", "rate_control", "quality", "max_bitrate", "b_frames", "fps", "encoder", "preset",
@@ -44,6 +48,18 @@ class VideoCounts(msgspec.Struct):
     """References whose picture was overwritten or gone."""
     left_out: int = 0
     """Pictures above the rendition's rate."""
+    lost: int = 0
+    """Pictures inside an encoder that failed."""
+
+
+class _Inside(NamedTuple):
+    """A picture in the encoder, and what its packet says of it."""
+
+    ref: FrameRef
+    width: int
+    height: int
+    duration_ns: int
+    reordered: bool
 
 
 class VideoEncoder:
@@ -91,8 +107,10 @@ class VideoEncoder:
         """What `change` was given last and the thread has not taken on; one reference, so no lock."""
         self._last_key_ns = 0
         self._last_key_at_seconds = float("-inf")
-        self._in_flight: dict[int, tuple[FrameRef, tuple[int, int]]] = {}
-        """What is inside the encoder, by its time there, with the size it was encoded in."""
+        self._inside: dict[int, _Inside] = {}
+        """By its time there."""
+        self._last_pts_ns = self._last_dts_ns = -1
+        self._last_used_at_seconds = 0.0
         self._extradata = b""
         self._thread = threading.Thread(target=self._run, name=f"encode {spec.stream}--{spec.rendition}", daemon=True)
 
@@ -141,6 +159,7 @@ class VideoEncoder:
         while not self._stop.is_set():
             waiting = self.inbox.get(_WAIT_SECONDS)
             if waiting is None:
+                self._finish_if_idle()
                 continue
             ref, lease = waiting
             self._take_change()
@@ -174,6 +193,14 @@ class VideoEncoder:
             return "internal error"
         return ""
 
+    def _finish_if_idle(self) -> None:
+        if not self._inside:
+            return
+        last = next(reversed(self._inside.values()))
+        patience_seconds = max(_FINISH_AFTER_SECONDS, _FINISH_AFTER_PICTURES * last.duration_ns / _NS)
+        if last.reordered and time.monotonic() - self._last_used_at_seconds > patience_seconds:
+            self._publish_all(self._encoder.finish())
+
     def _take_change(self) -> None:
         spec, self._changed = self._changed, None
         if spec is None:
@@ -192,12 +219,15 @@ class VideoEncoder:
         )
 
     def _encode(self, ref: FrameRef, lease: Lease) -> None:
-        if not self._encoder.fits(ref):
+        # An encoder that reorders takes only times that grow; others go on after a clock that was set back.
+        if not self._encoder.fits(ref) or (self._spec.b_frames and ref.pts_ns <= self._last_pts_ns):
             self._publish_all(self._encoder.finish())
+        self._last_pts_ns, self._last_used_at_seconds = ref.pts_ns, time.monotonic()
         packets = None
         while packets is None:  # ends: the encoder works, or `prepare` raises once all have failed
             if self._encoder.prepare(ref):
-                self._in_flight.clear()
+                self.counts.lost += len(self._inside)
+                self._inside.clear()
                 self._force_key.set()
             picture = self._pictures.frame(
                 lease.array,
@@ -210,8 +240,16 @@ class VideoEncoder:
             picture.pts = ref.pts_ns * TIME_BASE.denominator // _NS
             picture.time_base = TIME_BASE
             self._mark_key(picture, ref)
-            self._in_flight[picture.pts] = ref, (picture.width, picture.height)
+            self._inside[picture.pts] = _Inside(
+                ref,
+                picture.width,
+                picture.height,
+                duration_ns=max(ref.duration_ns, int(_NS / self._spec.fps) if self._spec.fps else 0),
+                reordered=self._spec.b_frames > 0,
+            )
             packets = self._encoder.encode(picture)
+            if packets is None:
+                del self._inside[picture.pts]  # it is given again, to the next encoder
         self._publish_all(packets)
 
     def _mark_key(self, picture: VideoFrame, ref: FrameRef) -> None:
@@ -227,13 +265,14 @@ class VideoEncoder:
             self._publish(packet)
 
     def _publish(self, packet: "av.Packet[Any]") -> None:
-        made_of = self._in_flight.pop(packet.pts, None) if packet.pts is not None else None
-        for skipped in [pts for pts in self._in_flight if packet.pts is not None and pts < packet.pts]:
-            del self._in_flight[skipped]  # no encoder here reorders: it has left that picture out
-        if made_of is None:
+        inside = self._inside.pop(packet.pts, None) if packet.pts is not None else None
+        if inside is None or packet.pts is None:
             log.warning("packet without a picture", extra={"stream": self._spec.stream})
             return
-        ref, (width, height) = made_of
+        dts = packet.pts if packet.dts is None else packet.dts
+        for skipped in [pts for pts in self._inside if pts < dts]:
+            del self._inside[skipped]  # what is decoded later is shown later: the encoder has left that picture out
+        ref = inside.ref
         # The one copy of a packet: it leaves libav's memory for the bus and the packet ring.
         payload = bytes(packet)
         key = packet.is_keyframe
@@ -249,15 +288,24 @@ class VideoEncoder:
             sequence=ref.sequence,
             key=key,
             pts_ns=ref.pts_ns,
-            dts_ns=ref.pts_ns,
-            duration_ns=max(ref.duration_ns, int(_NS / self._spec.fps) if self._spec.fps else 0),
+            dts_ns=self._decoding_time_ns(ref.pts_ns, (packet.pts - dts) * _NS // TIME_BASE.denominator),
+            duration_ns=inside.duration_ns,
             captured_ns=ref.captured_ns,
-            width=width,
-            height=height,
+            width=inside.width,
+            height=inside.height,
+            reordered=inside.reordered,
             extradata=self._extradata if key else b"",
         )
         self.counts.encoded += 1
         self._on_encoded((time.time_ns() - ref.captured_ns) / _NS)
+
+    def _decoding_time_ns(self, pts_ns: int, ahead_ns: int) -> int:
+        dts_ns = pts_ns - ahead_ns
+        # The first packets of an encoder that reorders fall among the last of one that did not.
+        if dts_ns <= self._last_dts_ns < pts_ns:
+            dts_ns = min(self._last_dts_ns + _DTS_STEP_NS, pts_ns)
+        self._last_dts_ns = dts_ns
+        return dts_ns
 
 
 def _key_interval_ns(spec: RenditionSpec) -> int:

@@ -40,10 +40,10 @@ class Published:
 class Bench:
     """A writer, an encoder on its ring, and what comes out."""
 
-    def __init__(self, folder: Path, spec: RenditionSpec = SPEC, **geometry: Any) -> None:
+    def __init__(self, folder: Path, spec: RenditionSpec = SPEC, slots: int = 8, **geometry: Any) -> None:
         self.geometry = RingGeometry(**{"pixel_format": "yuv420p", "width": WIDTH, "height": HEIGHT, **geometry})
-        self.writer = StreamWriter(folder, stream="cam0", node="n", epoch=1)
-        self.reader = RingReader(folder)
+        self.writer = StreamWriter(folder, stream="cam0", node="n", epoch=1, slots=slots)
+        self.reader = RingReader(folder, max_leases=slots)
         self.published = Published()
         self.failures: list[MeshError] = []
         self.choices: list[str] = []
