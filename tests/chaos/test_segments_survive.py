@@ -1,0 +1,84 @@
+"""kill -9 of the publisher during a recording in segments: every picture is in one file, and every index is right."""
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas.events import Event
+from schemas.subjects import all_events
+from shared.bus import Bus, Message
+from tests.support.mesh import RunningMesh
+from tests.support.recorded_set import check_set
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(90)]
+
+KILLS = 3
+FPS = 30
+
+
+class EventLog:
+    """What the mesh tells of one output; use as a context manager."""
+
+    def __init__(self, nats_url: str, resource: str) -> None:
+        self._url, self._resource = nats_url, resource
+        self._ready, self._stop = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._listen()), daemon=True)
+        self.events: list[Event] = []
+
+    async def _listen(self) -> None:
+        bus = await Bus.connect(self._url, name="event-log", timeout_seconds=5)
+
+        def hear(message: Message) -> None:
+            event = msgspec.json.decode(message.data, type=Event)
+            if event.id == self._resource and event.event != "state":
+                self.events.append(event)
+
+        subscription = await bus.subscribe(all_events(), hear)
+        await bus.flush()
+        self._ready.set()
+        await asyncio.to_thread(self._stop.wait)
+        await subscription.close()
+        await bus.drain()
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        return [event.detail for event in self.events if event.event == name]
+
+    def __enter__(self) -> "EventLog":
+        self._thread.start()
+        assert self._ready.wait(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(5)
+
+
+def test_every_picture_is_in_one_file_whatever_is_killed() -> None:
+    with RunningMesh() as mesh, EventLog(mesh.ready["nats"], "cam0--archive") as log:
+        mesh.call("capture.start", stream="cam0", source=f"test://?size=384x216&fps={FPS}", wait_s=10)
+        to = "file://arc/{start:%H%M%S}.mp4"
+        mesh.call("publisher.start", stream="cam0", output="archive", to=to, segment="1s", wait_s=10)
+        folder = mesh.media_dir / "arc"
+        for _ in range(KILLS):
+            count = len(list(folder.glob("*.mp4")))
+            mesh.wait_for(lambda: len(list(folder.glob("*.mp4"))) >= count + 2, 12, "two more segments")  # noqa: B023
+            killed = mesh.kill("publisher")
+            mesh.wait_for(lambda: mesh.pids().get("publisher", killed) != killed, 5, "a new publisher")  # noqa: B023
+        count = len(list(folder.glob("*.mp4")))
+        mesh.wait_for(lambda: len(list(folder.glob("*.mp4"))) > count, 12, "it goes on")
+        mesh.call("publisher.stop", stream="cam0", output="archive", wait_s=10)
+        mesh.wait_for(lambda: log.named("recording-stopped"), 5, "its end is told")
+        files = sorted(folder.glob("*.mp4"), key=lambda path: path.stat().st_ino)
+        told = [Path(detail["file_name"]) for detail in log.named("segment-finished")]
+        found = check_set(files)
+        print(f"{KILLS} kills, {len(files)} files, {found}")
+        assert found.lost == 0, "the packet ring has what the killed publisher had not written"
+        assert found.doubled == 0, "and what it has twice is cut away"
+        assert found.largest_av_offset_ms < 40
+        assert sorted(told) == sorted(files), "each file is told of once, a killed publisher's too"
+        assert {detail["pictures"] for detail in log.named("segment-finished")} >= set(found.pictures)
+        assert len(log.named("recording-started")) == 1
