@@ -1,0 +1,239 @@
+"""One stream of an encoder in the mesh: pictures in, packets out. Belongs to the mesh's event loop."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from msgspec import Struct
+
+from schemas.errors import MeshError
+from schemas.packets import PacketHeader
+from schemas.resources import OutputActual
+from schemas.subjects import ACTUAL_BUCKET, state_key
+from shared.bus import Entry, Mirror
+from shared.clients.async_mesh import AsyncMesh
+from shared.clients.publishing import PublishedStream
+from shared.clients.sail.arrivals import PacketArrivals
+from shared.clients.sail.log import log
+from shared.clients.sail.request import EncoderRequest
+from shared.packets import PacketSubscription
+from shared.pixel_formats import Picture
+from shared.ring import RingError
+from shared.ring.lossless import FailedPicture
+from shared.state import read_entry
+
+NAME_PREFIX: Final = "sail-"
+RENDITION: Final = "sail"
+OUTPUT: Final = "sail"
+_NS: Final = 1_000_000_000
+_MAX_NODE_CHARACTERS: Final = 40  # of a stream's name, which has 63
+_SLOTS: Final = 8  # of the ring: six pictures on their way to the encoder, one being written, one for an onlooker
+_PUSH_FAILS: Final = frozenset(("retrying", "failed"))
+_numbers = itertools.count(1)
+
+
+class Pending(Struct):
+    """A picture that was accepted and is not in the file yet. Kept: an encoder that dies is given it again."""
+
+    array: Picture
+    number: int
+    """Its place in the file."""
+
+
+class Arrived(Struct, frozen=True):
+    """A picture's packet."""
+
+    header: PacketHeader
+    payload: bytes
+    picture: Pending
+
+
+class SessionEvents(Struct, frozen=True):
+    """Called in the event loop."""
+
+    arrived: Callable[[Arrived], None]
+    failed: Callable[[str], None]
+    """A picture could not be encoded."""
+    push_failed: Callable[[str], None]
+    """The destination does not take what was encoded."""
+    broken: Callable[[str], None]
+    """Pictures were lost on their way: open another session, and give it those of `outstanding`."""
+
+
+def stream_name(node: str) -> str:
+    """Of this process's next stream: `sail-<node>-<pid>-<n>`."""
+    return f"{NAME_PREFIX}{node[:_MAX_NODE_CHARACTERS].strip('-')}-{os.getpid()}-{next(_numbers)}"
+
+
+class Session:
+    """From `open` to `close`."""
+
+    def __init__(self, mesh: AsyncMesh, request: EncoderRequest, events: SessionEvents) -> None:
+        self._mesh, self._request, self._events = mesh, request, events
+        self._started_ns = time.time_ns()
+        self._stack = contextlib.AsyncExitStack()
+        self._stream: PublishedStream | None = None
+        self._arrivals: PacketArrivals | None = None
+        self._run = 0
+        self._abandoned = False
+        self._closing: asyncio.Task[None] | None = None
+        self._push_seen = ""
+        self._rendition_ended = False
+        self.name = stream_name(mesh.settings.node)
+        self.outstanding: dict[int, Pending] = {}
+        """Given to the encoder, and no packet has come; by sequence. Always empty of a push, which tells of none."""
+
+    @property
+    def _files(self) -> bool:
+        return self._request.file is not None
+
+    async def open(self) -> None:
+        """Make the stream, its rendition and, for a push, its output.
+
+        Raises:
+            MeshError: a service refused, or does not run.
+        """
+        try:
+            await self._open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self) -> None:
+        mesh, request, stack = self._mesh, self._request, self._stack
+        self._stream = await stack.enter_async_context(
+            mesh.publish(
+                self.name,
+                width=request.width,
+                height=request.height,
+                pixel_format=request.pixel_format,
+                fps=request.framerate,
+                delivery="lossless",
+                consumer=f"hw-encode-{RENDITION}",
+                slots=_SLOTS,
+            )
+        )
+        self._stream.on_failed = self._not_encoded
+        await mesh.start_rendition(self.name, RENDITION, codec=request.codec, **request.rendition)
+        stack.push_async_callback(self._end_rendition)
+        if not self._files:
+            await self._open_push()
+            return
+        self._arrivals = PacketArrivals(mesh.settings.shm_dir, self.name, RENDITION, self._take)
+        stack.push_async_callback(self._arrivals.close)
+        subscription = await PacketSubscription.open(mesh.bus, self.name, RENDITION, self._arrivals.receive)
+        stack.push_async_callback(subscription.close)
+
+    async def _open_push(self) -> None:
+        mesh = self._mesh
+        mirror = Mirror(
+            await mesh.bus.bucket(ACTUAL_BUCKET),
+            state_key("publisher", f"{self.name}--{OUTPUT}"),
+            lambda _key, entry: self._output_changed(entry),
+        )
+        self._stack.push_async_callback(mirror.close)
+        await mesh.start_output(self.name, OUTPUT, self._request.url, rendition=RENDITION)
+        self._stack.push_async_callback(self._end_output)
+
+    async def _end_rendition(self) -> None:
+        if not self._rendition_ended:
+            self._rendition_ended = True
+            await _quietly(self._mesh.stop_rendition(self.name, RENDITION))
+
+    async def _end_output(self) -> None:
+        await _quietly(self._mesh.stop_output(self.name, OUTPUT))
+
+    async def write(self, picture: Pending) -> None:
+        """Give a picture to the encoder.
+
+        Raises:
+            NotConsumed: the encoder makes no room.
+            MeshError, RingError: the stream is lost.
+        """
+        assert self._stream is not None  # open() has been called
+        pts_ns = self._started_ns + round(picture.number * _NS / self._request.framerate)
+        ref = await self._stream.write(picture.array, pts_ns=pts_ns)
+        if ref is not None and self._files:
+            self.outstanding[ref.sequence] = picture
+
+    async def flush(self) -> None:
+        """End the encoder, so that it gives what it holds back."""
+        assert self._stream is not None  # open() has been called
+        await self._stream.drain()
+        await self._end_rendition()
+        self.look()
+
+    def abandon(self) -> list[Pending]:
+        """Take no more packets, and everything away in a while; returns the pictures without a packet."""
+        self._abandoned = True
+        self._closing = asyncio.create_task(self._close(), name=f"close {self.name}")
+        left = sorted(self.outstanding.values(), key=lambda picture: picture.number)
+        self.outstanding.clear()
+        return left
+
+    def look(self) -> None:
+        """Look in the packet ring for what the bus may have lost."""
+        if self._arrivals is not None:
+            self._arrivals.look()
+
+    async def close(self) -> None:
+        """Take everything away; what cannot be is told in the log. May be called again."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name=f"close {self.name}")
+        await self._closing
+
+    @property
+    def closed(self) -> bool:
+        return self._closing is not None and self._closing.done()
+
+    async def _close(self) -> None:
+        try:
+            if self._stream is not None and not self._abandoned:
+                await self.flush()  # what the encoder holds still goes to the destination
+            await self._stack.aclose()
+        except (MeshError, RingError) as error:
+            log.warning("%s: %s", self.name, error)
+
+    # -- what comes back -------------------------------------------------------------------------------------
+
+    def _take(self, header: PacketHeader, payload: bytes) -> None:
+        if self._abandoned or self._stream is None or header.epoch != self._stream.epoch:
+            return
+        if header.run != self._run:
+            # Another encoder goes on. It may begin where the one before ended, and nowhere else.
+            first = next(iter(self.outstanding), 0)
+            if self._run and (header.sequence != first or not header.key):
+                self._abandoned = True
+                self._events.broken("the encoder has died with pictures")
+                return
+            self._run = header.run
+        picture = self.outstanding.pop(header.sequence, None)
+        if picture is not None:
+            self._events.arrived(Arrived(header, payload, picture))
+
+    def _not_encoded(self, failed: FailedPicture) -> None:
+        if self._abandoned:
+            return
+        self.outstanding.pop(failed.ref.sequence, None)
+        self._events.failed(failed.error)
+
+    def _output_changed(self, entry: Entry | None) -> None:
+        actual = read_entry(entry, OutputActual)
+        if actual is None:
+            return
+        said = f"{actual.state} {actual.retries}"
+        if actual.state in _PUSH_FAILS and said != self._push_seen:
+            self._events.push_failed(actual.error.message if actual.error else actual.state)
+        self._push_seen = said
+
+
+async def _quietly(work: Coroutine[Any, Any, object]) -> None:
+    """What cannot be taken away is told; the rest is taken away all the same."""
+    try:
+        await work
+    except MeshError as error:
+        log.warning("left in the mesh: %s", error)

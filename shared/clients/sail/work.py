@@ -1,0 +1,314 @@
+"""The queue of an encoder and the thread that empties it: into the mesh, and from there into the file."""
+
+import threading
+import time
+from collections import deque
+from enum import IntEnum
+from typing import Final
+
+from schemas.errors import MeshError, Unavailable
+from shared.backoff import Backoff
+from shared.clients.async_mesh import AsyncMesh
+from shared.clients.sail.connection import mesh
+from shared.clients.sail.file_writer import FileWriter
+from shared.clients.sail.log import log
+from shared.clients.sail.request import EncoderRequest
+from shared.clients.sail.session import Arrived, Pending, Session, SessionEvents
+from shared.pixel_formats import Picture
+from shared.ring import NotConsumed, RingError
+
+BLOCK_SECONDS: Final = 60.0
+"""So long `video_write` waits for room with the policy `BLOCK`: an encoder that is restarted takes a few seconds."""
+_STALLED_SECONDS: Final = 5.0  # as long as a lossless writer waits for its consumer
+_HELD_SECONDS: Final = 0.5  # at the end: the encoder holds pictures back, and is told that there are no more
+_GIVE_UP_SECONDS: Final = 30.0  # at the end, without one picture more in the file
+_RELEASE_SECONDS: Final = 180.0  # a full queue at a picture every few seconds; the thread is a daemon
+# Given to the encoder, and not in the file: encoders for hardware hold a few back, those of B-frames many.
+_WINDOW_PICTURES: Final = 16
+_WINDOW_PICTURES_WITH_B_FRAMES: Final = 64
+
+
+class AbortPolicy(IntEnum):
+    """What `video_write` does when the queue is full."""
+
+    REFUSE = 0
+    DROP_HEAD = 1
+    CLEAR = 2
+    BLOCK = 3
+
+
+class Result(IntEnum):
+    """What `video_write` returns."""
+
+    TAKEN = 0
+    FULL = -1
+    NOT_ENCODED = -2
+    NOT_PUSHED = -3
+    UNKNOWN_POLICY = -4
+
+
+class EncoderWork:
+    """From `open` to `release`. `put` and `release` may be called from any thread."""
+
+    def __init__(self, request: EncoderRequest, policy: int) -> None:
+        self._request, self._policy = request, policy
+        self._file = FileWriter(request.file, request.muxer) if request.file else None
+        self._window = _WINDOW_PICTURES_WITH_B_FRAMES if request.b_frames else _WINDOW_PICTURES
+        self._changed = threading.Condition()
+        self._queue: deque[Picture] = deque()
+        self._again: deque[Pending] = deque()
+        """Pictures of a session that broke; before those of the queue."""
+        self._arrived: deque[Arrived] = deque()
+        self._session: Session | None = None
+        self._ended: list[Session] = []
+        self._broken = self._lost = ""
+        self._not_encoded = self._not_pushed = 0
+        """Failures that no `put` has told of yet."""
+        self._number = 0
+        self._closing = False
+        self._progress_seconds = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="sail-encoder", daemon=True)
+        self._loop_thread = 0
+        self.replaced = 0
+        """Pictures that were taken and had to make room, by the policies `DROP_HEAD` and `CLEAR`."""
+
+    def open(self) -> None:
+        """Raises:
+        MeshError: there is no mesh, or a service refused.
+        """
+        self._session = self._opened()
+        self._thread.start()
+
+    def _opened(self) -> Session:
+        async def opening(inner: AsyncMesh) -> Session:
+            self._loop_thread = threading.get_ident()
+            events = SessionEvents(self._take, self._tell_not_encoded, self._tell_not_pushed, self._tell_broken)
+            session = Session(inner, self._request, events)
+            await session.open()
+            return session
+
+        return mesh().run(opening)
+
+    @property
+    def works(self) -> bool:
+        """It takes pictures, and what it took comes into the file."""
+        return not self._closing and not self._lost
+
+    # -- the program's side ----------------------------------------------------------------------------------
+
+    def put(self, picture: Picture) -> Result:
+        """Queue a picture; only `TAKEN` means that it was. Failures since the last call are told first."""
+        with self._changed:
+            if (failure := self._failure()) is not None:
+                return failure
+            if len(self._queue) >= self._request.queue and not self._make_room():
+                return Result.FULL
+            if (failure := self._failure()) is not None:  # after a wait
+                return failure
+            self._queue.append(picture)
+            self._changed.notify_all()
+        return Result.TAKEN
+
+    def _failure(self) -> Result | None:
+        if self._lost:
+            return Result.NOT_PUSHED
+        if self._closing:
+            return Result.NOT_ENCODED
+        if self._not_encoded:
+            self._not_encoded -= 1
+            return Result.NOT_ENCODED
+        if self._not_pushed:
+            self._not_pushed = 0
+            return Result.NOT_PUSHED
+        return None
+
+    def _make_room(self) -> bool:
+        if self._policy == AbortPolicy.DROP_HEAD:
+            self._queue.popleft()
+            self.replaced += 1
+        elif self._policy == AbortPolicy.CLEAR:
+            self.replaced += len(self._queue)
+            self._queue.clear()
+        elif self._policy == AbortPolicy.BLOCK:
+            self._changed.wait_for(lambda: len(self._queue) < self._request.queue or not self.works, BLOCK_SECONDS)
+        return len(self._queue) < self._request.queue
+
+    def release(self) -> None:
+        """Bring everything that was taken into the file or to its destination; may be called again."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        # The garbage collector may come by in either of the threads that the end needs: it must not wait there.
+        if self._thread.is_alive() and threading.get_ident() not in (self._thread.ident, self._loop_thread):
+            self._thread.join(_RELEASE_SECONDS)
+
+    # -- in the mesh's event loop ----------------------------------------------------------------------------
+
+    def _take(self, arrived: Arrived) -> None:
+        with self._changed:
+            self._arrived.append(arrived)  # bounded by the window
+            self._progress_seconds = time.monotonic()
+            self._changed.notify_all()
+
+    def _tell_not_encoded(self, why: str) -> None:
+        log.error("a picture was not encoded: %s", why)
+        with self._changed:
+            self._not_encoded += 1
+            self._progress_seconds = time.monotonic()
+            self._changed.notify_all()
+
+    def _tell_not_pushed(self, why: str) -> None:
+        log.error("the destination takes no pictures: %s", why)
+        with self._changed:
+            self._not_pushed = 1
+
+    def _tell_broken(self, why: str) -> None:
+        with self._changed:
+            self._broken = why
+            self._changed.notify_all()
+
+    # -- in the thread ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._step():
+                pass
+            if self._file is not None:
+                self._file.close()
+        except MeshError as error:
+            self._give_up(error.message)
+        except Exception as error:  # a defect must be seen in the log and by the program, not as a file that ends
+            log.exception("the encoder has failed")
+            self._give_up(str(error))
+        finally:
+            self._take_away()
+
+    def _step(self) -> bool:
+        """Do what there is to do, or wait for it; False when everything is done."""
+        with self._changed:
+            self._changed.wait_for(self._may_go_on, _HELD_SECONDS if self._closing else _STALLED_SECONDS)
+            arrived = list(self._arrived)
+        for one in arrived:
+            self._write(one)
+        if self._broken:
+            self._renew()
+            return True
+        with self._changed:
+            if (picture := self._next()) is None and not self._waits_for_encoder():
+                return not (self._closing and not self._arrived)
+        if picture is not None:
+            self._give(picture)
+        else:
+            self._look_after_encoder()
+        return True
+
+    def _may_go_on(self) -> bool:
+        return bool(self._arrived or self._broken or self._has_next() or (self._closing and not self._outstanding))
+
+    @property
+    def _outstanding(self) -> int:
+        return len(self._session.outstanding) if self._session else 0
+
+    def _has_next(self) -> bool:
+        return bool(self._again or self._queue) and self._outstanding + len(self._arrived) < self._window
+
+    def _waits_for_encoder(self) -> bool:
+        """The encoder holds what is needed to go on: the window is full, or nothing else is left at the end."""
+        return bool(self._outstanding) and (self._closing or bool(self._queue or self._again))
+
+    def _next(self) -> Pending | None:
+        if not self._has_next():
+            return None
+        if self._again:
+            return self._again.popleft()
+        picture = Pending(self._queue.popleft(), self._number)
+        self._number += 1
+        self._changed.notify_all()  # there is room
+        return picture
+
+    def _give(self, picture: Pending) -> None:
+        session = self._session
+        assert session is not None  # open() or _renew() has made it
+        if not self._outstanding:
+            self._progress_seconds = time.monotonic()  # a program's pause is not the encoder's
+        try:
+            mesh().run(lambda _: session.write(picture))
+        except (MeshError, RingError) as error:
+            with self._changed:
+                self._again.appendleft(picture)
+            if isinstance(error, NotConsumed) and self._file is None:
+                log.warning("%s", error)  # the mesh mends itself, and the stream's pictures are given to it again
+                self._check_time()
+            else:
+                self._broken = str(error)
+
+    def _write(self, arrived: Arrived) -> None:
+        assert self._file is not None  # only then packets are taken
+        self._file.write(arrived.header, arrived.payload, round(arrived.picture.number * 1e9 / self._request.framerate))
+        with self._changed:
+            self._arrived.popleft()
+
+    def _look_after_encoder(self) -> None:
+        """Nothing comes from the encoder that pictures were given to."""
+        session = self._session
+        assert session is not None  # open() or _renew() has made it
+        silent_seconds = time.monotonic() - self._progress_seconds
+
+        async def look(_: AsyncMesh) -> None:
+            session.look()
+
+        if silent_seconds > _STALLED_SECONDS:
+            self._broken = f"no packet for {silent_seconds:.0f} s"
+        elif self._closing and silent_seconds > _HELD_SECONDS and not self._again and not self._queue:
+            mesh().run(lambda _: session.flush())
+        else:
+            mesh().run(look)
+
+    def _check_time(self) -> None:
+        if self._closing and time.monotonic() - self._progress_seconds > _GIVE_UP_SECONDS:
+            raise Unavailable(f"the mesh has encoded nothing for {_GIVE_UP_SECONDS:g} s")
+
+    def _renew(self) -> None:
+        """Another stream, encoder and all, for the pictures that the one before has not brought back."""
+        before, why, self._broken = self._session, self._broken, ""
+        if before is not None:
+            log.warning("%s: %s; its pictures are encoded again", before.name, why)
+            left = mesh().run(lambda _: _abandon(before))
+            self._session = None
+            self._ended = [one for one in self._ended if not one.closed] + [before]
+            with self._changed:
+                self._again.extendleft(reversed(left))
+        backoff = Backoff()
+        while self._session is None:
+            try:
+                self._session = self._opened()
+            except MeshError as error:
+                log.warning("the mesh: %s; trying again", error.message)
+                self._check_time()
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closing, backoff.next_seconds())
+        self._progress_seconds = time.monotonic()
+
+    def _give_up(self, why: str) -> None:
+        with self._changed:
+            count = len(self._queue) + len(self._again) + len(self._arrived) + self._outstanding
+            self._lost = why
+            self._changed.notify_all()
+        log.error("%s; %d pictures that were taken are lost", why, count)
+        if self._file is not None:
+            self._file.abandon()
+
+    def _take_away(self) -> None:
+        async def close(_: AsyncMesh) -> None:
+            for session in (*self._ended, self._session):
+                if session is not None:
+                    await session.close()
+
+        try:
+            mesh().run(close)
+        except MeshError as error:
+            log.warning("streams stay in the mesh: %s", error.message)
+
+
+async def _abandon(session: Session) -> list[Pending]:
+    return session.abandon()
