@@ -10,7 +10,10 @@ from services.publisher.outputs.mkv_file import MkvFile
 from services.publisher.outputs.mp4_file import Mp4File
 from services.publisher.outputs.rtmp import RtmpPush
 from services.publisher.outputs.rtsp import RtspPush
+from services.publisher.outputs.srt import SrtPush
 from services.publisher.outputs.ts_file import TsFile
+from services.publisher.outputs.udp import UdpPush
+from services.publisher.outputs.whip import WhipPush
 from shared.urls import redact
 
 OUTPUTS: dict[OutputFormat, type[Output]] = {
@@ -19,12 +22,19 @@ OUTPUTS: dict[OutputFormat, type[Output]] = {
     "mkv": MkvFile,
     "flv": RtmpPush,
     "rtsp": RtspPush,
+    "srt": SrtPush,
+    "udp": UdpPush,
+    "whip": WhipPush,
 }
 _FORMAT_OF_SCHEME: dict[str, OutputFormat] = {
     "rtmp": "flv",
     "rtmps": "flv",
     "rtsp": "rtsp",
     "rtsps": "rtsp",
+    "srt": "srt",
+    "udp": "udp",
+    "http": "whip",
+    "https": "whip",
 }
 
 
@@ -47,7 +57,9 @@ def format_of(spec: OutputSpec, url: str) -> OutputFormat:
         return file_format(spec, url)
     if scheme not in _FORMAT_OF_SCHEME:
         raise InvalidValue(
-            "to", redact(url, stream_key=True)[0], "use file://….mp4, rtmp://host/app/key or rtsp://host/path"
+            "to",
+            redact(url, stream_key=True)[0],
+            "use file://….mp4, rtmp://host/app/key, rtsp://host/path or https://host/whip-path",
         )
     found = _FORMAT_OF_SCHEME[scheme]
     if spec.format not in (None, found):
