@@ -8,36 +8,12 @@ import signal
 import sys
 
 import av
-import msgspec
 
-from schemas.packets import Track
+from services.publisher.confirmation import Confirmation
 from services.publisher.failures import explain_network
-from services.publisher.push_wire import PushJob, PushPacket, PushReport, read_job, read_packets
+from services.publisher.push_wire import PushReport, read_job, read_packets, write_report
 from shared.media.mux import Muxer, network_options
 from shared.urls import redact
-
-_NANOSECONDS = 1_000_000_000
-# A packet given to the muxer passes two queues of one packet each, and the sorting of tracks, before the next one
-# waits for the peer: when so many of every track got through, the peer has answered.
-_CONFIRMING_PACKETS = 4
-# Without sound on an open sound track the sorting lets pictures through after 0.5 s; then this much tells.
-_CONFIRMING_NS = _NANOSECONDS
-
-
-class _Confirmation:
-    """Finds out from what got through whether the peer has answered."""
-
-    def __init__(self, job: PushJob) -> None:
-        self._packets: dict[Track, int] = dict.fromkeys(job.tracks, 0)
-        self.done = False
-
-    def note(self, packet: PushPacket) -> bool:
-        """Whether it is this packet that tells."""
-        self._packets[packet.track] += 1
-        if self.done or self._packets["video"] < _CONFIRMING_PACKETS:
-            return False
-        self.done = min(self._packets.values()) >= _CONFIRMING_PACKETS or packet.dts_ns >= _CONFIRMING_NS
-        return self.done
 
 
 def main() -> int:
@@ -48,7 +24,7 @@ def main() -> int:
         job = read_job(pipe)
     except EOFError:
         return 1
-    confirmation = _Confirmation(job)
+    confirmation = Confirmation(job)
     try:
         # The fifo muxer hands libav's protocols the options that PyAV itself does not, the deadline among them.
         muxer = Muxer(job.url, "fifo", job.tracks, network_options(job.container_format, job.options))
@@ -62,18 +38,13 @@ def main() -> int:
                 key=packet.key,
             )
             if confirmation.note(packet):
-                _report(PushReport())
+                write_report(PushReport())
         muxer.close()
     except (OSError, ValueError, av.FFmpegError) as error:
         shown = redact(job.url, stream_key=True)[0]
-        _report(PushReport(error=explain_network(error, shown, job.url, job.timeout_seconds).info))
+        write_report(PushReport(error=explain_network(error, shown, job.url, job.timeout_seconds).info))
         return 1
     return 0
-
-
-def _report(report: PushReport) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
-    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

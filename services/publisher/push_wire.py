@@ -5,6 +5,7 @@ a packet: 2 bytes length, `PushPacket` as msgpack, payload. The end of the pipe 
 JSON, each a `PushReport`.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -85,6 +86,12 @@ def read_packets(pipe: BinaryIO) -> Iterator[tuple[PushPacket, memoryview]]:
         view = memoryview(content)
         start = _PACKET_LENGTH_BYTES + int.from_bytes(view[:_PACKET_LENGTH_BYTES], "big")
         yield _packet_decoder.decode(view[_PACKET_LENGTH_BYTES:start]), view[start:]
+
+
+def write_report(report: PushReport) -> None:
+    """Say it to the service; in the process."""
+    sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _read_frame(pipe: BinaryIO) -> bytes | None:

@@ -10,6 +10,8 @@ _METADATA = frozenset(
 )
 _THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 _BROADCAST_AND_RESERVED = ipaddress.IPv4Network("240.0.0.0/4")
+_LOCAL_CONTROL = ipaddress.IPv4Network("224.0.0.0/24")  # RFC 5771, 4
+_LINK_SCOPE = 2  # RFC 4291, 2.7: 0 is reserved, 1 the interface, 2 the link
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052; how IPv6-only networks reach IPv4
 # Other IPv6 ranges with an IPv4 address inside: compatible (RFC 4291), mapped, translated (RFC 2765), 6to4,
 # Teredo, local NAT64 (RFC 8215). Nobody needs them to name a host, and filters tend to overlook them.
@@ -21,8 +23,10 @@ _EMBEDDING = tuple(
 )
 
 
-def refusal(address: Address, allow_private: bool) -> str | None:
+def refusal(address: Address, allow_private: bool, *, groups: bool = False) -> str | None:
     """Why `address` may not be reached; None when it may.
+
+    With `groups` multicast addresses may, but for those that never leave the link.
 
     Loopback and private networks need `allow_private`; link-local, multicast, unspecified, reserved and metadata
     addresses are never reached, and neither are IPv6 spellings of IPv4 addresses (NAT64 counts as what is inside).
@@ -38,6 +42,8 @@ def refusal(address: Address, allow_private: bool) -> str | None:
             return None if allow_private else "is in a private network"
     elif address in _THIS_NETWORK:
         return "is the unspecified address"
+    if groups and address.is_multicast:
+        return "is for the protocols of routers and hosts" if _is_of_the_link(address) else None
     if address in _METADATA:
         return "is a metadata service"
     if address.is_link_local:
@@ -51,6 +57,12 @@ def refusal(address: Address, allow_private: bool) -> str | None:
     if not address.is_global:
         return None if allow_private else "is in a private network"
     return None
+
+
+def _is_of_the_link(group: Address) -> bool:
+    if isinstance(group, ipaddress.IPv6Address):
+        return group.packed[1] & 0x0F <= _LINK_SCOPE
+    return group in _LOCAL_CONTROL
 
 
 def refusal_to_listen(address: Address, multicast: bool) -> str | None:

@@ -156,7 +156,8 @@ def _admit(guarded: GuardedUrl, found: list[str]) -> GuardedUrl:
         if guarded.listens:
             reason = addresses.refusal_to_listen(address, multicast=guarded.scheme == "udp")
         else:
-            reason = addresses.refusal(address, guarded.policy.allow_private)
+            groups = guarded.policy.groups and guarded.scheme == "udp"
+            reason = addresses.refusal(address, guarded.policy.allow_private, groups=groups)
         if reason is None:
             allowed.append(text)
         else:

@@ -22,6 +22,8 @@ class Policy:
     listens: bool = False
     """A URL may name an address of this machine where senders are waited for: udp://, and srt:// with
     `mode=listener`. All of its addresses (0.0.0.0, or none) and, of udp://, multicast groups count."""
+    groups: bool = False
+    """udp:// may lead to a multicast group: to be sent to. Not to those of the link itself, where routers talk."""
     folders: bool = False
     """file:// may name a folder."""
 

@@ -15,9 +15,9 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.packets import PacketHeader, VideoCodec
-from schemas.resources import OutputSpec
+from schemas.resources import OutputFormat, OutputSpec
+from services.publisher.outputs import OUTPUTS, make_output
 from services.publisher.outputs.base import OutputSettings
-from services.publisher.outputs.mp4_file import Mp4File
 from services.publisher.progress import OutputProgress
 from services.publisher.writer import OutputWriter
 from shared.media.mux import TrackParameters
@@ -28,7 +28,7 @@ from tests.support.peers import probe
 pytestmark = pytest.mark.integration
 
 CODECS: tuple[VideoCodec, ...] = get_args(VideoCodec)
-IN_MP4 = tuple(codec for codec in CODECS if codec != "vp8")
+FILE_SUFFIXES: dict[OutputFormat, str] = {"mp4": ".mp4", "mkv": ".mkv", "ts": ".ts"}
 OFFER = (Path(__file__).parents[1] / "unit/fixtures/whep_offer_chromium.sdp").read_bytes()
 Packets = list[tuple[bytes, dict[str, Any]]]
 
@@ -72,27 +72,41 @@ def test_each_picture_is_one_packet_and_looks_as_it_went_in(folder: Path, codec:
     assert len(decode(packets[6:], codec)) == 6, "decoding can start at the second key picture"
 
 
-@pytest.mark.parametrize("codec", IN_MP4)
+@pytest.mark.parametrize("codec", CODECS)
 def test_a_recording_is_decoded_without_a_complaint(folder: Path, tmp_path: Path, codec: VideoCodec) -> None:
     packets = encoded(folder, codec, 30)
     parameters = TrackParameters.from_header(header(0, packets[0][1]))
     assert parameters is not None
-    spec = OutputSpec(stream="cam0", output="archive", to=f"file://{tmp_path}/{codec}.mp4")
-    output = Mp4File(spec, spec.to, OutputSettings(file_roots=(tmp_path,)))
-    output.open({"video": parameters}, packets[0][1]["pts_ns"])
-    first_ns = packets[0][1]["pts_ns"]
-    for number, (payload, fields) in enumerate(packets):
-        at_ns = fields["pts_ns"] - first_ns
-        output.write(header(number, fields), memoryview(payload), at_ns, at_ns)
-    output.close()
-    video = probe(Path(output.file))["video"]
-    assert (video.codec, video.width, video.height, video.decoded) == (codec, WIDTH, HEIGHT, 30)
-    player = ["ffmpeg", "-v", "error", "-xerror", "-i", output.file, "-f", "null", "-"]
-    done = subprocess.run(player, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
+    kinds = [kind for kind in FILE_SUFFIXES if codec in OUTPUTS[kind].video_codecs]
+    assert "mkv" in kinds
+    for kind in kinds:
+        spec = OutputSpec(stream="cam0", output="archive", to=f"file://{tmp_path}/{codec}{FILE_SUFFIXES[kind]}")
+        output = make_output(spec, spec.to, OutputSettings(file_roots=(tmp_path,)))
+        output.open({"video": parameters}, packets[0][1]["pts_ns"])
+        first_ns = packets[0][1]["pts_ns"]
+        for number, (payload, fields) in enumerate(packets):
+            at_ns = fields["pts_ns"] - first_ns
+            output.write(header(number, fields), memoryview(payload), at_ns, at_ns)
+        output.close()
+        video = probe(Path(output.file))["video"]
+        assert (video.codec, video.width, video.height, video.decoded) == (codec, WIDTH, HEIGHT, 30), kind
+        player = ["ffmpeg", "-v", "error", "-xerror", "-i", output.file, "-f", "null", "-"]
+        done = subprocess.run(player, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, ""), kind
 
 
-@pytest.mark.parametrize(("codec", "to"), [("vp8", "file"), ("hevc", "rtmp"), ("mjpeg", "rtmp"), ("av1", "rtsp")])
+@pytest.mark.parametrize(
+    ("codec", "to"),
+    [
+        ("vp8", "file"),
+        ("hevc", "rtmp"),
+        ("mjpeg", "rtmp"),
+        ("av1", "rtsp"),
+        ("vp9", "ts"),
+        ("av1", "srt"),
+        ("mjpeg", "udp"),
+    ],
+)
 def test_an_output_says_what_it_cannot_carry_and_what_it_can(
     folder: Path, tmp_path: Path, codec: VideoCodec, to: str
 ) -> None:
@@ -101,6 +115,9 @@ def test_an_output_says_what_it_cannot_carry_and_what_it_can(
         "file": f"file://{tmp_path}/a.mp4",
         "rtmp": "rtmp://127.0.0.1:9/live/key",
         "rtsp": "rtsp://127.0.0.1:9/live",
+        "ts": f"file://{tmp_path}/a.ts",
+        "srt": "srt://127.0.0.1:9",
+        "udp": "udp://127.0.0.1:9",
     }
     spec = OutputSpec(stream="cam0", output="archive", to=urls[to])
     told: list[OutputProgress] = []
@@ -118,9 +135,10 @@ def test_an_output_says_what_it_cannot_carry_and_what_it_can(
     assert failed.wait(10)
     writer.stop(5)
     error = next(progress.error for progress in told if progress.error)
-    carried = "av1 or h264 or hevc or mjpeg or vp9" if to == "file" else "h264"
+    transport = dict.fromkeys(("ts", "srt", "udp"), "h264 or hevc")
+    carried = {"file": "av1 or h264 or hevc or mjpeg or vp9", **transport}.get(to, "h264")
     assert error.message == f"output cam0--archive cannot carry {codec}; choose a rendition with {carried}"
-    assert not list(tmp_path.glob("*.mp4"))
+    assert not list(tmp_path.glob("a.*"))
 
 
 @pytest.mark.parametrize("codec", CODECS)
