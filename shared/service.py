@@ -60,6 +60,8 @@ class Context(Generic[SettingsT]):
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     http_url: str = ""
     """Set by services that have an HTTP door; shown in presence and by `up`."""
+    rtsp_url: str = ""
+    """Where streams can be pulled, of publishers; shown likewise."""
     failed: bool = False
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -151,6 +153,7 @@ async def _run(service: str, settings: SettingsT, build: Callable[[Context[Setti
             started_ns=time.time_ns(),
             metrics_url=metrics.url,
             http_url=context.http_url,
+            rtsp_url=context.rtsp_url,
             shm_domain=str(settings.shm_dir),
         )
         context.spawn(_be_present(context, presence), "presence")

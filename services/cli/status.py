@@ -36,6 +36,7 @@ async def run(options: argparse.Namespace) -> int:
 def describe(status: MeshStatus) -> str:
     """The state of the mesh as a text of a few tables."""
     lines = ["SERVICES  " + ("  ".join(f"{p.service}@{p.node}" for p in status.services) or "none are running")]
+    lines += [f"PULL      {p.rtsp_url}<stream>[/<rendition>]" for p in status.services if p.rtsp_url]
     if not status.streams:
         lines += [
             "",

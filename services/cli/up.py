@@ -69,4 +69,8 @@ async def _up(options: UpOptions, *, as_json: bool) -> None:
 
 def _one_line(ready: Ready) -> str:
     metrics = " ".join(ready.metrics[service] for service in sorted(ready.metrics))
-    return f"framemesh is up: console {ready.console}  whep {ready.whep}<stream>  nats {ready.nats}  metrics {metrics}"
+    rtsp = f"  rtsp {ready.rtsp}<stream>" if ready.rtsp else ""
+    return (
+        f"framemesh is up: console {ready.console}  whep {ready.whep}<stream>{rtsp}  "
+        f"nats {ready.nats}  metrics {metrics}"
+    )

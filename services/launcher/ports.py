@@ -17,6 +17,7 @@ from schemas.errors import Conflict, Unavailable
 NATS_PORT = 4222
 HTTP_PORT = 8889
 UDP_PORT = 8189
+RTSP_PORT = 8554
 _FREE_PORTS = range(20000, 65536)  # well above the usual ones of services
 _EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _TRIES = 1000
@@ -56,10 +57,15 @@ class Ports:
     nats: int
     http: int
     udp: int
+    rtsp: int | None
 
 
-def choose_ports(bind: str, *, automatic: bool, bundled_nats: bool, http: int, udp: int) -> Ports:
+def choose_ports(
+    bind: str, *, automatic: bool, bundled_nats: bool, http: int, udp: int, rtsp: int | None = None
+) -> Ports:
     """The wished ports where they are free; with `automatic` free ones instead of taken ones.
+
+    `rtsp` None: not asked for; then the publisher takes the usual one, or serves no RTSP where that is taken.
 
     Raises:
         Conflict: a port is taken; names it, and how to choose another.
@@ -71,6 +77,9 @@ def choose_ports(bind: str, *, automatic: bool, bundled_nats: bool, http: int, u
         nats=nats,
         http=_choose(bind, http, socket.SOCK_STREAM, automatic, "HTTP", "set FRAMEMESH_WEBRTC_GATEWAY_HTTP_PORT"),
         udp=_choose(bind, udp, socket.SOCK_DGRAM, automatic, "UDP", "set FRAMEMESH_WEBRTC_GATEWAY_UDP_PORT"),
+        rtsp=_choose(bind, rtsp or 0, socket.SOCK_STREAM, automatic, "RTSP", "set FRAMEMESH_PUBLISHER_RTSP_PORT")
+        if rtsp is not None
+        else None,
     )
 
 

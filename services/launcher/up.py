@@ -22,7 +22,7 @@ from schemas.resources import Presence
 from services.launcher.bundled_nats import nats_server_program, write_configuration
 from services.launcher.child import Child
 from services.launcher.folders import allow
-from services.launcher.ports import HTTP_PORT, UDP_PORT, choose_ports, free_port, port_turn
+from services.launcher.ports import HTTP_PORT, RTSP_PORT, UDP_PORT, Ports, choose_ports, free_port, port_turn
 from shared.apply import Applied, apply_plan
 from shared.bus import Bus
 from shared.packet_ring import sweep as sweep_packet_rings
@@ -62,6 +62,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool = True
     console: str
     whep: str
+    rtsp: str = ""
+    """Empty: not served."""
     nats: str
     metrics: dict[str, str]
     seconds: float
@@ -101,9 +103,10 @@ class Mesh:
                 bundled_nats=own_nats,
                 http=_port("FRAMEMESH_WEBRTC_GATEWAY_HTTP_PORT", HTTP_PORT),
                 udp=_port("FRAMEMESH_WEBRTC_GATEWAY_UDP_PORT", UDP_PORT),
+                rtsp=_rtsp_port(options),
             )
             nats_url = f"nats://127.0.0.1:{ports.nats}" if own_nats else options.nats_url or settings.nats_url
-            environment = _environment(options, settings, nats_url, ports.http, ports.udp)
+            environment = _environment(options, settings, nats_url, ports)
             stack.callback(_sweep, settings.shm_dir)
             if own_nats:
                 folder = settings.data_dir / "nats"
@@ -118,6 +121,7 @@ class Mesh:
             ready = Ready(
                 console=console,
                 whep=f"{console}whep/",
+                rtsp=present["publisher"].rtsp_url,
                 nats=redact(nats_url)[0],
                 metrics={service: presence.metrics_url for service, presence in present.items()},
                 seconds=round(time.monotonic() - started, 2),
@@ -201,17 +205,17 @@ async def _stop_all(children: list[Child]) -> None:
     await asyncio.gather(*(child.stop() for child in children))
 
 
-def _environment(
-    options: UpOptions, settings: Settings, nats_url: str, http_port: int, udp_port: int
-) -> dict[str, str]:
+def _environment(options: UpOptions, settings: Settings, nats_url: str, ports: Ports) -> dict[str, str]:
     """What the services are started with; whatever the user has set stays."""
     environment = {
         **os.environ,
         "FRAMEMESH_NATS_URL": nats_url,
-        "FRAMEMESH_WEBRTC_GATEWAY_HTTP_PORT": str(http_port),
-        "FRAMEMESH_WEBRTC_GATEWAY_UDP_PORT": str(udp_port),
+        "FRAMEMESH_WEBRTC_GATEWAY_HTTP_PORT": str(ports.http),
+        "FRAMEMESH_WEBRTC_GATEWAY_UDP_PORT": str(ports.udp),
         "PYTHONUNBUFFERED": "1",
     }
+    if ports.rtsp is not None:
+        environment["FRAMEMESH_PUBLISHER_RTSP_PORT"] = str(ports.rtsp)
     environment.setdefault("FRAMEMESH_LOG", "info" if options.verbose else "warning")
     media = str(settings.data_dir / "media")
     folders = allow(settings.data_dir, options.plan)
@@ -224,6 +228,13 @@ def _environment(
             name = f"FRAMEMESH_{service.upper().replace('-', '_')}_METRICS_PORT"
             environment.setdefault(name, str(free_port(settings.bind, socket.SOCK_STREAM)))
     return environment
+
+
+def _rtsp_port(options: UpOptions) -> int | None:
+    """None: nobody asks for one, and no mesh shall fail for it."""
+    variable = "FRAMEMESH_PUBLISHER_RTSP_PORT"
+    asked = options.auto_ports or os.environ.get(variable, "").strip()
+    return _port(variable, RTSP_PORT) if asked else None
 
 
 def _port(variable: str, default: int) -> int:

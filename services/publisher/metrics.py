@@ -1,10 +1,25 @@
 """Metrics of publisher, read from the writers' progress when scraped."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from services.publisher.output_runner import OutputRunner
 from services.publisher.progress import OutputProgress
+from services.publisher.rtsp.counters import RtspCounters
 from shared.metrics import Figures, Sample
+
+
+def register_rtsp_metrics(figures: Figures, counters: RtspCounters) -> None:
+    def each(label: str, values: Counter[Any]) -> Callable[[], list[Sample]]:
+        return lambda: [({label: str(name)}, value) for name, value in values.copy().items()]
+
+    figures.gauge("framemesh_publisher_rtsp_clients", "RTSP clients that play.", each("transport", counters.clients))
+    counter = figures.counter
+    counter("framemesh_publisher_rtsp_packets", "RTP packets sent.", each("transport", counters.packets))
+    counter("framemesh_publisher_rtsp_bytes", "Bytes of those.", each("transport", counters.bytes))
+    counter("framemesh_publisher_rtsp_dropped_packets", "RTP packets not sent.", each("reason", counters.dropped))
+    counter("framemesh_publisher_rtsp_refused", "RTSP requests refused.", each("status", counters.refused))
 
 
 def register_metrics(figures: Figures, runners: Mapping[str, OutputRunner]) -> None:

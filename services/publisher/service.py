@@ -22,6 +22,7 @@ from services.publisher.outputs import format_of, make_output
 from services.publisher.recorded_files import forget_all_but
 from services.publisher.recordings import Recordings
 from services.publisher.renditions import check_rendition
+from services.publisher.rtsp.door import serve_rtsp
 from services.publisher.settings import PublisherSettings
 from shared.bus import Endpoint
 from shared.demand import Wants
@@ -76,6 +77,7 @@ async def build(context: Context[PublisherSettings]) -> None:
     )
     reconciler.want(owned)
     mirrors.on_desired(lambda: reconciler.want(outputs.owned(context.node)))
+    await serve_rtsp(context, mirrors, wants)
     commands = _Commands(context, mirrors, outputs, streams)
     recordings = Recordings(context, mirrors, outputs, streams)
     catalogue = Catalogue(context.settings.outputs.file_roots, lambda: _being_written(reconciler.runners))

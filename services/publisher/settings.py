@@ -6,7 +6,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from services.publisher.outputs.base import OutputSettings
-from shared.settings import Settings
+from shared.settings import Port, Settings
+
+EvenPort = Annotated[int, Meta(ge=0, le=65_534, multiple_of=2, description="an even port; 0 takes any free pair")]
 
 
 class PublisherSettings(Settings, frozen=True, kw_only=True):
@@ -21,6 +23,20 @@ class PublisherSettings(Settings, frozen=True, kw_only=True):
 
     min_free_bytes: Annotated[int, Meta(ge=0)] = 512 << 20
     """A file begins only where so much is free, or what `keep_free` says where that is less: 17 minutes of 4 Mbit/s."""
+
+    rtsp: bool = True
+    """Serve the streams to RTSP players."""
+    rtsp_port: Port | None = None
+    """None: 8554, and where that is taken no RTSP server. 0: any free port."""
+    rtsp_udp_port: EvenPort = 0
+    """RTP over UDP leaves from here, RTCP from the next port; 0: any free pair."""
+    rtsp_users: str = ""
+    """`name:password`, several with commas or lines; best given as a file. Empty: whoever reaches the port may pull."""
+    rtsp_open: bool = False
+    """Serve other machines although there are no `rtsp_users`."""
+    rtsp_max_clients: Annotated[int, Meta(ge=1, le=10_000)] = 128
+    rtsp_max_clients_per_address: Annotated[int, Meta(ge=1, le=10_000)] = 64
+    """A video wall or a recorder pulls many streams; so do many viewers behind one address."""
 
     @property
     def outputs(self) -> OutputSettings:

@@ -44,6 +44,7 @@ class RunningMesh:
             # Free ones, not the usual ones where they are free: meshes of tests that run side by side would race.
             "FRAMEMESH_WEBRTC_GATEWAY_HTTP_PORT": "0",
             "FRAMEMESH_WEBRTC_GATEWAY_UDP_PORT": "0",
+            "FRAMEMESH_PUBLISHER_RTSP_PORT": "0",
             **(environment or {}),
         }
         self._arguments = arguments
