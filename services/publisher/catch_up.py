@@ -40,14 +40,17 @@ class CatchUp:
         self,
         feed: Callable[[PacketHeader, memoryview], None],
         feed_when_room: Callable[[PacketHeader, memoryview, float], None],
+        on_first: Callable[[PacketHeader], None],
     ) -> None:
-        """`feed` never waits; `feed_when_room`, called from a thread, waits so many seconds for room."""
-        self._feed, self._feed_when_room = feed, feed_when_room
+        """`feed` never waits; `feed_when_room`, called from a thread, waits so many seconds for room; `on_first` is
+        told the first picture of the ring before anything is fed."""
+        self._feed, self._feed_when_room, self._on_first = feed, feed_when_room, on_first
+        self._loop = asyncio.get_running_loop()
         self._positions: dict[Track, tuple[int, int]] = {}
         """(run, index) of the last packet of each track that was handed on."""
         self._held: list[tuple[PacketHeader, memoryview]] | None = None
         self._held_bytes = 0
-        self._overflown = False
+        self._overflown = self._told = False
         self._live = asyncio.Event()
         self._given_up = threading.Event()
 
@@ -67,16 +70,14 @@ class CatchUp:
             self._overflown = True
             self._let_go()
 
-    async def run(self, folder: Path, spec: OutputSpec, read: Read) -> PacketHeader | None:
-        """Hand on what `read` finds in the rendition's packet ring, then what was held; the first picture of it."""
+    async def run(self, folder: Path, spec: OutputSpec, read: Read) -> None:
+        """Hand on what `read` finds in the rendition's packet ring, then what was held."""
         await set_within(self._live, _LIVE_SECONDS)
-        first: PacketHeader | None = None
         deadline = time.monotonic() + _FEED_SECONDS
         try:
             for _ in range(_ROUNDS):
                 self._overflown = False
-                found = await asyncio.to_thread(self._hand_on_ring, folder, spec, read, deadline)
-                first = first or found
+                await asyncio.to_thread(self._hand_on_ring, folder, spec, read, deadline)
                 if not self._overflown:
                     break
                 read = self._after_last
@@ -85,10 +86,8 @@ class CatchUp:
             held, self._held = self._held or [], None
             for header, payload in held:
                 self._hand_on(header, payload)
-        return first
 
-    def _hand_on_ring(self, folder: Path, spec: OutputSpec, read: Read, deadline: float) -> PacketHeader | None:
-        first: PacketHeader | None = None
+    def _hand_on_ring(self, folder: Path, spec: OutputSpec, read: Read, deadline: float) -> None:
         count = 0
         try:
             with PacketRingReader.open_latest(folder, spec.stream, spec.rendition) as ring:
@@ -96,14 +95,14 @@ class CatchUp:
                     if self._given_up.is_set():
                         break
                     if self._is_new(header):
-                        wait_seconds = max(0.0, deadline - time.monotonic())
-                        self._feed_when_room(header, memoryview(payload), wait_seconds)
+                        if header.track == "video" and not self._told:
+                            self._told = True
+                            self._loop.call_soon_threadsafe(self._on_first, header)
+                        self._feed_when_room(header, memoryview(payload), max(0.0, deadline - time.monotonic()))
                         count += 1
-                        first = first or (header if header.track == "video" else None)
         except (RingError, LookupError) as error:
             _log.info("%s/%s: nothing of before: %s", spec.stream, spec.output, error)
         _log.info("%s/%s: %d packets from the packet ring", spec.stream, spec.output, count)
-        return first
 
     def _after_last(self, ring: PacketRingReader) -> Iterable[Packet]:
         return ring.after(*self._positions.get("video", (-1, -1)))

@@ -11,7 +11,7 @@ import msgspec
 
 from schemas.errors import Unavailable
 from schemas.ids import compound_id
-from schemas.packets import Track
+from schemas.packets import PacketHeader, Track
 from schemas.recordings import RECORDING_OUTPUT
 from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
 from schemas.subjects import SOURCE_RENDITION, command
@@ -105,7 +105,13 @@ class OutputRunner:
             await asyncio.to_thread(check_room, spec, url, settings.outputs.file_roots, settings.min_free_bytes)
         self.writer = writer
         writer.start()
-        catch_up = CatchUp(writer.feed, writer.feed_when_room)
+
+        def begins_with(first: PacketHeader) -> None:
+            if self._actual is not None and not resume:
+                preroll_ns = max(0, began_ns - first.captured_ns)
+                self._actual = msgspec.structs.replace(self._actual, preroll_ns=preroll_ns)
+
+        catch_up = CatchUp(writer.feed, writer.feed_when_room, begins_with)
         read = self._past(spec, writer, resume)
         if read:
             catch_up.hold()
@@ -115,10 +121,7 @@ class OutputRunner:
         self._undo.callback(self._mirrors.on_desired(self._follow))
         self._follow()
         if read:
-            first = await catch_up.run(self._context.settings.shm_dir, spec, read)
-            if first and not resume:
-                self._actual = msgspec.structs.replace(self._actual, preroll_ns=max(0, began_ns - first.captured_ns))
-                self._reporter.report(self._id, self._actual)
+            await catch_up.run(self._context.settings.shm_dir, spec, read)
 
     def _preroll_before(self, spec: OutputSpec) -> int:
         """What an earlier run of this service has told of the same output."""

@@ -14,6 +14,8 @@ from schemas.subjects import command, state_key
 from services.publisher.archive import Archive
 from services.publisher.catalogue import Catalogue
 from services.publisher.catch_up import check_preroll
+from services.publisher.clip_maker import ClipMaker
+from services.publisher.clips import Clips
 from services.publisher.ended_recordings import ENDED
 from services.publisher.file_set import INDEXED
 from services.publisher.metrics import register_metrics
@@ -82,7 +84,11 @@ async def build(context: Context[PublisherSettings]) -> None:
     recordings = Recordings(context, mirrors, outputs, streams)
     catalogue = Catalogue(context.settings.outputs.file_roots, lambda: _being_written(reconciler.runners))
     archive = Archive(context, catalogue)
-    endpoints = [*commands.endpoints(), *recordings.endpoints(SERVICE), *archive.endpoints(SERVICE)]
+    maker = ClipMaker(context.node, context.settings.shm_dir, context.settings.outputs, catalogue)
+    clips = Clips(context, mirrors, streams, wants, maker)
+    context.stack.push_async_callback(clips.close)
+    await clips.resume()
+    endpoints = [endpoint for part in (commands, recordings, archive, clips) for endpoint in part.endpoints(SERVICE)]
     served = await context.bus.serve(SERVICE, VERSION, "Renditions go where they are wanted.", endpoints)
     context.stack.push_async_callback(served.close)
 
@@ -101,7 +107,7 @@ class _Commands:
         self._outputs = outputs
         self._streams = streams
 
-    def endpoints(self) -> list[Endpoint]:
+    def endpoints(self, _service: str) -> list[Endpoint]:
         return [
             Endpoint(command(SERVICE, "start"), StartOutput, OutputChanged, self.start, error_in_reply),
             Endpoint(command(SERVICE, "stop"), StopOutput, OutputChanged, self.stop),

@@ -37,6 +37,12 @@ class PublisherSettings(Settings, frozen=True, kw_only=True):
     rtsp_max_clients: Annotated[int, Meta(ge=1, le=10_000)] = 128
     rtsp_max_clients_per_address: Annotated[int, Meta(ge=1, le=10_000)] = 64
     """A video wall or a recorder pulls many streams; so do many viewers behind one address."""
+    clip_max_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 3_600.0
+    """The longest clip, and how far ahead its end may lie."""
+    clips_waiting: Annotated[int, Meta(ge=1, le=256)] = 16
+    """Clips that are waited for and made at once."""
+    clip_spool_bytes: Annotated[int, Meta(ge=1 << 20)] = 2 << 30
+    """What is set aside on disk for one clip whose end is to come: an hour of 4 Mbit/s."""
 
     @property
     def outputs(self) -> OutputSettings:

@@ -36,6 +36,12 @@ def rings_of(folder: Path, stream: str, rendition: str) -> list[NamedRing]:
     return sorted(NamedRing(int(match["run"]), match[0]) for match in found)
 
 
+def renditions_of(folder: Path, stream: str) -> list[str]:
+    """The renditions of a stream that have a ring here."""
+    ids = {match["id"] for match in map(_NAME.match, _names(folder)) if match is not None}
+    return sorted(rendition for owner, _, rendition in (one.partition("--") for one in ids) if owner == stream)
+
+
 def sweep(folder: Path) -> list[str]:
     """Remove the packet rings whose writer is gone; returns their names.
 
