@@ -150,6 +150,10 @@ class SessionInfo(Struct, frozen=True, kw_only=True):
     session: str
     stream: Id
     rendition: Id
+    instead_of: str = ""
+    """The rendition that was asked for, when viewers cannot take it."""
+    reason: str = ""
+    """Why they cannot: its codec, or its B-frames."""
     state: str
     packets_sent: int = 0
     bytes_sent: int = 0

@@ -4,13 +4,21 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
-from schemas.errors import Conflict, NotFound
+from schemas.errors import NotFound
 from schemas.ids import compound_id
-from schemas.packets import PacketHeader
+from schemas.packets import PacketHeader, VideoCodec
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command
-from services.webrtc_gateway.source import Deliver, Subscription, not_viewable
+from services.webrtc_gateway.source import (
+    CARRIED_CODEC,
+    REORDERED_WHY,
+    Deliver,
+    NotViewable,
+    Subscription,
+    codec_why,
+)
 from shared.bus import Bus
 from shared.demand import Wants
 from shared.desired import Desired
@@ -20,7 +28,7 @@ from shared.ring import RingError
 from shared.state import StateMirrors
 from shared.stream_demand import StreamDemand
 
-_CARRIED_CODEC = "h264"
+_OTHER_CODECS = frozenset(get_args(VideoCodec)) - {CARRIED_CODEC}
 
 
 class BusPacketSource:
@@ -39,7 +47,7 @@ class BusPacketSource:
     async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> Subscription:
         """Raises:
         NotFound: no such stream or rendition.
-        Conflict: its codec cannot be viewed over WebRTC.
+        NotViewable: its codec or its B-frames cannot be viewed over WebRTC.
         Unavailable: the stream is on no node.
         """
         name = rendition or DEFAULT_RENDITION
@@ -57,10 +65,14 @@ class BusPacketSource:
         if rendition == SOURCE_RENDITION:
             if source is None or not source.source_tracks:
                 raise NotFound(f"{stream} has no packets of its own that can be viewed; view {stream}/main instead")
+            if source.video and source.video.codec in _OTHER_CODECS:
+                raise NotViewable(stream, rendition, codec_why(source.video.codec))
             return source.source_tracks
         asked = self._renditions.spec(compound_id(stream, rendition))
-        if asked is not None and asked[0].codec != _CARRIED_CODEC:
-            raise Conflict(not_viewable(stream, rendition, f"its codec is {asked[0].codec}"))
+        if asked is not None and asked[0].codec != CARRIED_CODEC:
+            raise NotViewable(stream, rendition, codec_why(asked[0].codec))
+        if asked is not None and asked[0].b_frames:
+            raise NotViewable(stream, rendition, REORDERED_WHY)
         known = self._renditions.actual(compound_id(stream, rendition))
         if known is None and rendition != DEFAULT_RENDITION:
             raise NotFound(f"{stream} has no rendition {rendition!r}; start it with hw-encode.start")

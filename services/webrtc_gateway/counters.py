@@ -23,6 +23,8 @@ class EgressCounters:
     """Key frames asked of producers, after the limit on how often."""
     sessions_opened: int = 0
     sessions_connected: int = 0
+    substituted: int = 0
+    """Viewers that got `main` in place of what they asked for and could not take."""
     fanout_cpu_ns: int = 0
     """CPU spent packetising, protecting and sending; with `packets`, the cost of one."""
     drops: Counter[str] = field(default_factory=Counter)

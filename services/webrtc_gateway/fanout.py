@@ -10,7 +10,7 @@ from schemas.packets import PacketHeader
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.history import TrackHistory
 from services.webrtc_gateway.packetizer import MAX_PAYLOAD_BYTES, RtpUnit
-from services.webrtc_gateway.source import not_viewable
+from services.webrtc_gateway.source import CARRIED_CODEC, REORDERED_WHY, codec_why
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.h264 import packetize_h264
 from shared.rtp.opus import OPUS_CLOCK_HZ, packetize_opus
@@ -55,6 +55,8 @@ class RenditionFeed:
         self.audio = TrackHistory(OPUS_CLOCK_HZ)
         self.unsupported = ""
         """Why nobody can view this rendition; empty when they can."""
+        self.seen = asyncio.Event()
+        """A picture has come, so that `unsupported` is known."""
         self.forces_key_frames = True
         self.viewers: tuple[FeedViewer, ...] = ()
         self._counters = counters
@@ -173,9 +175,10 @@ class RenditionFeed:
         self._counters.fanout_cpu_ns += time.thread_time_ns() - began_ns
 
     def _video(self, header: PacketHeader, payload: memoryview) -> None:
-        if header.codec != "h264" or header.reordered:
+        if header.codec != CARRIED_CODEC or header.reordered:
             self._refuse(header)
             return
+        self.seen.set()
         track = self.video
         if track.is_repeat(header):
             return
@@ -226,7 +229,7 @@ class RenditionFeed:
     def _refuse(self, header: PacketHeader) -> None:
         if self.unsupported:
             return
-        what = "its pictures are reordered (B-frames)" if header.reordered else f"its codec is {header.codec}"
-        self.unsupported = not_viewable(header.stream, header.rendition, what)
-        logger.warning("%s", self.unsupported)
+        self.unsupported = REORDERED_WHY if header.codec == CARRIED_CODEC else codec_why(header.codec)
+        self.seen.set()
+        logger.warning("%s/%s cannot be viewed over WebRTC: %s", header.stream, header.rendition, self.unsupported)
         self._each(lambda viewer: viewer.feed_ended("unsupported"))

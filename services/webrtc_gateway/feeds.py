@@ -13,6 +13,7 @@ from services.webrtc_gateway.source import PacketSource, Subscription
 logger = logging.getLogger(__name__)
 
 OPEN_SECONDS = 10.0  # an encoder that starts on demand needs a second or two
+SEEN_SECONDS = 1.0  # where no cached group tells at once: sources have several pictures a second
 LINGER_SECONDS = 3.0  # a page that is reloaded finds its rendition still flowing
 _REPLAY_PACKETS = 16  # a millisecond's work at 40 kB each
 
@@ -95,6 +96,11 @@ class Feeds:
             self._close(entry)
             raise
         feed.go_live()
+        if not subscription.forces_key_frames and "video" in subscription.tracks:
+            # A source's own packets: whether viewers can take them, one picture tells. An encoder's are its spec's.
+            with contextlib.suppress(TimeoutError):  # a source that is silent just now
+                async with asyncio.timeout(SEEN_SECONDS):
+                    await feed.seen.wait()
         return entry
 
     def _close(self, entry: OpenFeed, reason: str = "draining") -> None:

@@ -3,20 +3,22 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiortc.sdp import SessionDescription
 
 from schemas.commands import SessionInfo
-from schemas.errors import Conflict, NotFound, TooMany, Unavailable
+from schemas.errors import NotFound, TooMany, Unavailable
 from schemas.ids import check_id
+from schemas.subjects import DEFAULT_RENDITION
 from services.webrtc_gateway.answer import write_answer
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.feeds import Feeds, OpenFeed
 from services.webrtc_gateway.ice import SharedIceTransport
 from services.webrtc_gateway.offer import match_offer, read_offer
-from services.webrtc_gateway.source import PacketSource
+from services.webrtc_gateway.source import NotViewable, PacketSource
 from services.webrtc_gateway.srtp import PacketBatch
 from services.webrtc_gateway.viewer import Viewer
 
@@ -33,17 +35,28 @@ class Answer:
     stream: str
     rendition: str
     sdp: str
+    instead_of: str = ""
+    """The rendition that was asked for, when viewers cannot take it."""
+    reason: str = ""
+    """Why they cannot."""
 
 
 class WhepGateway:
     """Every viewer of this process, on one UDP port."""
 
     def __init__(
-        self, source: PacketSource, transport: SharedIceTransport, *, max_sessions: int = DEFAULT_MAX_SESSIONS
+        self,
+        source: PacketSource,
+        transport: SharedIceTransport,
+        *,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
+        on_substitute: Callable[[str, NotViewable], None] = lambda stream, refused: None,
     ) -> None:
+        """`on_substitute` is told of each viewer of a stream that gets `main` in place of what it asked for."""
         self.counters = EgressCounters()
         self.transport = transport
         self.max_sessions = max_sessions
+        self._on_substitute = on_substitute
         self._feeds = Feeds(source, self.counters)
         self._identity = DtlsIdentity()
         self._batch = PacketBatch()  # one is enough: filling and sending never yields
@@ -59,7 +72,7 @@ class WhepGateway:
             BadRequest: the offer or a name is malformed.
             NotFound: no such stream or rendition.
             NotAcceptable: no codec in common.
-            Conflict: the rendition cannot be viewed over WebRTC.
+            NotViewable: the rendition cannot be viewed over WebRTC, and `main` neither.
             TooMany: `max_sessions` are open.
             Unavailable: the bus does not answer, or this process is shutting down.
         """
@@ -74,14 +87,33 @@ class WhepGateway:
         match_offer(description, ())  # a bad offer must not start an encoder
         self._opening += 1
         try:
-            entry = await self._feeds.acquire(stream, rendition)
+            entry, refused = await self._viewable(stream, rendition)
         finally:
             self._opening -= 1
         try:
-            return self._make(entry, description)
+            return self._make(entry, description, refused)
         except BaseException:
             self._feeds.release(entry)
             raise
+
+    async def _viewable(self, stream: str, rendition: str | None) -> tuple[OpenFeed, NotViewable | None]:
+        """The rendition that was asked for, or `main`, made for viewers, and why it has to be that."""
+        try:
+            entry = await self._feeds.acquire(stream, rendition)
+            if not entry.feed.unsupported:
+                return entry, None
+            self._feeds.release(entry)
+            raise NotViewable(stream, entry.subscription.rendition, entry.feed.unsupported)
+        except NotViewable as refused:
+            if rendition in (None, DEFAULT_RENDITION):
+                raise
+            entry = await self._feeds.acquire(stream, DEFAULT_RENDITION)
+            if entry.feed.unsupported:
+                self._feeds.release(entry)
+                raise
+            self.counters.substituted += 1
+            self._on_substitute(stream, refused)
+            return entry, refused
 
     def delete(self, session: str) -> None:
         """End a session.
@@ -114,16 +146,15 @@ class WhepGateway:
             viewer.close("draining")
         await self._feeds.close()
 
-    def _make(self, entry: OpenFeed, description: SessionDescription) -> Answer:
+    def _make(self, entry: OpenFeed, description: SessionDescription, refused: NotViewable | None) -> Answer:
         feed, subscription = entry.feed, entry.subscription
-        if feed.unsupported:
-            raise Conflict(feed.unsupported)
         if self._draining:
             raise Unavailable("this gateway is shutting down; try again in a moment")
         offer = match_offer(description, subscription.tracks)
         viewer = Viewer(
             session=secrets.token_urlsafe(_SESSION_BYTES),
             rendition=subscription.rendition,
+            refused=refused,
             feed=feed,
             offer=offer,
             transport=self.transport,
@@ -144,7 +175,14 @@ class WhepGateway:
             candidates=self.transport.candidates,
             cname=viewer.cname,
         )
-        return Answer(session=viewer.session, stream=feed.stream, rendition=subscription.rendition, sdp=sdp)
+        return Answer(
+            session=viewer.session,
+            stream=feed.stream,
+            rendition=subscription.rendition,
+            sdp=sdp,
+            instead_of=refused.rendition if refused else "",
+            reason=refused.why if refused else "",
+        )
 
     def _forget(self, viewer: Viewer, reason: str) -> None:
         _, entry = self._viewers.pop(viewer.session)

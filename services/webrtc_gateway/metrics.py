@@ -25,6 +25,7 @@ def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
     counter("framemesh_webrtc_key_frame_requests", "PLI and FIR of viewers.", one(lambda: counters.plis))
     counter("framemesh_webrtc_sessions_opened", "Offers answered.", one(lambda: counters.sessions_opened))
     counter("framemesh_webrtc_sessions_connected", "Sessions that came up.", one(lambda: counters.sessions_connected))
+    counter("framemesh_webrtc_transcoded_viewers", "Got main instead.", one(lambda: counters.substituted))
     counter(
         "framemesh_webrtc_fanout_cpu_seconds",
         "CPU spent packetising, protecting and sending.",

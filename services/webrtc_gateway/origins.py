@@ -48,7 +48,7 @@ class Origins:
         return {
             "Vary": "Origin",
             "Access-Control-Allow-Origin": origin,
-            "Access-Control-Expose-Headers": "Location, ETag, Link",
+            "Access-Control-Expose-Headers": "Location, ETag, Link, X-Framemesh-Rendition",
         }
 
     def _is_listed(self, origin: str) -> bool:

@@ -3,7 +3,7 @@
 import ipaddress
 
 from schemas.commands import ListSessions, SessionList
-from schemas.subjects import command
+from schemas.subjects import DEFAULT_RENDITION, command
 from services.webrtc_gateway.bus_source import BusPacketSource
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.http import HttpDoor, build_app
@@ -11,6 +11,7 @@ from services.webrtc_gateway.ice import SharedIceTransport
 from services.webrtc_gateway.metrics import register_metrics
 from services.webrtc_gateway.origins import Origins
 from services.webrtc_gateway.settings import GatewaySettings
+from services.webrtc_gateway.source import NotViewable
 from services.webrtc_gateway.status_feed import MeshStatusFeed
 from shared.bus import Endpoint
 from shared.demand import Wants
@@ -32,7 +33,12 @@ async def build(context: Context[GatewaySettings]) -> None:
     transport = SharedIceTransport.open(settings.udp_port, hosts, bind="" if everywhere else settings.bind)
     context.stack.callback(transport.close)
     source = BusPacketSource(context.bus, mirrors, wants, settings.shm_dir)
-    gateway = WhepGateway(source, transport, max_sessions=settings.max_sessions)
+
+    def substituted(stream: str, refused: NotViewable) -> None:
+        detail = {"asked": refused.rendition, "served": DEFAULT_RENDITION, "reason": refused.why}
+        context.event(stream, "transcoded", detail=detail)
+
+    gateway = WhepGateway(source, transport, max_sessions=settings.max_sessions, on_substitute=substituted)
     context.stack.push_async_callback(gateway.close)
     register_metrics(context.figures, gateway)
     feed = await MeshStatusFeed.open(context.bus, mirrors, gateway.counters.console_dropped)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from schemas.commands import MeshStatus
+from schemas.errors import Conflict
 from schemas.packets import PacketHeader
 
 Deliver = Callable[[PacketHeader, memoryview], None]
@@ -76,6 +77,20 @@ class StatusFeed(Protocol):
         ...
 
 
-def not_viewable(stream: str, rendition: str, why: str) -> str:
-    """What a viewer is told of a rendition that WebRTC here cannot carry."""
-    return f"{stream}/{rendition} cannot be viewed over WebRTC: {why}; view an h264 rendition instead"
+class NotViewable(Conflict):
+    """A rendition that WebRTC here cannot carry; `why` is the half-sentence that says so."""
+
+    def __init__(self, stream: str, rendition: str, why: str) -> None:
+        self.rendition, self.why = rendition, why
+        super().__init__(
+            f"{stream}/{rendition} cannot be viewed over WebRTC: {why}; view an h264 rendition without B-frames instead"
+        )
+
+
+def codec_why(codec: str) -> str:
+    """Why viewers cannot take pictures of `codec`."""
+    return f"its codec is {codec}"
+
+
+CARRIED_CODEC = "h264"
+REORDERED_WHY = "it has B-frames"  # WebRTC shows pictures in the order in which they come

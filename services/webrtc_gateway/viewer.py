@@ -17,6 +17,7 @@ from services.webrtc_gateway.offer import Offer
 from services.webrtc_gateway.packetizer import RtpUnit
 from services.webrtc_gateway.rtcp import parse_feedback
 from services.webrtc_gateway.sender import MediaSender
+from services.webrtc_gateway.source import NotViewable
 from services.webrtc_gateway.srtp import BATCH_PACKETS, PacketBatch, SrtpError, SrtpReceiver, SrtpSender
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Viewer:
         *,
         session: str,
         rendition: str,
+        refused: NotViewable | None,
         feed: RenditionFeed,
         offer: Offer,
         transport: SharedIceTransport,
@@ -46,7 +48,7 @@ class Viewer:
         self.session = session
         self.cname = secrets.token_hex(8)  # ties sound and pictures together; tells nothing about the session
         self.feed = feed
-        self.rendition = rendition
+        self.rendition, self._refused = rendition, refused
         self.state: ViewerState = "connecting"
         self.ice = IcePeer(self)
         self.fraction_lost = 0.0
@@ -67,6 +69,8 @@ class Viewer:
             session=self.session,
             stream=self.feed.stream,
             rendition=self.rendition,
+            instead_of=self._refused.rendition if self._refused else "",
+            reason=self._refused.why if self._refused else "",
             state=self.state,
             packets_sent=self._sender.packets,
             bytes_sent=self._sender.bytes,

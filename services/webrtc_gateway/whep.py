@@ -11,6 +11,8 @@ from services.webrtc_gateway.gateway import WhepGateway
 MAX_OFFER_BYTES = 64 * 1024  # Chromium's is 6-8 KiB
 _BODY_SECONDS = 5.0  # an offer fits a few packets; whoever needs longer is holding the door
 _SDP = "application/sdp"
+RENDITION_HEADER = "X-Framemesh-Rendition"
+"""What a viewer gets: `main`, or `main; instead-of=source; reason="it has B-frames"`."""
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "OPTIONS, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
@@ -51,15 +53,14 @@ class WhepRoutes:
             return refused(BadRequest("the offer is not UTF-8 text"))
         except MeshError as error:
             return refused(error)
-        return web.Response(
-            status=201,
-            text=answer.sdp,
-            content_type=_SDP,
-            headers={
-                "Location": f"/whep/{answer.stream}/{answer.rendition}/{answer.session}",
-                "ETag": f'"{answer.session[:8]}"',
-            },
-        )
+        headers = {
+            "Location": f"/whep/{answer.stream}/{answer.rendition}/{answer.session}",
+            "ETag": f'"{answer.session[:8]}"',
+            RENDITION_HEADER: answer.rendition,
+        }
+        if answer.instead_of:
+            headers[RENDITION_HEADER] += f'; instead-of={answer.instead_of}; reason="{answer.reason}"'
+        return web.Response(status=201, text=answer.sdp, content_type=_SDP, headers=headers)
 
     async def _delete(self, request: web.Request) -> web.Response:
         try:

@@ -168,8 +168,14 @@ def test_the_mesh_refuses_what_cannot_be_and_viewers_of_what_webrtc_does_not_car
         offer = urllib.request.Request(
             f"{mesh.console}whep/cam0/wide", data=OFFER, headers={"Content-Type": "application/sdp"}
         )
-        with pytest.raises(urllib.error.HTTPError) as answered:
+        with urllib.request.urlopen(offer, timeout=10) as answered:
+            assert answered.headers["X-Framemesh-Rendition"] == 'main; instead-of=wide; reason="its codec is vp9"'
+        mesh.call("hw-encode.start", stream="cam0", rendition="main", codec="vp9", encoder="software")
+        offer.full_url = f"{mesh.console}whep/cam0"
+        with pytest.raises(urllib.error.HTTPError) as refusal:
             urllib.request.urlopen(offer, timeout=10)
-        assert answered.value.code == 409
-        message = msgspec.json.decode(answered.value.read())["message"]
-        assert message == ("cam0/wide cannot be viewed over WebRTC: its codec is vp9; view an h264 rendition instead")
+        assert refusal.value.code == 409
+        assert msgspec.json.decode(refusal.value.read())["message"] == (
+            "cam0/main cannot be viewed over WebRTC: its codec is vp9; "
+            "view an h264 rendition without B-frames instead"
+        )

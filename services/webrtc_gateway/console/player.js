@@ -33,7 +33,10 @@ export class Player {
 
   /** `stage` is the element the picture goes into; `report` what the page shows and tests read. */
   constructor(stream, stage, clock) {
-    this.#url = new URL(`whep/${encodeURIComponent(stream)}`, document.baseURI);
+    // `?rendition=source` in the page's address shows the cameras' own packets.
+    const rendition = new URLSearchParams(location.search).get("rendition");
+    const path = [stream, rendition].filter(Boolean).map(encodeURIComponent).join("/");
+    this.#url = new URL(`whep/${path}`, document.baseURI);
     this.#stage = stage;
     this.#clock = clock;
     stage.append(this.#still.element);
@@ -53,6 +56,7 @@ export class Player {
       width: 0,
       height: 0,
       muted: true,
+      transcoded: "", // why another rendition is shown than was asked for
       error: null,
       failures: 0, // in a row; the page mentions an error when it is no longer a hiccup
     };
@@ -179,6 +183,7 @@ export class Player {
     this.#next = null;
     this.#playing_since = now_ms;
     attempt.video.muted = this.#muted;
+    this.report.transcoded = attempt.session.transcoded;
     this.report.joinMs = now_ms - attempt.session.postedAt;
     this.report.firstPictureAt ??= performance.timeOrigin + now_ms;
     this.report.error = null;

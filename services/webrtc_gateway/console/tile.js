@@ -74,17 +74,13 @@ export class Tile {
   /** Show another state of the stream. */
   update(stream) {
     this.#stream = stream;
-    const { chip, source, encoding, outputs, sound } = this.#parts;
-    const said = encodingOf(stream);
+    const { chip, source, outputs, sound } = this.#parts;
     setAttribute(this.element, "data-state", stream.state);
     setText(chip, stream.stateText);
     setAttribute(chip, "data-tone", stream.tone);
     setText(this.#parts.format, pictureOf(stream));
     setText(source, stream.source);
     setAttribute(source, "title", stream.source);
-    setText(encoding, said.text);
-    setAttribute(encoding, "data-tone", said.tone);
-    setAttribute(encoding, "title", said.reason || null);
     const shown = JSON.stringify(stream.outputs);
     if (shown !== this.#shown_outputs) outputs.replaceChildren(...stream.outputs.map(outputChip));
     this.#shown_outputs = shown;
@@ -157,7 +153,17 @@ export class Tile {
     setText(placeholder, had || this.#stream?.live ? "" : (this.#stream?.stateText ?? ""));
     meters.hidden = !had;
     this.#showMeters(report);
+    this.#showEncoding(report);
     this.#showError(report);
+  }
+
+  #showEncoding({ transcoded }) {
+    if (!this.#stream) return;
+    const { encoding } = this.#parts;
+    const said = encodingOf(this.#stream);
+    setText(encoding, [said.text, transcoded].filter(Boolean).join(" · "));
+    setAttribute(encoding, "data-tone", said.tone);
+    setAttribute(encoding, "title", [transcoded, said.reason].filter(Boolean).join("\n") || null);
   }
 
   #showMeters(report) {

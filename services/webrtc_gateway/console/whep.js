@@ -29,6 +29,7 @@ export class WhepSession {
     this.#url = url;
     this.#handlers = handlers;
     this.postedAt = null;
+    this.transcoded = ""; // why the server sends another rendition than was asked for
   }
 
   /** The receiver of the picture, null before `open`. */
@@ -104,6 +105,7 @@ export class WhepSession {
     if (response.status !== 201) throw new WhepError(response.status, refusal(response.status, body));
     const location = response.headers.get("Location");
     this.#resource = location ? new URL(location, response.url) : "";
+    this.transcoded = substitution(response.headers.get("X-Framemesh-Rendition"));
     if (this.#closed) this.#delete(); // closed while the answer was under way
     return body;
   }
@@ -128,6 +130,12 @@ export class WhepSession {
   #lost(reason) {
     if (!this.#closed) this.#handlers.onLost(reason);
   }
+}
+
+// `main; instead-of=source; reason="it has B-frames"`; `main` alone is what was asked for.
+function substitution(header) {
+  const [, asked, why] = /; instead-of=([^;]+); reason="([^"]*)"/.exec(header ?? "") ?? [];
+  return asked ? `transcoded: ${why.replace(/^it /, `the ${asked} `).replace(/^its /, `the ${asked}'s `)}` : "";
 }
 
 function refusal(status, body) {
