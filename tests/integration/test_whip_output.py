@@ -78,8 +78,10 @@ def test_pictures_and_sound_arrive_in_time_and_the_peer_comes_back(
         wait_until(lambda: len(server.pictures) > 45, 10.0, "pictures")
         pictures, sound = server.pictures[5:45], server.sound_seconds
         numbers = [number_of(picture) for picture in pictures]
-        for (a, b), (x, y) in zip(itertools.pairwise(pictures), itertools.pairwise(numbers), strict=True):
-            assert (b.pts - a.pts) * FPS == pytest.approx(90_000 * ((y - x) % 60), abs=FPS), "the clock is the packets'"
+        steps = zip(itertools.pairwise(pictures), itertools.pairwise(numbers), strict=True)
+        within = [(b.pts - a.pts, y - x) for (a, b), (x, y) in steps if y > x]  # where the clip begins again it jumps
+        assert len(within) >= 38
+        assert {ticks * FPS // 90_000 - pictures for ticks, pictures in within} == {0}, "the clock is the packets'"
         assert len(set(numbers)) > 20
         assert sound > 0.8
         assert {method for method, _, _ in server.requests} == {"POST"}
