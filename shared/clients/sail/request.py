@@ -21,6 +21,7 @@ _MUXERS: Final[dict[str, str]] = {
     ".mp4": "mp4", ".mov": "mov", ".ts": "mpegts", ".mkv": "matroska", ".flv": "flv",
     ".h264": "h264", ".264": "h264", ".h265": "hevc", ".265": "hevc", ".hevc": "hevc",
 }  # fmt: skip
+_DEFAULT_ENDING: Final = ".mp4"  # of names without one
 _RAW: Final[dict[str, VideoCodec]] = {"h264": "h264", "hevc": "hevc"}
 T = TypeVar("T")
 _MAX_QUEUE: Final = 1024  # of 1080p 3 GB: more is a slip
@@ -69,7 +70,8 @@ def read_request(
     file, url = _target(str(output_path))
     muxer = ""
     if file is not None:
-        muxer = _one_of(_MUXERS, "output_path", file.suffix.lower(), str(output_path), "end it in ")
+        ending = file.suffix.lower() or _DEFAULT_ENDING
+        muxer = _one_of(_MUXERS, "output_path", ending, str(output_path), "end it in ")
         if _RAW.get(muxer, codec) != codec:
             raise InvalidValue("output_path", str(output_path), f"it holds {muxer} only; enc_fmt is {enc_fmt}")
     return EncoderRequest(
