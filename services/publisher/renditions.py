@@ -1,10 +1,18 @@
 """Which renditions an output can have."""
 
-from schemas.errors import NotFound
+from pathlib import Path
+from typing import get_args
+
+from schemas.errors import Conflict, NotFound
 from schemas.ids import Id, compound_id
-from schemas.resources import RenditionActual, RenditionSpec, StreamActual
+from schemas.packets import VideoCodec
+from schemas.resources import OutputSpec, RenditionActual, RenditionSpec, StreamActual
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION
+from services.publisher.opening import NO_REORDERED, cannot_carry
+from services.publisher.outputs.base import Output
 from shared.desired import Desired
+from shared.packet_ring import PacketRingReader
+from shared.ring import RingError
 from shared.state import StateMirrors
 
 
@@ -23,3 +31,34 @@ async def check_rendition(mirrors: StateMirrors, stream: Id, rendition: Id, sour
         renditions = Desired("hw-encode", RenditionSpec, RenditionActual, mirrors)
         if await renditions.find(compound_id(stream, rendition)) is None:
             raise NotFound(f"{stream} has no rendition {rendition!r}; make it first with hw-encode.start")
+
+
+def check_carried(
+    mirrors: StateMirrors, folder: Path, spec: OutputSpec, output: type[Output], source: StreamActual | None
+) -> None:
+    """Refuse a rendition whose pictures the output cannot take, where that is known before they come. Blocks briefly.
+
+    `folder`: where the packet rings of this node are; a source shows its B-frames only in its packets.
+
+    Raises:
+        Conflict: why, and what to do.
+    """
+    codec, reordered = "", False
+    if spec.rendition == SOURCE_RENDITION:
+        codec = source.video.codec if source and source.video else ""
+        reordered = not output.takes_reordered and _has_reordered(folder, spec.stream)
+    elif found := Desired("hw-encode", RenditionSpec, RenditionActual, mirrors).spec(
+        compound_id(spec.stream, spec.rendition)
+    ):
+        codec, reordered = found[0].codec, found[0].b_frames > 0 and not output.takes_reordered
+    why = cannot_carry(output.video_codecs, codec) if codec in get_args(VideoCodec) else ""
+    if why or reordered:
+        raise Conflict(f"output {compound_id(spec.stream, spec.output)} {why or NO_REORDERED}")
+
+
+def _has_reordered(folder: Path, stream: Id) -> bool:
+    try:
+        with PacketRingReader.open_latest(folder, stream, SOURCE_RENDITION) as ring:
+            return any(header.reordered for header, _ in ring.from_last_key())
+    except (RingError, LookupError):  # not on this node, or nobody has needed it yet: its packets will tell
+        return False

@@ -20,10 +20,10 @@ from services.publisher.ended_recordings import ENDED
 from services.publisher.file_set import INDEXED
 from services.publisher.metrics import register_metrics
 from services.publisher.output_runner import OutputRunner
-from services.publisher.outputs import format_of, make_output
+from services.publisher.outputs import OUTPUTS, format_of, make_output
 from services.publisher.recorded_files import forget_all_but
 from services.publisher.recordings import Recordings
-from services.publisher.renditions import check_rendition
+from services.publisher.renditions import check_carried, check_rendition
 from services.publisher.rtsp.door import serve_rtsp
 from services.publisher.settings import PublisherSettings
 from shared.bus import Endpoint
@@ -120,7 +120,7 @@ class _Commands:
         Raises:
             InvalidValue: the spec can never work.
             NotFound: there is no such stream.
-            Conflict: stale revision.
+            Conflict: stale revision, or the output cannot carry what the rendition has.
         """
         if request.to_secret:
             raise InvalidValue("to_secret", request.to_secret, "leave it out; write the full URL in to")
@@ -140,7 +140,10 @@ class _Commands:
             make_output(spec, spec.to, self._context.settings.outputs)
         if found is None:
             raise NotFound(f"stream {spec.stream!r} does not exist; start it first with capture.start")
-        await check_rendition(self._mirrors, spec.stream, spec.rendition, self._streams.actual(spec.stream))
+        source = self._streams.actual(spec.stream)
+        await check_rendition(self._mirrors, spec.stream, spec.rendition, source)
+        output = OUTPUTS[format_of(spec, spec.to)]
+        await asyncio.to_thread(check_carried, self._mirrors, self._context.settings.shm_dir, spec, output, source)
         output_id = compound_id(spec.stream, spec.output)
         spec = msgspec.structs.replace(spec, node=node)
         return await self._outputs.apply(output_id, spec, request, OutputChanged)
