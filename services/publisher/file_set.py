@@ -52,6 +52,8 @@ class FileSet:
         self._recorded = RecordedFiles(state_dir / f"{name}.files.json" if state_dir else None, url)
         self._overlaps = Overlaps()
         self._index: FileIndex | None = None
+        self._anew = True
+        """The file being written is the first of all."""
         self._full = False
         """The disk was full, and nothing was written since."""
         self.deleted: Counter[str] = Counter()
@@ -160,8 +162,19 @@ class FileSet:
             fix = "delete old recordings, set keep_bytes or keep_free, or lower FRAMEMESH_PUBLISHER_MIN_FREE_BYTES"
             raise OutOfSpace(f"disk of {folder}", needed_bytes, free_bytes, fix)
 
+    def expect(self, output: Output, first: PacketHeader) -> None:
+        """An output is about to be opened, for packets from this key picture on."""
+
+        def begun(path: str) -> None:
+            self._anew = not self._recorded.started_ns
+            if self._retention:
+                self._retention.begun(Path(path))
+            self._recorded.begin(path, first.captured_ns)
+
+        output.on_file = begun
+
     def begin(self, output: Output, tracks: Mapping[Track, TrackParameters], first: PacketHeader) -> None:
-        """An output was opened, for packets from this key picture on.
+        """An expected output was opened, for packets from this key picture on.
 
         Raises:
             MeshError: the disk does not take its index.
@@ -169,19 +182,17 @@ class FileSet:
         if not output.file:
             return
         path = Path(output.file)
-        anew = not self._recorded.started_ns
-        self._recorded.begin(output.file, first.captured_ns)
+        if output.file not in self.names:  # of an output that does not tell of its file early
+            output.on_file(output.file)
         if self._kind not in INDEXED:
             return
-        if self._retention:
-            self._retention.begun(path)
         if not self._overlaps.begin(first):
             self._tell_left()
         try:
             self._index = FileIndex(self._spec, output, self._kind, tracks, first)
         except OSError as error:
             raise explain_file(error, path) from None
-        if anew:
+        if self._anew:
             self._tell("recording-started", {**self._named(path), "start_ns": first.captured_ns})
         elif self._full:
             self._tell("recording-resumed", {**self._named(path), "start_ns": first.captured_ns})

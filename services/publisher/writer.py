@@ -152,6 +152,10 @@ class OutputWriter:
     def forget_position(self) -> None:
         """After `stop`: the output is ended for good and must not be resumed."""
         self._files.forget()
+        try:
+            (self._output or make_output(self._spec, self._url, self._settings)).end()
+        except MeshError as error:  # it is gone all the same
+            _log.warning("output %s: %s", self.id, error.message)
 
     def _run(self) -> None:
         try:
@@ -192,6 +196,7 @@ class OutputWriter:
         if not self._files.indexed or self._progress.state != "running":  # the next file of many is no news
             self._report("connecting")
         try:
+            self._files.expect(output, first)
             output.open(tracks, first.captured_ns)
             self._begun += 1
             self._files.begin(output, tracks, first)

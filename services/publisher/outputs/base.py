@@ -59,6 +59,8 @@ class Output(ABC):
         self.bytes_written = 0
         self.file = ""
         """Path of the file being written; empty for a push."""
+        self.on_file: Callable[[str], None] = lambda _: None
+        """Called from `open` as soon as there is a file, still empty: one that a kill leaves behind is remembered."""
         self.dropped: Counter[str] = Counter()
         """Takes the counts of what was written and is lost on the way, by reason; the writer puts its own here."""
         self.on_need_key: Callable[[], None] = _nobody
@@ -83,6 +85,13 @@ class Output(ABC):
     @abstractmethod
     def close(self) -> None:
         """Finish the destination properly. Closing twice, or what is not open, is harmless.
+
+        Raises:
+            MeshError: the destination failed.
+        """
+
+    def end(self) -> None:  # noqa: B027  # most destinations know no difference
+        """Say that nothing follows, not even from a later attempt; after `close`, or instead of `open`.
 
         Raises:
             MeshError: the destination failed.

@@ -53,6 +53,7 @@ class FileOutput(Output):
         except OSError as error:
             raise explain_file(error, self.settings.file_roots[0] / "x") from None
         self.file = str(path)
+        self.on_file(self.file)
         sink = self._sink = SeekableSink(fd, self.settings) if self.seekable else FileSink(fd, self.settings)
         try:
             self._muxer = Muxer(sink, self.container_format, tracks, self._options())
