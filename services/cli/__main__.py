@@ -3,13 +3,28 @@
 import argparse
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 import msgspec
 
 from schemas.errors import MeshError
-from services.cli import apply, call, devices, doctor, profile, record, snapshot, stats, status, up
+from services.cli import (
+    apply,
+    call,
+    clip,
+    devices,
+    doctor,
+    fetch,
+    profile,
+    record,
+    recordings,
+    snapshot,
+    stats,
+    status,
+    up,
+)
 from shared.logs import setup_logging
 from shared.service import VERSION
 
@@ -21,11 +36,13 @@ _EPILOG = """first steps:
   framemesh status                             what runs, and how it is
   framemesh devices                            the cameras that are plugged in
 """
+_TIMES = ("--from", "--to")
+_PAST = re.compile(r"-\d")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, run the command, exit: 0 done, 1 the mesh refused, 2 wrong usage, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     try:
         setup_logging("framemesh", os.environ.get("FRAMEMESH_LOG", "warning"))
         code = asyncio.run(options.run(options))
@@ -41,6 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """`--from -10s` as `--from=-10s`: argparse would take the time for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if _PAST.match(argument) and joined and joined[-1] in _TIMES:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
@@ -53,7 +81,21 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="answer in JSON, for machines")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (up, status, stats, devices, snapshot, record, profile, apply, call, doctor):
+    for module in (
+        up,
+        status,
+        stats,
+        devices,
+        snapshot,
+        record,
+        recordings,
+        clip,
+        fetch,
+        profile,
+        apply,
+        call,
+        doctor,
+    ):
         name = module.__name__.rsplit(".", 1)[-1]
         text = (module.__doc__ or "").strip()
         command = commands.add_parser(
