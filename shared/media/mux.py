@@ -99,8 +99,12 @@ class Muxer:
         container_format: str,
         tracks: Mapping[Track, TrackParameters],
         options: Mapping[str, str] | None = None,
+        *,
+        video_tag: str = "",
     ) -> None:
         """Open the container and write its header.
+
+        `video_tag`: of several that the container has for the codec.
 
         Raises:
             av.FFmpegError, OSError: the target cannot be opened, or refuses the header.
@@ -116,6 +120,8 @@ class Muxer:
         self._streams: dict[Track, VideoStream | AudioStream] = {
             name: _add_stream(self._container, parameters) for name, parameters in tracks.items()
         }
+        if video_tag:
+            self._streams["video"].codec_context.codec_tag = video_tag
         self._container.start_encoding()
         # The muxer may have chosen other clocks (FLV counts milliseconds).
         self._clocks: dict[Track, Fraction] = {name: _clock_hz(stream) for name, stream in self._streams.items()}

@@ -4,8 +4,9 @@ from urllib.parse import urlsplit
 
 from schemas.errors import InvalidValue
 from schemas.resources import OutputFormat, OutputSpec
-from services.publisher.file_names import SUFFIXES, file_format
+from services.publisher.file_names import file_format
 from services.publisher.outputs.base import Output, OutputSettings
+from services.publisher.outputs.hls import HlsOutput
 from services.publisher.outputs.mkv_file import MkvFile
 from services.publisher.outputs.mp4_file import Mp4File
 from services.publisher.outputs.rtmp import RtmpPush
@@ -20,6 +21,7 @@ OUTPUTS: dict[OutputFormat, type[Output]] = {
     "mp4": Mp4File,
     "ts": TsFile,
     "mkv": MkvFile,
+    "hls": HlsOutput,
     "flv": RtmpPush,
     "rtsp": RtspPush,
     "srt": SrtPush,
@@ -38,11 +40,6 @@ _FORMAT_OF_SCHEME: dict[str, OutputFormat] = {
 }
 
 
-def is_file(kind: OutputFormat) -> bool:
-    """Outputs of this kind lie in a folder, and are no push."""
-    return kind in SUFFIXES
-
-
 def format_of(spec: OutputSpec, url: str) -> OutputFormat:
     """The format that the URL means; where the spec names one, it has to be that.
 
@@ -59,7 +56,8 @@ def format_of(spec: OutputSpec, url: str) -> OutputFormat:
         raise InvalidValue(
             "to",
             redact(url, stream_key=True)[0],
-            "use file://….mp4, rtmp://host/app/key, rtsp://host/path or https://host/whip-path",
+            "use file://….mp4 (.ts, .mkv, .m3u8), rtmp://host/app/key, rtsp://host/path, srt://host:port, udp://host:port or "
+            "https://host/whip-path",
         )
     found = _FORMAT_OF_SCHEME[scheme]
     if spec.format not in (None, found):
