@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test test-unit chaos bench generate clean
+.PHONY: help setup demo lint test test-unit chaos soak bench generate clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -32,6 +32,9 @@ test-unit: setup ## the fast tests, without processes and network
 chaos: setup ## the long form of the failure tests
 	@ops/test-programs.sh
 	FRAMEMESH_TEST_LONG=1 $(BIN)/pytest tests/chaos --timeout 1800
+
+soak: setup ## ten minutes of recording, ten kills of its publisher
+	$(BIN)/python -m tests.soak
 
 bench: setup ## measure against the peers; results in tests/bench/results
 	@ops/test-programs.sh
