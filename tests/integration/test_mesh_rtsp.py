@@ -1,0 +1,80 @@
+"""RTSP out of a whole mesh: found by its URL, made while somebody pulls, with sound, and there again after a kill."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import av
+import pytest
+
+from shared.media import timecode
+from tests.support.content import decode, sync_errors
+from tests.support.mesh import RunningMesh, bunny
+from tests.support.metrics import total
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+_NOTICED_SECONDS = 0.040  # of sound beside its picture (ITU-R BT.1359)
+_LATE_MS = 1_000  # a machine that runs other tests, a player that probes: far less than a wrong clock would show
+
+
+def test_a_mesh_is_pulled_from(tmp_path: Path) -> None:
+    with RunningMesh() as mesh:
+        shutil.copy(bunny(), mesh.media_dir / "bunny.mp4")
+        mesh.call("capture.start", stream="film", source=f"file://{mesh.media_dir}/bunny.mp4")
+        mesh.call("capture.start", stream="clock", source="test://?size=384x216&fps=25", timecode=True)
+        url = mesh.ready["rtsp"]
+        assert any(service["rtsp_url"] == url for service in mesh.status()["services"] if "rtsp_url" in service)
+        assert f"PULL      {url}<stream>" in mesh.run("status").stdout
+
+        recorder = _record(f"{url}film", tmp_path / "film.mkv", 5)
+        shown = _clock_errors_ms(f"{url}clock", "udp")
+        assert len(shown) == 20
+        assert -50 < min(shown) <= max(shown) < _LATE_MS
+        assert mesh.actual("renditions", "clock", "main")["state"] == "running"
+        with av.open(f"{url}film/source", options={"rtsp_transport": "udp"}, timeout=10) as container:
+            assert (container.streams.video[0].width, container.streams.video[0].codec_context.name) == (1280, "h264")
+            assert container.streams.audio[0].codec_context.name == "aac"
+        assert recorder.wait(20) == 0
+        errors = sync_errors(decode(tmp_path / "film.mkv"), decode(bunny()))
+        assert len(errors) >= 3
+        assert max(map(abs, errors)) < _NOTICED_SECONDS, errors
+
+        metrics = mesh.ready["metrics"]["publisher"]
+        assert total(metrics, "framemesh_publisher_rtsp_packets_total") > 100
+        killed = time.monotonic()
+        mesh.kill("publisher")
+        mesh.wait_for(lambda: _answers(url), 20, "RTSP is served at the same place again")
+        assert len(_clock_errors_ms(f"{url}clock", "tcp", 5)) == 5
+        print(f"pictures again {time.monotonic() - killed:.2f} s after a kill")
+        mesh.wait_for(
+            lambda: mesh.actual("renditions", "film", "main")["state"] == "idle", 20, "nothing is made for nobody"
+        )
+
+
+def _record(url: str, target: Path, seconds: float) -> "subprocess.Popen[bytes]":
+    command = f"ffmpeg -v error -rtsp_transport tcp -i {url} -t {seconds} -c copy -y {target}"
+    return subprocess.Popen(command.split(), stdin=subprocess.DEVNULL)
+
+
+def _clock_errors_ms(url: str, transport: str, pictures: int = 20) -> list[int]:
+    """How late each picture is shown, by the clock that is burnt into it."""
+    errors = []
+    with av.open(url, options={"rtsp_transport": transport, "fflags": "nobuffer"}, timeout=10) as container:
+        for frame in container.decode(video=0):
+            now_ms = time.time_ns() // 1_000_000
+            burnt = timecode.read(frame.to_ndarray(format="gray"), now_ms)
+            assert burnt is not None
+            errors.append(now_ms - burnt)
+            if len(errors) == pictures:
+                return errors
+    return errors
+
+
+def _answers(url: str) -> bool:
+    try:
+        av.open(f"{url}clock", options={"rtsp_transport": "tcp"}, timeout=5).close()
+    except (av.error.FFmpegError, OSError):
+        return False
+    return True
