@@ -3,16 +3,16 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
-import av
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from schemas.errors import Unavailable
 from schemas.frames import FrameRef
 from schemas.resources import RenditionSpec, VideoInfo
-from services.hw_encode.encoders import Choice, explain, first_working, open_encoder
+from services.hw_encode.codecs import Codecs
+from services.hw_encode.encoders import Choice, first_working
+from services.hw_encode.kinds import EncoderKind
+from services.hw_encode.libav_codec import Codec, Encoded, EncoderFailed
 from services.hw_encode.placement import encoded_size
 
 log = logging.getLogger(__name__)
@@ -20,22 +20,39 @@ log = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _DEFAULT_FPS = 30.0
 _RETRY_SECONDS = 5.0  # after every encoder has failed: a driver may have recovered, a session may be free
+# An encoder's process that worked for so long and died, the last of its kind that works, is started again at once; one
+# that dies sooner is not met with a storm of processes.
+_STEADY_SECONDS = 2.0
 
 
 class ActiveEncoder:
     """Chooses, opens, encodes, and moves on to the next encoder when one fails. Belongs to one thread."""
 
-    def __init__(self, spec: RenditionSpec, on_running: Callable[[Choice, VideoInfo], None]) -> None:
-        """`on_running` is called each time an encoder has been opened: the next picture must be a key frame."""
+    def __init__(
+        self,
+        spec: RenditionSpec,
+        codecs: Codecs,
+        on_running: Callable[[Choice, VideoInfo], None],
+        on_restarted: Callable[[Choice, str], None] = lambda choice, why: None,
+    ) -> None:
+        """Args:
+        on_running: called each time an encoder has been opened: the next picture must be a key frame.
+        on_restarted: called when the encoder's process has died, why, and the same encoder has been opened again.
+        """
         self._spec = spec
-        self._on_running = on_running
-        self._context: VideoCodecContext | None = None
+        self._codecs = codecs
+        self._on_running, self._on_restarted = on_running, on_restarted
+        self._codec: Codec | None = None
         self._choice: Choice | None = None
         self._size = (0, 0)
         self._failed_in_use: dict[str, str] = {}
         self._retry_at_seconds = 0.0
         self._none_works: Unavailable | None = None
+        self._opened_at_seconds = 0.0
+        self._died: tuple[EncoderKind, str] | None = None
+        """The encoder whose process has died after working for long enough, and how."""
         self.failovers = 0
+        self.restarts = 0
 
     def prepare(self, ref: FrameRef) -> bool:
         """Have an encoder open for pictures like `ref`; True when it was opened just now.
@@ -43,7 +60,7 @@ class ActiveEncoder:
         Raises:
             Unavailable: none works; tried again after a few seconds.
         """
-        if self._context is not None and self._size == encoded_size(self._spec, ref):
+        if self._codec is not None and self._size == encoded_size(self._spec, ref):
             return False
         if self._none_works and time.monotonic() < self._retry_at_seconds:
             raise self._none_works
@@ -51,7 +68,7 @@ class ActiveEncoder:
             pass  # ends: each encoder is tried once, then `first_working` raises
         return True
 
-    def change(self, spec: RenditionSpec) -> "list[av.Packet[Any]]":
+    def change(self, spec: RenditionSpec) -> list[Encoded]:
         """Go on as `spec` says: the next `prepare` opens an encoder afresh. Returns what the one before still had."""
         self._spec = spec
         self._failed_in_use.clear()
@@ -60,18 +77,25 @@ class ActiveEncoder:
 
     def fits(self, ref: FrameRef) -> bool:
         """Whether the encoder that is open, if one is, takes pictures like `ref`; else `finish` it first."""
-        return self._context is None or self._size == encoded_size(self._spec, ref)
+        return self._codec is None or self._size == encoded_size(self._spec, ref)
 
-    def finish(self) -> "list[av.Packet[Any]]":
+    def finish(self) -> list[Encoded]:
         """What the encoder still has; the next `prepare` opens one afresh."""
-        context, self._context = self._context, None
-        if context is None:
+        codec, self._codec = self._codec, None
+        if codec is None:
             return []
         try:
-            return context.encode(None)
-        except av.FFmpegError as error:  # it goes anyway
+            return codec.finish()
+        except EncoderFailed as error:  # it goes anyway
             log.warning("the last pictures are lost: %s", error, extra={"stream": self._spec.stream})
             return []
+        finally:
+            codec.close()
+
+    def close(self) -> None:
+        """Give back what is held; `finish` first for what is inside."""
+        if self._codec is not None:
+            self._codec.close()
 
     @property
     def pixel_format(self) -> str:
@@ -82,15 +106,15 @@ class ActiveEncoder:
     @property
     def needs_copy(self) -> bool:
         """libav may read a picture after `encode` has returned."""
-        return self._choice is None or self._choice.kind.keeps_input
+        return self._codec is None or self._codec.keeps_input
 
-    def encode(self, picture: VideoFrame) -> "list[av.Packet[Any]] | None":
+    def encode(self, picture: VideoFrame) -> list[Encoded] | None:
         """The packets that came out; None when the encoder failed: `prepare` the next and give the picture again."""
-        assert self._context is not None  # prepare() has been called
+        assert self._codec is not None  # prepare() has been called
         assert self._choice is not None
         try:
-            return self._context.encode(picture)
-        except av.FFmpegError as error:
+            return self._codec.encode(picture)
+        except EncoderFailed as error:
             self._give_up(self._choice, error)
             return None
 
@@ -98,25 +122,43 @@ class ActiveEncoder:
         fps = _NS / ref.duration_ns if ref.duration_ns else _DEFAULT_FPS
         fps = min(fps, self._spec.fps or fps)
         width, height = size = encoded_size(self._spec, ref)
+        choice, restarted = self._choose(width, height)
         try:
-            choice = first_working(self._spec, width, height, self._failed_in_use)
-        except Unavailable as error:
-            # All have failed: forget what they failed of, so that the next attempt is one.
-            self._failed_in_use.clear()
-            self._none_works, self._retry_at_seconds = error, time.monotonic() + _RETRY_SECONDS
-            raise
-        try:
-            self._context = open_encoder(choice.kind, self._spec, width, height, fps)
-        except (av.FFmpegError, ValueError) as error:  # works here, but not with these parameters or not any more
+            self._codec = self._codecs.open(choice.kind, self._spec, width, height, fps)
+        except EncoderFailed as error:  # works here, but not with these parameters or not any more
             self._give_up(choice, error)
             return False
         self._choice, self._size, self._none_works = choice, size, None
         codec = self._spec.codec
         self._on_running(choice, VideoInfo(codec=codec, width=width, height=height, fps=round(fps, 3)))
+        self._opened_at_seconds = time.monotonic()
+        if restarted:
+            self.restarts += 1
+            self._on_restarted(choice, restarted)
         return True
 
-    def _give_up(self, choice: Choice, error: Exception) -> None:
+    def _choose(self, width: int, height: int) -> tuple[Choice, str]:
+        """The next encoder; and how its process died, when it is the same one as before."""
+        died, self._died = self._died, None
+        try:
+            return first_working(self._spec, width, height, self._codecs, self._failed_in_use), ""
+        except Unavailable as error:
+            if died:
+                kind, how = died
+                del self._failed_in_use[kind.name]
+                return Choice(kind, f"{error.message}; {kind.name} is started again"), how
+            # All have failed: forget what they failed of, so that the next attempt is one.
+            self._failed_in_use.clear()
+            self._none_works, self._retry_at_seconds = error, time.monotonic() + _RETRY_SECONDS
+            raise
+
+    def _give_up(self, choice: Choice, error: EncoderFailed) -> None:
         log.error("encoder %s failed: %s", choice.kind.name, error, extra={"stream": self._spec.stream})
-        self._failed_in_use[choice.kind.name] = f"failed in use: {explain(error)}"
-        self._context = None
+        self._failed_in_use[choice.kind.name] = f"failed in use: {error}"
+        worked_seconds = time.monotonic() - self._opened_at_seconds
+        if error.died and self._codec is not None and worked_seconds >= _STEADY_SECONDS:
+            self._died = choice.kind, str(error)
+        if self._codec is not None:
+            self._codec.close()
+        self._codec = None
         self.failovers += 1

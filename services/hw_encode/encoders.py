@@ -6,24 +6,17 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any
 
-import av
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
 from schemas.errors import Unavailable
 from schemas.resources import EncoderPolicy, RenditionSpec
+from services.hw_encode.codecs import Codecs
 from services.hw_encode.kinds import ENCODERS, EncoderKind
-from services.hw_encode.rates import Rate
-from shared.media.scheduling import usual_scheduling
+from services.hw_encode.libav_codec import TIME_BASE, EncoderFailed
 
 log = logging.getLogger(__name__)
 
-TIME_BASE = Fraction(1, 90_000)  # the RTP clock of video; exact for every usual frame rate
-# Key frames are forced by time, in `video.py`; libav's own counter must not add any.
-_NO_AUTOMATIC_KEY_FRAMES = 1_000_000
 _PROBE_PICTURES = 4  # hardware encoders that hold pictures back must still give one within these
 
 
@@ -33,30 +26,6 @@ class Choice:
 
     kind: EncoderKind
     reason: str
-
-
-def open_encoder(kind: EncoderKind, spec: RenditionSpec, width: int, height: int, fps: float) -> VideoCodecContext:
-    """An open encoder for pictures in the format of its kind.
-
-    Raises:
-        av.FFmpegError, ValueError: this encoder does not work here, or not with these parameters.
-    """
-    rate = Rate.of(spec)
-    context = av.CodecContext.create(kind.name, "w")
-    assert isinstance(context, VideoCodecContext)
-    context.width, context.height = width, height
-    context.pix_fmt = kind.pixel_format
-    context.time_base = TIME_BASE
-    context.framerate = Fraction(fps).limit_denominator(1001) if fps else Fraction(30)
-    context.bit_rate = rate.bitrate
-    context.gop_size = _NO_AUTOMATIC_KEY_FRAMES
-    context.max_b_frames = spec.b_frames
-    if kind.codec == "mjpeg":
-        context.thread_count = 1  # with more, libav reads pictures later and gives packets later
-    context.options = {**kind.options(spec), **kind.rate(rate)}
-    with usual_scheduling():
-        context.open()
-    return context
 
 
 def candidates(codec: str, policy: EncoderPolicy) -> Iterator[EncoderKind]:
@@ -73,7 +42,9 @@ _tried: dict[tuple[str, int, int], tuple[str, float]] = {}
 _FAILURE_BELIEVED_SECONDS = 60.0  # memory or a session of the card may be free again
 
 
-def first_working(spec: RenditionSpec, width: int, height: int, without: Mapping[str, str] | None = None) -> Choice:
+def first_working(
+    spec: RenditionSpec, width: int, height: int, codecs: Codecs, without: Mapping[str, str] | None = None
+) -> Choice:
     """The best encoder that works here, by trying each; `without` names those that have failed in use, and how.
 
     Raises:
@@ -81,7 +52,7 @@ def first_working(spec: RenditionSpec, width: int, height: int, without: Mapping
     """
     said = []
     for kind in candidates(spec.codec, spec.encoder):
-        failure = _lacks(kind, spec) or (without or {}).get(kind.name) or _tried_before(kind, width, height)
+        failure = _lacks(kind, spec) or (without or {}).get(kind.name) or _tried_before(kind, width, height, codecs)
         if failure:
             said.append(f"{kind.name}: {failure}")
             continue
@@ -98,40 +69,39 @@ def _lacks(kind: EncoderKind, spec: RenditionSpec) -> str:
     return "has no B-frames" if spec.b_frames and not kind.b_frames else ""
 
 
-def try_encoders() -> None:
+def try_encoders(codecs: Codecs) -> None:
     """Try the encoders of a usual rendition once, so that later choices are quick."""
     with contextlib.suppress(Unavailable):
-        first_working(RenditionSpec(stream="probe"), 1280, 720)
+        first_working(RenditionSpec(stream="probe"), 1280, 720, codecs)
 
 
-def _tried_before(kind: EncoderKind, width: int, height: int) -> str:
+def _tried_before(kind: EncoderKind, width: int, height: int, codecs: Codecs) -> str:
     key = (kind.name, width, height)
     failure, believed_until = _tried.get(key, ("", 0.0))
     if time.monotonic() >= believed_until:
-        failure = _try(kind, width, height)
+        failure = _try(kind, width, height, codecs)
         _tried[key] = failure, time.monotonic() + _FAILURE_BELIEVED_SECONDS if failure else math.inf
     return failure
 
 
-def _try(kind: EncoderKind, width: int, height: int) -> str:
+def _try(kind: EncoderKind, width: int, height: int, codecs: Codecs) -> str:
     """Encode a few grey pictures with usual parameters; returns why it did not work, or nothing."""
+    spec = RenditionSpec(stream="probe", codec=kind.codec)
     try:
-        context = open_encoder(kind, RenditionSpec(stream="probe", codec=kind.codec), width, height, 30.0)
-        for number in range(_PROBE_PICTURES):
-            picture = VideoFrame(width, height, kind.pixel_format)
-            for plane in picture.planes:
-                plane.update(b"\x80" * plane.buffer_size)
-            picture.pts = number * 3000
-            picture.time_base = TIME_BASE
-            picture.pict_type = PictureType.I if number == 0 else PictureType.NONE
-            if context.encode(picture):
-                return ""
-    except (av.FFmpegError, ValueError, RuntimeError) as error:
-        return explain(error)
+        codec = codecs.open(kind, spec, width, height, 30.0, on_trial=True)
+    except EncoderFailed as error:
+        return str(error)
+    with contextlib.closing(codec):
+        try:
+            for number in range(_PROBE_PICTURES):
+                picture = VideoFrame(width, height, kind.pixel_format)
+                for plane in picture.planes:
+                    plane.update(b"\x80" * plane.buffer_size)
+                picture.pts = number * 3000
+                picture.time_base = TIME_BASE
+                picture.pict_type = PictureType.I if number == 0 else PictureType.NONE
+                if codec.encode(picture):
+                    return ""
+        except EncoderFailed as error:
+            return str(error)
     return f"gave nothing after {_PROBE_PICTURES} pictures"
-
-
-def explain(error: Exception) -> str:
-    """What libav said, in a few words."""
-    text: Any = getattr(error, "strerror", None) or str(error)
-    return str(text).splitlines()[0][:80]

@@ -28,6 +28,11 @@ def register_metrics(figures: Figures, runners: Mapping[str, RenditionRunner], r
     counter("framemesh_hw_encode_key_frames", "Key frames made.", each(lambda p: p.video.counts.key_frames))
     counter("framemesh_hw_encode_failovers", "Times an encoder failed in use.", each(lambda p: p.video.failovers))
     counter(
+        "framemesh_hw_encode_restarts",
+        "Times an encoder's process died and the same encoder was started again.",
+        each(lambda p: p.video.restarts),
+    )
+    counter(
         "framemesh_hw_encode_skipped_frames",
         "Pictures that found the queue full, or gave way to one that did, by `when_full`.",
         lambda: [

@@ -17,6 +17,7 @@ from schemas.packets import unpack_audio
 from schemas.resources import RenditionActual, RenditionSpec, VideoInfo
 from schemas.subjects import RAW, ack, audio, command, frames
 from services.hw_encode.audio import AudioEncoder
+from services.hw_encode.codecs import Codecs
 from services.hw_encode.encoders import Choice
 from services.hw_encode.latency import LatencyFigure
 from services.hw_encode.pictures import PicturesOfStreams
@@ -82,6 +83,7 @@ class RenditionRunner:
         wants: Wants,
         latency: LatencyFigure,
         pictures: PicturesOfStreams,
+        codecs: Codecs,
     ) -> None:
         self._id = rendition_id
         self._context = context
@@ -90,6 +92,7 @@ class RenditionRunner:
         self._wants = wants
         self._latency = latency
         self._pictures = pictures
+        self._codecs = codecs
         self._loop = asyncio.get_running_loop()
         self._spec: RenditionSpec | None = None
         self._actual: RenditionActual | None = None
@@ -225,6 +228,8 @@ class RenditionRunner:
             acknowledge=acknowledge,
             on_bound=lambda queue: self._queue_bound(spec, queue),
             pictures=self._pictures.open(spec.stream),
+            codecs=self._codecs,
+            on_restarted=lambda choice, why: self._say_restarted(choice.kind.name, why),
         )
         sound = AudioEncoder(spec, publisher)
 
@@ -286,6 +291,13 @@ class RenditionRunner:
 
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear it
             self._loop.call_soon_threadsafe(report)
+
+    def _say_restarted(self, encoder: str, why: str) -> None:
+        """From the video thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear it
+            self._loop.call_soon_threadsafe(
+                lambda: self._context.event(self._id, "encoder-restarted", detail={"encoder": encoder, "reason": why})
+            )
 
     def _say_encoder_changed(self, encoder: str, reason: str) -> None:
         before, self._encoder_of_run = self._encoder_of_run, encoder or self._encoder_of_run

@@ -22,6 +22,7 @@ from schemas.errors import ErrorInfo, InvalidValue, NotFound
 from schemas.ids import compound_id
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, RAW, SOURCE_RENDITION, command
+from services.hw_encode.codecs import Codecs
 from services.hw_encode.encoders import try_encoders
 from services.hw_encode.latency import LatencyFigure
 from services.hw_encode.metrics import register_metrics
@@ -80,7 +81,7 @@ async def build(context: Context[HwEncodeSettings]) -> None:
         runner.set_demand(board.wanted(stream, rendition))
 
     def make(rendition_id: str) -> RenditionRunner:
-        runner = RenditionRunner(rendition_id, context, reporter, reader, wants, latency, pictures)
+        runner = RenditionRunner(rendition_id, context, reporter, reader, wants, latency, pictures, codecs)
         show_demand(rendition_id, runner)
         return runner
 
@@ -94,9 +95,11 @@ async def build(context: Context[HwEncodeSettings]) -> None:
             error=error,
         )
 
+    codecs = Codecs(context.settings.isolate)
+    context.stack.push_async_callback(asyncio.to_thread, codecs.close)
     context.spawn(_trim(reader), "trim-rings")
     # Tried now, so that the first viewer need not wait for it.
-    context.spawn(asyncio.to_thread(try_encoders), "try-encoders")
+    context.spawn(asyncio.to_thread(try_encoders, codecs), "try-encoders")
     latency, pictures = LatencyFigure(), PicturesOfStreams()
     reconciler: Reconciler[RenditionSpec, RenditionRunner] = Reconciler(context, reporter, make, failed)
     register_metrics(context.figures, reconciler.runners, reader)

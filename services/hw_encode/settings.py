@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from services.hw_encode.codecs import Isolate
 from shared.packet_ring import RingSize, ring_size
 from shared.settings import Settings
 
@@ -17,6 +18,9 @@ class HwEncodeSettings(Settings, frozen=True, kw_only=True):
     """Upper bound of one packet ring; it grows with the `history` of a rendition."""
     history_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 34)] = 256 << 20
     """Upper bound of the packet ring of a rendition with `history`: 60 s of 35 Mbit/s. All of it is reserved."""
+
+    isolate: Isolate = "hardware"
+    """Which encoders run in processes of their own, so that a driver that crashes takes nothing with it."""
 
     def ring_size(self, history: str | None) -> RingSize:
         """Of the packet ring of a rendition with so much `history`."""

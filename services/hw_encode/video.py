@@ -5,9 +5,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import av
 import msgspec
 from av.video.frame import PictureType, VideoFrame
 
@@ -16,7 +15,9 @@ from schemas.frames import FrameAck, FrameRef
 from schemas.resources import RenditionSpec, VideoInfo
 from schemas.units import parse_duration
 from services.hw_encode.active_encoder import ActiveEncoder
-from services.hw_encode.encoders import TIME_BASE, Choice
+from services.hw_encode.codecs import Codecs
+from services.hw_encode.encoders import Choice
+from services.hw_encode.libav_codec import TIME_BASE, Encoded
 from services.hw_encode.picture_queue import PictureQueue
 from services.hw_encode.pictures import ConversionCounts, Pictures, PictureSource
 from services.hw_encode.placement import wanted_size
@@ -77,6 +78,8 @@ class VideoEncoder:
         acknowledge: Callable[[FrameAck], None],
         on_bound: Callable[[int], None] = lambda queue: None,
         pictures: Pictures | None = None,
+        codecs: Codecs | None = None,
+        on_restarted: Callable[[Choice, str], None] = lambda choice, why: None,
     ) -> None:
         """Args:
         on_running: called from the thread when an encoder has been opened.
@@ -85,6 +88,8 @@ class VideoEncoder:
         acknowledge: gives a lossless stream's writer its credit back.
         on_bound: called from `inbox.put` when fewer pictures can wait than asked for.
         pictures: shared with the stream's other renditions.
+        codecs: where encoders run; without, in this process.
+        on_restarted: called from the thread when the encoder's process has died, why, and it runs again.
         """
         self.stream = spec.stream
         self._spec = spec
@@ -99,7 +104,7 @@ class VideoEncoder:
         self._order = LosslessOrder()
         self._stop = threading.Event()
         self._force_key = threading.Event()
-        self._encoder = ActiveEncoder(spec, on_running)
+        self._encoder = ActiveEncoder(spec, codecs or Codecs(), on_running, on_restarted)
         self._pictures = PictureSource(pictures or Pictures())
         self._size = wanted_size(spec)
         self._limit = FpsLimit(spec.fps) if spec.fps else None
@@ -133,6 +138,11 @@ class VideoEncoder:
         """Times an encoder failed in use."""
         return self._encoder.failovers
 
+    @property
+    def restarts(self) -> int:
+        """Times an encoder's process died and the same encoder was started again."""
+        return self._encoder.restarts
+
     def request_key_frame(self) -> bool:
         """Make the next picture an IDR; False when one was made so recently that this request is served by it."""
         if time.monotonic() - self._last_key_at_seconds < _KEY_FRAME_MIN_GAP_SECONDS:
@@ -152,6 +162,7 @@ class VideoEncoder:
             self._follow()
             self._publish_all(self._encoder.finish())
         finally:
+            self._encoder.close()
             self.inbox.clear()
             self._pictures.close()
 
@@ -260,11 +271,11 @@ class VideoEncoder:
             self._last_key_at_seconds = time.monotonic()
             picture.pict_type = PictureType.I
 
-    def _publish_all(self, packets: "list[av.Packet[Any]]") -> None:
+    def _publish_all(self, packets: list[Encoded]) -> None:
         for packet in packets:
             self._publish(packet)
 
-    def _publish(self, packet: "av.Packet[Any]") -> None:
+    def _publish(self, packet: Encoded) -> None:
         inside = self._inside.pop(packet.pts, None) if packet.pts is not None else None
         if inside is None or packet.pts is None:
             log.warning("packet without a picture", extra={"stream": self._spec.stream})
@@ -273,9 +284,7 @@ class VideoEncoder:
         for skipped in [pts for pts in self._inside if pts < dts]:
             del self._inside[skipped]  # what is decoded later is shown later: the encoder has left that picture out
         ref = inside.ref
-        # The one copy of a packet: it leaves libav's memory for the bus and the packet ring.
-        payload = bytes(packet)
-        key = packet.is_keyframe
+        payload, key = packet.payload, packet.key
         if key:
             with contextlib.suppress(MeshError):  # an encoder without in-band headers keeps what it had
                 self._extradata = configuration(payload, self._spec.codec) or self._extradata

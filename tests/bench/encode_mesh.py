@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 
 from schemas.frames import FrameRef
 from schemas.resources import RenditionSpec
-from services.hw_encode.encoders import ENCODERS, TIME_BASE, open_encoder
+from services.hw_encode.kinds import ENCODERS
+from services.hw_encode.libav_codec import TIME_BASE, open_encoder
 from shared.clients.mesh import AsyncMesh
 from shared.media.frames import picture_frame
 from tests.support.mesh import RunningMesh, bunny

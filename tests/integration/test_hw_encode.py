@@ -16,8 +16,10 @@ from msgspec.structs import replace
 from schemas.errors import Unavailable
 from schemas.frames import FrameRef, PixelFormat
 from schemas.resources import RenditionSpec
-from services.hw_encode import active_encoder, encoders
-from services.hw_encode.encoders import ENCODERS, EncoderKind, first_working, open_encoder
+from services.hw_encode import active_encoder, encoders, libav_codec
+from services.hw_encode.codecs import Codecs
+from services.hw_encode.encoders import ENCODERS, EncoderKind, first_working
+from services.hw_encode.libav_codec import TIME_BASE, open_encoder
 from shared.media.frames import picture_frame
 from tests.support.encoder import FPS, HEIGHT, SPEC, WIDTH, Bench, decode
 
@@ -58,7 +60,7 @@ def test_a_slot_may_be_overwritten_as_soon_as_encode_has_returned(kind: EncoderK
         slot[:HEIGHT] = random.integers(16, 80, (HEIGHT, WIDTH), np.uint8)  # dark noise: work for every thread
         slot[HEIGHT:] = 128
         picture = picture_frame(slot, ref, copy=kind.keeps_input, pixel_format=kind.pixel_format)
-        picture.pts, picture.time_base = number * 3000, encoders.TIME_BASE
+        picture.pts, picture.time_base = number * 3000, TIME_BASE
         packets += [(bytes(packet), {}) for packet in context.encode(picture)]
         slot[:] = 255  # the writer is back: whatever is read now shows up bright
     # The middle of each picture's brightness: what a lossy codec makes of noise rings, a slot read too late is white.
@@ -83,7 +85,7 @@ def test_an_encoder_that_fails_in_use_is_replaced_with_a_key_frame(folder: Path,
             return self._inner.encode(picture)
 
     flaky = EncoderKind("libx264_flaky", "h264", hardware=True)
-    real_open = encoders.open_encoder
+    real_open = libav_codec.open_encoder
 
     def open_any(kind: EncoderKind, *arguments: Any) -> Any:
         if kind is flaky:
@@ -91,7 +93,7 @@ def test_an_encoder_that_fails_in_use_is_replaced_with_a_key_frame(folder: Path,
         return real_open(kind, *arguments)
 
     monkeypatch.setattr(encoders, "ENCODERS", (flaky, ENCODERS[-1]))
-    monkeypatch.setattr(active_encoder, "open_encoder", open_any)
+    monkeypatch.setattr(libav_codec, "open_encoder", open_any)
     monkeypatch.setattr(encoders, "_try", lambda *_: "")
     bench = Bench(folder)
     for value in range(40, 200, 20):
@@ -108,7 +110,7 @@ def test_an_encoder_that_fails_in_use_is_replaced_with_a_key_frame(folder: Path,
 def test_an_encoder_that_opens_in_the_try_but_not_in_use_is_passed_over(folder: Path, monkeypatch: Any) -> None:
     """As a card whose sessions are all taken."""
     busy = EncoderKind("libx264_busy", "h264", hardware=True)
-    real_open = encoders.open_encoder
+    real_open = libav_codec.open_encoder
 
     def open_any(kind: EncoderKind, *arguments: Any) -> Any:
         if kind is busy:
@@ -116,7 +118,7 @@ def test_an_encoder_that_opens_in_the_try_but_not_in_use_is_passed_over(folder: 
         return real_open(kind, *arguments)
 
     monkeypatch.setattr(encoders, "ENCODERS", (busy, ENCODERS[-1]))
-    monkeypatch.setattr(active_encoder, "open_encoder", open_any)
+    monkeypatch.setattr(libav_codec, "open_encoder", open_any)
     monkeypatch.setattr(encoders, "_try", lambda *_: "")
     bench = Bench(folder)
     bench.write(100)
@@ -128,7 +130,7 @@ def test_an_encoder_that_opens_in_the_try_but_not_in_use_is_passed_over(folder: 
 def test_when_every_encoder_has_failed_it_is_said_once_and_tried_again(folder: Path, monkeypatch: Any) -> None:
     healed = threading.Event()
     only = EncoderKind("libx264_moody", "h264", hardware=False)
-    real_open = encoders.open_encoder
+    real_open = libav_codec.open_encoder
 
     def open_any(kind: EncoderKind, *arguments: Any) -> Any:
         if not healed.is_set():
@@ -136,7 +138,7 @@ def test_when_every_encoder_has_failed_it_is_said_once_and_tried_again(folder: P
         return real_open(ENCODERS[-1], *arguments)
 
     monkeypatch.setattr(encoders, "ENCODERS", (only,))
-    monkeypatch.setattr(active_encoder, "open_encoder", open_any)
+    monkeypatch.setattr(libav_codec, "open_encoder", open_any)
     monkeypatch.setattr(active_encoder, "_RETRY_SECONDS", 0.2)
     monkeypatch.setattr(encoders, "_try", lambda *_: "")
     bench = Bench(folder)
@@ -209,6 +211,7 @@ def test_a_policy_that_no_encoder_meets_says_what_each_one_answered() -> None:
     if os.path.exists("/dev/nvidia0") or os.path.exists("/dev/dri"):
         pytest.skip("this machine may have a hardware encoder")
     with pytest.raises(Unavailable, match=r"no hardware encoder for h264 works here: h264_nvenc: .*; h264_qsv: "):
-        first_working(RenditionSpec(stream="cam0", encoder="require-hw"), WIDTH, HEIGHT)
-    assert first_working(RenditionSpec(stream="cam0", encoder="software"), WIDTH, HEIGHT).kind.name == "libx264"
-    assert "h264_nvenc" in first_working(SPEC, WIDTH, HEIGHT).reason
+        first_working(RenditionSpec(stream="cam0", encoder="require-hw"), WIDTH, HEIGHT, Codecs())
+    software = RenditionSpec(stream="cam0", encoder="software")
+    assert first_working(software, WIDTH, HEIGHT, Codecs()).kind.name == "libx264"
+    assert "h264_nvenc" in first_working(SPEC, WIDTH, HEIGHT, Codecs()).reason

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from schemas.encoding import QUALITY_RANGES, RATE_CONTROLS, RateControl
 from schemas.frames import FrameRef
 from schemas.resources import RenditionSpec
-from services.hw_encode.encoders import TIME_BASE, open_encoder
 from services.hw_encode.kinds import ENCODERS, EncoderKind
+from services.hw_encode.libav_codec import TIME_BASE, open_encoder
 from shared.media.frames import picture_frame
 
 pytestmark = pytest.mark.integration

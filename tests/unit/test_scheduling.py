@@ -5,8 +5,8 @@ import os
 import pytest
 
 from schemas.resources import RenditionSpec
-from services.hw_encode.encoders import open_encoder
 from services.hw_encode.kinds import ENCODERS
+from services.hw_encode.libav_codec import open_encoder
 
 pytestmark = pytest.mark.unit
 

@@ -8,10 +8,10 @@ from typing import Any
 
 _PICTURES = 30
 
-if "services.hw_encode" in sys.orig_argv:
+if {"services.hw_encode", "services.hw_encode.encoder_process"} & set(sys.orig_argv):
     import av
 
-    from services.hw_encode import active_encoder, encoders
+    from services.hw_encode import encoders, kinds, libav_codec
     from services.hw_encode.kinds import ENCODERS, EncoderKind
 
     class _Fails:
@@ -26,11 +26,10 @@ if "services.hw_encode" in sys.orig_argv:
 
     _faulty = EncoderKind("libx264_faulty", "h264", hardware=True)
     _software = next(kind for kind in ENCODERS if kind.name == "libx264")
-    _open = encoders.open_encoder
+    _open = libav_codec.open_encoder
 
     def _open_any(kind: EncoderKind, *arguments: Any) -> Any:
         return _Fails(_open(_software, *arguments)) if kind is _faulty else _open(kind, *arguments)
 
-    encoders.ENCODERS = (_faulty, _software)
-    encoders.open_encoder = _open_any
-    active_encoder.open_encoder = _open_any
+    encoders.ENCODERS = kinds.ENCODERS = (_faulty, _software)
+    libav_codec.open_encoder = _open_any
