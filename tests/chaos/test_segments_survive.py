@@ -1,6 +1,8 @@
 """kill -9 of the publisher during a recording in segments: every picture is in one file, and every index is right."""
 
 import asyncio
+import os
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -82,3 +84,38 @@ def test_every_picture_is_in_one_file_whatever_is_killed() -> None:
         assert sorted(told) == sorted(files), "each file is told of once, a killed publisher's too"
         assert {detail["pictures"] for detail in log.named("segment-finished")} >= set(found.pictures)
         assert len(log.named("recording-started")) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs needs root")
+def test_a_full_disk_is_waited_for_and_what_is_kept_makes_room() -> None:
+    environment = {"FRAMEMESH_PUBLISHER_MIN_FREE_BYTES": "600000"}
+    with RunningMesh(environment=environment) as mesh, EventLog(mesh.ready["nats"], "cam0--small") as log:
+        disk = mesh.media_dir / "small"
+        disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
+        try:
+            mesh.call("capture.start", stream="cam0", source=f"test://?size=384x216&fps={FPS}", wait_s=10)
+            output = {"stream": "cam0", "output": "small", "to": "file://small/{start:%H%M%S}.mp4", "segment": "1s"}
+            mesh.call("publisher.start", **output, wait_s=10)
+            mesh.wait_for(lambda: len(log.named("segment-finished")) >= 2, 10, "two segments")
+            (disk / "ballast").write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 460_000))
+
+            def state() -> Any:
+                return mesh.actual("outputs", "cam0", "small")
+
+            full = mesh.wait_for(lambda: (now := state())["state"] == "retrying" and now, 10, "it is full")
+            assert full["error"]["code"] == 507
+            assert "600000 bytes needed" in full["error"]["message"]
+            check_set(sorted(disk.glob("*.mp4")))
+            mesh.call("publisher.start", **output, keep_free="450k", wait_s=10)
+            mesh.wait_for(lambda: state()["state"] == "running", 10, "what is to stay free is less, and is there")
+            mesh.wait_for(lambda: log.named("recording-deleted"), 20, "the oldest makes room")
+            assert state()["state"] == "running"
+            mesh.call("publisher.stop", stream="cam0", output="small", wait_s=10)
+        finally:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
+        first = log.named("segment-finished")[0]
+        assert log.named("recording-deleted")[0] == {
+            "file": first["file"], "file_name": first["file_name"], "reason": "keep_free",
+        }  # fmt: skip
+        assert len(log.named("disk-full")) == 1
