@@ -56,8 +56,8 @@ def format_of(spec: OutputSpec, url: str) -> OutputFormat:
         raise InvalidValue(
             "to",
             redact(url, stream_key=True)[0],
-            "use file://….mp4 (.ts, .mkv, .m3u8), rtmp://host/app/key, rtsp://host/path, srt://host:port, udp://host:port or "
-            "https://host/whip-path",
+            "use file://….mp4 (.ts, .mkv, .m3u8), rtmp://host/app/key, rtsp://host/path, srt://host:port, "
+            "udp://host:port or https://host/whip-path",
         )
     found = _FORMAT_OF_SCHEME[scheme]
     if spec.format not in (None, found):
