@@ -53,6 +53,7 @@ class Encoder:
         self._work: EncoderWork | None = None
         self._request: EncoderRequest | None = None
         self._policy = abort_policy
+        self._for_stills = output_path is None
         if output_path is None:
             return
         device = handle if device_id is None else device_id
@@ -68,8 +69,8 @@ class Encoder:
         _open.add(work)
 
     def is_opened(self) -> bool:
-        """It takes pictures, and what it took comes into the file."""
-        return self._work is not None and self._work.works
+        """It takes pictures, and what it took comes into the file. True of one without arguments."""
+        return self._work.works if self._work is not None else self._for_stills
 
     def pic_encode(self, ext: str, image: Picture) -> NDArray[np.uint8]:
         """The picture as an image file: `.jpg`, `.png`, `.bmp` or `.webp`. Empty when it fails, which the log tells."""

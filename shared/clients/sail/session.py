@@ -32,6 +32,7 @@ OUTPUT: Final = "sail"
 _NS: Final = 1_000_000_000
 _MAX_NODE_CHARACTERS: Final = 40  # of a stream's name, which has 63
 _SLOTS: Final = 8  # of the ring: six pictures on their way to the encoder, one being written, one for an onlooker
+_DRAIN_SECONDS: Final = 2.0  # in one go: whoever waits looks at other things in between
 _PUSH_FAILS: Final = frozenset(("retrying", "failed"))
 _numbers = itertools.count(1)
 
@@ -136,7 +137,8 @@ class Session:
             lambda _key, entry: self._output_changed(entry),
         )
         self._stack.push_async_callback(mirror.close)
-        await mesh.start_output(self.name, OUTPUT, self._request.url, rendition=RENDITION)
+        # Not waited for: it connects with the first key picture, and the mirror tells how that went.
+        await mesh.start_output(self.name, OUTPUT, self._request.url, rendition=RENDITION, wait_s=0)
         self._stack.push_async_callback(self._end_output)
 
     async def _end_rendition(self) -> None:
@@ -161,11 +163,19 @@ class Session:
             self.outstanding[ref.sequence] = picture
 
     async def flush(self) -> None:
-        """End the encoder, so that it gives what it holds back."""
+        """End the encoder when it has consumed everything, so that it gives what it holds back."""
         assert self._stream is not None  # open() has been called
-        await self._stream.drain()
-        await self._end_rendition()
-        self.look()
+        if await self._stream.drain(_DRAIN_SECONDS):
+            await self._end_rendition()
+            self.look()
+
+    @property
+    def consumed(self) -> int:
+        """Outstanding pictures that the encoder has consumed: it holds their packets, or these were lost."""
+        if self._stream is None or self._stream.gate is None:
+            return 0
+        in_flight = self._stream.gate.protected
+        return sum(not in_flight or sequence < in_flight.start for sequence in self.outstanding)
 
     def abandon(self) -> list[Pending]:
         """Take no more packets, and everything away in a while; returns the pictures without a packet."""

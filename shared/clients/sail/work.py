@@ -236,8 +236,8 @@ class EncoderWork:
         except (MeshError, RingError) as error:
             with self._changed:
                 self._again.appendleft(picture)
-            if isinstance(error, NotConsumed) and self._file is None:
-                log.warning("%s", error)  # the mesh mends itself, and the stream's pictures are given to it again
+            if isinstance(error, NotConsumed):  # the mesh mends itself, and is given what it has not consumed again
+                log.warning("%s", error)
                 self._check_time()
             else:
                 self._broken = str(error)
@@ -257,12 +257,13 @@ class EncoderWork:
         async def look(_: AsyncMesh) -> None:
             session.look()
 
-        if silent_seconds > _STALLED_SECONDS:
-            self._broken = f"no packet for {silent_seconds:.0f} s"
+        if silent_seconds > _STALLED_SECONDS and session.consumed:
+            self._broken = f"{session.consumed} packets have not come for {silent_seconds:.0f} s"
         elif self._closing and silent_seconds > _HELD_SECONDS and not self._again and not self._queue:
             mesh().run(lambda _: session.flush())
         else:
             mesh().run(look)
+        self._check_time()
 
     def _check_time(self) -> None:
         if self._closing and time.monotonic() - self._progress_seconds > _GIVE_UP_SECONDS:
