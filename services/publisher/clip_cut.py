@@ -1,6 +1,6 @@
 """Pieces become one: every picture once, in order, on one clock, from a key picture to the end that was asked for."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +17,8 @@ _NANOSECONDS: Final = 1_000_000_000
 _MAX_EARLY_SOUND: Final = 2_048
 # A picture shown within the clip may be decoded so many after one that is not: as many as codecs keep.
 _MAX_REORDERED: Final = 16
+# A group of pictures of 10 s at 60 pictures/s: as far as a ring begins before a file ends.
+_MAX_REMEMBERED: Final = 600
 # Sound may lie so far behind its picture in a file or ring.
 _SOUND_LAG_NS: Final = 1 * _NANOSECONDS
 # What is less than two pictures apart is the unrest of a camera's clock.
@@ -42,6 +44,8 @@ class Cut:
         self._first: PacketHeader | None = None
         self._last: PacketHeader | None = None
         """The last picture, on the clip's clock; the clip's clock is that of its first piece."""
+        self._placed: OrderedDict[tuple[int, int], int] = OrderedDict()
+        """Run, index and time on the clip's clock of the latest pictures."""
         self._duration_ns = _USUAL_DURATION_NS
         self._wanted = next((piece.sound for piece in self._pieces if piece.sound), None)
         self._sound: PacketHeader | None = None
@@ -78,6 +82,9 @@ class Cut:
             if beyond and not header.reordered:
                 if header.captured_ns > self._limit_ns + _SOUND_LAG_NS:
                     return
+                continue
+            if (placed_ns := self._placed.get((header.run, header.index))) is not None:
+                shift_ns = placed_ns - header.pts_ns  # the same picture in two pieces tells how their clocks differ
                 continue
             found_ns = self._shift(header, shift_ns)
             if self.changed:
@@ -145,6 +152,9 @@ class Cut:
         elif header.dts_ns > last.dts_ns:
             self._duration_ns = header.dts_ns - last.dts_ns
         self._last = header
+        self._placed[header.run, header.index] = header.pts_ns
+        if len(self._placed) > _MAX_REMEMBERED:
+            self._placed.popitem(last=False)
         if not self.end_ns or header.captured_ns >= self.end_ns - self._duration_ns:
             self.end_ns = header.captured_ns + (header.duration_ns or self._duration_ns)
 

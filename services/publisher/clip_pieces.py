@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.audio.stream import AudioStream
 from av.packet import Packet as AvPacket
 from av.video.stream import VideoStream
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 _NANOSECONDS: Final = 1_000_000_000
 _DEMUXERS: Final = {"mp4": "mp4", "ts": "mpegts", "mkv": "matroska"}
+_MAX_SORTED: Final = 64  # pictures that a muxer holds back until the sound has come: 0.5 s of 120 pictures/s
 _LENGTH: Final = struct.Struct("<I")
 _MAX_SPOOLED_BYTES: Final = 64 << 20  # no packet is larger: a ring of the usual size does not take it either
 
@@ -129,6 +131,21 @@ def _sound_of(tracks: Collection[str]) -> Literal["aac", "opus"] | None:
     return "aac" if "aac" in tracks else "opus" if "opus" in tracks else None
 
 
+def _lead_ns(records: Records) -> npt.NDArray[np.int64]:
+    """From decoding to showing, of each picture: Matroska has only the latter. Pictures are decoded at the distances
+    that they are shown at, and so early that none is late."""
+    shown = records["pts_ns"].astype(np.int64)
+    decoded = np.sort(shown)
+    return shown - decoded + int(np.max(decoded - shown, initial=0))
+
+
+def _number_at(records: Records, about: int, pts_ns: int) -> int:
+    """Which record near number `about` is that of the picture shown then."""
+    first = max(0, about - _MAX_SORTED)
+    nearest = np.abs(records["pts_ns"][first : about + _MAX_SORTED] - pts_ns)
+    return first + int(np.argmin(nearest)) if len(nearest) else about
+
+
 class _FilePackets:
     """The packets of a file as they were before they were muxed."""
 
@@ -147,18 +164,21 @@ class _FilePackets:
             ):
                 video = container.streams.video[0]
                 sound = container.streams.audio[0] if container.streams.audio else None
-                pictures, heard = _Pictures(self._entry, video), _Sound(self._entry, sound) if sound else None
+                pictures = _Pictures(self._entry, video, _lead_ns(records) if header.format == "mkv" else None)
+                heard = _Sound(self._entry, sound) if sound else None
                 wanted = [video, sound] if sound else [video]
                 for packet in container.demux(*wanted):
-                    if packet.dts is None or not packet.size:
+                    if not packet.size:  # the demuxer's last word
                         continue
                     if packet.stream is video:
+                        if header.format == "mkv":  # its muxer sorts: a picture may lie in the cluster before
+                            number = _number_at(records, number, _times(packet)[0])
                         if number >= len(records):  # the index is at most behind its file
                             return
                         record = records[number]
                         number += 1
                         if number > self._first:
-                            yield pictures.packet(packet, record)
+                            yield pictures.packet(packet, record, number - 1)
                     elif heard is not None and (made := heard.packet(packet)) is not None:
                         yield made
         except (OSError, av.FFmpegError, BadRequest, IndexError) as error:  # cut off, or taken away meanwhile
@@ -166,7 +186,9 @@ class _FilePackets:
 
 
 class _Pictures:
-    def __init__(self, entry: Entry, stream: VideoStream) -> None:
+    def __init__(self, entry: Entry, stream: VideoStream, lead_ns: npt.NDArray[np.int64] | None) -> None:
+        """`lead_ns`: of each picture the time from decoding to showing, where the file does not tell it."""
+        self._lead_ns = lead_ns
         self._header = entry.summary.header
         self._codec: VideoCodec = self._header.codec  # type: ignore[assignment]  # an index of ours, or muxing fails
         self._length_bytes = 0
@@ -176,7 +198,7 @@ class _Pictures:
         self._extradata = extradata
         self._reordered = bool(stream.codec_context.has_b_frames)
 
-    def packet(self, packet: "AvPacket[Any]", record: Any) -> Packet:
+    def packet(self, packet: "AvPacket[Any]", record: Any, number: int) -> Packet:
         """Raises: BadRequest: the access unit is broken."""
         codec, payload = self._codec, bytes(packet)
         key = bool(record["flags"] & KEY)
@@ -186,6 +208,8 @@ class _Pictures:
             sets = bitstream.extradata_to_annexb(self._extradata, codec)
             payload = bitstream.ensure_parameter_sets(payload, sets, key, codec)
         pts_ns, dts_ns = _times(packet)
+        if self._lead_ns is not None:
+            dts_ns = pts_ns - int(self._lead_ns[number])
         self._reordered = self._reordered or pts_ns != dts_ns
         return PacketHeader(
             stream=self._header.stream,
@@ -250,8 +274,9 @@ class _Sound:
 
 
 def _times(packet: "AvPacket[Any]") -> tuple[int, int]:
-    dts = packet.dts or 0
-    return _to_ns(dts if packet.pts is None else packet.pts, packet), _to_ns(dts, packet)
+    pts, dts = packet.pts, packet.dts
+    shown = pts if pts is not None else dts or 0
+    return _to_ns(shown, packet), _to_ns(shown if dts is None else dts, packet)
 
 
 def _to_ns(ticks: int, packet: "AvPacket[Any]") -> int:
