@@ -9,6 +9,7 @@ import av
 from schemas.errors import InternalError, MeshError, NotFound, OutOfSpace, Unavailable
 from shared.urls import scrub
 
+_TLS_SCHEMES = ("rtmps://", "rtsps://")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -29,6 +30,11 @@ def explain_network(error: Exception, shown: str, url: str, timeout_seconds: flo
             return Unavailable(f"{shown}: the server refuses these credentials")
         case av.HTTPNotFoundError():
             return NotFound(f"{shown}: the server knows no such path")
+        case OSError(errno=errno.EIO) if url.startswith(_TLS_SCHEMES):
+            return Unavailable(
+                f"{shown}: host not found, the server refused the stream, or its certificate is not valid; name the "
+                "root of a private one in SSL_CERT_FILE of the publisher"
+            )
         case OSError(errno=errno.EIO):
             return Unavailable(f"{shown}: host not found, or the server refused the stream")
         case OSError() | av.FFmpegError():

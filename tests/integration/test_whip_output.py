@@ -1,11 +1,8 @@
 """WHIP push to a real peer that decodes: pictures at their times, sound, refusals, key requests, death and return."""
 
 import itertools
-import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +10,15 @@ import pytest
 from test_publisher_outputs import Rig, endless
 
 from schemas.errors import ErrorInfo, InvalidValue
+from schemas.packets import Track
 from schemas.resources import OutputSpec
 from services.publisher.outputs import make_output
 from services.publisher.outputs.base import OutputSettings
-from tests.support.packets import FPS, Made, clip
+from tests.support.packets import FPS, clip
 from tests.support.peers import free_port, wait_until
 from tests.support.whip_server import TOKEN, WhipServer, whip_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
-TRACKS = ("video", "opus")
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +35,10 @@ def settings() -> OutputSettings:
 class Live:
     """A rig that is fed without an end until the block ends."""
 
-    def __init__(self, url: str, settings: OutputSettings, packets: Iterator[Made] | None = None) -> None:
-        self.rig = Rig(url, settings, tracks=TRACKS)
+    def __init__(self, url: str, settings: OutputSettings, tracks: tuple[Track, ...] = ("video", "opus")) -> None:
+        self.rig = Rig(url, settings, tracks=tracks)
         self._stop = threading.Event()
-        packets = packets or endless(clip(2.0, width=320, height=180, tracks=("video", "opus")))
+        packets = endless(clip(2.0, width=320, height=180, tracks=tracks))
         self._thread = threading.Thread(target=self.rig.feed_live, args=(packets, self._stop))
 
     def __enter__(self) -> Rig:
@@ -157,26 +154,3 @@ def test_what_cannot_go(settings: OutputSettings) -> None:
     for url in ("https://host/", "https://host/whip?token=a%0d%0aHost:%20x", "https://host/whip?token=é"):
         with pytest.raises(InvalidValue):
             make_output(OutputSpec(stream="cam0", output="live", to=url), url, settings)
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1, and its key."""
-    made, key = folder / "cert.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(made)]
-    subprocess.run([*command.split(), *names], check=True, capture_output=True)
-    return made, key
-
-
-def test_certificates_are_checked(tmp_path: Path, settings: OutputSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, key = certificate(tmp_path)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(made, key)
-    with whip_server(free_port(), tls) as server:
-        error = refusal(server.url, settings)
-        assert "certificate is not valid for 127.0.0.1: self-signed" in error.message
-        assert server.requests == []
-        monkeypatch.setenv("SSL_CERT_FILE", str(made))
-        with Live(server.url, settings) as rig:
-            rig.wait_for("running")
-            wait_until(lambda: len(server.pictures) > 5, 5.0, "pictures")
