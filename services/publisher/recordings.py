@@ -12,6 +12,7 @@ from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command, state_key
 from services.publisher.catch_up import check_preroll
 from services.publisher.ended_recordings import ENDED, EndedRecordings, recording_of
+from services.publisher.file_limits import check_limits
 from services.publisher.file_names import check_room
 from services.publisher.file_set import INDEXED
 from services.publisher.outputs import OUTPUTS, format_of, make_output
@@ -73,7 +74,10 @@ class Recordings:
             rendition=request.rendition or _rendition(stream, request.to),
             node=node,
             preroll=request.preroll,
+            segment=request.segment,
+            segment_bytes=request.segment_bytes,
         )
+        check_limits(spec, format_of(spec, spec.to))
         check_preroll(spec)
         if format_of(spec, spec.to) not in INDEXED:
             raise InvalidValue("to", spec.to.partition(":")[0], "a recording goes to file://….mp4, .ts or .mkv")

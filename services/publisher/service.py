@@ -17,6 +17,7 @@ from services.publisher.catch_up import check_preroll
 from services.publisher.clip_maker import ClipMaker
 from services.publisher.clips import Clips
 from services.publisher.ended_recordings import ENDED
+from services.publisher.file_limits import check_limits
 from services.publisher.file_set import INDEXED
 from services.publisher.metrics import register_metrics
 from services.publisher.output_runner import OutputRunner
@@ -126,6 +127,7 @@ class _Commands:
             raise InvalidValue("to_secret", request.to_secret, "leave it out; write the full URL in to")
         spec = OutputSpec(**{name: getattr(request, name) for name in OutputSpec.__struct_fields__})
         check_preroll(spec)
+        check_limits(spec, format_of(spec, spec.to))
         if format_of(spec, spec.to) not in INDEXED:
             if spec.finish:
                 raise InvalidValue(

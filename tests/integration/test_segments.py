@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from schemas.errors import InvalidValue
 from schemas.resources import OutputSpec
+from services.publisher.file_limits import check_limits
 from services.publisher.file_names import own_folder
 from services.publisher.mp4_fragments import fragments
 from services.publisher.outputs.base import OutputSettings
@@ -220,6 +221,11 @@ def test_an_index_is_made_to_agree_with_its_file(root: Path) -> None:
 def test_limits_that_are_none_are_refused_at_once(root: Path, field: str, value: str) -> None:
     with pytest.raises(InvalidValue, match=field):
         Rig(root, to="file://a.mp4", **{field: value})
+    with pytest.raises(InvalidValue, match=field):
+        check_limits(OutputSpec(stream="cam0", output="a", to="file://a.mp4", **{field: value}), "mp4")
+    push = OutputSpec(stream="cam0", output="a", to="rtmp://h/a/k", **{field: "10d" if field == "keep_for" else "10s"})
+    with pytest.raises(InvalidValue, match=field):
+        check_limits(push, "flv")
 
 
 # -- what is kept ------------------------------------------------------------------------------------------------
