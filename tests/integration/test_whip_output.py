@@ -3,10 +3,14 @@
 import itertools
 import threading
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
+import av
 import numpy as np
 import pytest
+from av.video.codeccontext import VideoCodecContext
+from msgspec.structs import replace
 from test_publisher_outputs import Rig, endless
 
 from schemas.errors import ErrorInfo, InvalidValue
@@ -14,7 +18,7 @@ from schemas.packets import Track
 from schemas.resources import OutputSpec
 from services.publisher.outputs import make_output
 from services.publisher.outputs.base import OutputSettings
-from tests.support.packets import FPS, clip
+from tests.support.packets import FPS, NANOSECONDS, Made, clip
 from tests.support.peers import free_port, wait_until
 from tests.support.whip_server import TOKEN, WhipServer, whip_server
 
@@ -35,11 +39,17 @@ def settings() -> OutputSettings:
 class Live:
     """A rig that is fed without an end until the block ends."""
 
-    def __init__(self, url: str, settings: OutputSettings, tracks: tuple[Track, ...] = ("video", "opus")) -> None:
+    def __init__(
+        self,
+        url: str,
+        settings: OutputSettings,
+        tracks: tuple[Track, ...] = ("video", "opus"),
+        packets: tuple[Made, ...] = (),
+    ) -> None:
         self.rig = Rig(url, settings, tracks=tracks)
         self._stop = threading.Event()
-        packets = endless(clip(2.0, width=320, height=180, tracks=tracks))
-        self._thread = threading.Thread(target=self.rig.feed_live, args=(packets, self._stop))
+        packets = packets or clip(2.0, width=320, height=180, tracks=tracks)
+        self._thread = threading.Thread(target=self.rig.feed_live, args=(endless(packets), self._stop))
 
     def __enter__(self) -> Rig:
         self._thread.start()
@@ -141,6 +151,34 @@ def test_a_wrong_token_and_a_bad_answer(server: WhipServer, settings: OutputSett
             server.edit = str
         assert words in error.message
         assert "t0ken" not in error.message
+
+
+def vp8_clip() -> tuple[Made, ...]:
+    """The pictures of `clip` again, as VP8."""
+    encoder, decoder = av.CodecContext.create("libvpx", "w"), av.CodecContext.create("h264", "r")
+    assert isinstance(encoder, VideoCodecContext)
+    assert isinstance(decoder, VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 320, 180, "yuv420p", Fraction(1, FPS)
+    encoder.options = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}
+    made = []
+    for number, (header, payload) in enumerate(clip(1.0, width=320, height=180, tracks=("video",))):
+        for frame in decoder.decode(av.Packet(payload)):
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            for packet in encoder.encode(frame):
+                times_ns = header.pts_ns - header.pts_ns % NANOSECONDS + number * NANOSECONDS // FPS
+                known = {"pts_ns": times_ns, "dts_ns": times_ns, "key": packet.is_keyframe, "extradata": b""}
+                made.append(Made(replace(header, codec="vp8", index=len(made), **known), bytes(packet)))
+    return tuple(made)
+
+
+def test_vp8(server: WhipServer, settings: OutputSettings) -> None:
+    before = len(server.pictures)
+    with Live(server.url, settings, ("video",), vp8_clip()) as rig:
+        rig.wait_for("running")
+        wait_until(lambda: len(server.pictures) > before + 10, 5.0, "pictures")
+    assert "VP8" in server.offers[-1]
+    assert "H264" not in server.offers[-1]
+    assert number_of(server.pictures[-1]) - number_of(server.pictures[-2]) in (1, 1 - 30)
 
 
 def test_what_cannot_go(settings: OutputSettings) -> None:
