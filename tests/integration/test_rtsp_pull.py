@@ -113,7 +113,7 @@ def test_ten_clients_at_once(rig: RtspRig) -> None:
             )
             assert ten[0].ask("GET_PARAMETER")[0] == 200
         assert ten[0].ask("PAUSE")[0] == 200
-        assert rig.counters.clients["tcp"] == 9
+        wait_until(lambda: rig.counters.clients["tcp"] == 9, 2, "one is paused")
         assert ten[0].ask("PLAY")[0] == 200
         assert ten[0].ask("TEARDOWN")[0] == 200
         assert ten[0].ask("PLAY")[0] == 454
@@ -155,6 +155,10 @@ def test_requests_that_are_refused(rig: RtspRig) -> None:
         ]
         assert [answer[0] for answer, _ in asked] == [status for _, status in asked]
         assert asked[5][0][1]["unsupported"] == "onvif-replay"
+        with Client(rig.port) as other:
+            ports = "RTP/AVP;unicast;client_port=40000-40001"
+            assert other.ask("SETUP", f"{other.url}/trackID=0", Transport=ports)[0] == 200
+            assert one.ask("SETUP", f"{one.url}/trackID=0", Transport=ports)[0] == 461, "they are another's"
         assert one.ask("SETUP", Transport="RTP/AVP/TCP;unicast;interleaved=4-5")[1]["transport"].startswith(
             "RTP/AVP/TCP;unicast;interleaved=4-5;ssrc="
         )

@@ -2,16 +2,11 @@
 
 import asyncio
 import logging
-import re
 import time
-from dataclasses import dataclass
 from typing import cast
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from schemas.errors import MeshError
-from schemas.ids import check_id
 from schemas.packets import Track
-from schemas.subjects import DEFAULT_RENDITION
 from services.publisher.rtsp.counters import RtspCounters
 from services.publisher.rtsp.credentials import Challenge
 from services.publisher.rtsp.feed import tracks_of
@@ -19,6 +14,7 @@ from services.publisher.rtsp.feeds import OPEN_SECONDS, Feeds, OpenFeed
 from services.publisher.rtsp.messages import REASONS, Headers, Request, RtspError, read_message, response
 from services.publisher.rtsp.sdp import CONTROL, describe
 from services.publisher.rtsp.session import BACKLOG_BYTES, TIMEOUT_SECONDS, Session
+from services.publisher.rtsp.targets import Target, parse_target
 from services.publisher.rtsp.transports import choose_transport
 from services.publisher.rtsp.udp import UdpPorts
 from services.publisher.rtsp.units import TRACK_NUMBERS
@@ -27,24 +23,11 @@ log = logging.getLogger(__name__)
 
 _METHODS = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, SET_PARAMETER, TEARDOWN"
 _KNOWN_ELSEWHERE = frozenset({"ANNOUNCE", "RECORD", "REDIRECT"})
-_TRACKS: dict[str, Track] = {str(number): track for track, number in TRACK_NUMBERS.items()}
-_HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 _FIRST_PICTURE_SECONDS = 3.0  # what the answer to PLAY waits for the picture that it tells the numbers of
 _IDLE_SECONDS = 20.0  # a connection without a session; players ask within a second
 _STALLED_SECONDS = 10.0  # a client whose connection takes not one byte for so long is gone
 _GRACE_SECONDS = 5.0  # of the session's timeout, for what is under way
 _MAX_WRONG_PASSWORDS = 4  # a player tries without, with, and its user corrects a slip
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a request's URI names."""
-
-    base: str
-    stream: str = ""
-    rendition: str = ""
-    track: Track | None = None
-    sound: str = ""
 
 
 class Connection:
@@ -185,14 +168,14 @@ class Connection:
         accept = request.headers.get("accept", "application/sdp")
         if "application/sdp" not in accept and "*/*" not in accept:
             raise RtspError(415, f"{accept} is not known; application/sdp is")
-        target = self._target(request.uri)
+        target = parse_target(request.uri)
         entry = await self._open(target)
         sdp = describe(entry.feed.name, entry.feed.session, tracks_of(entry.feed, target.sound))
         headers = {"Content-Base": f"{target.base}/", "Content-Type": "application/sdp", "Cache-Control": "no-cache"}
         self._reply(request, headers, sdp)
 
     async def _set_up(self, request: Request) -> None:
-        target = self._target(request.uri)
+        target = parse_target(request.uri)
         session = self._session_of(request) if "session" in request.headers else self._session
         if session is not None and session.playing:
             raise RtspError(455, "pause first")
@@ -213,7 +196,7 @@ class Connection:
 
     async def _play(self, request: Request) -> None:
         session = self._session_of(request)
-        target = self._target(request.uri)
+        target = parse_target(request.uri)
         if not session.tracks:
             raise RtspError(455, "set a track up first")
         headers = {"Session": f"{session.id};timeout={TIMEOUT_SECONDS}", "Range": "npt=now-"}
@@ -268,32 +251,6 @@ class Connection:
         if not await feed.described(self._feeds.expected(*key), OPEN_SECONDS):
             raise RtspError(503, feed.ended_because or f"no packets of {feed.name} within {OPEN_SECONDS:g} s")
         return self._entry
-
-    def _target(self, uri: str) -> Target:
-        """Raises:
-        RtspError: the URI names no stream; says what one looks like.
-        """
-        try:
-            parts = urlsplit(uri)
-            names = [unquote(name) for name in parts.path.split("/") if name]
-            sound = parse_qs(parts.query, max_num_fields=8).get("audio", [""])[0]
-        except ValueError:
-            raise RtspError(400, "the URI cannot be read") from None
-        track: Track | None = None
-        if names and names[-1].startswith(CONTROL):
-            track = _TRACKS.get(names.pop().removeprefix(CONTROL))
-            if track is None:
-                raise RtspError(404, "no such track")
-        if parts.scheme.lower() != "rtsp" or not 1 <= len(names) <= 2:
-            raise RtspError(404, "name a stream: rtsp://host:port/<stream>[/<rendition>]")
-        for name in names:
-            check_id(name, "the URI")
-        # Without the userinfo, and nothing that could be taken for another header.
-        host = parts.netloc.rpartition("@")[2]
-        if not _HOST.fullmatch(host):
-            raise RtspError(400, "the URI has no host")
-        stream, rendition = names[0], names[1] if len(names) > 1 else DEFAULT_RENDITION
-        return Target(f"rtsp://{host}/{'/'.join(names)}", stream, rendition, track, sound)
 
     def _reply(self, request: Request, headers: Headers, body: str = "") -> None:
         self.write(response(200, request.cseq, {"Server": self._server, **headers}, body))

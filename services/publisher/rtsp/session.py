@@ -8,6 +8,7 @@ from typing import Protocol
 from schemas.packets import Track
 from services.publisher.rtsp.counters import RtspCounters
 from services.publisher.rtsp.feed import RenditionFeed
+from services.publisher.rtsp.messages import RtspError
 from services.publisher.rtsp.transports import Tcp, Udp
 from services.publisher.rtsp.udp import UdpPorts
 from services.publisher.rtsp.units import RtpUnit
@@ -72,13 +73,18 @@ class Session:
         return any(isinstance(way, Udp) for way in self._ways.values())
 
     def set_up(self, track: Track, transport: Tcp | Udp) -> str:
-        """Lead a track to the client; the `Transport` header of the answer."""
+        """Lead a track to the client; the `Transport` header of the answer.
+
+        Raises:
+            RtspError: the client's ports are in use.
+        """
         self._forget_way(track)
         ssrc = f"{self.feed.tracks[track].ssrc:08X}"
         if isinstance(transport, Udp):
             assert self._udp is not None, "UDP is chosen only where it is served"
+            if not self._udp.listen((self._peer, transport.rtcp_port), self._hear):
+                raise RtspError(461, f"client_port {transport.rtp_port} is another session's")
             self._ways[track] = transport
-            self._udp.listen((self._peer, transport.rtcp_port), self._hear)
             server = "-".join(map(str, self._udp.ports))
             client = f"{transport.rtp_port}-{transport.rtcp_port}"
             return f"RTP/AVP;unicast;client_port={client};server_port={server};ssrc={ssrc}"

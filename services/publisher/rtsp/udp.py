@@ -55,9 +55,12 @@ class UdpPorts:
                     raise Conflict(f"RTSP UDP port {number + 1} on {bind}: {error.strerror}") from None
         raise Unavailable(f"no free pair of UDP ports on {bind}")
 
-    def listen(self, address: Address, heard: Callable[[], None]) -> None:
-        """Call `heard` at RTCP from this address."""
+    def listen(self, address: Address, heard: Callable[[], None]) -> bool:
+        """Call `heard` at RTCP from this address; False when the address is another session's."""
+        if address in self._heard:
+            return False
         self._heard[address] = heard
+        return True
 
     def forget(self, address: Address) -> None:
         self._heard.pop(address, None)
