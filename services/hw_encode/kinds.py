@@ -113,6 +113,10 @@ def _vp9(spec: RenditionSpec) -> dict[str, str]:
     }
 
 
+def _mjpeg(_spec: RenditionSpec) -> dict[str, str]:
+    return {"huffman": "default"}  # the usual tables: RTP's receivers have no others (RFC 2435 section 4.1)
+
+
 def _nvenc(spec: RenditionSpec) -> dict[str, str]:
     preset = _on_scale(spec, "p1", "p2", "p3", "p4", "p5", "p6")
     if spec.b_frames:  # which neither `ull` nor zerolatency has
@@ -161,6 +165,6 @@ ENCODERS: tuple[EncoderKind, ...] = (
     EncoderKind("vp9_qsv", "vp9", hardware=True, options=_qsv, rate=qsv, pixel_format="nv12"),
     EncoderKind("libvpx-vp9", "vp9", hardware=False, options=_vp9, rate=vpx, keeps_input=False),
     EncoderKind("mjpeg_qsv", "mjpeg", hardware=True, options=_qsv, rate=qsv, pixel_format="nv12"),
-    EncoderKind("mjpeg", "mjpeg", hardware=False, pixel_format="yuvj420p"),
+    EncoderKind("mjpeg", "mjpeg", hardware=False, options=_mjpeg, pixel_format="yuvj420p"),
     EncoderKind("libx264", "h264", hardware=False, options=_x264, rate=x26x, keeps_input=False, b_frames=True),
 )
