@@ -7,6 +7,7 @@ BENCHES = {
     "handoff": "a frame to its readers, beside iceoryx2",
     "encode_mesh": "encoding through the mesh, beside the ffmpeg command line",
     "passthrough": "cameras that nobody looks at, 1 to 16 of them",
+    "rtsp": "an RTSP client, beside GStreamer's server",
     "glass": "capture to browser, and joining, beside the targets",
 }
 
