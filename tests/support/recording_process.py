@@ -1,6 +1,6 @@
 """Run as a process that a test kills: writes a live recording of synthetic packets, in real time, until it dies.
 
-python -m tests.support.recording_process <root> <state folder> <seconds>
+python -m tests.support.recording_process <root> <state folder> <seconds> [<suffix> …]
 """
 
 import os
@@ -14,22 +14,25 @@ from services.publisher.progress import OutputProgress
 from services.publisher.writer import OutputWriter
 from tests.support.packets import clip
 
-SPEC = OutputSpec(stream="cam0", output="archive", to="file://{stream}.mp4")
 
-
-def main(root: str, state: str, seconds: str) -> None:
+def main(root: str, state: str, seconds: str, *suffixes: str) -> None:
     def tell(progress: OutputProgress) -> None:
         _say(f"{progress.state} {progress.file}")
 
     packets = clip(float(seconds), key_every=60)
     settings = OutputSettings(file_roots=(Path(root),), state_dir=Path(state))
-    writer = OutputWriter(SPEC, SPEC.to, settings, tell, expected_tracks=("video", "aac"))
-    writer.start()
+    writers = []
+    for suffix in suffixes or (".mp4",):
+        output = f"archive-{suffix[1:]}" if suffixes else "archive"
+        spec = OutputSpec(stream="cam0", output=output, to="file://{stream}" + suffix)
+        writers.append(OutputWriter(spec, spec.to, settings, tell, expected_tracks=("video", "aac")))
+        writers[-1].start()
     began = time.monotonic()
     for header, payload in packets:
         due = began + (header.dts_ns - packets[0].header.dts_ns) / 1e9
         time.sleep(max(0.0, due - time.monotonic()))
-        writer.feed(header, memoryview(payload))
+        for writer in writers:
+            writer.feed(header, memoryview(payload))
         if header.track == "video":
             _say(f"fed {header.index}")
 

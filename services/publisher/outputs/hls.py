@@ -72,7 +72,7 @@ class HlsOutput(Output):
         self._piece_start: _Group | None = None
 
     def open(self, tracks: Mapping[Track, TrackParameters], start_ns: int) -> None:
-        self._start_ns = start_ns
+        self._start_ns = max(0, start_ns)
         self._open_folder()
         try:
             self._muxer = Muxer(
@@ -88,6 +88,9 @@ class HlsOutput(Output):
             self._end_ns = max(self._end_ns, pts_ns + header.duration_ns)
             if header.key:
                 self._groups.append(_Group(pts_ns, header.captured_ns))
+        # Times in the pieces are those on the wall: a run goes on after the one before, and players that join pieces
+        # without looking at the discontinuity lose none.
+        pts_ns, dts_ns = pts_ns + self._start_ns, dts_ns + self._start_ns
         try:
             self._muxer.write(
                 header.track, payload, pts_ns=pts_ns, dts_ns=dts_ns, duration_ns=header.duration_ns, key=header.key

@@ -11,6 +11,7 @@ _NANOSECONDS: Final = 1_000_000_000
 _VERSION: Final = 7  # fragmented MP4 with EXT-X-MAP
 # RFC 8216, 6.2.2: a live playlist keeps at least three target durations.
 _LEAST_TARGETS: Final = 3
+_ROUNDING_SECONDS: Final = 0.01  # pieces of 30/1.001 pictures/s add up to almost a second
 _MAX_ENTRIES: Final = 1_000_000  # three weeks of 2 s; a file that holds more is none of ours
 
 _TAG = re.compile(r"#EXT-X-(MEDIA-SEQUENCE|DISCONTINUITY-SEQUENCE|TARGETDURATION):(\d{1,15})\Z")
@@ -59,7 +60,7 @@ class Playlist:
 
     def trim(self, window_seconds: float) -> list[Entry]:
         """Take out what lies before the window; returns it."""
-        window_seconds = max(window_seconds, _LEAST_TARGETS * self._target_seconds)
+        window_seconds = max(window_seconds, _LEAST_TARGETS * self._target_seconds) - _ROUNDING_SECONDS
         left, total = 0, self.seconds
         while left < len(self.entries) - 1 and total - self.entries[left].seconds >= window_seconds:
             total -= self.entries[left].seconds
