@@ -11,15 +11,16 @@ from schemas.frames import PixelFormat
 from schemas.ids import Id
 from schemas.pictures import PictureSettings
 from schemas.resources import StreamState
+from schemas.stills import StillFormat
 from schemas.units import DurationText
 
 
 class SnapshotRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """capture.<stream>.snapshot: the newest picture; decoding is begun for it when nobody looks."""
 
-    format: Literal["jpg", "png"] = "jpg"
+    format: StillFormat = "jpg"
     quality: Annotated[int, Meta(ge=1, le=100)] = 90
-    """Of jpg."""
+    """Of jpg and webp."""
     max_width: Annotated[int, Meta(ge=2, le=16_384)] | None = None
     """Wider pictures are scaled down, their aspect kept. A picture must fit the bus: 8 MiB with base64."""
     wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS
@@ -35,7 +36,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     pts_ns: int
     width: int
     height: int
-    format: Literal["jpg", "png"]
+    format: StillFormat
     data: bytes
     """The file; base64 in JSON."""
 

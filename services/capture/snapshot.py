@@ -5,7 +5,7 @@ import base64
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy.typing as npt
@@ -13,11 +13,12 @@ import numpy.typing as npt
 from schemas.capture_commands import Snapshot, SnapshotRequest
 from schemas.errors import BadRequest, InternalError, MeshError, Unavailable
 from schemas.frames import FrameRef
+from schemas.stills import StillFormat
 from schemas.subjects import frames
-from services.capture.picture_file import encode_picture
 from services.capture.settings import CaptureSettings
 from services.capture.stream import StreamRunner
 from shared.bus import Message
+from shared.media.picture_file import encode_picture
 from shared.ring import Lease, LeaseError, RingReader, newest_picture
 from shared.service import Context
 from shared.tasks import end_tasks, set_within, start_task
@@ -35,7 +36,7 @@ _decode_ref = msgspec.json.Decoder(FrameRef).decode
 class _Form(NamedTuple):
     """What makes two requests ask for the same file."""
 
-    format: Literal["jpg", "png"]
+    format: StillFormat
     quality: int
     max_width: int | None
 
@@ -193,7 +194,15 @@ def _shown(runner: StreamRunner, ref: FrameRef) -> bool:
 
 
 def _encode(array: npt.NDArray[Any], ref: FrameRef, form: _Form) -> Any:
-    return encode_picture(array, ref, form.format, quality=form.quality, max_width=form.max_width)
+    return encode_picture(
+        array,
+        ref.pixel_format,
+        ref.width,
+        ref.height,
+        form.format,
+        quality=form.quality,
+        max_width=form.max_width,
+    )
 
 
 def _no_picture(stream: str, runner: StreamRunner, wait_s: float) -> Unavailable:

@@ -24,7 +24,7 @@ from services.cli.streams import find_stream
 HELP = "save the newest picture of a stream"
 _REPLY_MARGIN_SECONDS = 10.0  # a large png takes some seconds
 _STANDARD_OUTPUT = "-"
-_FORMATS = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png"}
+_FORMATS = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".webp": "webp"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="where to; STREAM.jpg when left out, - is standard output"
     )
-    parser.add_argument("--format", choices=("jpg", "png"), help="when the file's name does not say it (jpg)")
-    parser.add_argument("--quality", type=int, metavar="1-100", help="of a jpg (90)")
+    parser.add_argument("--format", choices=("jpg", "png", "webp"), help="when the file's name does not say it (jpg)")
+    parser.add_argument("--quality", type=int, metavar="1-100", help="of a jpg or webp (90)")
     parser.add_argument("--max-width", type=int, metavar="PIXELS", help="scale wider pictures down")
     parser.add_argument(
         "--wait", dest="wait_s", type=float, metavar="SECONDS", help=f"for a picture ({DEFAULT_WAIT_SECONDS:g})"

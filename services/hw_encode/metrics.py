@@ -5,13 +5,16 @@ from typing import get_args
 
 from schemas.resources import WhenFull
 from services.hw_encode.rendition import Pipeline, RenditionRunner
+from services.hw_encode.stills import Stills
 from shared.metrics import Figures, Sample
 from shared.ring import RingReader
 
 _DROP_REASONS = tuple(reason for reason in get_args(WhenFull) if reason != "block")
 
 
-def register_metrics(figures: Figures, runners: Mapping[str, RenditionRunner], reader: RingReader) -> None:
+def register_metrics(
+    figures: Figures, runners: Mapping[str, RenditionRunner], reader: RingReader, stills: Stills
+) -> None:
     """Register all that is read from the renditions' own counters."""
 
     def encoding() -> Iterator[tuple[dict[str, str], Pipeline]]:
@@ -70,6 +73,11 @@ def register_metrics(figures: Figures, runners: Mapping[str, RenditionRunner], r
             help_text,
             each(lambda p, outcome=outcome: getattr(p.video.conversions, outcome)),  # type: ignore[misc]
         )
+    counter(
+        "framemesh_hw_encode_stills",
+        "Still pictures that were asked for: made, or refused because too many were waiting.",
+        lambda: [({"outcome": outcome}, getattr(stills, outcome)) for outcome in ("made", "refused")],
+    )
     counter("framemesh_hw_encode_bytes", "Bytes of packets published.", each(lambda p: p.publisher.published_bytes))
     counter(
         "framemesh_hw_encode_audio_dropped_blocks",

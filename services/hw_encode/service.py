@@ -21,6 +21,7 @@ from schemas.encoding import check_encoding
 from schemas.errors import ErrorInfo, InvalidValue, NotFound
 from schemas.ids import compound_id
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
+from schemas.stills import EncodedPicture, EncodePicture
 from schemas.subjects import DEFAULT_RENDITION, RAW, SOURCE_RENDITION, command
 from services.hw_encode.codecs import Codecs
 from services.hw_encode.encoders import try_encoders
@@ -30,6 +31,7 @@ from services.hw_encode.picture_queue import check_queue
 from services.hw_encode.pictures import PicturesOfStreams
 from services.hw_encode.rendition import RenditionRunner
 from services.hw_encode.settings import HwEncodeSettings
+from services.hw_encode.stills import Stills
 from shared.bus import Endpoint
 from shared.demand import DemandBoard, Wants
 from shared.desired import Desired, error_in_reply
@@ -102,7 +104,9 @@ async def build(context: Context[HwEncodeSettings]) -> None:
     context.spawn(asyncio.to_thread(try_encoders, codecs), "try-encoders")
     latency, pictures = LatencyFigure(), PicturesOfStreams()
     reconciler: Reconciler[RenditionSpec, RenditionRunner] = Reconciler(context, reporter, make, failed)
-    register_metrics(context.figures, reconciler.runners, reader)
+    stills = Stills(context.bus, context.node, reader, wants, lambda: set(streams.owned(context.node)))
+    context.stack.callback(stills.close)
+    register_metrics(context.figures, reconciler.runners, reader, stills)
     board = await DemandBoard.open(context.bus, context.node, demand_changed)
     context.stack.push_async_callback(board.close)
     context.stack.push_async_callback(reconciler.close)
@@ -110,25 +114,34 @@ async def build(context: Context[HwEncodeSettings]) -> None:
         reporter.remove(rendition_id)
     reconciler.want(wanted_here())
     mirrors.on_desired(lambda: reconciler.want(wanted_here()))
-    commands = _Commands(context, mirrors, renditions, streams)
+    commands = _Commands(context, mirrors, renditions, streams, stills)
     served = await context.bus.serve(SERVICE, VERSION, "Frames become packets.", commands.endpoints())
     context.stack.push_async_callback(served.close)
 
 
 class _Commands:
     def __init__(
-        self, context: Context[HwEncodeSettings], mirrors: StateMirrors, renditions: Renditions, streams: Streams
+        self,
+        context: Context[HwEncodeSettings],
+        mirrors: StateMirrors,
+        renditions: Renditions,
+        streams: Streams,
+        stills: Stills,
     ) -> None:
         self._context = context
         self._mirrors = mirrors
         self._renditions = renditions
         self._streams = streams
+        self._stills = stills
 
     def endpoints(self) -> list[Endpoint]:
         return [
             Endpoint(command(SERVICE, "start"), StartRendition, RenditionChanged, self.start, error_in_reply),
             Endpoint(command(SERVICE, "stop"), StopRendition, RenditionChanged, self.stop),
             Endpoint(command(SERVICE, "list"), ListResources, RenditionList, self.list),
+            Endpoint(
+                command(SERVICE, "pic-encode", self._context.node), EncodePicture, EncodedPicture, self._stills.encode
+            ),
         ]
 
     async def start(self, request: StartRendition) -> RenditionChanged:

@@ -9,8 +9,8 @@ import pytest
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from schemas.frames import FrameRef, PixelFormat
-from services.capture.picture_file import encode_picture
+from schemas.frames import PixelFormat
+from shared.media.picture_file import PictureFile, encode_picture
 
 pytestmark = pytest.mark.unit
 
@@ -19,6 +19,7 @@ WIDTH, HEIGHT = 320, 180
 _DEPTH_MAXIMUM = {"gray10le": 1023, "gray12le": 4095, "gray16le": 65_535}
 # Of 255, over the whole picture: a jpg of quality 90 costs 1.0 to 1.5; limited levels taken for full ones 15.
 _JPG_ERROR = 2.5
+_WEBP_ERROR = 2.5  # limited levels, rounded once more
 _PNG_ERROR = 0.6  # rounding, and what demosaicing makes of a gradient
 
 
@@ -48,16 +49,21 @@ def made(pixel_format: PixelFormat) -> tuple[npt.NDArray[Any], npt.NDArray[np.ui
     return array, VideoFrame.from_ndarray(array, format=pixel_format).to_ndarray(format="rgb24")
 
 
-def reference(pixel_format: PixelFormat, width: int = WIDTH, height: int = HEIGHT) -> FrameRef:
-    return FrameRef(
-        stream="cam0", node="edge1", epoch=1, sequence=1, ring="cam0.1.0000000000000001.ring", slot=0,
-        pixel_format=pixel_format, width=width, height=height, pts_ns=0, captured_ns=0, monotonic_ns=0,
-    )  # fmt: skip
+def encoded(
+    array: npt.NDArray[Any],
+    pixel_format: PixelFormat,
+    file_format: Any,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    **options: Any,
+) -> PictureFile:
+    return encode_picture(array, pixel_format, width, height, file_format, **options)
 
 
 def opened(data: bytes) -> npt.NDArray[np.float64]:
     """As RGB, 0 to 255."""
     image = Image.open(io.BytesIO(data))
+    assert image.format in ("JPEG", "PNG", "WEBP")
     array = np.asarray(image).astype(np.float64)
     if image.mode.startswith("I"):
         array = array / 257
@@ -65,11 +71,11 @@ def opened(data: bytes) -> npt.NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("pixel_format", FORMATS)
-@pytest.mark.parametrize(("file_format", "most"), [("jpg", _JPG_ERROR), ("png", _PNG_ERROR)])
+@pytest.mark.parametrize(("file_format", "most"), [("jpg", _JPG_ERROR), ("png", _PNG_ERROR), ("webp", _WEBP_ERROR)])
 def test_the_colours_of_every_format(pixel_format: PixelFormat, file_format: Any, most: float) -> None:
     array, truth = made(pixel_format)
     array.setflags(write=False)  # as a leased picture is
-    file = encode_picture(array, reference(pixel_format), file_format)
+    file = encoded(array, pixel_format, file_format)
     shown = opened(file.data)
     assert shown.shape == (HEIGHT, WIDTH, 3)
     inner = np.s_[4:-4, 4:-4]  # a mosaic has no neighbours at its edge
@@ -80,7 +86,7 @@ def test_the_colours_of_every_format(pixel_format: PixelFormat, file_format: Any
 def test_a_deep_grey_png_keeps_every_value(pixel_format: PixelFormat) -> None:
     maximum = _DEPTH_MAXIMUM[pixel_format]
     array = np.linspace(0, maximum, WIDTH * HEIGHT).astype(np.uint16).reshape(HEIGHT, WIDTH)
-    image = Image.open(io.BytesIO(encode_picture(array, reference(pixel_format), "png").data))
+    image = Image.open(io.BytesIO(encoded(array, pixel_format, "png").data))
     assert image.mode == "I;16"
     values = np.asarray(image).astype(np.int64)
     assert values.max() == 65_535, "full scale stays full scale"
@@ -90,7 +96,7 @@ def test_a_deep_grey_png_keeps_every_value(pixel_format: PixelFormat) -> None:
 def test_white_and_black_are_the_whole_range() -> None:
     array = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
     array[:HEIGHT, : WIDTH // 2], array[:HEIGHT, WIDTH // 2 :] = 16, 235
-    shown = opened(encode_picture(array, reference("yuv420p"), "jpg", quality=100).data)
+    shown = opened(encoded(array, "yuv420p", "jpg", quality=100).data)
     assert shown[:, : WIDTH // 2 - 16].max() <= 1
     assert shown[:, WIDTH // 2 + 16 :].min() >= 254
 
@@ -99,8 +105,8 @@ def test_white_and_black_are_the_whole_range() -> None:
 @pytest.mark.parametrize("max_width", [2, 100, 319])
 def test_wide_pictures_are_scaled_down(pixel_format: PixelFormat, max_width: int) -> None:
     array, _ = made(pixel_format)
-    for file_format in ("jpg", "png"):
-        file = encode_picture(array, reference(pixel_format), file_format, max_width=max_width)  # type: ignore[arg-type]
+    for file_format in ("jpg", "png", "webp"):
+        file = encoded(array, pixel_format, file_format, max_width=max_width)
         assert Image.open(io.BytesIO(file.data)).size == (file.width, file.height)
         assert file.width == max_width
         assert abs(file.height - HEIGHT * max_width / WIDTH) <= 2
@@ -108,15 +114,15 @@ def test_wide_pictures_are_scaled_down(pixel_format: PixelFormat, max_width: int
 
 def test_narrow_pictures_are_left_alone() -> None:
     array, _ = made("gray")
-    assert encode_picture(array, reference("gray"), "png", max_width=WIDTH).width == WIDTH
-    assert encode_picture(array, reference("gray"), "png", max_width=5000).width == WIDTH
+    assert encoded(array, "gray", "png", max_width=WIDTH).width == WIDTH
+    assert encoded(array, "gray", "png", max_width=5000).width == WIDTH
 
 
 @pytest.mark.parametrize(("width", "height"), [(1278, 718), (2, 2), (6, 1080)])
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "nv12"])
 def test_sizes_that_libav_does_not_take_in_place(pixel_format: PixelFormat, width: int, height: int) -> None:
     array = np.full((height * 3 // 2, width), 128, np.uint8)
-    file = encode_picture(array, reference(pixel_format, width, height), "jpg")
+    file = encoded(array, pixel_format, "jpg", width, height)
     assert Image.open(io.BytesIO(file.data)).size == (width, height)
 
 
@@ -124,7 +130,7 @@ def test_a_higher_quality_is_a_larger_and_truer_file() -> None:
     truth = np.random.default_rng(3).integers(0, 256, (HEIGHT, WIDTH), np.uint8)
     sizes, errors = [], []
     for quality in (1, 30, 60, 90):
-        file = encode_picture(truth, reference("gray"), "jpg", quality=quality)
+        file = encoded(truth, "gray", "jpg", quality=quality)
         sizes.append(len(file.data))
         errors.append(np.abs(opened(file.data)[..., 0] - truth).mean())
     assert sizes == sorted(set(sizes))
