@@ -257,7 +257,7 @@ def test_a_full_disk_is_one_clear_error_and_recovers(tmp_path: Path) -> None:
         feeder.start()
         failed = rig.wait_for("retrying")
         assert failed.error is not None
-        assert failed.error.code == 503
+        assert failed.error.code == 507
         assert f"disk of {disk}/x.mp4" in failed.error.message
         assert "bytes free; delete old recordings" in failed.error.message
         ballast.unlink()
