@@ -22,25 +22,23 @@ OFFER = (Path(__file__).parents[1] / "unit/fixtures/whep_offer_chromium.sdp").re
 WHY = "it has B-frames"
 
 
-def make_clip(path: Path) -> None:
-    """Five seconds of moving bars and a tone; two B-frames between any two others."""
-    command = (
-        "ffmpeg -v error -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine -t 5 -pix_fmt yuv420p -c:v libx264"
-    )
-    options = "-preset ultrafast -bf 2 -b_strategy 0 -g 25 -c:a aac"
-    subprocess.run([*command.split(), *options.split(), str(path)], check=True)
+def make_clip(path: Path, codec: str) -> None:
+    """Five seconds of moving bars and a tone."""
+    command = "ffmpeg -v error -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine -t 5 -pix_fmt yuv420p -g 25"
+    subprocess.run([*command.split(), "-preset", "ultrafast", "-c:v", *codec.split(), str(path)], check=True)
 
 
-def answered_as(mesh: RunningMesh, rendition: str) -> str:
+def answered_as(mesh: RunningMesh, rendition: str, stream: str = "cam0") -> str:
     """What a viewer is told of the rendition that it gets."""
-    url, headers = f"{mesh.console}whep/cam0/{rendition}", {"Content-Type": "application/sdp"}
+    url, headers = f"{mesh.console}whep/{stream}/{rendition}", {"Content-Type": "application/sdp"}
     with urllib.request.urlopen(urllib.request.Request(url, data=OFFER, headers=headers), timeout=10) as answer:
         return str(answer.headers["X-Framemesh-Rendition"])
 
 
 def test_a_source_with_b_frames(tmp_path: Path) -> None:
     with RunningMesh() as mesh, console_page() as console, whip_server(free_port()) as server:
-        make_clip(mesh.media_dir / "b.mp4")
+        make_clip(mesh.media_dir / "b.mp4", "libx264 -bf 2 -b_strategy 0")
+        make_clip(mesh.media_dir / "h.mp4", "libx265 -x265-params bframes=0:log-level=none")
         mesh.call("capture.start", stream="cam0", source="file://b.mp4")
         console.open(f"{mesh.console}?rendition=source")
         console.playing("cam0", 15)
@@ -61,8 +59,12 @@ def test_a_source_with_b_frames(tmp_path: Path) -> None:
             ("main", "", ""),
         }
 
+        mesh.call("capture.start", stream="cam1", source="file://h.mp4")
+        assert answered_as(mesh, "source", "cam1") == 'main; instead-of=source; reason="its codec is hevc"'
+
         # Files take them; WHIP does not, and says what does go.
         mesh.call("hw-encode.start", stream="cam0", rendition="thick", b_frames=2, encoder="software")
+        assert answered_as(mesh, "thick") == f'main; instead-of=thick; reason="{WHY}"'
         for rendition in ("source", "thick"):
             with pytest.raises(CallFailed) as refused:
                 mesh.call("publisher.start", stream="cam0", output="live", to=server.url, rendition=rendition)
