@@ -1,6 +1,6 @@
 """hw-encode: frames of a stream become the packets of a rendition, on the best encoder that works here.
 
 Read in this order: `service.py` (commands), `rendition.py` (one rendition's life), `video.py` and `audio.py` (the
-media threads), `encoders.py` (which encoder works here), `kinds.py` (which there are: add one there, one entry in one
-table).
+media threads), `pictures.py` (sizes, and conversions that renditions share), `encoders.py` (which encoder works here),
+`kinds.py` (which there are: add one there, one entry in one table).
 """

@@ -1,11 +1,9 @@
 """The video thread of one rendition: references in, pictures leased in the ring, packets out."""
 
-import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 from av.video.frame import PictureType, VideoFrame
@@ -17,13 +15,13 @@ from schemas.units import parse_duration
 from services.hw_encode.active_encoder import ActiveEncoder
 from services.hw_encode.codecs import Codecs
 from services.hw_encode.encoders import Choice
-from services.hw_encode.libav_codec import TIME_BASE, Encoded
+from services.hw_encode.libav_codec import TIME_BASE
 from services.hw_encode.picture_queue import PictureQueue
 from services.hw_encode.pictures import ConversionCounts, Pictures, PictureSource
 from services.hw_encode.placement import wanted_size
+from services.hw_encode.rendition_packets import Inside, RenditionPackets
 from shared.fps_limit import FpsLimit
 from shared.lossless_order import LosslessOrder
-from shared.media.configuration import configuration
 from shared.packets import PacketPublisher
 from shared.ring import Lease, LeaseError, RingReader
 
@@ -31,7 +29,6 @@ log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _WAIT_SECONDS = 0.5  # how often an idle thread looks whether it shall end
-_DTS_STEP_NS = 1_000_000  # the tick of FLV, the coarsest clock; with 7 B-frames less than a picture at 120/s
 # An encoder with B-frames gives up its last pictures when none has come for so long, and for so many distances of two:
 # whoever records a stream that has ended has all of it, and a slow one has no key picture each time.
 _FINISH_AFTER_SECONDS, _FINISH_AFTER_PICTURES = 2.0, 4
@@ -51,16 +48,6 @@ class VideoCounts(msgspec.Struct):
     """Pictures above the rendition's rate."""
     lost: int = 0
     """Pictures inside an encoder that failed."""
-
-
-class _Inside(NamedTuple):
-    """A picture in the encoder, and what its packet says of it."""
-
-    ref: FrameRef
-    width: int
-    height: int
-    duration_ns: int
-    reordered: bool
 
 
 class VideoEncoder:
@@ -94,7 +81,6 @@ class VideoEncoder:
         self.stream = spec.stream
         self._spec = spec
         self._reader = reader
-        self._publisher = publisher
         self._on_failed, self._on_encoded = on_failed, on_encoded
         self._acknowledge = acknowledge
         self._key_interval_ns = _key_interval_ns(spec)
@@ -112,11 +98,9 @@ class VideoEncoder:
         """What `change` was given last and the thread has not taken on; one reference, so no lock."""
         self._last_key_ns = 0
         self._last_key_at_seconds = float("-inf")
-        self._inside: dict[int, _Inside] = {}
-        """By its time there."""
-        self._last_pts_ns = self._last_dts_ns = -1
+        self._packets = RenditionPackets(spec, publisher, self._published)
+        self._last_pts_ns = -1
         self._last_used_at_seconds = 0.0
-        self._extradata = b""
         self._thread = threading.Thread(target=self._run, name=f"encode {spec.stream}--{spec.rendition}", daemon=True)
 
     def start(self) -> None:
@@ -160,7 +144,7 @@ class VideoEncoder:
     def _run(self) -> None:
         try:
             self._follow()
-            self._publish_all(self._encoder.finish())
+            self._packets.publish(self._encoder.finish())
         finally:
             self._encoder.close()
             self.inbox.clear()
@@ -205,12 +189,12 @@ class VideoEncoder:
         return ""
 
     def _finish_if_idle(self) -> None:
-        if not self._inside:
+        last = self._packets.newest
+        if last is None or not last.reordered:
             return
-        last = next(reversed(self._inside.values()))
         patience_seconds = max(_FINISH_AFTER_SECONDS, _FINISH_AFTER_PICTURES * last.duration_ns / _NS)
-        if last.reordered and time.monotonic() - self._last_used_at_seconds > patience_seconds:
-            self._publish_all(self._encoder.finish())
+        if time.monotonic() - self._last_used_at_seconds > patience_seconds:
+            self._packets.publish(self._encoder.finish())
 
     def _take_change(self) -> None:
         spec, self._changed = self._changed, None
@@ -222,7 +206,7 @@ class VideoEncoder:
         if spec.fps != before.fps:
             self._limit = FpsLimit(spec.fps) if spec.fps else None
         if any(getattr(before, name) != getattr(spec, name) for name in _OF_ENCODER):
-            self._publish_all(self._encoder.change(spec))
+            self._packets.publish(self._encoder.change(spec))
 
     def _credit(self, ref: FrameRef, sequence: int, error: str = "") -> None:
         self._acknowledge(
@@ -232,13 +216,12 @@ class VideoEncoder:
     def _encode(self, ref: FrameRef, lease: Lease) -> None:
         # An encoder that reorders takes only times that grow; others go on after a clock that was set back.
         if not self._encoder.fits(ref) or (self._spec.b_frames and ref.pts_ns <= self._last_pts_ns):
-            self._publish_all(self._encoder.finish())
+            self._packets.publish(self._encoder.finish())
         self._last_pts_ns, self._last_used_at_seconds = ref.pts_ns, time.monotonic()
         packets = None
         while packets is None:  # ends: the encoder works, or `prepare` raises once all have failed
             if self._encoder.prepare(ref):
-                self.counts.lost += len(self._inside)
-                self._inside.clear()
+                self.counts.lost += self._packets.forget()
                 self._force_key.set()
             picture = self._pictures.frame(
                 lease.array,
@@ -251,17 +234,20 @@ class VideoEncoder:
             picture.pts = ref.pts_ns * TIME_BASE.denominator // _NS
             picture.time_base = TIME_BASE
             self._mark_key(picture, ref)
-            self._inside[picture.pts] = _Inside(
-                ref,
-                picture.width,
-                picture.height,
-                duration_ns=max(ref.duration_ns, int(_NS / self._spec.fps) if self._spec.fps else 0),
-                reordered=self._spec.b_frames > 0,
+            self._packets.enter(
+                picture.pts,
+                Inside(
+                    ref,
+                    picture.width,
+                    picture.height,
+                    duration_ns=max(ref.duration_ns, int(_NS / self._spec.fps) if self._spec.fps else 0),
+                    reordered=self._spec.b_frames > 0,
+                ),
             )
             packets = self._encoder.encode(picture)
             if packets is None:
-                del self._inside[picture.pts]  # it is given again, to the next encoder
-        self._publish_all(packets)
+                self._packets.leave(picture.pts)
+        self._packets.publish(packets)
 
     def _mark_key(self, picture: VideoFrame, ref: FrameRef) -> None:
         due = ref.pts_ns - self._last_key_ns >= self._key_interval_ns or ref.pts_ns < self._last_key_ns
@@ -271,50 +257,10 @@ class VideoEncoder:
             self._last_key_at_seconds = time.monotonic()
             picture.pict_type = PictureType.I
 
-    def _publish_all(self, packets: list[Encoded]) -> None:
-        for packet in packets:
-            self._publish(packet)
-
-    def _publish(self, packet: Encoded) -> None:
-        inside = self._inside.pop(packet.pts, None) if packet.pts is not None else None
-        if inside is None or packet.pts is None:
-            log.warning("packet without a picture", extra={"stream": self._spec.stream})
-            return
-        dts = packet.pts if packet.dts is None else packet.dts
-        for skipped in [pts for pts in self._inside if pts < dts]:
-            del self._inside[skipped]  # what is decoded later is shown later: the encoder has left that picture out
-        ref = inside.ref
-        payload, key = packet.payload, packet.key
-        if key:
-            with contextlib.suppress(MeshError):  # an encoder without in-band headers keeps what it had
-                self._extradata = configuration(payload, self._spec.codec) or self._extradata
-            self.counts.key_frames += 1
-        self._publisher.publish(
-            payload,
-            track="video",
-            codec=self._spec.codec,
-            epoch=ref.epoch,
-            sequence=ref.sequence,
-            key=key,
-            pts_ns=ref.pts_ns,
-            dts_ns=self._decoding_time_ns(ref.pts_ns, (packet.pts - dts) * _NS // TIME_BASE.denominator),
-            duration_ns=inside.duration_ns,
-            captured_ns=ref.captured_ns,
-            width=inside.width,
-            height=inside.height,
-            reordered=inside.reordered,
-            extradata=self._extradata if key else b"",
-        )
+    def _published(self, ref: FrameRef, key: bool) -> None:
         self.counts.encoded += 1
+        self.counts.key_frames += key
         self._on_encoded((time.time_ns() - ref.captured_ns) / _NS)
-
-    def _decoding_time_ns(self, pts_ns: int, ahead_ns: int) -> int:
-        dts_ns = pts_ns - ahead_ns
-        # The first packets of an encoder that reorders fall among the last of one that did not.
-        if dts_ns <= self._last_dts_ns < pts_ns:
-            dts_ns = min(self._last_dts_ns + _DTS_STEP_NS, pts_ns)
-        self._last_dts_ns = dts_ns
-        return dts_ns
 
 
 def _key_interval_ns(spec: RenditionSpec) -> int:

@@ -116,7 +116,7 @@ def test_b_frames_cost_a_delay_of_so_many_pictures_and_no_more(folder: Path) -> 
     spec = RenditionSpec(stream="cam0", b_frames=2, encoder="software", queue=16)
     bench = Bench(folder, spec, slots=32)
     feed(bench, range(60, 63))
-    wait_until(lambda: len(bench.encoder._inside) == 3, 5, "three pictures inside")
+    wait_until(lambda: len(bench.encoder._packets) == 3, 5, "three pictures inside")
     assert not bench.published.packets
     bench.put(63)
     assert bench.published.wait(1, 5)[0][1]["sequence"] == 1
