@@ -65,7 +65,7 @@ class Push(Output):
 
     def _hear(self, report: PushReport) -> None:
         if report.dropped:
-            self.dropped["peer_slow"] += report.dropped
+            self.dropped["not_sent"] += report.dropped  # while connecting, or when its process starves
         if report.key_wanted:
             self.on_need_key()
 
