@@ -163,6 +163,20 @@ async def test_a_queue_is_bounded_by_the_ring_and_what_cannot_be_is_refused(mesh
         assert (actual.state, actual.queue) == ("running", 4), "eight slots, four of them for others"
 
 
+async def test_block_has_the_writer_of_a_lossless_stream_wait(mesh: RunningMesh) -> None:
+    async with async_client(mesh) as app:
+        async with app.publish(
+            "line1", width=320, height=180, fps=30, delivery="lossless", consumer="hw-encode-x"
+        ) as stream:
+            await app.start_rendition("line1", "x", encoder="software", when_full="block", queue=2, always=True)
+            async with Viewer.watching(mesh, "line1", "x") as viewer:
+                for number in range(60):
+                    await stream.write(np.full((180, 320, 3), 30 + number, np.uint8))
+                assert await stream.drain(10)
+                await viewer.until(60)
+        assert viewer.sequences == list(range(1, 61)), "as fast as it can be encoded, and none is left out"
+
+
 @pytest.mark.skipif(not NGINX_RTMP_MODULE.exists(), reason="nginx with its RTMP module is not installed")
 async def test_b_frames_in_a_file_and_over_rtmp_have_the_right_times(mesh: RunningMesh, tmp_path: Path) -> None:
     with rtmp_server(tmp_path) as server:
