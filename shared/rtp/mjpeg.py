@@ -48,7 +48,7 @@ def packetize_mjpeg(picture: bytes | memoryview, max_bytes: int) -> tuple[bytes,
     size = bytes((-(-parsed.width // _BLOCK_PIXELS), -(-parsed.height // _BLOCK_PIXELS)))
     # F and L set: each packet is a piece of a whole picture, not of one restart interval.
     restart = parsed.restart_interval.to_bytes(2, "big") + b"\xff\xff" if parsed.restart_interval else b""
-    quantizers = b"".join(parsed.tables[number] for number in dict.fromkeys(parsed.chosen))
+    quantizers = parsed.tables[parsed.chosen[0]] + parsed.tables[parsed.chosen[1]]  # two, also where they are one
     tables = b"\x00\x00" + len(quantizers).to_bytes(2, "big") + quantizers
     payloads, at = [], 0
     while at < len(scan):
@@ -82,6 +82,8 @@ def _parse(data: bytes) -> _Picture:
         _segment(picture, marker, body)
     if picture.type < 0 or any(number not in picture.tables for number in picture.chosen):
         raise BadRequest("JPEG picture without its frame header or its quantization tables")
+    if picture.tables[picture.chosen[1]] != picture.tables[picture.chosen[2]]:
+        raise BadRequest("JPEG picture whose two colours have different quantizers cannot be sent in RTP")
     return picture
 
 
