@@ -29,6 +29,7 @@ _NANOSECONDS = 1_000_000_000
 _PIECE_SECONDS = 2.0  # what players begin after three of; shorter ones cost a request each
 # A group of pictures that ends this much early still ends a piece: rates and clocks are not exact.
 _EARLY_SECONDS = 0.1
+_LEAST_SECONDS = 0.2  # some players stall at a shorter one; sound comes in packets of 20 ms, and a moment late
 # frag_keyframe: a fragment is a group of pictures, nothing else; delay_moov and frag_discont: each fragment says where
 # on the common clock its tracks begin, so that sound that begins late is where it belongs.
 _MOVFLAGS = "delay_moov+frag_discont+default_base_moof+frag_keyframe+skip_trailer"
@@ -105,8 +106,7 @@ class HlsOutput(Output):
             if muxer is not None:
                 muxer.close()
                 self._take_fragments()
-                if self._piece_start is not None:
-                    self._finish_piece(self._end_ns)
+                self._finish_rest()
         except (OSError, av.FFmpegError) as error:
             raise self._explained(error) from None
         finally:
@@ -164,6 +164,15 @@ class HlsOutput(Output):
             end_ns = self._groups[0].start_ns if self._groups else self._end_ns
             if end_ns - self._piece_start.start_ns >= (self._piece_seconds - _EARLY_SECONDS) * _NANOSECONDS:
                 self._finish_piece(end_ns)
+
+    def _finish_rest(self) -> None:
+        """What the end of the run cuts off: a piece, or nothing where players would find pictures without sound."""
+        if self._piece_start is None:
+            return
+        if self._end_ns - self._piece_start.start_ns < _LEAST_SECONDS * _NANOSECONDS and self._header:
+            self.dropped["too_short_a_piece"] += 1
+        else:
+            self._finish_piece(self._end_ns)
 
     def _finish_piece(self, end_ns: int) -> None:
         folder, start = self._folder, self._piece_start
