@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import MeshError
-from shared.clients.sail.connection import before_close
+from shared.clients.sail.connection import before_close, check_process
 from shared.clients.sail.conversion import for_ring
 from shared.clients.sail.handle import Handle
 from shared.clients.sail.image import Picture, frame_of
@@ -95,6 +95,7 @@ class Encoder:
             log.error("video_write: the encoder is not open")
             return Result.NOT_ENCODED.value
         try:
+            check_process()
             picture = for_ring(frame_of(image), self._request)
         except MeshError as error:
             log.error("video_write: %s", error.message)

@@ -43,6 +43,8 @@ class Pending(Struct):
     array: Picture
     number: int
     """Its place in the file."""
+    tried: bool = False
+    """An encoder could not use it once."""
 
 
 class Arrived(Struct, frozen=True):
@@ -227,6 +229,11 @@ class Session:
 
     def _not_encoded(self, failed: FailedPicture) -> None:
         if self._abandoned:
+            return
+        picture = self.outstanding.get(failed.ref.sequence)
+        if picture is not None and not picture.tried:  # one that has just been restarted may not find it
+            picture.tried = self._abandoned = True
+            self._events.broken(f"a picture was not encoded: {failed.error}")
             return
         self.outstanding.pop(failed.ref.sequence, None)
         self._events.failed(failed.error)

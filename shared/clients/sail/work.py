@@ -66,7 +66,7 @@ class EncoderWork:
         """Failures that no `put` has told of yet."""
         self._number = 0
         self._closing = False
-        self._progress_seconds = time.monotonic()
+        self._progress_seconds = self._arrived_seconds = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="sail-encoder", daemon=True)
         self._loop_thread = 0
         self.replaced = 0
@@ -101,10 +101,12 @@ class EncoderWork:
         with self._changed:
             if (failure := self._failure()) is not None:
                 return failure
-            if len(self._queue) >= self._request.queue and not self._make_room():
-                return Result.FULL
-            if (failure := self._failure()) is not None:  # after a wait
-                return failure
+            if len(self._queue) >= self._request.queue:
+                room = self._make_room()
+                if (failure := self._failure()) is not None:  # it may have been what ended the wait
+                    return failure
+                if not room:
+                    return Result.FULL
             self._queue.append(picture)
             self._changed.notify_all()
         return Result.TAKEN
@@ -136,7 +138,8 @@ class EncoderWork:
     def release(self) -> None:
         """Bring everything that was taken into the file or to its destination; may be called again."""
         with self._changed:
-            self._closing = True
+            if not self._closing:
+                self._closing, self._arrived_seconds = True, time.monotonic()
             self._changed.notify_all()
         # The garbage collector may come by in either of the threads that the end needs: it must not wait there.
         if self._thread.is_alive() and threading.get_ident() not in (self._thread.ident, self._loop_thread):
@@ -147,7 +150,7 @@ class EncoderWork:
     def _take(self, arrived: Arrived) -> None:
         with self._changed:
             self._arrived.append(arrived)  # bounded by the window
-            self._progress_seconds = time.monotonic()
+            self._progress_seconds = self._arrived_seconds = time.monotonic()
             self._changed.notify_all()
 
     def _tell_not_encoded(self, why: str) -> None:
@@ -191,6 +194,7 @@ class EncoderWork:
         for one in arrived:
             self._write(one)
         if self._broken:
+            self._check_time()
             self._renew()
             return True
         with self._changed:
@@ -266,7 +270,7 @@ class EncoderWork:
         self._check_time()
 
     def _check_time(self) -> None:
-        if self._closing and time.monotonic() - self._progress_seconds > _GIVE_UP_SECONDS:
+        if self._closing and time.monotonic() - self._arrived_seconds > _GIVE_UP_SECONDS:
             raise Unavailable(f"the mesh has encoded nothing for {_GIVE_UP_SECONDS:g} s")
 
     def _renew(self) -> None:
