@@ -27,6 +27,8 @@ class Push(Output):
     container_format: ClassVar[str] = ""
     process: ClassVar[str] = "services.publisher.push_process"
     """The module that talks to this kind of peer."""
+    dropped_as: ClassVar[str] = "peer_slow"
+    """The reason by which what that process drops is counted."""
 
     def __init__(self, spec: OutputSpec, url: str, settings: OutputSettings) -> None:
         super().__init__(spec, url, settings)
@@ -65,7 +67,7 @@ class Push(Output):
 
     def _hear(self, report: PushReport) -> None:
         if report.dropped:
-            self.dropped["not_sent"] += report.dropped  # while connecting, or when its process starves
+            self.dropped[self.dropped_as] += report.dropped
         if report.key_wanted:
             self.on_need_key()
 

@@ -17,6 +17,7 @@ class WhipPush(Push):
     video_codecs = frozenset({"h264", "vp8"})
     audio_tracks = ("opus",)
     takes_reordered = False
+    dropped_as = "not_sent"  # most of it is replaced by newer pictures while the connection is made
 
     def _checked(self) -> tuple[str, dict[str, str]]:
         """The URL as it is: the process judges and pins the address of every request, redirects included."""
