@@ -22,7 +22,7 @@ _DEFAULT_FPS = 30.0
 _RETRY_SECONDS = 5.0  # after every encoder has failed: a driver may have recovered, a session may be free
 # An encoder's process that worked for so long and died, the last of its kind that works, is started again at once; one
 # that dies sooner is not met with a storm of processes.
-_STEADY_SECONDS = 2.0
+_STEADY_SECONDS = 1.0
 
 
 class ActiveEncoder:

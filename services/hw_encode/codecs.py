@@ -72,7 +72,7 @@ class Codecs:
         if spare:
             with contextlib.suppress(OSError):
                 spare.result().close()
-        self._starter.shutdown(wait=False)
+        self._starter.shutdown()
 
     def _take(self) -> EncoderChild:
         with self._lock:
