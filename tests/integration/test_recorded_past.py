@@ -111,6 +111,21 @@ def test_a_recording_begins_before_it_was_asked_for(mesh: RunningMesh) -> None:
     assert len(set(records["run"])) == 1
 
 
+def test_history_changes_while_packets_flow(mesh: RunningMesh) -> None:
+    source = mesh.actual("streams", "clip")["source"]
+    before = ask(mesh, "capture.clip.stats")
+    [ring] = mesh.shm_dir.glob("clip--source.*.pring")
+    ring_bytes = ring.stat().st_size
+    changed = ask(mesh, "capture.start", stream="clip", source=source, history="40s")
+    assert changed["actual"]["error"] is None
+    assert changed["actual"]["epoch"] == before["epoch"], "the source was not opened again"
+    [grown] = mesh.shm_dir.glob("clip--source.*.pring")
+    assert grown.stat().st_size > 1.5 * ring_bytes, "memory for more"
+    assert ask(mesh, "capture.clip.stats")["history_s"] >= before["history_s"], "what was kept still is"
+    with pytest.raises(MeshError, match="history '0s': write how much to keep"):
+        ask(mesh, "capture.start", stream="clip", source=source, history="0s")
+
+
 def test_of_packets_that_nobody_took_with_their_sound(mesh: RunningMesh) -> None:
     told = ask(mesh, "publisher.test.clip", stream="clip", start="-3s", wait_s=30)
     assert (told["state"], told["gaps_ns"]) == ("finished", 0)
