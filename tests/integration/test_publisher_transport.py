@@ -32,6 +32,7 @@ PASSPHRASE = "a-l0ng-passphrase"
 STREAM_ID = "publish:s3cret-stream"
 GROUP = "239.77.1.2"
 SECONDS = 2.5
+QUIET_US = 4_000_000  # a UDP receiver sees no end; until the first packet comes it is quiet, too
 PICTURES = 75
 SLOW_BYTES_PER_SECOND = 4_000  # of 23,000
 
@@ -67,7 +68,7 @@ class Receiver:
 
     def probed(self) -> dict[str, Probed]:
         try:
-            self._process.wait(8)
+            self._process.wait(12)
         finally:
             self.kill()
         return probe(self.file)
@@ -157,12 +158,13 @@ class Sent:
 @pytest.fixture(scope="module")
 def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
     root = tmp_path_factory.mktemp("sent")
+    packets = clip(SECONDS, width=320, height=180, tracks=("video", "aac"), bframes=2)
     srt, udp, group, slow, guarded = (free_port() for _ in range(5))
     listening = f"?mode=listener&passphrase={PASSPHRASE}"
     receivers = {
         "srt": Receiver(f"srt://127.0.0.1:{srt}{listening}", root / "srt.ts", srt),
-        "udp": Receiver(f"udp://127.0.0.1:{udp}?timeout=1500000", root / "udp.ts", udp),
-        "group": Receiver(f"udp://{GROUP}:{group}?localaddr=127.0.0.1&timeout=1500000", root / "group.ts", group),
+        "udp": Receiver(f"udp://127.0.0.1:{udp}?timeout={QUIET_US}", root / "udp.ts", udp),
+        "group": Receiver(f"udp://{GROUP}:{group}?localaddr=127.0.0.1&timeout={QUIET_US}", root / "group.ts", group),
         "slow": Receiver(f"srt://127.0.0.1:{slow}?mode=listener", root / "slow.ts", slow),
         "wrong": Receiver(f"srt://127.0.0.1:{guarded}{listening}", root / "wrong.ts", guarded),
     }
@@ -180,7 +182,6 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
         "ts": "file://a.ts",
         "mkv": "file://a.mkv",
     }
-    packets = clip(SECONDS, width=320, height=180, tracks=("video", "aac"), bframes=2)
     try:
         result.outputs = {name: Output(to, root) for name, to in targets.items()}
         result.longest_feed_seconds = feed_live(list(result.outputs.values()), packets)
