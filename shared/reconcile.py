@@ -65,7 +65,9 @@ class Reporter:
         if before != (actual.state, actual.error):
             self._states[resource] = (actual.state, actual.error)
             self._context.event(resource, "state", state=actual.state, error=actual.error)
-            level = logging.WARNING if actual.error else logging.INFO
+            # Once: what fails, fails with every try.
+            new = actual.error is not None and (before is None or before[1] != actual.error)
+            level = logging.WARNING if new else logging.INFO
             log.log(level, "%s: %s%s", resource, actual.state, f" ({actual.error.message})" if actual.error else "")
 
     def remove(self, resource: str) -> None:

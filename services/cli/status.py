@@ -10,6 +10,7 @@ import argparse
 import msgspec
 
 from schemas.commands import MeshStatus
+from schemas.resources import RenditionSpec, VideoInfo
 from services.cli.connection import add_nats_argument, connected
 from services.cli.table import table
 from shared.state import StateMirrors
@@ -49,19 +50,26 @@ def describe(status: MeshStatus) -> str:
     for stream in status.streams:
         actual = stream.actual
         video = actual.video if actual else None
-        picture = f"{video.width}x{video.height} {video.codec} {video.fps:g} fps" if video and video.width else "-"
-        rows.append((stream.spec.stream, actual.state if actual else "no owner", picture, stream.spec.source))
+        rows.append((stream.spec.stream, actual.state if actual else "no owner", _picture(video), stream.spec.source))
         if actual and actual.error:
             problems.append(f"{stream.spec.stream}: {actual.error.message}")
     lines += ["", *table(rows)]
-    rows = [("RENDITION", "STATE", "ENCODER", "BITRATE")]
+    rows = [("RENDITION", "STATE", "ENCODER", "PICTURE", "RATE")]
     for rendition in status.renditions:
         state = rendition.actual
         name = f"{rendition.spec.stream}/{rendition.spec.rendition}"
         encoder = (
             f"{state.encoder} ({'hardware' if state.hardware else 'software'})" if state and state.encoder else "-"
         )
-        rows.append((name, state.state if state else "no owner", encoder, rendition.spec.bitrate))
+        rows.append(
+            (
+                name,
+                state.state if state else "no owner",
+                encoder,
+                _picture(state.video if state else None),
+                _rate(rendition.spec),
+            )
+        )
         if state and state.error:
             problems.append(f"{name}: {state.error.message}")
     lines += ["", *table(rows)]
@@ -79,3 +87,11 @@ def describe(status: MeshStatus) -> str:
     if problems:
         lines += ["", "PROBLEMS", *(f"  {problem}" for problem in problems)]
     return "\n".join(lines)
+
+
+def _picture(video: VideoInfo | None) -> str:
+    return f"{video.width}x{video.height} {video.codec} {video.fps:g} fps" if video and video.width else "-"
+
+
+def _rate(spec: RenditionSpec) -> str:
+    return spec.bitrate if spec.rate_control in ("cbr", "vbr") else f"{spec.rate_control} {spec.quality}"

@@ -54,6 +54,20 @@ def allow(data_dir: Path, plan: MeshPlan) -> AllowedFolders:
     return now
 
 
+def media_folder(data_dir: Path) -> Path:
+    """Where recordings lie that name no folder, and clips are looked for; made when missing.
+
+    Raises:
+        Unavailable: it cannot be made.
+    """
+    folder = data_dir / "media"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise Unavailable(f"folder {folder}: {error.strerror}; set FRAMEMESH_DATA_DIR") from None
+    return folder
+
+
 def _united(before: tuple[str, ...], named: list[Path]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*before, *map(str, named))))[-_MAX_FOLDERS:]
 

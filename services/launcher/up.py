@@ -21,7 +21,7 @@ from schemas.mesh_file import MeshPlan
 from schemas.resources import Presence
 from services.launcher.bundled_nats import nats_server_program, write_configuration
 from services.launcher.child import Child
-from services.launcher.folders import allow
+from services.launcher.folders import allow, media_folder
 from services.launcher.ports import HTTP_PORT, RTSP_PORT, UDP_PORT, Ports, choose_ports, free_port, port_turn
 from shared.apply import Applied, apply_plan
 from shared.bus import Bus
@@ -217,7 +217,7 @@ def _environment(options: UpOptions, settings: Settings, nats_url: str, ports: P
     if ports.rtsp is not None:
         environment["FRAMEMESH_PUBLISHER_RTSP_PORT"] = str(ports.rtsp)
     environment.setdefault("FRAMEMESH_LOG", "info" if options.verbose else "warning")
-    media = str(settings.data_dir / "media")
+    media = str(media_folder(settings.data_dir))
     folders = allow(settings.data_dir, options.plan)
     sources = dict.fromkeys((media, str(Path.cwd()), *folders.sources))
     environment.setdefault("FRAMEMESH_CAPTURE_FILE_ROOTS", ",".join(sources))

@@ -234,7 +234,7 @@ class OutputWriter:
         self._retries += 1
         self._error = error.info
         delay_seconds = self._backoff.next_seconds()
-        _log.warning("output %s failed, next try in %.1f s: %s", self.id, delay_seconds, error.message)
+        _log.info("output %s failed, next try in %.1f s: %s", self.id, delay_seconds, error.message)
         self._report("retrying")
         if self._stopping.wait(delay_seconds):
             return False

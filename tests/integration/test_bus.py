@@ -11,6 +11,7 @@ from schemas.commands import KeyFrameReply, KeyFrameRequest, StartStream, Stream
 from schemas.errors import BadRequest, Conflict, ErrorInfo, InternalError, NotFound, Unavailable
 from schemas.events import Event
 from schemas.resources import StreamActual
+from schemas.subjects import EPOCH_BUCKET
 from shared.bus import Bus, Endpoint, Message, Mirror
 from shared.demand import DemandBoard, Wants
 from shared.desired import error_in_reply
@@ -139,6 +140,10 @@ async def test_epochs_grow_whoever_takes_them(server: NatsServer, bus: Bus) -> N
     assert len(set(taken)) == 6
     assert await next_epoch(bus, "cam0") > max(taken)
     assert await next_epoch(bus, "cam0", at_least=max(taken) * 2) == max(taken) * 2
+    bucket = await bus.bucket(EPOCH_BUCKET)
+    for spoilt in (b"", b"soon"):
+        await bucket.put("cam1", spoilt)
+        assert await next_epoch(bus, "cam1") > min(taken)
     await other.drain()
 
 
