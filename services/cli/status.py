@@ -54,7 +54,7 @@ def describe(status: MeshStatus) -> str:
         if actual and actual.error:
             problems.append(f"{stream.spec.stream}: {actual.error.message}")
     lines += ["", *table(rows)]
-    rows = [("RENDITION", "STATE", "ENCODER", "PICTURE", "RATE")]
+    renditions = [("RENDITION", "STATE", "ENCODER", "PICTURE", "RATE")]
     for rendition in status.renditions:
         state = rendition.actual
         name = f"{rendition.spec.stream}/{rendition.spec.rendition}"
@@ -72,7 +72,7 @@ def describe(status: MeshStatus) -> str:
         )
         if state and state.error:
             problems.append(f"{name}: {state.error.message}")
-    lines += ["", *table(rows)]
+    lines += ["", *table(renditions)]
     if status.outputs:
         rows = [("OUTPUT", "STATE", "WRITTEN", "TO")]
         for output in status.outputs:
