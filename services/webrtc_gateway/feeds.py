@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from weakref import WeakValueDictionary
 
 from schemas.errors import NotFound, Unavailable
 from services.webrtc_gateway.counters import EgressCounters
@@ -38,7 +39,8 @@ class Feeds:
         self._source = source
         self._counters = counters
         self._open: dict[Key, OpenFeed] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By stream, while somebody holds or awaits one."""
         self._closing: set[asyncio.Task[None]] = set()
 
     async def acquire(self, stream: str, rendition: str | None) -> OpenFeed:
@@ -48,13 +50,9 @@ class Feeds:
             MeshError: what the source says; Unavailable when it says nothing in OPEN_SECONDS.
         """
         lock = self._locks.setdefault(stream, asyncio.Lock())
-        try:
-            async with lock:
-                entry = self._open.get((stream, rendition)) or await self._start(stream, rendition)
-                entry.users += 1
-        finally:
-            if not lock.locked() and not any(key[0] == stream for key in self._open):
-                self._locks.pop(stream, None)
+        async with lock:
+            entry = self._open.get((stream, rendition)) or await self._start(stream, rendition)
+            entry.users += 1
         if entry.linger is not None:
             entry.linger.cancel()
             entry.linger = None

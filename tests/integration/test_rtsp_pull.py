@@ -1,5 +1,6 @@
 """The RTSP server against real players, and against clients that no player would be."""
 
+import asyncio
 import itertools
 import os
 import random
@@ -241,6 +242,40 @@ def test_hostile_requests_do_no_harm(rig: RtspRig, caplog: pytest.LogCaptureFixt
     assert not [record for record in caplog.records if record.exc_info], "no exception got through"
     with Client(rig.port) as polite:
         assert polite.ask("DESCRIBE")[0] == 200
+
+
+def test_nobody_is_held_up_or_outstayed(rig: RtspRig) -> None:
+    late_s: list[float] = []
+
+    async def beat() -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.005)
+            late_s.append(time.monotonic() - began)
+
+    rig.sources.sources["cam0/noise"].speed = 8.0
+    with Client(rig.port, receive_bytes=4096) as leaver, Client(rig.port) as flood:
+        leaver.url = rig.url("cam0/noise")
+        leaver.play()
+        beating = asyncio.run_coroutine_threadsafe(beat(), rig.loop)
+        flood.socket.sendall(b"$\0\0\0" * 100_000)
+        assert flood.ask("OPTIONS")[0] == 200
+        beating.cancel()
+        assert max(late_s) < 0.1, "its hundred thousand packets take turns with the others"
+
+        open_before = len(os.listdir("/proc/self/fd"))
+        wait_until(lambda: rig.counters.dropped["slow"] > 0, 3, "what it does not read piles up")
+        leaver.socket.shutdown(socket.SHUT_WR)  # it leaves, and still reads nothing
+        wait_until(lambda: len(os.listdir("/proc/self/fd")) < open_before, 3, "its socket is closed all the same")
+
+
+def test_a_session_whose_stream_has_gone_does_not_begin() -> None:
+    source = Source(clip(1.0))
+    with RtspRig({"cam0/main": source}) as rig, Client(rig.port) as one:
+        assert one.ask("SETUP", f"{one.url}/trackID=0", Transport="RTP/AVP/TCP;unicast")[0] == 200
+        rig.ask(lambda: source.feed.end("stream cam0 was removed"))  # type: ignore[union-attr]
+        assert one.ask("PLAY")[::2] == (454, "stream cam0 was removed\n")
+        assert one.file.read() == b"", "and that was it"
 
 
 def test_another_codec_ends_the_session(rig: RtspRig) -> None:

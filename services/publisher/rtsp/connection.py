@@ -28,6 +28,9 @@ _IDLE_SECONDS = 20.0  # a connection without a session; players ask within a sec
 _STALLED_SECONDS = 10.0  # a client whose connection takes not one byte for so long is gone
 _GRACE_SECONDS = 5.0  # of the session's timeout, for what is under way
 _MAX_WRONG_PASSWORDS = 4  # a player tries without, with, and its user corrects a slip
+# For the last answer and what is on its way; who reads nothing must not keep 8 MB and a socket for ever.
+_FAREWELL_SECONDS = 1.0
+_MAX_TOLD_REFUSALS = 8  # of one connection in the log; a client may ask nonsense without end
 
 
 class Connection:
@@ -52,7 +55,7 @@ class Connection:
         self._key: tuple[str, str] = ("", "")
         self._session: Session | None = None
         self._heard_s = time.monotonic()
-        self._wrong_passwords = 0
+        self._wrong_passwords = self._refusals = 0
         self._written = 0
         self._gone_bytes = 0
         self._gone_s = time.monotonic()
@@ -67,6 +70,8 @@ class Connection:
                 self._hear()
                 if isinstance(message, Request):
                     await self._answer(message)
+                # What has come already is read without a wait: thousands of tiny messages would hold all others up.
+                await asyncio.sleep(0)
         except RtspError as error:
             self._refuse(error, error.cseq)
             self.closed_because = error.text
@@ -74,15 +79,12 @@ class Connection:
             pass  # it is gone, or the server closes it; why is known
         finally:
             self._let_go()
-            self._writer.close()
+            await self._say_farewell()
 
     def close(self, reason: str) -> None:
-        """End it now."""
+        """End it, after what is on its way."""
         self.closed_because = reason
-        if self._wire.get_write_buffer_size():
-            self._wire.abort()  # it does not read: there is no use in waiting until it does
-        else:
-            self._writer.close()
+        self._writer.close()
         self._reader.feed_eof()
 
     def tick(self) -> None:
@@ -93,6 +95,7 @@ class Connection:
         if gone != self._gone_bytes or not waiting:
             self._gone_bytes, self._gone_s = gone, now
         if now - self._gone_s > _STALLED_SECONDS:
+            self._wire.abort()  # there is no use in waiting until it reads
             self.close(f"it read nothing for {_STALLED_SECONDS:g} s")
             return
         session = self._session
@@ -105,8 +108,9 @@ class Connection:
     # -- `session.Wire` ----------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        self._written += len(data)
-        self._wire.write(data)
+        if not self._wire.is_closing():
+            self._written += len(data)
+            self._wire.write(data)
 
     def get_write_buffer_size(self) -> int:
         return self._wire.get_write_buffer_size()
@@ -203,6 +207,8 @@ class Connection:
         if session.playing:
             self._reply(request, headers)
             return
+        if session.feed.ended_because:  # while it was paused; players take the end for the end, and ask again
+            raise RtspError(454, session.feed.ended_because, fatal=True)
         answered = asyncio.Event()
 
         def begun(first: dict[Track, tuple[int, int]]) -> None:
@@ -257,11 +263,11 @@ class Connection:
 
     def _refuse(self, error: RtspError, cseq: str) -> None:
         self._counters.refused[error.status] += 1
-        if error.status != 401:  # every player asks without a password first
+        if error.status != 401 and self._refusals < _MAX_TOLD_REFUSALS:  # every player asks without a password first
+            self._refusals += 1
             log.info("%s: refused with %d: %s", self.peer, error.status, error.text)
         headers = {"Server": self._server, **error.headers, "Content-Type": "text/plain"}
-        if not self._wire.is_closing():
-            self.write(response(error.status, cseq, headers, error.text + "\n"))
+        self.write(response(error.status, cseq, headers, error.text + "\n"))
 
     def _hear(self) -> None:
         self._heard_s = time.monotonic()
@@ -285,3 +291,11 @@ class Connection:
     def _let_go(self) -> None:
         self._end_session()
         self._release()
+
+    async def _say_farewell(self) -> None:
+        self._writer.close()
+        try:
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._writer.wait_closed()
+        except (OSError, TimeoutError, asyncio.CancelledError):  # it is gone, does not read, or the server closes it
+            self._wire.abort()

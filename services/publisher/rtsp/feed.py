@@ -114,6 +114,8 @@ class RenditionFeed:
             unit = track.unit(header, payload, new_run=last is not None and last[0] != header.run)
         except BadRequest as error:
             self._complain(header.track, error.message)
+            if header.track == "video":  # those that follow refer to it
+                self._gap()
             unit = None
         if unit is None:
             self._counters.dropped["unsendable"] += 1

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import secrets
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from schemas.errors import NotFound, Unavailable
 from schemas.ids import compound_id
@@ -52,7 +53,8 @@ class Feeds:
         self._renditions = Desired("hw-encode", RenditionSpec, RenditionActual, mirrors)
         self._consumer = f"publisher-rtsp-{secrets.token_hex(4)}"
         self._open: dict[tuple[str, str], OpenFeed] = {}
-        self._lock = asyncio.Lock()
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        """Of those that are being opened, while somebody waits: one that is slow holds no other up."""
         self._closing: set[asyncio.Task[None]] = set()
 
     async def acquire(self, stream: str, rendition: str) -> OpenFeed:
@@ -62,9 +64,11 @@ class Feeds:
             NotFound: no such stream or rendition.
             Unavailable: the stream is on no node, or the bus does not answer.
         """
+        key = (stream, rendition)
+        lock = self._locks.setdefault(key, asyncio.Lock())
         try:
-            async with asyncio.timeout(OPEN_SECONDS), self._lock:
-                entry = self._open.get((stream, rendition)) or await self._start(stream, rendition)
+            async with asyncio.timeout(OPEN_SECONDS), lock:
+                entry = self._open.get(key) or await self._start(stream, rendition)
         except TimeoutError:
             raise Unavailable(f"{stream} does not answer within {OPEN_SECONDS:g} s") from None
         entry.users += 1

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
 _BACKLOG_CONNECTIONS = 64
+_FULL_TOLD_SECONDS = 5.0  # connections can come by the thousand; the metric counts each
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class RtspServer:
         self._connections: dict[asyncio.Task[None], Connection] = {}
         self._undo = contextlib.AsyncExitStack()
         self._udp: UdpPorts | None = None
+        self._told_full_s = float("-inf")
         self.port = 0
 
     async def start(self) -> None:
@@ -94,7 +97,7 @@ class RtspServer:
             return
         if why := self._full(peername[0]):
             self._counters.refused[453] += 1
-            log.warning("%s: refused: %s", peername[0], why)
+            self._tell_full(peername[0], why)
             writer.write(response(453, "", {"Server": self._options.server}))
             writer.close()
             return
@@ -125,6 +128,11 @@ class RtspServer:
         if own >= self._options.max_clients_per_address:
             return f"{own} clients of this address are there"
         return ""
+
+    def _tell_full(self, address: str, why: str) -> None:
+        if (now := time.monotonic()) - self._told_full_s >= _FULL_TOLD_SECONDS:
+            self._told_full_s = now
+            log.warning("%s: refused: %s", address, why)
 
     async def _tick(self) -> None:
         while True:
