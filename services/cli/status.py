@@ -61,15 +61,8 @@ def describe(status: MeshStatus) -> str:
         encoder = (
             f"{state.encoder} ({'hardware' if state.hardware else 'software'})" if state and state.encoder else "-"
         )
-        rows.append(
-            (
-                name,
-                state.state if state else "no owner",
-                encoder,
-                _picture(state.video if state else None),
-                _rate(rendition.spec),
-            )
-        )
+        encoded = _picture(state.video if state else None)
+        renditions.append((name, state.state if state else "no owner", encoder, encoded, _rate(rendition.spec)))
         if state and state.error:
             problems.append(f"{name}: {state.error.message}")
     lines += ["", *table(renditions)]
