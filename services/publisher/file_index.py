@@ -94,8 +94,7 @@ class FileIndex:
         """MP4: the muxer sorts tracks before it cuts, so that only the file itself tells what is in a fragment."""
         if self._output.bytes_written == self._looked_bytes:
             return None
-        self._looked_bytes = self._output.bytes_written
-        last = None
+        looked_bytes, last = self._output.bytes_written, None
         for fragment in fragments(self._fd, self._scanned_bytes):
             count = min(len(fragment.samples), len(self._waiting))
             settled = [self._waiting[number] for number in range(count)]
@@ -103,6 +102,7 @@ class FileIndex:
             for _ in settled:
                 last = self._waiting.popleft().header
             self._scanned_bytes = fragment.end
+        self._looked_bytes = looked_bytes  # only now: what the disk did not take is looked at again
         return last
 
     def _settle_packets(self) -> PacketHeader | None:

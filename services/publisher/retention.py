@@ -122,6 +122,8 @@ class Retention:
                     header, _, start_ns, end_ns = read_summary(Path(parent, name))
                     if (header.stream, header.output, header.node) != self._owner:
                         continue
+                    if self._took_orphan(file):
+                        continue
                     status = file.stat(follow_symlinks=False)
                 except (OSError, BadIndex) as error:  # gone meanwhile, or none of ours
                     _log.debug("%s is left alone: %s", file, error)
@@ -132,47 +134,58 @@ class Retention:
                             file, KeptFile(start_ns, max(end_ns, status.st_mtime_ns), status.st_size)
                         )
 
+    def _took_orphan(self, file: Path) -> bool:
+        """Where a kill came between a file and its index, the index is left: it goes. A new file is there before it."""
+        with self._changed:
+            if file in self._unfinished or os.path.lexists(file):
+                return False
+            index_path(file).unlink(missing_ok=True)
+        self._remove_empty_folders(file.parent, [])
+        return True
+
     def apply(self, now_ns: int) -> None:
         """Delete until the limits hold or nothing is left; blocks."""
-        failed: set[Path] = set()
-        while True:
-            with self._changed:
-                closed = {file: kept for file, kept in self._files.items() if file not in failed}
-                unfinished = list(self._unfinished)
-            if not closed:
-                return
-            oldest = min(closed, key=lambda file: closed[file].start_ns)
-            reason = self._reason(closed, oldest, unfinished, now_ns)
-            if not reason:
-                return
-            try:
-                oldest.unlink(missing_ok=True)
-                index_path(oldest).unlink(missing_ok=True)
-            except OSError as error:
-                _log.warning("%s cannot be deleted: %s", oldest, error.strerror)
-                failed.add(oldest)
+        age_ns, all_bytes, _ = self.limits
+        with self._changed:
+            closed = sorted(self._files.items(), key=lambda one: _age_order(one[1], now_ns))
+            unfinished = list(self._unfinished)
+        total_bytes = sum(kept.size_bytes for _, kept in closed) + sum(map(_size_bytes, unfinished))
+        is_low = self._is_low()
+        for file, kept in closed:
+            if age_ns is not None and now_ns - kept.end_ns > age_ns:
+                reason = "keep_for"
+            elif all_bytes is not None and total_bytes > all_bytes:
+                reason = "keep_bytes"
+            elif is_low:
+                reason = "keep_free"
+            else:
                 continue
-            self.forget(oldest)
-            self._remove_empty_folders(oldest.parent, unfinished)
-            _log.info("%s is deleted: %s", oldest, reason)
-            self._on_deleted(oldest, reason)
+            total_bytes -= kept.size_bytes  # of one that cannot be deleted, too: it must not cost all others
+            if self._delete(file):
+                self._remove_empty_folders(file.parent, unfinished)
+                _log.info("%s is deleted: %s", file, reason)
+                self._on_deleted(file, reason)
+                is_low = self._is_low()
 
-    def _reason(self, closed: dict[Path, KeptFile], oldest: Path, unfinished: list[Path], now_ns: int) -> str:
-        age_ns, all_bytes, free_bytes = self.limits
-        if age_ns is not None and now_ns - closed[oldest].end_ns > age_ns:
-            return "keep_for"
-        if all_bytes is not None:
-            sizes = [kept.size_bytes for kept in closed.values()] + [_size_bytes(file) for file in unfinished]
-            if sum(sizes) > all_bytes:
-                return "keep_bytes"
-        if free_bytes is not None:
-            try:
-                status = os.statvfs(self._folder)
-            except OSError:
-                return ""
-            if status.f_bavail * status.f_frsize < free_bytes:
-                return "keep_free"
-        return ""
+    def _delete(self, file: Path) -> bool:
+        try:
+            file.unlink(missing_ok=True)
+            index_path(file).unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("%s cannot be deleted: %s", file, error.strerror)
+            return False
+        self.forget(file)
+        return True
+
+    def _is_low(self) -> bool:
+        """Less is free than is to stay free."""
+        if self.limits.free_bytes is None:
+            return False
+        try:
+            status = os.statvfs(self._folder)
+        except OSError:
+            return False
+        return status.f_bavail * status.f_frsize < self.limits.free_bytes
 
     def _remove_empty_folders(self, folder: Path, unfinished: list[Path]) -> None:
         """Folders of dates would be thousands after years; one that is in use is not touched."""
@@ -194,6 +207,11 @@ class Retention:
                 if self._stopping:
                     return
                 self._due = False
+
+
+def _age_order(kept: KeptFile, now_ns: int) -> tuple[bool, int, int]:
+    """The oldest first. What ended in the future was written before the clock was set back, so before all else."""
+    return kept.end_ns <= now_ns, kept.end_ns, kept.start_ns
 
 
 def _size_bytes(file: Path) -> int:

@@ -14,7 +14,7 @@ from schemas.subjects import command, state_key
 from services.publisher.archive import Archive
 from services.publisher.catalogue import Catalogue
 from services.publisher.catch_up import check_preroll
-from services.publisher.clip_maker import ClipMaker
+from services.publisher.clip_maker import CLIP_OUTPUT, ClipMaker
 from services.publisher.clips import Clips
 from services.publisher.ended_recordings import ENDED
 from services.publisher.file_limits import check_limits
@@ -128,6 +128,8 @@ class _Commands:
         spec = OutputSpec(**{name: getattr(request, name) for name in OutputSpec.__struct_fields__})
         check_preroll(spec)
         check_limits(spec, format_of(spec, spec.to))
+        if spec.output == CLIP_OUTPUT:  # what is kept of such an output would be kept of clips, too
+            raise InvalidValue("output", spec.output, "the clips of a stream have this name; choose another one")
         if format_of(spec, spec.to) not in INDEXED:
             if spec.finish:
                 raise InvalidValue(

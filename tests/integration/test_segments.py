@@ -274,6 +274,37 @@ def test_a_file_that_cannot_be_deleted_does_not_stop_it(root: Path) -> None:
     assert not (root / "b.mp4").exists()
 
 
+def test_after_the_clock_was_set_back_what_came_before_goes_first(root: Path) -> None:
+    spec = OutputSpec(stream="cam0", output="archive", to="file://a.mp4", keep_bytes="12", keep_for="1h")
+    deleted: list[str] = []
+    retention = Retention(spec, root, lambda file, reason: deleted.append(f"{file.name} {reason}"))
+    now_ns, year_ns = 50 * 365 * 86_400 * NANOSECONDS, 365 * 86_400 * NANOSECONDS
+    for name, end_ns in {
+        "new": now_ns,
+        "late": now_ns + 2 * year_ns,
+        "early": now_ns + year_ns,
+        "old": year_ns,
+    }.items():
+        retention.add(root / f"{name}.mp4", KeptFile(end_ns - 1, end_ns, 5))
+    retention.apply(now_ns)
+    assert deleted == ["early.mp4 keep_bytes", "late.mp4 keep_bytes", "old.mp4 keep_for"]
+
+
+def test_an_index_that_a_kill_left_alone_goes(root: Path) -> None:
+    rig = Rig(root, to="file://{start:%d}/a.mp4", keep_bytes="1G")
+    rig.record(media())
+    [file] = root.glob("*/a.mp4")
+    retention = Retention(rig.spec, root, lambda *_: None)
+    retention.scan()
+    assert index_path(file).exists()
+    file.unlink()
+    other = Retention(replace(rig.spec, output="other"), root, lambda *_: None)
+    other.scan()
+    assert index_path(file).exists(), "another output's is not touched"
+    retention.scan()
+    assert not any(root.iterdir())
+
+
 def test_a_running_output_keeps_within_its_limit(root: Path) -> None:
     rig = Rig(root, to="file://{stream}/{start:%H%M%S}.mp4", segment="1s", keep_bytes="150k")
     rig.writer.start()
