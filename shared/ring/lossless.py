@@ -2,9 +2,10 @@
 
 Logic only: the producer calls `admit` before it takes a slot, `sent` after it published the reference, and the
 bus' callback calls `acknowledge`. `protected` goes to the writer's `acquire`, so that no picture in flight is
-overwritten. References left unacknowledged for `RESEND_AFTER_SECONDS` come out of `due`, to be published again: the
-bus may have lost them, or their credit, in a reconnect. So a consumer sees some twice; it skips a sequence
-that it has consumed and sends its credit again.
+overwritten. When the oldest reference is left unacknowledged for `RESEND_AFTER_SECONDS`, all in flight come out of
+`due`, to be published again: the bus may have lost them, or their credit, in a reconnect, and the consumer has refused
+those that came after one it lacks. So it sees some twice; it skips a sequence that it has consumed and sends its
+credit again.
 """
 
 import threading
@@ -89,6 +90,12 @@ class LosslessGate:
         self._last_sent = 0
 
     @property
+    def credit_every(self) -> int:
+        """Pictures that one credit may stand for: who waits has half a window to go on with; others need to know now
+        how many there is room for."""
+        return max(1, self.window // 2) if self.policy == "wait" else 1
+
+    @property
     def in_flight(self) -> int:
         return len(self._in_flight)
 
@@ -150,18 +157,23 @@ class LosslessGate:
             return failed
 
     def due(self, *, everything: bool = False) -> list[FrameRef]:
-        """References to publish again, oldest first; each comes back at most once per `resend_after_seconds`.
+        """References to publish again, oldest first: all in flight, once the oldest has waited for long enough.
 
-        `everything` in flight, however young: for a consumer that has only just come.
+        Those after it as well, however young: coming one by one, each would meet a consumer that lacks another one.
+        A lost reference would slow the stream down to one window per `resend_after_seconds` until its writer pauses.
+
+        `everything`: without that wait, for a consumer that has only just come.
         """
         now = self._clock()
-        patience_seconds = 0.0 if everything else self._resend_after_seconds
         with self._changed:
-            late = [entry for entry in self._in_flight.values() if now - entry.sent_at >= patience_seconds]
-            for entry in late:
+            # The oldest was sent first, and all are sent again together: no other has waited for longer.
+            oldest = next(iter(self._in_flight.values()), None)
+            if oldest is None or not (everything or now - oldest.sent_at >= self._resend_after_seconds):
+                return []
+            for entry in self._in_flight.values():
                 entry.sent_at = now
-            self.counts.resent += len(late)
-            return [entry.ref for entry in late]
+            self.counts.resent += len(self._in_flight)
+            return [entry.ref for entry in self._in_flight.values()]
 
     def drain(self, timeout_seconds: float) -> bool:
         """Wait until everything is consumed, before the ring is closed; False when it is not by then."""

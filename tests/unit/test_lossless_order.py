@@ -8,6 +8,7 @@ import pytest
 from schemas.frames import FrameAck, FrameRef
 from shared.lossless_order import JOIN_SECONDS, STUCK_SECONDS, LosslessOrder
 from shared.ring import LosslessGate
+from shared.ring.lossless import RESEND_AFTER_SECONDS
 
 pytestmark = pytest.mark.unit
 
@@ -74,6 +75,18 @@ def test_every_picture_once_in_order_whatever_the_bus_loses(seed, loss):
             break
     assert mesh.used == list(range(1, 41))
     assert mesh.gate.in_flight == 0
+
+
+def test_a_lost_reference_delays_a_writer_that_goes_on_once():
+    mesh = LossyMesh(1, 0.0)
+    for loss in (0.0, 1.0, 1.0):
+        mesh.loss = loss
+        mesh.step(write=True)
+    mesh.loss = 0.0
+    for _ in range(100 + round(1.5 * RESEND_AFTER_SECONDS / _STEP_SECONDS)):
+        mesh.step(write=True)
+    assert len(mesh.used) > 100
+    assert mesh.used == list(range(1, len(mesh.used) + 1))
 
 
 def test_who_takes_over_in_the_middle_loses_none_and_starts_with_the_oldest():

@@ -105,7 +105,7 @@ def test_credits_that_are_not_ours_are_ignored(change):
     assert (gate.in_flight, gate.counts.ignored_acks) == (1, 1)
 
 
-def test_references_come_back_once_a_second():
+def test_references_come_back_together_when_the_oldest_has_waited_a_second():
     clock = Clock()
     gate = _gate(window=5, clock=clock)
     gate.sent(_ref(1))
@@ -113,14 +113,15 @@ def test_references_come_back_once_a_second():
     gate.sent(_ref(2))
     assert gate.due() == []
     clock.now += 0.5
-    assert [ref.sequence for ref in gate.due()] == [1]
+    assert [ref.sequence for ref in gate.due()] == [1, 2]
     assert gate.due() == []
-    clock.now += 0.6
-    assert [ref.sequence for ref in gate.due()] == [2]
+    clock.now += 0.9
+    assert gate.due() == []
     gate.acknowledge(_ack(1))
-    clock.now += 5
+    clock.now += 0.2
     assert [ref.sequence for ref in gate.due()] == [2]
     assert gate.counts.resent == 3
+    assert [ref.sequence for ref in gate.due(everything=True)] == [2]
 
 
 def test_drain():
