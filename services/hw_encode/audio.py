@@ -1,5 +1,6 @@
 """The audio thread of one rendition: raw sound in, Opus and AAC packets out."""
 
+import contextlib
 import logging
 import queue
 import threading
@@ -37,6 +38,7 @@ class AudioEncoder:
         self._spec = spec
         self._publisher = publisher
         self._queue: queue.Queue[Block | None] = queue.Queue(_QUEUE_BLOCKS)
+        """None wakes a thread that shall end."""
         self._stop = threading.Event()
         self._tracks: tuple[_Track, ...] = ()
         self._form = (0, 0)
@@ -68,7 +70,10 @@ class AudioEncoder:
                     continue
 
     def stop(self, timeout_seconds: float) -> None:
+        """End the thread; blocks for at most `timeout_seconds`."""
         self._stop.set()
+        with contextlib.suppress(queue.Full):  # it has blocks to wake it
+            self._queue.put_nowait(None)
         self._thread.join(timeout_seconds)
 
     # -- in the thread ---------------------------------------------------------------------------------------
