@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 import msgspec
 
-from schemas.errors import Unavailable, error_from_code
+from schemas.errors import MeshError, Unavailable, error_from_code
 from services.publisher.push_wire import PushJob, PushPacket, PushReport, frame_of_job, frame_of_packet
 
 # libav's deadline is for one wait; ending a stream can take three (a packet, the end of the stream, the end of the
@@ -29,6 +29,7 @@ class PushChild:
 
         Raises:
             OSError: no more processes.
+            MeshError: it has ended at once.
         """
         self._shown, self._heard_report = shown, heard
         self._patience_seconds = _START_SECONDS + _WAITS * job.timeout_seconds
@@ -47,7 +48,11 @@ class PushChild:
         self._ended = False
         self.confirmed = False
         """The peer has answered and takes packets."""
-        self._send(frame_of_job(job))
+        try:
+            self._send(frame_of_job(job))
+        except MeshError:  # nobody has this object yet who could close it
+            self.close()
+            raise
 
     def write(self, packet: PushPacket, payload: memoryview) -> None:
         """Hand over a packet; waits while the peer is slow.

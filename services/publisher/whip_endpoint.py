@@ -1,13 +1,14 @@
 """The HTTP side of WHIP (RFC 9725): an offer goes out, an answer comes back, the session is deleted at the end."""
 
 import http.client
-import re
+import ipaddress
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from schemas.errors import BadRequest, Conflict, MeshError, NotFound, Unavailable
 from services.publisher.failures import explain_network
+from services.publisher.whip_ice_servers import IceServer, admitted, ice_servers_of
 from shared.netguard import GuardedUrl, Policy, check
 from shared.netguard.pinned_connection import PinnedConnection
 from shared.urls import redact, scrub
@@ -17,18 +18,6 @@ _SDP = "application/sdp"
 _MAX_REDIRECTS = 3  # to another region, to a machine of it, and one to spare
 _MAX_ANSWER_BYTES = 64 * 1024  # answers have 1-4 KiB, with many candidates 10
 _MAX_REASON_CHARACTERS = 120
-_MAX_ICE_SERVERS = 4  # STUN, and TURN over UDP, TCP and TLS
-_LINK = re.compile(r"<([^<>]{1,512})>((?:\s*;\s*[\w-]{1,32}\s*=\s*(?:\"[^\"]{0,512}\"|[^\s;,\"]{1,512}))*)")
-_LINK_PARAMETER = re.compile(r";\s*([\w-]+)\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))")
-
-
-@dataclass(frozen=True)
-class IceServer:
-    """A STUN or TURN server that the endpoint names (RFC 9725 section 4.6)."""
-
-    url: str
-    username: str = ""
-    credential: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +52,9 @@ class WhipEndpoint:
         self.shown = redact(url)[0]
         self._timeout_seconds = timeout_seconds
         self._connection: PinnedConnection | None = None
+        self._beyond = POLICY
+        """What the server may point to beside itself: redirects, the session, ICE servers."""
+        self._aborted = False
 
     def offer(self, sdp: str) -> WhipSession:
         """POST an offer.
@@ -79,7 +71,9 @@ class WhipEndpoint:
         return WhipSession(
             answer=content.decode(errors="replace"),
             location=urljoin(url, location) if location else "",
-            ice_servers=_ice_servers(response.headers.get_all("Link") or []),
+            ice_servers=admitted(
+                ice_servers_of(response.headers.get_all("Link") or []), self._beyond, self._timeout_seconds
+            ),
         )
 
     def delete(self, session: WhipSession) -> None:
@@ -93,27 +87,33 @@ class WhipEndpoint:
 
     def abort(self) -> None:
         """Make the call that waits fail soon."""
+        self._aborted = True
         if self._connection is not None:
             self._connection.abort()
 
     def _ask(self, method: str, url: str, body: bytes | None) -> tuple[str, http.client.HTTPResponse, bytes]:
         """The answer and the URL that gave it, after redirects; each hop passes the gate."""
-        policy = POLICY
-        for hop in range(_MAX_REDIRECTS + 1):
+        self._aborted = False
+        for _ in range(_MAX_REDIRECTS + 1):
             try:
-                guarded = check(url, policy, field="to", timeout_seconds=self._timeout_seconds)
+                guarded = self._check(url)
             except BadRequest as error:
-                if not hop and method == "POST":
+                if url == self.asked:
                     raise
                 # The server sent us there: it may think better of it, so this is tried again.
                 raise Unavailable(f"{self.shown}: the server points to where nothing may be sent: {error}") from None
+            self._beyond = _beyond(guarded, self._beyond)
             response, content = self._ask_once(method, guarded, body)
             if response.status not in (307, 308):
                 return url, response, content
             url = urljoin(url, response.headers.get("Location", ""))
-            if guarded.scheme == "https":
-                policy = POLICY.only("https")
         raise Unavailable(f"{self.shown}: more than {_MAX_REDIRECTS} redirects")
+
+    def _check(self, url: str) -> GuardedUrl:
+        guarded = check(url, POLICY, "to", self._timeout_seconds)
+        if (guarded.scheme, guarded.host, guarded.port) != self._origin:
+            guarded = check(url, self._beyond, "to", self._timeout_seconds)
+        return guarded
 
     def _ask_once(self, method: str, guarded: GuardedUrl, body: bytes | None) -> tuple[http.client.HTTPResponse, bytes]:
         headers = {"Content-Type": _SDP, "Accept": _SDP} if body is not None else {}
@@ -122,6 +122,8 @@ class WhipEndpoint:
             headers["Authorization"] = f"Bearer {self._token}"
         connection = self._connection = PinnedConnection(guarded, self._timeout_seconds)
         try:
+            if self._aborted:  # between two redirects, when there was nothing to abort
+                raise TimeoutError
             connection.request(method, guarded.target, body, headers)
             response = connection.getresponse()
             content = response.read(_MAX_ANSWER_BYTES + 1)
@@ -171,16 +173,13 @@ class WhipEndpoint:
                 return Unavailable(f"{answers}: it failed")
 
 
+def _beyond(guarded: GuardedUrl, before: Policy) -> Policy:
+    """What a server may point to: from TLS nothing without, and from the internet nothing in our own networks."""
+    policy = before.only("https") if guarded.scheme == "https" else before
+    outside = any(ipaddress.ip_address(address).is_global for address in guarded.addresses)
+    return replace(policy, allow_private=False) if outside else policy
+
+
 def _origin(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _ice_servers(links: list[str]) -> tuple[IceServer, ...]:
-    found = []
-    for link in links:
-        for target, parameters in _LINK.findall(link):
-            named = {name.lower(): quoted or bare for name, quoted, bare in _LINK_PARAMETER.findall(parameters)}
-            if named.get("rel") == "ice-server" and target.startswith(("stun:", "turn:", "turns:")):
-                found.append(IceServer(target, named.get("username", ""), named.get("credential", "")))
-    return tuple(found[:_MAX_ICE_SERVERS])

@@ -14,7 +14,7 @@ from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from schemas.errors import Conflict, MeshError, Unavailable
 from schemas.packets import Track
 from services.publisher.push_wire import PushPacket
-from services.publisher.whip_endpoint import IceServer
+from services.publisher.whip_ice_servers import IceServer
 from services.publisher.whip_tracks import PacketTrack
 from shared.media.mux import TrackParameters
 
@@ -91,7 +91,7 @@ class WhipPeer:
             Conflict: the server takes none of our video.
             Unavailable: the answer is none, or no connection comes about.
         """
-        if answer.count("\n") > _MAX_ANSWER_LINES:
+        if len(answer.splitlines()) > _MAX_ANSWER_LINES:
             raise Unavailable(f"{self._shown}: the answer has more than {_MAX_ANSWER_LINES} lines")
         deadline = time.monotonic() + seconds
         try:

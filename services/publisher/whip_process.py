@@ -9,16 +9,19 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from schemas.errors import MeshError, Unavailable
+from schemas.errors import InternalError, MeshError, Unavailable
 from services.publisher.push_wire import PushJob, PushPacket, PushReport, read_job, read_packets
-from services.publisher.whip_endpoint import POLICY, IceServer, WhipEndpoint, WhipSession
+from services.publisher.whip_endpoint import POLICY, WhipEndpoint, WhipSession
+from services.publisher.whip_ice_servers import IceServer
 from services.publisher.whip_peer import WhipPeer, tune_libraries
 from shared.netguard import check
+from shared.urls import redact
 
 # Between the pipe and the event loop: a moment of 60 pictures/s and sound. Full, the pipe fills, and then the parent's
 # queue, which drops.
@@ -171,6 +174,10 @@ def main() -> int:
         asyncio.run(_push(job, sys.stdin.buffer))
     except MeshError as error:
         report(PushReport(error=error.info))
+        return 1
+    except Exception as error:  # whatever the libraries make of a server's answer: the service has to hear of it
+        traceback.print_exc()
+        report(PushReport(error=InternalError(f"{redact(job.url)[0]}: {type(error).__name__}; see the log").info))
         return 1
     return 0
 

@@ -3,11 +3,14 @@
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
+from schemas.errors import InvalidValue
 from schemas.resources import OutputSpec
 from services.publisher.outputs import format_of
 from services.publisher.push_wire import PushPacket
-from services.publisher.whip_endpoint import IceServer, WhipEndpoint, _ice_servers, split_token
+from services.publisher.whip_endpoint import POLICY, WhipEndpoint, _beyond, split_token
+from services.publisher.whip_ice_servers import IceServer, admitted, ice_servers_of
 from services.publisher.whip_tracks import PacketTrack
+from shared.netguard import check
 from shared.urls import redact
 
 pytestmark = pytest.mark.unit
@@ -41,13 +44,28 @@ def test_ice_servers_of_link_headers() -> None:
         '<http://10.0.0.1/>; rel="ice-server"',
         "<<<;;;rel=ice-server",
     ]
-    assert _ice_servers(links) == (
+    assert ice_servers_of(links) == (
         IceServer("stun:stun.example.net"),
         IceServer("turn:turn.example.net?transport=udp", "user", "my;secret"),
         IceServer("turns:turn.example.net?transport=tcp", "u", "c"),
     )
-    assert len(_ice_servers(['<stun:a>; rel="ice-server"'] * 50)) == 4
-    assert _ice_servers(["<" + "stun:" * 100_000, "<stun:a>" + "; a=b" * 100_000]) == ()
+    assert len(ice_servers_of(['<stun:a>; rel="ice-server"'] * 50)) == 4
+    assert ice_servers_of(["<" + "stun:" * 100_000, "<stun:a>" + "; a=b" * 100_000]) == ()
+
+
+def test_what_a_server_may_point_to() -> None:
+    here, out = "http://127.0.0.1/whip", "https://93.184.215.14/whip"
+    assert _beyond(check(here, POLICY), POLICY) == POLICY, "a server of our own network knows the way in it"
+    public = _beyond(check(out, POLICY), POLICY)
+    for url in (here, "https://10.0.0.1/", "http://93.184.215.14/"):
+        with pytest.raises(InvalidValue):
+            check(url, public)
+    assert check(out, public).scheme == "https"
+    named = [
+        IceServer(url) for url in ("stun:93.184.215.14", "stun:", "turn:10.0.0.1:22?transport=tcp", "turn:a:99999")
+    ]
+    assert admitted(named, public, 1.0) == (IceServer("stun:93.184.215.14:3478"),)
+    assert admitted(named, POLICY, 1.0)[1:] == (IceServer("turn:10.0.0.1:22?transport=tcp"),)
 
 
 def packet(number: int, *, key: bool = False) -> PushPacket:
