@@ -5,8 +5,6 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from msgspec import Struct
-
 from schemas.errors import ErrorInfo, NotFound, Unavailable, error_from_code
 from schemas.ids import Id
 from schemas.recordings import Clip
@@ -14,6 +12,7 @@ from schemas.resources import OutputSpec
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION
 from services.publisher.catalogue import Catalogue
 from services.publisher.clip_cut import Cut
+from services.publisher.clip_orders import ClipOrder
 from services.publisher.clip_pieces import Piece, file_piece, ring_piece, spool_piece
 from services.publisher.file_names import check_room
 from services.publisher.outputs.base import OutputSettings
@@ -28,17 +27,6 @@ CLIP_OUTPUT: Final = "clip"
 _FEED_SECONDS: Final = 30.0  # for room in the queue of a file: a disk that takes nothing for so long is broken
 _CLOSE_SECONDS: Final = 30.0
 _PREFERRED: Final = {SOURCE_RENDITION: 0, DEFAULT_RENDITION: 1}
-
-
-class ClipOrder(Struct, frozen=True, kw_only=True):
-    """A clip that was asked for, as it is kept on disk until it is made."""
-
-    clip: Id
-    stream: Id
-    start_ns: int
-    end_ns: int
-    rendition: Id
-    to: str
 
 
 class Kept(NamedTuple):
@@ -56,8 +44,7 @@ class ClipMaker:
 
     def __init__(self, node: str, shm_dir: Path, settings: OutputSettings, catalogue: Catalogue) -> None:
         self._node, self._shm_dir, self._catalogue = node, shm_dir, catalogue
-        # A clip that a crash ended is made again from the beginning, so nothing is kept of how far it was.
-        self._settings = dataclasses.replace(settings, state_dir=None)
+        self._settings = settings
 
     def kept(self, stream: Id, start_ns: int, end_ns: int) -> list[Kept]:
         """The renditions that there is something of, those first that cover most of that time."""
@@ -77,8 +64,11 @@ class ClipMaker:
         ]
         return sorted(found, key=lambda one: (-one.covered_ns, _PREFERRED.get(one.rendition, 2), one.rendition))
 
-    def make(self, order: ClipOrder, spool: Path | None) -> Clip:
+    def make(self, order: ClipOrder, spool: Path | None, state_dir: Path | None = None) -> Clip:
         """Write the file.
+
+        `state_dir`: takes what is needed to find the file when this process is killed meanwhile. Nothing is gone on
+        with: such a clip is made again from the beginning.
 
         Raises:
             NotFound: there is nothing of that time; says what there is.
@@ -88,7 +78,7 @@ class ClipMaker:
         spec = output_spec(order, self._node)
         check_room(spec, order.to, self._settings.file_roots, self._settings.min_free_bytes)
         cut = Cut(self._pieces(order, spool), order.end_ns)
-        progress = self._write(spec, order, cut)
+        progress = self._write(spec, order, cut, state_dir)
         files = [Path(file) for file in progress.recorded]
         failed = progress.error or (
             ErrorInfo(code=500, message=f"clip {order.clip} fell into {len(files)} files") if len(files) > 1 else None
@@ -124,9 +114,9 @@ class ClipMaker:
             f"{there or 'nothing at all: record it, or set history of the stream'}"
         )
 
-    def _write(self, spec: OutputSpec, order: ClipOrder, cut: Cut) -> OutputProgress:
-        last: list[OutputProgress] = []
-        writer = OutputWriter(spec, order.to, self._settings, last.append, expected_tracks=cut.tracks)
+    def _write(self, spec: OutputSpec, order: ClipOrder, cut: Cut, state_dir: Path | None) -> OutputProgress:
+        settings = dataclasses.replace(self._settings, state_dir=state_dir)
+        writer = OutputWriter(spec, order.to, settings, lambda _: None, expected_tracks=cut.tracks)
         writer.start()
         try:
             for header, payload in cut.packets():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from schemas.packets import Track
-from services.publisher.clip_maker import ClipOrder
+from services.publisher.clip_orders import ClipOrder
 from services.publisher.clip_pieces import read_spool, spool
 from shared.packet_ring import PacketRingReader
 from shared.ring import RingError

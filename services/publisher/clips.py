@@ -1,28 +1,25 @@
 """Clips: asked for, waited for where their end is to come, made, told of.
 
-What waits is kept on disk, so that a restart of this service goes on with it: the order, and beside it the packets
-that have come meanwhile, because a packet ring may be shorter than the wait.
+What is asked for is kept on disk until it is made, so that a restart of this service goes on with it: the order, and
+beside it the packets that have come meanwhile, because a packet ring may be shorter than the wait.
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from schemas.errors import InternalError, InvalidValue, MeshError, NotFound, TooMany, Unavailable, error_from_code
-from schemas.packets import UNREADABLE
+from schemas.errors import InternalError, InvalidValue, MeshError, NotFound, TooMany, error_from_code
 from schemas.recordings import Clip, MakeClip
 from schemas.resources import StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command
 from schemas.units import parse_time
-from services.publisher.clip_maker import ClipMaker, ClipOrder, output_spec
+from services.publisher.clip_maker import ClipMaker, output_spec
+from services.publisher.clip_orders import ClipOrder, ClipOrders
 from services.publisher.clip_spool import ClipSpool
 from services.publisher.file_set import INDEXED
 from services.publisher.outputs import format_of, make_output
@@ -44,6 +41,7 @@ _LATE_SECONDS: Final = 3.0
 # How often the ring is looked at: an encoder's shortest setting keeps 1 s, the usual one 15 s.
 _LOOK_SECONDS: Final = 0.5
 _LAST_LOOK_SECONDS: Final = 0.1  # while the last picture is awaited
+_MAX_TRIES: Final = 3  # restarts of the machine come in ones and twos
 _MAX_MAKING: Final = 2  # at once; they share one disk
 
 
@@ -60,8 +58,10 @@ class Clips:
     ) -> None:
         self._context, self._mirrors, self._streams = context, mirrors, streams
         self._wants, self._maker = wants, maker
-        self._folder = context.settings.outputs.state_dir / "clips" if context.settings.outputs.state_dir else Path()
+        self._orders = ClipOrders(context.settings.data_dir / "publisher" / "clips")
         self._tasks: dict[str, asyncio.Task[Clip]] = {}
+        self._beginning = 0
+        """Orders that are on their way to the disk."""
         self._making = asyncio.Semaphore(_MAX_MAKING)
 
     def endpoints(self, service: str) -> list[Endpoint]:
@@ -69,7 +69,7 @@ class Clips:
 
     async def resume(self) -> None:
         """Go on with what an earlier run of this service has not finished."""
-        for order in await asyncio.to_thread(_load, self._folder):
+        for order in await asyncio.to_thread(self._orders.load):
             _log.info("clip %s of %s is gone on with", order.clip, order.stream)
             self._begin(order, waiting=True)
 
@@ -87,12 +87,14 @@ class Clips:
             OutOfSpace: the disk has no room.
         """
         order = await self._order(request)
-        if len(self._tasks) >= self._context.settings.clips_waiting:
-            raise TooMany(f"{len(self._tasks)} clips are waited for and made; try again when event clip tells of one")
-        waiting = order.end_ns > time.time_ns()
-        if waiting:
-            await asyncio.to_thread(_keep, self._folder, order)
-        task = self._begin(order, waiting=waiting)
+        if (others := len(self._tasks) + self._beginning) >= self._context.settings.clips_waiting:
+            raise TooMany(f"{others} clips are waited for and made; try again when event clip tells of one")
+        self._beginning += 1
+        try:
+            await asyncio.to_thread(self._orders.keep, order)
+        finally:
+            self._beginning -= 1
+        task = self._begin(order, waiting=order.end_ns > time.time_ns())
         await asyncio.wait({task}, timeout=request.wait_s)
         if not task.done():
             return self._told(order)
@@ -156,27 +158,36 @@ class Clips:
         return task
 
     async def _run(self, order: ClipOrder, waiting: bool) -> Clip:
-        path = self._folder / f"{order.clip}.packets"
         try:
             if waiting:
-                await self._wait_for_end(order, path)
+                await self._wait_for_end(order)
             async with self._making:
-                clip = await asyncio.to_thread(self._maker.make, order, path if waiting else None)
+                clip = await asyncio.to_thread(self._make, order, waiting)
         except MeshError as error:
             clip = msgspec.structs.replace(self._told(order), state="failed", error=error.info)
         except Exception:  # a bug of ours: whoever waits for the clip must hear of it
             _log.exception("clip %s of %s", order.clip, order.stream)
             error_info = InternalError("the clip failed; see the log of the publisher").info
             clip = msgspec.structs.replace(self._told(order), state="failed", error=error_info)
-        if waiting:
-            await asyncio.to_thread(_forget, self._folder, order)
+        await asyncio.to_thread(self._orders.forget, order)
         self._context.event(order.stream, "clip", detail=msgspec.to_builtins(clip))
         return clip
 
-    async def _wait_for_end(self, order: ClipOrder, path: Path) -> None:
+    def _make(self, order: ClipOrder, waiting: bool) -> Clip:
+        """In a thread.
+
+        Raises:
+            MeshError: why there is no clip.
+        """
+        if order.tries >= _MAX_TRIES:  # else what ends this service there would end it at every start
+            raise InternalError(f"the publisher ended {order.tries} times while it made this clip; see its log")
+        self._orders.keep(msgspec.structs.replace(order, tries=order.tries + 1))
+        return self._maker.make(order, self._orders.packets(order) if waiting else None, self._orders.state_dir(order))
+
+    async def _wait_for_end(self, order: ClipOrder) -> None:
         """Set aside what comes until the first picture after the end."""
         settings = self._context.settings
-        spool = ClipSpool(settings.shm_dir, order, path, settings.clip_spool_bytes)
+        spool = ClipSpool(settings.shm_dir, order, self._orders.packets(order), settings.clip_spool_bytes)
         stop_wanting = self._show_demand(order)
         try:
             while True:
@@ -204,37 +215,3 @@ class Clips:
             start_ns=order.start_ns,
             end_ns=order.end_ns,
         )
-
-
-def _keep(folder: Path, order: ClipOrder) -> None:
-    """Raises: Unavailable: the state folder does not take it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{order.clip}.new"
-        temporary.write_bytes(msgspec.json.encode(order))
-        os.replace(temporary, folder / f"{order.clip}.json")
-    except OSError as error:
-        raise Unavailable(f"{folder} does not take a clip to wait for: {error.strerror}") from None
-
-
-def _load(folder: Path) -> list[ClipOrder]:
-    orders = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            orders.append(msgspec.json.decode(path.read_bytes(), type=ClipOrder))
-        except (OSError, *UNREADABLE) as error:
-            _log.warning("a clip that was waited for is not readable and is given up: %s: %s", path, error)
-            with contextlib.suppress(OSError):
-                path.unlink()
-    known = {order.clip for order in orders}
-    for path in folder.glob("*.packets"):
-        if path.stem not in known:
-            with contextlib.suppress(OSError):
-                path.unlink()
-    return orders
-
-
-def _forget(folder: Path, order: ClipOrder) -> None:
-    for suffix in (".json", ".packets"):
-        with contextlib.suppress(OSError):
-            (folder / f"{order.clip}{suffix}").unlink(missing_ok=True)

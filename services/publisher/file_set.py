@@ -20,7 +20,7 @@ from services.publisher.outputs import format_of
 from services.publisher.outputs.base import Output, OutputSettings
 from services.publisher.overlap import Overlaps
 from services.publisher.progress import Position, SafePosition
-from services.publisher.recorded_files import RecordedFiles
+from services.publisher.recorded_files import JOURNAL_SUFFIX, RecordedFiles
 from services.publisher.repair import repair_index
 from services.publisher.retention import KeptFile, Retention
 from services.publisher.timeline import Place
@@ -49,7 +49,7 @@ class FileSet:
         name = compound_id(spec.stream, spec.output)
         state_dir = settings.state_dir if url.startswith("file:") else None
         self._safe = SafePosition(state_dir / f"{name}.json" if state_dir else None)
-        self._recorded = RecordedFiles(state_dir / f"{name}.files.json" if state_dir else None, url)
+        self._recorded = RecordedFiles(state_dir / f"{name}{JOURNAL_SUFFIX}" if state_dir else None, url)
         self._overlaps = Overlaps()
         self._index: FileIndex | None = None
         self._anew = True

@@ -5,6 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +17,7 @@ from services.publisher.file_figures import FileFigures, is_only_begun, read_fig
 
 _log = logging.getLogger(__name__)
 
+JOURNAL_SUFFIX: Final = ".files.json"
 # An archive may begin files for years; of those before the newest ones only the sums are kept.
 _MAX_FILES = 64
 
@@ -205,6 +207,19 @@ def forget_all_but(folder: Path | None, known: Callable[[str], bool]) -> None:
     for path in folder.glob("*--*.json"):
         if not known(path.name.removesuffix(".json").removesuffix(".files")):
             path.unlink(missing_ok=True)
+
+
+def files_in_journals(folder: Path) -> list[Path]:
+    """Of all outputs whose journals lie there; blocks."""
+    found = []
+    for path in folder.glob(f"*{JOURNAL_SUFFIX}"):
+        try:
+            journal = msgspec.json.decode(path.read_bytes(), type=Journal)
+        except (OSError, *UNREADABLE) as error:
+            _log.warning("journal of an output is not readable and is ignored: %s: %s", path, error)
+            continue
+        found += [Path(file.path) for file in journal.files]
+    return found
 
 
 def _told(file: RecordedFile) -> RecordedFile:

@@ -1,7 +1,11 @@
 """Clips out of files and the packet ring: every picture once, in order, with its sound, and told from when to when."""
 
+import multiprocessing
+import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +17,10 @@ from msgspec.structs import replace
 from schemas.errors import NotFound
 from schemas.resources import OutputSpec
 from services.publisher.catalogue import Catalogue
-from services.publisher.clip_maker import ClipMaker, ClipOrder
+from services.publisher.catch_up import Packet
+from services.publisher.clip_maker import ClipMaker
+from services.publisher.clip_orders import ClipOrder, ClipOrders
+from services.publisher.clip_pieces import Piece
 from services.publisher.outputs.base import OutputSettings
 from services.publisher.writer import OutputWriter
 from shared.packet_ring import PacketRingWriter
@@ -185,3 +192,49 @@ def test_what_is_broken_off_is_left_out(node: Node) -> None:
     numbers, _ = pictures(Path(told.file_name))
     assert FPS < len(numbers) < 4 * FPS
     assert numbers == [number % 64 for number in range(len(numbers))]
+
+
+class Killer(ClipMaker):
+    """Is killed when its file is there, with half of the pictures on the way into it."""
+
+    def _pieces(self, order: ClipOrder, spool: Path | None) -> list[Piece]:
+        [piece] = super()._pieces(order, spool)
+
+        def until_killed() -> Iterator[Packet]:
+            packets = list(piece.packets)
+            yield from packets[: len(packets) // 2]
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline and not any(self.media.glob("clip*.idx")):
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        return [piece._replace(packets=until_killed())]
+
+    media = Path()
+
+
+def _make_and_be_killed(media: Path, shm: Path, order: ClipOrder, state_dir: Path) -> None:
+    settings = OutputSettings(file_roots=(media,), fragment_seconds=0.5)
+    maker = Killer("edge1", shm, settings, Catalogue((media,), tuple))
+    maker.media = media
+    maker.make(order, None, state_dir)
+
+
+def test_a_clip_that_a_kill_cut_off_is_made_anew_and_is_there_once(node: Node, tmp_path: Path) -> None:
+    node.record("a.mp4", packets())
+    orders, order = ClipOrders(tmp_path / "clips"), node.order(1, 4)
+    orders.keep(order)
+    arguments = (node.media, node.shm, order, orders.state_dir(order))
+    child = multiprocessing.get_context("spawn").Process(target=_make_and_be_killed, args=arguments)
+    child.start()
+    child.join(20)
+    assert child.exitcode == -signal.SIGKILL
+    assert (node.media / "clip.mp4").exists()
+    again = ClipOrders(tmp_path / "clips")
+    assert again.load() == [order]
+    assert sorted(path.name for path in node.media.iterdir()) == ["a.mp4", "a.mp4.idx"]
+    node.maker.make(order, None, again.state_dir(order))
+    again.forget(order)
+    assert again.load() == []
+    assert sorted(path.name for path in node.media.glob("clip*")) == ["clip.mp4", "clip.mp4.idx"]
+    assert not list((tmp_path / "clips").iterdir())
