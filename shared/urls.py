@@ -22,6 +22,7 @@ _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST_PORT = re.compile(r"^(\[[^\]]*\]|[^:@\[\]]*)(:\d*)?$")
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
 _PATH_OR_LATER, _QUERY_OR_LATER, _NEXT_PAIR = re.compile("[/?#]"), re.compile("[?#]"), re.compile("[?&;#]")
+_END_OF_VALUE = re.compile("[&;]")  # of a secret in a query: `?` and `#` in it were not escaped, as in streamid=#!::r=x
 _URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s\"'<>]+")
 
 Span = tuple[int, int]
@@ -109,7 +110,7 @@ def _stream_key_span(url: str, path: int, query: int) -> Span | None:
 def _pair_spans(url: str, path: int, until: int) -> list[Span]:
     """Values of secret keys, in the query and, as cheap cameras have it, in the path: `/user=u&password=p`."""
     spans: list[Span] = []
-    position = path
+    position, query = path, _first_of(url, _QUERY_OR_LATER, path)
     while position < until:
         end = min(_first_of(url, _NEXT_PAIR, position + 1), until)
         begin = position + 1
@@ -117,6 +118,8 @@ def _pair_spans(url: str, path: int, until: int) -> list[Span]:
             # Some write `user=u_password=p`: a value may end with the key of the next one. Where the secret ends then
             # nobody can tell, so the rest of the piece is masked.
             if _is_secret_key(unquote(url[begin:equals].rpartition("/")[2])):
+                if position >= query:
+                    end = min(_first_of(url, _END_OF_VALUE, equals + 1), until)
                 spans.append((equals + 1, end))
                 break
             begin = equals + 1

@@ -49,6 +49,8 @@ def test_udp_options_are_those_of_libav() -> None:
         ("srt://h:9/path", "srt://host:port"),
         ("srt://user@h:9", "srt://host:port"),
         ("srt://h:9?streamid=a b", "no spaces"),
+        ("srt://h:9?streamid=#!::r=x", "write # as %23"),
+        ("rtmp://h/app/key#1", "write # as %23"),
         ("udp://h:9?ttl=256", "ttl is a whole number from 0 to 255"),
         ("udp://h:9?ttl=²", "ttl is a whole number"),
         ("udp://h:9?pkt_size=9999", "pkt_size"),

@@ -37,6 +37,8 @@ pytestmark = pytest.mark.unit
         ("nats://s3cr3t-token@127.0.0.1:4222", "nats://***@127.0.0.1:4222"),
         ("nats://mesh:pa55@127.0.0.1:4222", "nats://mesh:***@127.0.0.1:4222"),
         ("srt://h:9000?streamid=publish:cam&passphrase=longenough", "srt://h:9000?streamid=***&passphrase=***"),
+        ("srt://h:9?streamid=#!::r=live,u=me&latency=5", "srt://h:9?streamid=***&latency=5"),
+        ("https://h/whip?token=a/b?c#d&x=1", "https://h/whip?token=***&x=1"),
     ],
 )
 def test_secrets_are_masked(url: str, shown: str) -> None:

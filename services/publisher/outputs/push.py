@@ -112,3 +112,5 @@ class Push(Output):
             raise InvalidValue("to", self._shown, f"write {self.schemes[0]}://host[:port]/path")
         if any(not character.isprintable() or character.isspace() for character in self._url):
             raise InvalidValue("to", self._shown, "no spaces and no control characters in a URL")
+        if parts.fragment:  # what follows would be lost without a word
+            raise InvalidValue("to", self._shown, "write # as %23")
