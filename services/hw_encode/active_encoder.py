@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _DEFAULT_FPS = 30.0
+# What every encoder opens for, SVT-AV1 the fewest: a source that says nonsense is encoded nevertheless.
+_LOWEST_FPS, _HIGHEST_FPS = 1.0, 240.0
 _RETRY_SECONDS = 5.0  # after every encoder has failed: a driver may have recovered, a session may be free
 # An encoder's process that worked for so long and died, the last of its kind that works, is started again at once; one
 # that dies sooner is not met with a storm of processes.
@@ -47,7 +49,8 @@ class ActiveEncoder:
         self._size = (0, 0)
         self._failed_in_use: dict[str, str] = {}
         self._retry_at_seconds = 0.0
-        self._none_works: Unavailable | None = None
+        # The text alone: an error that is kept keeps the picture it failed at, and with it a slot of the ring.
+        self._none_works = ""
         self._opened_at_seconds = 0.0
         self._died: tuple[EncoderKind, str] | None = None
         """The encoder whose process has died after working for long enough, and how."""
@@ -63,7 +66,7 @@ class ActiveEncoder:
         if self._codec is not None and self._size == encoded_size(self._spec, ref):
             return False
         if self._none_works and time.monotonic() < self._retry_at_seconds:
-            raise self._none_works
+            raise Unavailable(self._none_works)
         while not self._open_next(ref):
             pass  # ends: each encoder is tried once, then `first_working` raises
         return True
@@ -72,7 +75,7 @@ class ActiveEncoder:
         """Go on as `spec` says: the next `prepare` opens an encoder afresh. Returns what the one before still had."""
         self._spec = spec
         self._failed_in_use.clear()
-        self._none_works = None
+        self._none_works = ""
         return self.finish()
 
     def fits(self, ref: FrameRef) -> bool:
@@ -124,11 +127,12 @@ class ActiveEncoder:
         width, height = size = encoded_size(self._spec, ref)
         choice, restarted = self._choose(width, height)
         try:
-            self._codec = self._codecs.open(choice.kind, self._spec, width, height, fps)
+            told_fps = min(max(fps, _LOWEST_FPS), _HIGHEST_FPS)
+            self._codec = self._codecs.open(choice.kind, self._spec, width, height, told_fps)
         except EncoderFailed as error:  # works here, but not with these parameters or not any more
             self._give_up(choice, error)
             return False
-        self._choice, self._size, self._none_works = choice, size, None
+        self._choice, self._size, self._none_works = choice, size, ""
         codec = self._spec.codec
         self._on_running(choice, VideoInfo(codec=codec, width=width, height=height, fps=round(fps, 3)))
         self._opened_at_seconds = time.monotonic()
@@ -149,15 +153,16 @@ class ActiveEncoder:
                 return Choice(kind, f"{error.message}; {kind.name} is started again"), how
             # All have failed: forget what they failed of, so that the next attempt is one.
             self._failed_in_use.clear()
-            self._none_works, self._retry_at_seconds = error, time.monotonic() + _RETRY_SECONDS
+            self._none_works, self._retry_at_seconds = error.message, time.monotonic() + _RETRY_SECONDS
             raise
 
     def _give_up(self, choice: Choice, error: EncoderFailed) -> None:
-        log.error("encoder %s failed: %s", choice.kind.name, error, extra={"stream": self._spec.stream})
-        self._failed_in_use[choice.kind.name] = f"failed in use: {error}"
+        why = str(error)  # a log that keeps the error itself keeps the picture as well
+        log.error("encoder %s failed: %s", choice.kind.name, why, extra={"stream": self._spec.stream})
+        self._failed_in_use[choice.kind.name] = f"failed in use: {why}"
         worked_seconds = time.monotonic() - self._opened_at_seconds
         if error.died and self._codec is not None and worked_seconds >= _STEADY_SECONDS:
-            self._died = choice.kind, str(error)
+            self._died = choice.kind, why
         if self._codec is not None:
             self._codec.close()
         self._codec = None

@@ -176,7 +176,8 @@ class EncoderChild:
                 if len(read) >= end:
                     break
             events = dict(self._poll.poll(max(0.0, deadline - time.monotonic()) * 1_000))
-            if not events:
+            # A driver that writes without end is heard, and yet has no more time than others.
+            if not events or (self._socket.fileno() not in events and time.monotonic() >= deadline):
                 self.close()
                 raise EncoderFailed(f"hung: no answer within {patience_seconds:g} s", died=True)
             if self._stderr in events and not self._hear_stderr():
@@ -187,8 +188,13 @@ class EncoderChild:
                     if not data:
                         raise ConnectionResetError
                 read += data
-        answer = _answer_decoder.decode(memoryview(read)[LENGTH_BYTES:])
+        try:
+            answer = _answer_decoder.decode(memoryview(read)[LENGTH_BYTES:])
+        except msgspec.MsgspecError as error:  # its memory is not its own any more
+            self.close()
+            raise EncoderFailed(f"it answers nonsense: {error}", died=True) from error
         if answer.error:
+            self._memory = None  # a process that is kept for the next one keeps no pictures' memory
             raise EncoderFailed(answer.error)
         self._slot = answer.slot
         return list(answer.packets)

@@ -5,8 +5,10 @@ memory, then `EncodeSlot` for each picture, `None` to finish. Each is answered b
 connection means: end.
 """
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from schemas.frames import PixelFormat
 from schemas.resources import RenditionSpec
@@ -41,7 +43,7 @@ class Answer(Struct, frozen=True, array_like=True):
 
     error: str = ""
     packets: tuple[Encoded, ...] = ()
-    slot: int = 0
+    slot: Annotated[int, Meta(ge=0, lt=SLOTS)] = 0
     """Where the next picture goes: the encoder does not read there any more."""
 
 

@@ -5,13 +5,16 @@ import itertools
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from av.video.frame import PictureType, VideoFrame
+from msgspec.structs import replace
 
 from schemas.resources import RenditionSpec
 from services.hw_encode import encoder_child
@@ -19,8 +22,10 @@ from services.hw_encode.codecs import Codecs
 from services.hw_encode.kinds import ENCODERS
 from services.hw_encode.libav_codec import TIME_BASE, Codec, EncoderFailed
 from tests.support.client import Viewer, async_client
+from tests.support.encoder import SPEC, Bench
 from tests.support.mesh import RunningMesh
 from tests.support.metrics import total
+from tests.support.peers import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -86,6 +91,27 @@ def test_a_process_refuses_what_does_not_work_here_and_leaves_nothing() -> None:
     while (len(os.listdir("/proc/self/fd")), threading.active_count()) != before:
         assert time.monotonic() < time_limit
         time.sleep(0.02)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="framemesh-test-", dir="/dev/shm") as path:
+        yield Path(path) / "rings"
+
+
+def test_no_picture_is_held_while_no_encoder_works(folder: Path) -> None:
+    codecs = Codecs("all")
+    bench = Bench(folder, replace(SPEC, encoder="software"), codecs=codecs)
+    bench.write(60)
+    process = bench.encoder._encoder._codec
+    assert isinstance(process, encoder_child.EncoderChild)
+    os.kill(process.pid, signal.SIGKILL)  # so soon after its start that it is not started again at once
+    bench.put(61)
+    wait_until(lambda: bool(bench.failures), 5, "no encoder")
+    assert bench.failures[0].endswith("libx264: failed in use: its process ended by SIGKILL")
+    wait_until(lambda: not bench.reader.held, 1, "the picture's slot free again")
+    bench.close()
+    codecs.close()
 
 
 def encoder_pids(service: int) -> list[int]:

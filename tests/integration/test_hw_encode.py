@@ -145,7 +145,7 @@ def test_when_every_encoder_has_failed_it_is_said_once_and_tried_again(folder: P
     bench.put(100)
     with pytest.raises(AssertionError):
         bench.published.wait(1, 0.3)
-    assert "libx264_moody: failed in use" in bench.failures[0].message
+    assert "libx264_moody: failed in use" in bench.failures[0]
     healed.set()
     time.sleep(0.3)  # the retry is by the wall clock
     bench.write(100)

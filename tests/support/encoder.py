@@ -9,9 +9,9 @@ from typing import Any
 import av
 import numpy as np
 
-from schemas.errors import MeshError
 from schemas.frames import FrameRef
 from schemas.resources import RenditionSpec
+from services.hw_encode.codecs import Codecs
 from services.hw_encode.video import VideoEncoder
 from shared.ring import RingGeometry, RingReader, StreamWriter
 
@@ -40,21 +40,24 @@ class Published:
 class Bench:
     """A writer, an encoder on its ring, and what comes out."""
 
-    def __init__(self, folder: Path, spec: RenditionSpec = SPEC, slots: int = 8, **geometry: Any) -> None:
+    def __init__(
+        self, folder: Path, spec: RenditionSpec = SPEC, slots: int = 8, codecs: Codecs | None = None, **geometry: Any
+    ) -> None:
         self.geometry = RingGeometry(**{"pixel_format": "yuv420p", "width": WIDTH, "height": HEIGHT, **geometry})
         self.writer = StreamWriter(folder, stream="cam0", node="n", epoch=1, slots=slots)
         self.reader = RingReader(folder, max_leases=slots)
         self.published = Published()
-        self.failures: list[MeshError] = []
+        self.failures: list[str] = []
         self.choices: list[str] = []
         self.encoder = VideoEncoder(
             spec,
             self.reader,
             self.published,  # type: ignore[arg-type]
             on_running=lambda choice, info: self.choices.append(choice.kind.name),
-            on_failed=self.failures.append,
+            on_failed=lambda error: self.failures.append(error.message),
             on_encoded=lambda seconds: None,
             acknowledge=lambda credit: None,
+            codecs=codecs,
         )
         self._number = itertools.count()
         self.encoder.start()
