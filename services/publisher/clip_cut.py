@@ -10,7 +10,7 @@ import msgspec
 from schemas.errors import Conflict, ErrorInfo
 from schemas.packets import PacketHeader, Track
 from services.publisher.catch_up import Packet
-from services.publisher.clip_pieces import Piece
+from services.publisher.clip_pieces import BEHIND_NS, Piece
 
 _NANOSECONDS: Final = 1_000_000_000
 # Sound from a piece's key picture to where the piece before ends: a group of pictures of 20 s.
@@ -19,8 +19,6 @@ _MAX_EARLY_SOUND: Final = 2_048
 _MAX_REORDERED: Final = 16
 # A group of pictures of 10 s at 60 pictures/s: as far as a ring begins before a file ends.
 _MAX_REMEMBERED: Final = 600
-# Sound may lie so far behind its picture in a file or ring.
-_SOUND_LAG_NS: Final = 1 * _NANOSECONDS
 # What is less than two pictures apart is the unrest of a camera's clock.
 _GAP_PICTURES: Final = 2
 _USUAL_DURATION_NS: Final = _NANOSECONDS // 25
@@ -80,7 +78,7 @@ class Cut:
                     yield from self._heard(header, payload, shift_ns)
                 continue
             if beyond and not header.reordered:
-                if header.captured_ns > self._limit_ns + _SOUND_LAG_NS:
+                if header.captured_ns > self._limit_ns + BEHIND_NS:
                     return
                 continue
             if (placed_ns := self._placed.get((header.run, header.index))) is not None:

@@ -131,7 +131,7 @@ class ClipMaker:
 
     def _pieces(self, order: ClipOrder, spool: Path | None) -> list[Piece]:
         # The ring first: what is in no file yet leaves it soonest.
-        found = [ring_piece(self._shm_dir, order.stream, order.rendition, order.start_ns)]
+        found = [ring_piece(self._shm_dir, order.stream, order.rendition, order.start_ns, order.end_ns)]
         if spool is not None:
             found.append(spool_piece(spool, order.start_ns))
         found.extend(

@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 _NANOSECONDS: Final = 1_000_000_000
 _DEMUXERS: Final = {"mp4": "mp4", "ts": "mpegts", "mkv": "matroska"}
 _MAX_SORTED: Final = 64  # pictures that a muxer holds back until the sound has come: 0.5 s of 120 pictures/s
+# What belongs to a clip may lie so far behind its end: sound, and pictures that are decoded in another order.
+BEHIND_NS: Final = 1 * _NANOSECONDS
 _LENGTH: Final = struct.Struct("<I")
 _MAX_SPOOLED_BYTES: Final = 64 << 20  # no packet is larger: a ring of the usual size does not take it either
 
@@ -69,12 +71,13 @@ def file_piece(entry: Entry, start_ns: int) -> Piece | None:
     )
 
 
-def ring_piece(folder: Path, stream: str, rendition: str, start_ns: int) -> Piece | None:
-    """What the packet ring has from the key picture at or before `start_ns` on; None when there is nothing; blocks."""
+def ring_piece(folder: Path, stream: str, rendition: str, start_ns: int, end_ns: int) -> Piece | None:
+    """What the packet ring has from the key picture at or before `start_ns` on to what `end_ns` needs; None when there
+    is nothing; blocks."""
     try:
         with PacketRingReader.open_latest(folder, stream, rendition) as ring:
             # Read at once: by the time the files before it are written the ring would have moved on.
-            packets = list(unbroken_from(ring.since_capture(start_ns), start_ns))
+            packets = list(_until(end_ns + BEHIND_NS, unbroken_from(ring.since_capture(start_ns), start_ns)))
     except (RingError, LookupError):
         return None
     return _of([header for header, _ in packets], packets)
@@ -112,6 +115,14 @@ def spool(descriptor: int, header: PacketHeader, payload: bytes) -> int:
     while data:
         data = data[os.write(descriptor, data) :]
     return total
+
+
+def _until(end_ns: int, packets: Iterable[Packet]) -> Iterator[Packet]:
+    """As far as the first picture that was captured later: the ring may reach hundreds of megabytes further."""
+    for header, payload in packets:
+        yield header, payload
+        if header.track == "video" and header.captured_ns > end_ns:
+            return
 
 
 def _payloads(packets: Iterable[tuple[PacketHeader, memoryview, int]]) -> Iterator[Packet]:

@@ -1,11 +1,14 @@
 """Packets set aside for a clip whose end is to come: the packet ring may forget them before."""
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from schemas.packets import Track
+from services.publisher.catch_up import Packet
 from services.publisher.clip_orders import ClipOrder
 from services.publisher.clip_pieces import read_spool, spool
 from shared.packet_ring import PacketRingReader
@@ -25,6 +28,7 @@ class ClipSpool:
         self._shm_dir, self._order, self._path = shm_dir, order, path
         self._max_bytes, self._bytes = max_bytes, 0
         self._fd = -1
+        self._ring: PacketRingReader | None = None
         self._positions: dict[Track, tuple[int, int]] = {}
         """(run, index) of the last packet of each track that was set aside."""
         self._reached_ns = 0
@@ -34,30 +38,47 @@ class ClipSpool:
         try:
             if self._fd < 0:
                 self._open()
-            with PacketRingReader.open_latest(self._shm_dir, self._order.stream, self._order.rendition) as ring:
-                last = self._positions.get("video", _FRESH)
-                packets = ring.since_capture(self._order.start_ns) if last == _FRESH else ring.after(*last)
-                for header, payload in packets:
-                    position = (header.run, header.index)
-                    if position <= self._positions.get(header.track, _FRESH):
-                        continue
-                    if self._bytes < self._max_bytes:
-                        self._bytes += spool(self._fd, header, payload)
-                    self._positions[header.track] = position
-                    if header.track == "video":
-                        self._reached_ns = header.captured_ns
-        except (RingError, LookupError):  # nobody makes packets yet, or any more
-            pass
+            for header, payload in self._new_packets():
+                position = (header.run, header.index)
+                if position <= self._positions.get(header.track, _FRESH):
+                    continue
+                if self._bytes < self._max_bytes:
+                    self._bytes += spool(self._fd, header, payload)
+                self._positions[header.track] = position
+                if header.track == "video":
+                    self._reached_ns = header.captured_ns
+        except RingError as error:
+            _log.warning("clip %s: some packets are not set aside: %s", self._order.clip, error)
         except OSError as error:
             _log.warning("clip %s: nothing more is set aside: %s", self._order.clip, error)
             self._max_bytes = 0
         return self._reached_ns
+
+    def _new_packets(self) -> Iterator[Packet]:
+        """To the end of the ring that was looked at before, then of the newest: a producer that begins again, or keeps
+        more, makes another one."""
+        before = self._ring
+        with contextlib.suppress(LookupError):
+            newest = PacketRingReader.open_latest(self._shm_dir, self._order.stream, self._order.rendition)
+            if before is not None and before.name == newest.name:
+                newest.close()
+            else:
+                self._ring = newest
+        if before is not None:
+            yield from before.onward()
+        if self._ring is not None and self._ring is not before:
+            if before is not None:
+                before.close()
+            last = self._positions.get("video", _FRESH)
+            yield from self._ring.since_capture(self._order.start_ns) if last == _FRESH else self._ring.after(*last)
 
     def close(self) -> None:
         """Nothing more is set aside."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+        if self._ring is not None:
+            self._ring.close()
 
     def _open(self) -> None:
         """Go on after what an earlier run has set aside whole.

@@ -46,6 +46,8 @@ class PacketRingReader:
         """
         self._fd = -1
         self.name = name
+        self._read_until = 0
+        """Where the last iterator has come to."""
         self.overruns = 0
         """Times that the writer overtook a read: packets were missed."""
         self._fd = open_ring(folder, name, os.O_RDONLY)
@@ -143,6 +145,14 @@ class PacketRingReader:
 
         return self._from_key(early_enough)
 
+    def onward(self) -> Iterator[Packet]:
+        """What came since the last iterator of this reader has ended, without looking for a key picture again.
+
+        Raises:
+            BadRing: the file is damaged.
+        """
+        return self._packets(self._read_until, lambda _: True)
+
     def kept_ns(self) -> tuple[int, int] | None:
         """When the oldest key picture and the newest picture were captured; None when there is no key picture.
 
@@ -182,6 +192,7 @@ class PacketRingReader:
 
     def _packets(self, position: int, wanted: Callable[[Record], bool], until: int | None = None) -> Iterator[Packet]:
         for record in self._records(position, until):
+            self._read_until = record.end
             if not wanted(record):
                 continue
             body = self._body(record)

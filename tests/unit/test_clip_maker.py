@@ -20,7 +20,8 @@ from services.publisher.catalogue import Catalogue
 from services.publisher.catch_up import Packet
 from services.publisher.clip_maker import ClipMaker
 from services.publisher.clip_orders import ClipOrder, ClipOrders
-from services.publisher.clip_pieces import Piece
+from services.publisher.clip_pieces import Piece, read_spool
+from services.publisher.clip_spool import ClipSpool
 from services.publisher.outputs.base import OutputSettings
 from services.publisher.writer import OutputWriter
 from shared.packet_ring import PacketRingWriter
@@ -192,6 +193,22 @@ def test_what_is_broken_off_is_left_out(node: Node) -> None:
     numbers, _ = pictures(Path(told.file_name))
     assert FPS < len(numbers) < 4 * FPS
     assert numbers == [number % 64 for number in range(len(numbers))]
+
+
+def test_what_is_set_aside_has_the_last_packets_of_a_producer_that_ended(node: Node, tmp_path: Path) -> None:
+    first, second = packets(run=1), packets(run=2)
+    spool = ClipSpool(node.shm, node.order(0, 60), tmp_path / "c1.packets", 1 << 30)
+    spool.look()
+    node.ring(first[:100])
+    spool.look()
+    for header, payload in first[100:]:
+        node.rings[0].append(header, payload)
+    node.rings[0].close()
+    node.ring(second, run=2)
+    spool.look()
+    spool.close()
+    found = [(one.run, one.index) for one, _, _ in read_spool(tmp_path / "c1.packets") if one.track == "video"]
+    assert found == [(one.run, one.index) for one, _ in first + second if one.track == "video"]
 
 
 class Killer(ClipMaker):
