@@ -30,6 +30,8 @@ class Outbox:
         self._stats = stats
         self._loop = asyncio.get_running_loop()
         self._handing_over = threading.Lock()
+        self._handed_over: list[tuple[str, bytes]] = []
+        """What media threads have posted since the event loop last looked; bounded by its bytes."""
         self._handed_over_bytes = 0
 
     def post(self, subject: str, data: bytes) -> None:
@@ -65,13 +67,20 @@ class Outbox:
                 self._stats.dropped_full += 1
                 return
             self._handed_over_bytes += len(data)
+            self._handed_over.append((subject, data))
+            if len(self._handed_over) > 1:  # the loop has been woken for the first of them, and takes all
+                return
         # RuntimeError: the loop is closing; a late frame has nowhere to go.
         try:
-            self._loop.call_soon_threadsafe(self._take_over, subject, data)
+            self._loop.call_soon_threadsafe(self._post_all)
         except RuntimeError:
-            self._stats.dropped_disconnected += 1
+            self._stats.dropped_disconnected += len(self._take_over())
 
-    def _take_over(self, subject: str, data: bytes) -> None:
+    def _post_all(self) -> None:
+        for subject, data in self._take_over():
+            self.post(subject, data)
+
+    def _take_over(self) -> list[tuple[str, bytes]]:
         with self._handing_over:
-            self._handed_over_bytes -= len(data)
-        self.post(subject, data)
+            messages, self._handed_over, self._handed_over_bytes = self._handed_over, [], 0
+        return messages

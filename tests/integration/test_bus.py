@@ -1,6 +1,7 @@
 """The bus against a real server: commands, errors both ways, state, and a server that is killed."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -243,3 +244,37 @@ async def until(condition, seconds: float = 5.0) -> None:  # type: ignore[no-unt
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
+
+
+async def test_what_threads_post_while_the_loop_is_busy_comes_in_order(server: NatsServer, bus: Bus) -> None:
+    """One wake-up for all that waits; none is lost, and none too many once the bound is reached."""
+    received: list[bytes] = []
+    all_there = asyncio.Event()
+    numbers = [str(number).encode() for number in range(500)]
+
+    def receive(message: Message) -> None:
+        received.append(message.data)
+        if message.data == b"end":
+            all_there.set()
+
+    subscription = await bus.subscribe("mesh.v1.evt.test.posted.here", receive)
+    await bus.flush()
+
+    def post(messages: list[bytes]) -> None:
+        for message in messages:
+            bus.post_from_thread("mesh.v1.evt.test.posted.here", message)
+
+    for messages in (numbers[:250], [*numbers[250:], b"end"]):
+        thread = threading.Thread(target=post, args=(messages,))
+        thread.start()
+        thread.join(5)  # the loop is busy: all of them wait for it
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await all_there.wait()
+    assert received == [*numbers, b"end"]
+    thread = threading.Thread(target=post, args=([bytes(1 << 20)] * 17,))
+    thread.start()
+    thread.join(5)
+    assert bus.stats.dropped_full == 1, "16 MiB wait at most"
+    await asyncio.sleep(0)
+    await subscription.close()
