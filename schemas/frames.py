@@ -54,6 +54,8 @@ class FrameRef(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     delivery: Delivery = "live"
     consumer: str = ""
     """Of a lossless stream: who must consume this picture and give credit for it; others look on."""
+    credit_every: PositiveInt = 1
+    """Of a lossless stream: its consumer may give one credit for so many pictures, while more of them wait."""
     exposure_ns: NonNegativeInt = 0
     """How long this picture was exposed; 0 when the source does not tell."""
     metadata: dict[str, int | float | str | bool] = {}

@@ -56,6 +56,9 @@ class PictureQueue:
         self._capacity, self._when_full = _settings(spec)
         self._told = self._capacity
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def change(self, spec: RenditionSpec) -> None:
         """Go on as `spec` says; pictures that wait already are encoded."""
         with self._changed:

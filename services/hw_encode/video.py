@@ -14,6 +14,7 @@ from schemas.resources import RenditionSpec, VideoInfo
 from schemas.units import parse_duration
 from services.hw_encode.active_encoder import ActiveEncoder
 from services.hw_encode.codecs import Codecs
+from services.hw_encode.credits import OwedCredits
 from services.hw_encode.encoders import Choice
 from services.hw_encode.libav_codec import TIME_BASE
 from services.hw_encode.picture_queue import PictureQueue
@@ -82,12 +83,12 @@ class VideoEncoder:
         self._spec = spec
         self._reader = reader
         self._on_failed, self._on_encoded = on_failed, on_encoded
-        self._acknowledge = acknowledge
         self._key_interval_ns = _key_interval_ns(spec)
         self.inbox = PictureQueue(spec, reader, on_bound)
         self.counts = VideoCounts()
         self._consumer = f"hw-encode-{spec.rendition}"
         self._order = LosslessOrder()
+        self._credits = OwedCredits(self._consumer, acknowledge)
         self._stop = threading.Event()
         self._force_key = threading.Event()
         self._encoder = ActiveEncoder(spec, codecs or Codecs(), on_running, on_restarted)
@@ -144,6 +145,7 @@ class VideoEncoder:
     def _run(self) -> None:
         try:
             self._follow()
+            self._credits.give()
             self._packets.publish(self._encoder.finish())
         finally:
             self._encoder.close()
@@ -152,6 +154,8 @@ class VideoEncoder:
 
     def _follow(self) -> None:
         while not self._stop.is_set():
+            if not self.inbox:
+                self._credits.give()
             waiting = self.inbox.get(_WAIT_SECONDS)
             if waiting is None:
                 self._finish_if_idle()
@@ -163,9 +167,9 @@ class VideoEncoder:
                 continue
             verdict = self._order.judge(ref)
             if verdict == "use":
-                self._credit(ref, ref.sequence, self._use(ref))
+                self._credits.consumed(ref, self._use(ref))
             elif verdict == "repeated":  # its credit was lost
-                self._credit(ref, self._order.last)
+                self._credits.repeat(ref, self._order.last)
 
     def _use(self, ref: FrameRef, held: Lease | None = None) -> str:
         """Encode one picture, leased now if it is not held; returns why it could not be, or nothing."""
@@ -207,11 +211,6 @@ class VideoEncoder:
             self._limit = FpsLimit(spec.fps) if spec.fps else None
         if any(getattr(before, name) != getattr(spec, name) for name in _OF_ENCODER):
             self._packets.publish(self._encoder.change(spec))
-
-    def _credit(self, ref: FrameRef, sequence: int, error: str = "") -> None:
-        self._acknowledge(
-            FrameAck(stream=ref.stream, epoch=ref.epoch, consumer=self._consumer, sequence=sequence, error=error)
-        )
 
     def _encode(self, ref: FrameRef, lease: Lease) -> None:
         # An encoder that reorders takes only times that grow; others go on after a clock that was set back.

@@ -236,7 +236,7 @@ class PublishedStream:
         self._last_pts_ns = pts_ns
         self.counts.written += 1
         if self.gate is not None:
-            ref = msgspec.structs.replace(ref, consumer=self.gate.consumer)
+            ref = msgspec.structs.replace(ref, consumer=self.gate.consumer, credit_every=self.gate.credit_every)
             self.gate.sent(ref)
         self._publish(ref)
         return ref
