@@ -54,6 +54,7 @@ class PacketPublisher:
         self._ring_size = RingSize(ring_seconds, ring_bytes)
         self._indexes: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._closed = False
         self.on_bus = True
         """False while nobody listens: packets go to the ring only."""
         self.published_packets = 0
@@ -102,6 +103,8 @@ class PacketPublisher:
             OutOfSpace: shared memory is too small; the ring is as it was.
         """
         with self._lock:
+            if self._closed:  # another ring would be left behind
+                return
             if size.max_bytes != self._ring_size.max_bytes:
                 before = self._ring
                 self._ring = PacketRingWriter.create(
@@ -125,7 +128,9 @@ class PacketPublisher:
                 self._indexes[track] += 1
 
     def close(self) -> None:
+        """Remove the packet ring. May be called again."""
         with self._lock:
+            self._closed = True
             self._ring.close()
 
 

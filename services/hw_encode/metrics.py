@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import get_args
 
 from schemas.resources import WhenFull
-from services.hw_encode.rendition import Pipeline, RenditionRunner
+from services.hw_encode.pipeline import Pipeline
+from services.hw_encode.rendition import RenditionRunner
 from services.hw_encode.stills import Stills
 from shared.metrics import Figures, Sample
 from shared.ring import RingReader

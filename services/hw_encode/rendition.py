@@ -4,95 +4,54 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from schemas.commands import KeyFrameReply, KeyFrameRequest
 from schemas.errors import MeshError, OutOfSpace
-from schemas.frames import FrameAck, FrameRef
-from schemas.packets import unpack_audio
 from schemas.resources import RenditionActual, RenditionSpec, VideoInfo
-from schemas.subjects import RAW, ack, audio, command, frames
-from services.hw_encode.audio import AudioEncoder
-from services.hw_encode.codecs import Codecs
+from schemas.subjects import command
 from services.hw_encode.encoders import Choice
-from services.hw_encode.latency import LatencyFigure
-from services.hw_encode.pictures import PicturesOfStreams
+from services.hw_encode.pipeline import Parts, Pipeline
 from services.hw_encode.rates import Rate
-from services.hw_encode.settings import HwEncodeSettings
-from services.hw_encode.video import VideoEncoder
 from shared.backoff import Backoff
-from shared.bus import Endpoint, Message, Served, Subscription
-from shared.demand import Wants
+from shared.bus import Endpoint, Served
 from shared.epochs import next_epoch
-from shared.packets import PacketPublisher
 from shared.reconcile import Reporter
-from shared.ring import RingReader
-from shared.service import VERSION, Context
-from shared.tasks import set_within
+from shared.service import VERSION
+from shared.tasks import end_tasks, set_within
 
 log = logging.getLogger(__name__)
 
-_THREAD_STOP_SECONDS = 3.0
 # With any value: two specs that are equal then need no other run.
 _CHANGEABLE: dict[str, Any] = dict.fromkeys(
     (
-        "bitrate",
-        "rate_control",
-        "quality",
-        "max_bitrate",
-        "key_interval",
-        "fps",
-        "encoder",
-        "preset",
-        "size",
-        "fit",
-        "b_frames",
-        "queue",
-        "when_full",
-        "always",
-        "history",
+        *(
+            "bitrate",
+            "rate_control",
+            "quality",
+            "max_bitrate",
+            "key_interval",
+            "fps",
+            "encoder",
+            "preset",
+            "size",
+            "fit",
+        ),
+        *("b_frames", "queue", "when_full", "always", "history"),
     )
 )
-_decode_ref = msgspec.json.Decoder(FrameRef).decode
-
-
-@dataclass
-class Pipeline:
-    """What exists only while a rendition is being encoded."""
-
-    video: VideoEncoder
-    audio: AudioEncoder
-    publisher: PacketPublisher
-    subscriptions: list[Subscription]
-    stop_wanting: Callable[[], None]
 
 
 class RenditionRunner:
     """Runs one rendition as its spec says; see `shared.reconcile.Runner`."""
 
-    def __init__(
-        self,
-        rendition_id: str,
-        context: Context[HwEncodeSettings],
-        reporter: Reporter,
-        reader: RingReader,
-        wants: Wants,
-        latency: LatencyFigure,
-        pictures: PicturesOfStreams,
-        codecs: Codecs,
-    ) -> None:
+    def __init__(self, rendition_id: str, reporter: Reporter, parts: Parts) -> None:
         self._id = rendition_id
-        self._context = context
         self._reporter = reporter
-        self._reader = reader
-        self._wants = wants
-        self._latency = latency
-        self._pictures = pictures
-        self._codecs = codecs
+        self._parts = parts
+        self._context = parts.context
         self._loop = asyncio.get_running_loop()
         self._spec: RenditionSpec | None = None
         self._actual: RenditionActual | None = None
@@ -131,33 +90,30 @@ class RenditionRunner:
         before = self._spec
         if before is None or self._actual is None or _fixed(before) != _fixed(spec):
             return False
-        if self.pipeline and before.history != spec.history:
+        changes: dict[str, Any] = {"revision": revision, "bitrate": Rate.of(spec).bitrate}
+        if self.pipeline:
             try:
-                await asyncio.to_thread(self.pipeline.publisher.resize, self._context.settings.ring_size(spec.history))
+                await self.pipeline.change(spec, self._context.settings)
             except OutOfSpace as error:  # it goes on as it was, and says why
                 self._report(revision=revision, error=error.info)
                 return True
-        self._spec = spec
-        changes: dict[str, Any] = {"revision": revision, "bitrate": Rate.of(spec).bitrate}
+            if before != spec and self._actual.state == "failed":  # whether it still does, the next picture shows
+                changes |= {"state": "starting", "error": None}
         if before.queue != spec.queue:
             changes["queue"] = spec.queue
-        if before != spec and self.pipeline:
-            self.pipeline.video.change(spec)
-            if self._actual.state == "failed":  # whether it still does, the next picture shows
-                changes |= {"state": "starting", "error": None}
+        self._spec = spec
         self._report(**changes)
         self._demand_changed.set()  # `always` and `history` count as demand
         return True
 
     async def stop(self, *, removed: bool = False) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
         if self._served:
             await self._served.close()
         await self._close_pipeline()
         if removed and self._spec:
-            self._latency.forget(self._spec)
+            self._parts.latency.forget(self._spec)
 
     def set_demand(self, wanted: bool) -> None:
         """Somebody wants this rendition, or nobody does."""
@@ -194,93 +150,56 @@ class RenditionRunner:
         return self._wanted or (spec is not None and (spec.always or spec.history is not None))
 
     async def _open_pipeline(self) -> None:
-        """Start both media threads and ask the stream's capture for frames.
+        """Start encoding, as the spec says by then.
 
         Raises:
             OutOfSpace: shared memory is too small for the packet ring.
             Unavailable: the bus does not answer.
         """
         assert self._spec is not None  # start() has set it
-        spec, bus, settings, node = self._spec, self._context.bus, self._context.settings, self._context.node
-        run = await next_epoch(bus, self._id)
-        size = settings.ring_size(spec.history)
-        publisher = PacketPublisher(
-            bus,
-            settings.shm_dir,
-            stream=spec.stream,
-            rendition=spec.rendition,
-            run=run,
-            ring_seconds=size.seconds,
-            ring_bytes=size.max_bytes,
-        )
-        ack_subject = ack(node, spec.stream)
-
-        def acknowledge(credit: FrameAck) -> None:
-            bus.post_from_thread(ack_subject, msgspec.json.encode(credit))
-
-        video = VideoEncoder(
-            spec,
-            self._reader,
-            publisher,
-            on_running=lambda choice, info: self._from_thread(run, **_running(choice, info)),
-            on_failed=lambda error: self._from_thread(run, state="failed", error=error.info),
-            on_encoded=lambda seconds: self._latency.observe(spec, seconds),
-            acknowledge=acknowledge,
-            on_bound=lambda queue: self._queue_bound(spec, queue),
-            pictures=self._pictures.open(spec.stream),
-            codecs=self._codecs,
-            on_restarted=lambda choice, why: self._say_restarted(choice.kind.name, why),
-        )
-        sound = AudioEncoder(spec, publisher)
-
-        def receive_frame(message: Message) -> None:
-            video.inbox.put(_decode_ref(message.data))
-
-        def receive_audio(message: Message) -> None:
-            sound.feed(*unpack_audio(message.data))
-
-        subscriptions: list[Subscription] = []
-        try:
-            subscriptions.append(await bus.subscribe(frames(node, spec.stream), receive_frame))
-            subscriptions.append(await bus.subscribe(audio(node, spec.stream), receive_audio))
-        except BaseException:
-            self._pictures.close(spec.stream)
-            publisher.close()
-            for subscription in subscriptions:
-                await subscription.close()
-            raise
-        stop_wanting = self._wants.want(node, spec.stream, RAW, f"hw-encode-{spec.rendition}")
-        self.pipeline = Pipeline(video, sound, publisher, subscriptions, stop_wanting)
+        spec = self._spec
+        run = await next_epoch(self._context.bus, self._id)
+        self.pipeline = pipeline = await Pipeline.open(self._parts, spec, run, self)
         self._encoder_of_run = ""
         self._report(state="starting", error=None, run=run, queue=spec.queue)
-        video.start()
-        sound.start()
+        pipeline.start()
+        try:
+            while pipeline.spec != self._spec:  # it has changed meanwhile, when there was nobody to tell
+                await pipeline.change(self._spec, self._context.settings)
+        except OutOfSpace as error:
+            self._report(error=error.info)
 
     async def _close_pipeline(self) -> None:
-        pipeline, self.pipeline = self.pipeline, None
-        if pipeline is None:
-            return
-        pipeline.stop_wanting()
-        for subscription in pipeline.subscriptions:
-            await subscription.close()
-        await asyncio.gather(
-            asyncio.to_thread(pipeline.video.stop, _THREAD_STOP_SECONDS),
-            asyncio.to_thread(pipeline.audio.stop, _THREAD_STOP_SECONDS),
-        )
-        pipeline.publisher.close()
-        self._pictures.close(pipeline.video.stream)
-        self._reader.trim()  # a mapping keeps a removed ring's memory
-
-    def _queue_bound(self, spec: RenditionSpec, queue: int) -> None:
-        log.warning(
-            "only %d pictures can wait, as the stream's ring has no more slots to spare: make it larger "
-            "(FRAMEMESH_CAPTURE_RING_SLOTS, or `slots` of the application)",
-            queue,
-            extra={"stream": spec.stream},
-        )
-        self._report(queue=queue)
+        if self.pipeline:
+            await self.pipeline.close()
+            self.pipeline = None
+            self._parts.reader.trim()  # a mapping keeps a removed ring's memory
 
     # -- state -----------------------------------------------------------------------------------------------
+
+    def running(self, run: int, choice: Choice, info: VideoInfo) -> None:
+        """From the video thread: an encoder has been opened."""
+        self._from_thread(run, **_running(choice, info))
+
+    def failed(self, run: int, error: MeshError) -> None:
+        """From the video thread: no encoder works."""
+        self._from_thread(run, state="failed", error=error.info)
+
+    def restarted(self, choice: Choice, why: str) -> None:
+        """From the video thread: the encoder's process has died, and the same encoder runs in another."""
+        detail = {"encoder": choice.kind.name, "reason": why}
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear it
+            self._loop.call_soon_threadsafe(lambda: self._context.event(self._id, "encoder-restarted", detail=detail))
+
+    def queue_bound(self, queue: int) -> None:
+        """Fewer pictures can wait than asked for."""
+        log.warning(
+            "%s: only %d pictures can wait, as the stream's ring has no more slots to spare: make it larger "
+            "(FRAMEMESH_CAPTURE_RING_SLOTS, or `slots` of the application)",
+            self._id,
+            queue,
+        )
+        self._report(queue=queue)
 
     def _from_thread(self, run: int, **changes: Any) -> None:
         def report() -> None:
@@ -291,13 +210,6 @@ class RenditionRunner:
 
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear it
             self._loop.call_soon_threadsafe(report)
-
-    def _say_restarted(self, encoder: str, why: str) -> None:
-        """From the video thread."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear it
-            self._loop.call_soon_threadsafe(
-                lambda: self._context.event(self._id, "encoder-restarted", detail={"encoder": encoder, "reason": why})
-            )
 
     def _say_encoder_changed(self, encoder: str, reason: str) -> None:
         before, self._encoder_of_run = self._encoder_of_run, encoder or self._encoder_of_run

@@ -29,6 +29,7 @@ from services.hw_encode.latency import LatencyFigure
 from services.hw_encode.metrics import register_metrics
 from services.hw_encode.picture_queue import check_queue
 from services.hw_encode.pictures import PicturesOfStreams
+from services.hw_encode.pipeline import Parts
 from services.hw_encode.rendition import RenditionRunner
 from services.hw_encode.settings import HwEncodeSettings
 from services.hw_encode.stills import Stills
@@ -83,7 +84,7 @@ async def build(context: Context[HwEncodeSettings]) -> None:
         runner.set_demand(board.wanted(stream, rendition))
 
     def make(rendition_id: str) -> RenditionRunner:
-        runner = RenditionRunner(rendition_id, context, reporter, reader, wants, latency, pictures, codecs)
+        runner = RenditionRunner(rendition_id, reporter, parts)
         show_demand(rendition_id, runner)
         return runner
 
@@ -102,7 +103,7 @@ async def build(context: Context[HwEncodeSettings]) -> None:
     context.spawn(_trim(reader), "trim-rings")
     # Tried now, so that the first viewer need not wait for it.
     context.spawn(asyncio.to_thread(try_encoders, codecs), "try-encoders")
-    latency, pictures = LatencyFigure(), PicturesOfStreams()
+    parts = Parts(context, reader, wants, LatencyFigure(), PicturesOfStreams(), codecs)
     reconciler: Reconciler[RenditionSpec, RenditionRunner] = Reconciler(context, reporter, make, failed)
     stills = Stills(context.bus, context.node, reader, wants, lambda: set(streams.owned(context.node)))
     context.stack.callback(stills.close)
