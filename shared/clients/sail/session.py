@@ -5,35 +5,30 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from msgspec import Struct
 
 from schemas.errors import MeshError
 from schemas.packets import PacketHeader
-from schemas.resources import OutputActual
-from schemas.subjects import ACTUAL_BUCKET, state_key
-from shared.bus import Entry, Mirror
 from shared.clients.async_mesh import AsyncMesh
 from shared.clients.publishing import PublishedStream
 from shared.clients.sail.arrivals import PacketArrivals
-from shared.clients.sail.log import log
+from shared.clients.sail.log import log, quietly
+from shared.clients.sail.push import Push
 from shared.clients.sail.request import EncoderRequest
 from shared.packets import PacketSubscription
 from shared.pixel_formats import Picture
 from shared.ring import RingError
 from shared.ring.lossless import FailedPicture
-from shared.state import read_entry
 
 NAME_PREFIX: Final = "sail-"
 RENDITION: Final = "sail"
-OUTPUT: Final = "sail"
 _NS: Final = 1_000_000_000
 _MAX_NODE_CHARACTERS: Final = 40  # of a stream's name, which has 63
 _SLOTS: Final = 8  # of the ring: six pictures on their way to the encoder, one being written, one for an onlooker
 _DRAIN_SECONDS: Final = 2.0  # in one go: whoever waits looks at other things in between
-_PUSH_FAILS: Final = frozenset(("retrying", "failed"))
 _numbers = itertools.count(1)
 
 
@@ -84,7 +79,6 @@ class Session:
         self._run = 0
         self._abandoned = False
         self._closing: asyncio.Task[None] | None = None
-        self._push_seen = ""
         self._rendition_ended = False
         self.name = stream_name(mesh.settings.node)
         self.outstanding: dict[int, Pending] = {}
@@ -124,32 +118,17 @@ class Session:
         await mesh.start_rendition(self.name, RENDITION, codec=request.codec, **request.rendition)
         stack.push_async_callback(self._end_rendition)
         if not self._files:
-            await self._open_push()
+            await Push(mesh, self.name, RENDITION, self._events.push_failed).open(request.url, stack)
             return
         self._arrivals = PacketArrivals(mesh.settings.shm_dir, self.name, RENDITION, self._take)
         stack.push_async_callback(self._arrivals.close)
         subscription = await PacketSubscription.open(mesh.bus, self.name, RENDITION, self._arrivals.receive)
         stack.push_async_callback(subscription.close)
 
-    async def _open_push(self) -> None:
-        mesh = self._mesh
-        mirror = Mirror(
-            await mesh.bus.bucket(ACTUAL_BUCKET),
-            state_key("publisher", f"{self.name}--{OUTPUT}"),
-            lambda _key, entry: self._output_changed(entry),
-        )
-        self._stack.push_async_callback(mirror.close)
-        # Not waited for: it connects with the first key picture, and the mirror tells how that went.
-        await mesh.start_output(self.name, OUTPUT, self._request.url, rendition=RENDITION, wait_s=0)
-        self._stack.push_async_callback(self._end_output)
-
     async def _end_rendition(self) -> None:
         if not self._rendition_ended:
             self._rendition_ended = True
-            await _quietly(self._mesh.stop_rendition(self.name, RENDITION))
-
-    async def _end_output(self) -> None:
-        await _quietly(self._mesh.stop_output(self.name, OUTPUT))
+            await quietly(self._mesh.stop_rendition(self.name, RENDITION))
 
     async def write(self, picture: Pending) -> None:
         """Give a picture to the encoder.
@@ -237,20 +216,3 @@ class Session:
             return
         self.outstanding.pop(failed.ref.sequence, None)
         self._events.failed(failed.error)
-
-    def _output_changed(self, entry: Entry | None) -> None:
-        actual = read_entry(entry, OutputActual)
-        if actual is None:
-            return
-        said = f"{actual.state} {actual.retries}"
-        if actual.state in _PUSH_FAILS and said != self._push_seen:
-            self._events.push_failed(actual.error.message if actual.error else actual.state)
-        self._push_seen = said
-
-
-async def _quietly(work: Coroutine[Any, Any, object]) -> None:
-    """What cannot be taken away is told; the rest is taken away all the same."""
-    try:
-        await work
-    except MeshError as error:
-        log.warning("left in the mesh: %s", error)
