@@ -189,7 +189,11 @@ class EncoderWork:
     def _step(self) -> bool:
         """Do what there is to do, or wait for it; False when everything is done."""
         with self._changed:
-            self._changed.wait_for(self._may_go_on, _HELD_SECONDS if self._closing else _STALLED_SECONDS)
+            closing = self._closing
+            self._changed.wait_for(
+                lambda: self._may_go_on() or self._closing != closing,  # the shorter wait begins with `release`
+                _HELD_SECONDS if closing else _STALLED_SECONDS,
+            )
             arrived = list(self._arrived)
         for one in arrived:
             self._write(one)
