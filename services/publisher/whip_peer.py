@@ -27,19 +27,21 @@ _KEY_REQUEST_SECONDS = 0.5  # a peer that lost something repeats its request unt
 # aiortc keeps 128 packets for retransmission: less than one key picture of 4 Mbit/s.
 _RETRANSMIT_PACKETS = 1_024
 # aioice gives a peer up that answers none of 6 checks, 5 s apart; whoever watches has left by then. RFC 7675 section
-# 5.1 allows checks that are closer, and 30 s at most.
-_CONSENT_SECONDS, _CONSENT_FAILURES = 1, 4
+# 5.1 allows checks that are closer, and 30 s at most. One that is lost is no reason.
+_CONSENT_SECONDS, _LEAST_CONSENT_FAILURES, _MOST_CONSENT_FAILURES = 1, 2, 30
 _CLOSE_SECONDS = 1.0  # saying goodbye takes a few packets
 
 KeyWanted = Callable[[], None]
 
 
-def tune_libraries(loopback: bool) -> None:
+def tune_libraries(loopback: bool, patience_seconds: float) -> None:
     """Settings of aiortc and aioice that have no parameter; of this process, which is the connection's own.
 
-    `loopback`: the server is on this machine; aioice leaves 127.0.0.1 out, and there may be no other address.
+    `patience_seconds`: how long a peer may be silent. `loopback`: the server is on this machine; aioice leaves
+    127.0.0.1 out, and there may be no other address.
     """
-    aioice.ice.CONSENT_INTERVAL, aioice.ice.CONSENT_FAILURES = _CONSENT_SECONDS, _CONSENT_FAILURES
+    failures = min(max(round(patience_seconds / _CONSENT_SECONDS), _LEAST_CONSENT_FAILURES), _MOST_CONSENT_FAILURES)
+    aioice.ice.CONSENT_INTERVAL, aioice.ice.CONSENT_FAILURES = _CONSENT_SECONDS, failures
     aiortc.rtcrtpsender.RTP_HISTORY_SIZE = _RETRANSMIT_PACKETS  # type: ignore[attr-defined]
     if loopback:
         others = aioice.ice.get_host_addresses

@@ -75,7 +75,7 @@ class WhipPush:
         MeshError: why the peer does not take the packets, free of secrets.
         """
         guarded = await asyncio.to_thread(check, self._endpoint.asked, POLICY, "to", self._job.timeout_seconds)
-        tune_libraries(loopback=guarded.addresses[0] == "127.0.0.1")
+        tune_libraries(guarded.addresses[0] == "127.0.0.1", self._job.timeout_seconds)
         session, peer = await self._connect(())
         try:
             self._peer = peer
