@@ -14,7 +14,7 @@ from services.publisher.catalogue import Catalogue
 from services.publisher.clip_cut import Cut
 from services.publisher.clip_orders import ClipOrder
 from services.publisher.clip_pieces import Piece, file_piece, ring_piece, spool_piece
-from services.publisher.file_names import check_room
+from services.publisher.disk_room import check_room
 from services.publisher.outputs.base import OutputSettings
 from services.publisher.progress import OutputProgress
 from services.publisher.writer import OutputWriter
@@ -76,7 +76,7 @@ class ClipMaker:
             MeshError: the file cannot be written.
         """
         spec = output_spec(order, self._node)
-        check_room(spec, order.to, self._settings.file_roots, self._settings.min_free_bytes)
+        check_room(spec, order.to, self._settings)
         cut = Cut(self._pieces(order, spool), order.end_ns)
         progress = self._write(spec, order, cut, state_dir)
         files = [Path(file) for file in progress.recorded]

@@ -10,7 +10,7 @@ from typing import Final
 from schemas.packets import Track
 from services.publisher.catch_up import Packet
 from services.publisher.clip_orders import ClipOrder
-from services.publisher.clip_pieces import read_spool, spool
+from services.publisher.packet_file import read_spool, spool
 from shared.packet_ring import PacketRingReader
 from shared.ring import RingError
 

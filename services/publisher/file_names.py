@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from schemas.errors import InvalidValue, NotFound, OutOfSpace
+from schemas.errors import InvalidValue, NotFound
 from schemas.resources import OutputFormat, OutputSpec
 from shared.urls import redact
 
@@ -59,25 +59,6 @@ def check_template(spec: OutputSpec, url: str, roots: tuple[Path, ...]) -> None:
         InvalidValue: says what is wrong with the template.
     """
     _place(spec, url, roots, start_ns=0)
-
-
-def check_room(spec: OutputSpec, url: str, roots: tuple[Path, ...], needed_bytes: int) -> None:
-    """Refuse to begin on a disk that is as good as full.
-
-    Raises:
-        InvalidValue: the template is wrong, or leads outside the roots.
-        NotFound: the root does not exist.
-        OutOfSpace: names the bytes needed, those free, and the setting.
-    """
-    root, _, _ = _place(spec, url, roots, start_ns=0)
-    try:
-        status = os.statvfs(root)
-    except OSError:
-        raise _no_root(root) from None
-    free_bytes = status.f_bavail * status.f_frsize
-    if free_bytes < needed_bytes:
-        fix = "delete old recordings, or lower FRAMEMESH_PUBLISHER_MIN_FREE_BYTES"
-        raise OutOfSpace(f"disk of {root}", needed_bytes, free_bytes, fix)
 
 
 def create_file(spec: OutputSpec, url: str, roots: tuple[Path, ...], start_ns: int) -> tuple[int, Path]:

@@ -1,18 +1,16 @@
 """What one output has on the disk: its files, their indexes, how far they are safe, and which of them go."""
 
 import logging
-import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import ErrorInfo, OutOfSpace
+from schemas.errors import ErrorInfo
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader, Track
 from schemas.resources import OutputFormat, OutputSpec, VideoInfo
-from schemas.units import parse_bytes
+from services.publisher.disk_room import check_room
 from services.publisher.failures import explain_file
 from services.publisher.file_index import FileIndex
 from services.publisher.file_names import own_folder
@@ -144,23 +142,11 @@ class FileSet:
     # -- while it runs ---------------------------------------------------------------------------------------------
 
     def check_room(self) -> None:
-        """Refuse to begin a file on a disk that is as good as full: it would be littered at every attempt.
-
-        Raises:
-            OutOfSpace: names the bytes needed, those free, and the setting.
+        """Raises:
+        MeshError: there is no room for another file, or no place.
         """
-        needed_bytes = self._settings.min_free_bytes
-        if not needed_bytes or not self._url.startswith("file:"):
-            return
-        if self._spec.keep_free:  # who says how much is to stay free does not want to wait for more
-            needed_bytes = min(needed_bytes, parse_bytes(self._spec.keep_free, "keep_free"))
-        folder = own_folder(self._spec, self._url, self._settings.file_roots)
-        while not folder.is_dir() and folder not in self._settings.file_roots:  # made with its first file
-            folder = folder.parent
-        free_bytes = _free_bytes(folder)
-        if free_bytes < needed_bytes:
-            fix = "delete old recordings, set keep_bytes or keep_free, or lower FRAMEMESH_PUBLISHER_MIN_FREE_BYTES"
-            raise OutOfSpace(f"disk of {folder}", needed_bytes, free_bytes, fix)
+        if self._url.startswith("file:"):
+            check_room(self._spec, self._url, self._settings)
 
     def expect(self, output: Output, first: PacketHeader) -> None:
         """An output is about to be opened, for packets from this key picture on."""
@@ -332,14 +318,6 @@ class FileSet:
             return safe
         shift_ns = int(known[-1]["pts_ns"]) - int(known[0]["pts_ns"])
         return Position(run=safe.run, index=int(known[-1]["index"]), pts_ns=safe.pts_ns + shift_ns, file=safe.file)
-
-
-def _free_bytes(folder: Path) -> int:
-    try:
-        status = os.statvfs(folder)
-    except OSError:  # the root is missing, which opening the file tells
-        return sys.maxsize
-    return status.f_bavail * status.f_frsize
 
 
 def _summary_of(file: Path) -> IndexSummary | None:

@@ -17,7 +17,7 @@ from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
 from schemas.subjects import SOURCE_RENDITION, command
 from schemas.units import parse_duration
 from services.publisher.catch_up import CatchUp, Read, since
-from services.publisher.file_names import check_room
+from services.publisher.disk_room import check_room
 from services.publisher.progress import OutputProgress, Position
 from services.publisher.settings import PublisherSettings
 from services.publisher.writer import OutputWriter
@@ -101,8 +101,7 @@ class OutputRunner:
             await asyncio.to_thread(writer.finish, _STOP_SECONDS)
             return
         if spec.output == RECORDING_OUTPUT and not writer.begun:
-            settings = self._context.settings
-            await asyncio.to_thread(check_room, spec, url, settings.outputs.file_roots, settings.min_free_bytes)
+            await asyncio.to_thread(check_room, spec, url, self._context.settings.outputs)
         self.writer = writer
         writer.start()
 

@@ -1,5 +1,6 @@
 """Recording a stream by hand: each recording is an output of its stream, and these commands drive it."""
 
+import asyncio
 import logging
 from typing import Final
 
@@ -11,9 +12,9 @@ from schemas.recordings import RECORDING_OUTPUT, Recording, RecordingRequest, St
 from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command, state_key
 from services.publisher.catch_up import check_preroll
+from services.publisher.disk_room import check_room
 from services.publisher.ended_recordings import ENDED, EndedRecordings, recording_of
 from services.publisher.file_limits import check_limits
-from services.publisher.file_names import check_room
 from services.publisher.file_set import INDEXED
 from services.publisher.outputs import OUTPUTS, format_of, make_output
 from services.publisher.renditions import check_rendition
@@ -83,9 +84,9 @@ class Recordings:
             raise InvalidValue("to", spec.to.partition(":")[0], "a recording goes to file://….mp4, .ts or .mkv")
         await check_rendition(self._mirrors, spec.stream, spec.rendition, stream)
         if node == self._context.node:  # another node has folders of its own; its publisher judges
-            settings = self._context.settings
-            make_output(spec, spec.to, settings.outputs)
-            check_room(spec, spec.to, settings.outputs.file_roots, settings.min_free_bytes)
+            settings = self._context.settings.outputs
+            make_output(spec, spec.to, settings)
+            await asyncio.to_thread(check_room, spec, spec.to, settings)
         output_id = compound_id(request.stream, RECORDING_OUTPUT)
         await self._clear(output_id)
         try:

@@ -20,9 +20,10 @@ from services.publisher.catalogue import Catalogue
 from services.publisher.catch_up import Packet
 from services.publisher.clip_maker import ClipMaker
 from services.publisher.clip_orders import ClipOrder, ClipOrders
-from services.publisher.clip_pieces import Piece, read_spool
+from services.publisher.clip_pieces import Piece
 from services.publisher.clip_spool import ClipSpool
 from services.publisher.outputs.base import OutputSettings
+from services.publisher.packet_file import read_spool
 from services.publisher.writer import OutputWriter
 from shared.packet_ring import PacketRingWriter
 from shared.recording_index import index_path, read_index
