@@ -3,27 +3,26 @@
 import asyncio
 import base64
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from typing import NamedTuple
 
 import av
-import msgspec
 import numpy as np
 
 from schemas.errors import BadRequest, Conflict, InternalError, InvalidValue, NotFound, TooMany, Unavailable
 from schemas.frames import FrameRef
-from schemas.stills import EncodedPicture, EncodePicture, RawPicture
+from schemas.stills import EncodedPicture, EncodePicture, RawPicture, StillFormat
 from schemas.subjects import RAW, frames
 from schemas.units import parse_size
+from services.hw_encode.coming_picture import ComingPicture
 from shared import pixel_formats
-from shared.bus import Bus, Message
+from shared.bus import Bus
 from shared.demand import Wants
 from shared.media.picture_file import PictureFile, encode_picture
 from shared.pixel_formats import Picture
 from shared.ring import FrameOverwritten, Lease, LeaseError, LeaseLimit, RingReader
-from shared.tasks import set_within
 
 _THREADS = 2  # files are made beside the live pictures, which come first; so many leases are held at once
 _WAITING = 32  # requests under way; each may hold 8 MiB of the bus
@@ -32,7 +31,6 @@ _HEADER_BYTES = 1024  # of a reply beside the file
 _MARGIN = 0.85  # files do not shrink quite as their pixels do
 _MAX_PIXELS = 8_192 * 8_192  # of the file: a small request must not take gigabytes
 _MAX_WEBP_EDGE_PIXELS = 16_383  # of the format
-_decode_ref = msgspec.json.Decoder(FrameRef).decode
 
 
 class _Found(NamedTuple):
@@ -74,8 +72,10 @@ class Stills:
             raise TooMany(f"{_WAITING} pictures are being encoded or wait for it; try again, with fewer at a time")
         self._under_way += 1
         try:
-            async with self._free:
-                found = await self._find(request)
+            # Waited for outside: a stream that stands still must not keep others from the threads.
+            async with self._picture(request) as take, self._free:
+                found = await take()
+                _check_size(found.form.width, found.form.height, size, request.format)
                 making = asyncio.get_running_loop().run_in_executor(self._pool, _encode, found, request, size)
                 # The thread reads the picture to its end, whoever asked for it.
                 making.add_done_callback(lambda _: found.release())
@@ -100,15 +100,39 @@ class Stills:
             captured_ns=of_stream.captured_ns if of_stream else 0,
         )
 
-    async def _find(self, request: EncodePicture) -> _Found:
-        if request.picture is not None:
-            return _Found(_array(request.picture), request.picture, lambda: None)
-        if request.frame is not None:
-            lease = self._lease(request.frame)
-        else:
-            assert request.stream is not None  # _check() has seen to it
-            lease = await self._next(request.stream, request.wait_s)
-        return _Found(lease.array, lease.ref, lease.release)
+    @contextlib.asynccontextmanager
+    async def _picture(self, request: EncodePicture) -> AsyncIterator[Callable[[], Awaitable[_Found]]]:
+        """How to take the picture, once there is one and somebody to encode it: nothing is held while that is busy."""
+        if request.stream is None:
+
+            async def take() -> _Found:
+                if request.picture is not None:
+                    return _Found(_array(request.picture), request.picture, lambda: None)
+                assert request.frame is not None  # _check() has seen to it
+                return _found(self._lease(request.frame))
+
+            yield take
+            return
+        if request.stream not in self._streams():
+            message = f"stream {request.stream!r} does not exist on node {self._node}; start it with capture.start"
+            raise NotFound(message)
+        coming = ComingPicture(self._reader)
+        subscription = await self._bus.subscribe(frames(self._node, request.stream), coming.receive)
+        stop_wanting = self._wants.want(self._node, request.stream, RAW, "hw-encode-still")
+        try:
+            if await coming.within(max(request.wait_s, _LEAST_WAIT_SECONDS)):
+                yield lambda: self._next(coming, request)
+                return
+        finally:
+            stop_wanting()
+            await subscription.close()
+        raise _none_came(request)
+
+    async def _next(self, coming: ComingPicture, request: EncodePicture) -> _Found:
+        lease = await coming.lease(_LEAST_WAIT_SECONDS)
+        if lease is None:
+            raise _none_came(request)
+        return _found(lease)
 
     def _lease(self, ref: FrameRef) -> Lease:
         try:
@@ -120,36 +144,6 @@ class Stills:
         except LeaseError as error:
             raise NotFound(f"frame: {error}; send it as it came on the bus, soon") from error
 
-    async def _next(self, stream: str, wait_seconds: float) -> Lease:
-        """The next picture that is written; asks for pictures where nobody else does."""
-        if stream not in self._streams():
-            raise NotFound(f"stream {stream!r} does not exist on node {self._node}; start it with capture.start")
-        leases: list[Lease] = []
-        taken = asyncio.Event()
-
-        def receive(message: Message) -> None:
-            if not leases:
-                with contextlib.suppress(LeaseError):  # the next one will do
-                    leases.append(self._reader.lease(_decode_ref(message.data)))
-                    taken.set()
-
-        subscription = await self._bus.subscribe(frames(self._node, stream), receive)
-        stop_wanting = self._wants.want(self._node, stream, RAW, "hw-encode-still")
-        try:
-            arrived = await set_within(taken, max(wait_seconds, _LEAST_WAIT_SECONDS))
-        except BaseException:
-            for lease in leases:
-                lease.release()
-            raise
-        finally:
-            stop_wanting()
-            await subscription.close()
-        if not arrived or not leases:
-            for lease in leases:
-                lease.release()
-            raise Unavailable(f"no picture of {stream} within {wait_seconds:g} s; see its state in capture.list")
-        return leases[0]
-
     def _check_reply(self, made: PictureFile, request: EncodePicture) -> None:
         needed, limit = len(base64.b64encode(made.data)) + _HEADER_BYTES, self._bus.max_payload_bytes
         if needed > limit:
@@ -159,6 +153,14 @@ class Stills:
                 f"size {request.size}: a {request.format} of {made.width}x{made.height} takes {needed} bytes on the "
                 f"bus, which carries {limit}; use size {fitting} or less"
             )
+
+
+def _found(lease: Lease) -> _Found:
+    return _Found(lease.array, lease.ref, lease.release)
+
+
+def _none_came(request: EncodePicture) -> Unavailable:
+    return Unavailable(f"no picture of {request.stream} within {request.wait_s:g} s; see its state in capture.list")
 
 
 def _check(request: EncodePicture, node: str) -> tuple[int, int] | None:
@@ -173,15 +175,20 @@ def _check(request: EncodePicture, node: str) -> tuple[int, int] | None:
     if request.frame is not None and request.frame.node != node:
         raise InvalidValue("frame.node", request.frame.node, f"this is node {node}; ask hw-encode of the frame's node")
     size = parse_size(request.size) if request.size is not None else None
-    form = request.picture or request.frame
-    width, height = size or ((form.width, form.height) if form else (0, 0))
-    if width * height > _MAX_PIXELS:
-        raise InvalidValue("size", f"{width}x{height}", f"at most {_MAX_PIXELS} pixels; ask for a smaller `size`")
-    if request.format == "webp" and max(width, height) > _MAX_WEBP_EDGE_PIXELS:
-        raise InvalidValue("size", f"{width}x{height}", f"a webp has edges of at most {_MAX_WEBP_EDGE_PIXELS} pixels")
+    if form := request.picture or request.frame:
+        _check_size(form.width, form.height, size, request.format)
     if request.picture is not None:
         _check_picture(request.picture)
     return size
+
+
+def _check_size(width: int, height: int, size: tuple[int, int] | None, file_format: StillFormat) -> None:
+    """Of the file: that of the picture, or what was asked for."""
+    width, height = size or (width, height)
+    if width * height > _MAX_PIXELS:
+        raise InvalidValue("size", f"{width}x{height}", f"at most {_MAX_PIXELS} pixels; ask for a smaller `size`")
+    if file_format == "webp" and max(width, height) > _MAX_WEBP_EDGE_PIXELS:
+        raise InvalidValue("size", f"{width}x{height}", f"a webp has edges of at most {_MAX_WEBP_EDGE_PIXELS} pixels")
 
 
 def _check_picture(picture: RawPicture) -> None:

@@ -80,6 +80,19 @@ async def test_pictures_that_are_sent_along_and_hostile_ones(mesh: RunningMesh) 
             await app.call(PIC_ENCODE, stream="nothing")
 
 
+async def test_a_stream_that_stands_still_keeps_nobody_else_waiting(mesh: RunningMesh) -> None:
+    async with async_client(mesh) as app:
+        await app.start_stream("quiet", "app://", wait_s=0)
+        waiting = [asyncio.create_task(app.call(PIC_ENCODE, stream="quiet", wait_s=1)) for _ in range(4)]
+        await asyncio.sleep(0)  # they are sent first
+        await app.call(PIC_ENCODE, picture=inline())
+        assert not any(task.done() for task in waiting)
+        for error in await asyncio.gather(*waiting, return_exceptions=True):
+            assert isinstance(error, MeshError)
+            assert (error.code, "no picture of quiet within 1 s" in str(error)) == (503, True)
+        await app.call("capture.stop", stream="quiet")
+
+
 async def test_pictures_of_a_stream_many_at_once_and_too_many(mesh: RunningMesh) -> None:
     async with async_client(mesh) as app:
         await app.start_stream("cam0", "test://?size=384x216&fps=30")
