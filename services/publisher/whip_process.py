@@ -176,7 +176,7 @@ def main() -> int:
         report(PushReport(error=error.info))
         return 1
     except Exception as error:  # whatever the libraries make of a server's answer: the service has to hear of it
-        traceback.print_exc()
+        traceback.print_tb(error.__traceback__)  # without its text, which may quote what is secret
         report(PushReport(error=InternalError(f"{redact(job.url)[0]}: {type(error).__name__}; see the log").info))
         return 1
     return 0
