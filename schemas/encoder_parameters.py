@@ -3,7 +3,7 @@
 | key | range | becomes |
 |---|---|---|
 | `width`, `height` | 2 to 16384, even, both or neither | `size` |
-| `framerate` | above 0, to 240 pictures/s; 25 when `gop` needs it and it is not given | `fps` |
+| `framerate` | above 0, to 240 pictures/s; where `gop` needs it and neither it nor `fps` is given, 25 | `fps` |
 | `gop` | 1 to 36000 pictures from one key picture to the next | `key_interval` |
 | `gop_preset` | 1: key pictures only | `key_interval` |
 | | 2, 3, 6, 7: pictures made from earlier ones only; 4, 5, 8: with 1, 3, 7 B-frames in a row | `b_frames` |
@@ -65,8 +65,8 @@ class EncoderParameters(Struct, frozen=True, kw_only=True):
     qp: int | None = None
     preset: Preset | None = None
 
-    def fields(self) -> dict[str, Any]:
-        """The fields of `RenditionSpec` that this sets."""
+    def fields(self, fps: float | None = None) -> dict[str, Any]:
+        """The fields of `RenditionSpec` that this sets; `fps` is that of the spec, for a `gop` without `framerate`."""
         found: dict[str, Any] = {}
         if self.width is not None:
             found["size"] = f"{self.width}x{self.height}"
@@ -74,7 +74,7 @@ class EncoderParameters(Struct, frozen=True, kw_only=True):
             found["fps"] = self.framerate
         if self.gop is not None:
             # Half a picture less: the times of pictures are rounded, and those of cameras jitter.
-            seconds = (self.gop - 0.5) / (self.framerate or DEFAULT_FRAMERATE)
+            seconds = (self.gop - 0.5) / (self.framerate or fps or DEFAULT_FRAMERATE)
             found["key_interval"] = f"{seconds * 1000:.3f}ms"
         if self.gop_preset is not None:
             found["b_frames"] = _B_FRAMES[self.gop_preset]
@@ -128,7 +128,7 @@ def apply_parameters(spec: RenditionSpec, text: str, field: str = "parameters") 
     """
     if not text:
         return {}
-    fields = parse_parameters(text, field).fields()
+    fields = parse_parameters(text, field).fields(spec.fps)
     defaults = RenditionSpec(stream=spec.stream)
     for name, value in fields.items():
         typed = getattr(spec, name)

@@ -23,6 +23,8 @@ _NS = 1_000_000_000
 _QUEUE_BLOCKS = 100  # 2 s of 20 ms blocks; an encoder behind by more has lost the moment anyway
 _WAIT_SECONDS = 0.5
 _SAMPLE_BYTES = 2
+_SAMPLE_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)  # what Opus takes (RFC 6716 section 2); capture gives 48 kHz
+_MAX_CHANNELS = 2  # mono and stereo: more has an order that nobody tells
 # A block that starts this far from where the last one ended is a gap, not rounding.
 _GAP_NS = 30_000_000
 # A hole up to this long is filled with silence; anything else is another timeline, and the encoders start afresh.
@@ -43,6 +45,7 @@ class AudioEncoder:
         self._tracks: tuple[_Track, ...] = ()
         self._form = (0, 0)
         self._next_ns = 0
+        self._last: AudioHeader | None = None
         self.dropped_blocks = 0
         self.encoded_packets = 0
         self._thread = threading.Thread(target=self._run, name=f"audio {spec.stream}--{spec.rendition}", daemon=True)
@@ -55,7 +58,7 @@ class AudioEncoder:
 
         A block that is not what its header says is dropped; when the queue is full the oldest is; both are counted.
         """
-        if header.sample_format != "s16" or len(samples) != header.samples * header.channels * _SAMPLE_BYTES:
+        if not _takes(header) or len(samples) != header.samples * header.channels * _SAMPLE_BYTES:
             self.dropped_blocks += 1
             return
         while True:
@@ -91,13 +94,14 @@ class AudioEncoder:
             except Exception:  # whatever it was, it must not end the thread silently: the encoders start afresh
                 log.exception("sound not encoded", extra={"stream": self._spec.stream})
                 self._tracks = ()
+        if self._last:  # whoever records has the last moment too
+            self._finish(self._last)
 
     def _encode(self, header: AudioHeader, samples: memoryview) -> None:
         form = (header.sample_rate, header.channels)
         hole_ns = header.pts_ns - self._next_ns
         if not self._tracks or form != self._form or not -_GAP_NS <= hole_ns <= _MAX_SILENCE_NS:
-            for track in self._tracks:
-                self._publish(track, track.finish(), header)
+            self._finish(header)
             self._form = form
             self._next_ns = header.pts_ns
             bitrate = parse_bitrate(self._spec.audio_bitrate, "audio_bitrate")
@@ -112,9 +116,15 @@ class AudioEncoder:
                 self._publish(track, track.encode(silence), header)
             self._next_ns = header.pts_ns
         self._next_ns += header.samples * _NS // header.sample_rate
+        self._last = header
         pcm = np.frombuffer(samples, np.int16).reshape(1, -1)
         for track in self._tracks:
             self._publish(track, track.encode(pcm), header)
+
+    def _finish(self, header: AudioHeader) -> None:
+        tracks, self._tracks = self._tracks, ()
+        for track in tracks:
+            self._publish(track, track.finish(), header)
 
     def _publish(self, track: "_Track", packets: Iterable[tuple[bytes, dict[str, Any]]], header: AudioHeader) -> None:
         for payload, fields in packets:
@@ -128,6 +138,10 @@ class AudioEncoder:
                 **fields,
             )
             self.encoded_packets += 1
+
+
+def _takes(header: AudioHeader) -> bool:
+    return header.sample_format == "s16" and header.sample_rate in _SAMPLE_RATES and header.channels <= _MAX_CHANNELS
 
 
 class _Track:

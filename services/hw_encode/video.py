@@ -100,7 +100,7 @@ class VideoEncoder:
         self._last_key_ns = 0
         self._last_key_at_seconds = float("-inf")
         self._packets = RenditionPackets(spec, publisher, self._published)
-        self._last_pts_ns = -1
+        self._last_pts = self._last_pts_ns = -1
         self._last_used_at_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name=f"encode {spec.stream}--{spec.rendition}", daemon=True)
 
@@ -214,9 +214,13 @@ class VideoEncoder:
 
     def _encode(self, ref: FrameRef, lease: Lease) -> None:
         # An encoder that reorders takes only times that grow; others go on after a clock that was set back.
-        if not self._encoder.fits(ref) or (self._spec.b_frames and ref.pts_ns <= self._last_pts_ns):
+        steps_back = ref.pts_ns <= self._last_pts_ns
+        if not self._encoder.fits(ref) or (self._spec.b_frames and steps_back):
             self._packets.publish(self._encoder.finish())
-        self._last_pts_ns, self._last_used_at_seconds = ref.pts_ns, time.monotonic()
+        pts = ref.pts_ns * TIME_BASE.denominator // _NS
+        if not steps_back:
+            pts = max(pts, self._last_pts + 1)  # two pictures within a tick stay two
+        self._last_pts, self._last_pts_ns, self._last_used_at_seconds = pts, ref.pts_ns, time.monotonic()
         packets = None
         while packets is None:  # ends: the encoder works, or `prepare` raises once all have failed
             if self._encoder.prepare(ref):
@@ -230,11 +234,11 @@ class VideoEncoder:
                 self._spec.fit,
                 own=self._encoder.needs_copy,
             )
-            picture.pts = ref.pts_ns * TIME_BASE.denominator // _NS
+            picture.pts = pts
             picture.time_base = TIME_BASE
             self._mark_key(picture, ref)
             self._packets.enter(
-                picture.pts,
+                pts,
                 Inside(
                     ref,
                     picture.width,
@@ -245,7 +249,7 @@ class VideoEncoder:
             )
             packets = self._encoder.encode(picture)
             if packets is None:
-                self._packets.leave(picture.pts)
+                self._packets.leave(pts)
         self._packets.publish(packets)
 
     def _mark_key(self, picture: VideoFrame, ref: FrameRef) -> None:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,15 @@ def test_pictures_of_another_size_and_times_that_step_back_begin_anew_without_a_
     assert [fields["sequence"] for _, fields in packets if fields["key"]] == [1, 11, 21]
     check_times(packets[:20])
     check_times(packets[20:])
+
+
+def test_pictures_closer_than_the_encoder_counts_are_none_fewer(folder: Path) -> None:
+    bench = Bench(folder, B_SPEC, slots=32)
+    bench._number = map(Fraction, ("0", "1", "2", "2.0001", "2.0002", "3"))  # 3 us apart; a tick is 11
+    feed(bench, range(60, 66))
+    bench.close()
+    check_times(bench.published.packets)
+    assert sorted(fields["sequence"] for _, fields in bench.published.packets) == list(range(1, 7))
 
 
 def replace_geometry(bench: Bench, width: int, height: int) -> Any:

@@ -28,6 +28,11 @@ def test_a_gop_is_so_many_pictures(text: str, pictures: int) -> None:
     assert (pictures - 1) * picture_seconds < interval < pictures * picture_seconds
 
 
+def test_a_gop_goes_by_the_rate_that_the_rendition_has() -> None:
+    fields = apply_parameters(RenditionSpec(stream="cam0", fps=50.0), "gop=50")
+    assert 49 / 50 < parse_duration(fields["key_interval"]) < 1
+
+
 @pytest.mark.parametrize(
     ("preset", "b_frames"), [(1, 0), (2, 0), (3, 0), (4, 1), (5, 3), (6, 0), (7, 0), (8, 7)]
 )  # fmt: skip
