@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,32 +84,57 @@ def _write_all(encoder: sail.Encoder, numbers: range, pause_seconds: float = 0.0
     return others
 
 
+# A file's name, and the encoder's arguments: enc_fmt, pix_fmt, more parameters.
+_FILES = {
+    "a.mp4": ("h264_bm", "I420", ""),
+    "a.ts": ("hevc_bm", "NV12", ":preset=fast"),
+    "a.mkv": ("h265", "I420", ":qp=30"),
+    "a.flv": ("h264", "NV12", ":gop_preset=1"),
+    "a.h264": ("h264_bm", "I420", ":gop_preset=5"),
+    "a.mov": ("h265_bm", "I420", ":gop_preset=8"),
+}
+
+
+@pytest.fixture(scope="module")
+def files(mesh: RunningMesh, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a file of 50 pictures from each of several encoders that worked at the same time."""
+    folder = tmp_path_factory.mktemp("files")
+    encoders = {}
+    for name, (enc_fmt, pix_fmt, extra) in _FILES.items():
+        (folder / name).write_bytes(b"what stood here before")
+        parameters = _PARAMETERS.replace(":gop_preset=2", "") + extra
+        encoder = sail.Encoder(str(folder / name), sail.Handle(0), enc_fmt, pix_fmt, parameters, 5, 3)
+        assert encoder.is_opened()
+        encoders[name] = encoder
+    assert len(_streams()) == len(encoders)
+    for number in range(50):
+        assert [encoder.video_write(_numbered(number)) for encoder in encoders.values()] == [0] * len(encoders)
+    for name in encoders:
+        assert (folder / name).read_bytes() == b"what stood here before"  # until it is complete
+    with ThreadPoolExecutor(len(encoders)) as threads:
+        list(threads.map(sail.Encoder.release, encoders.values()))
+    for encoder in encoders.values():
+        encoder.release()
+        assert not encoder.is_opened()
+        assert encoder.video_write(_numbered(0)) == -2
+    assert sorted(one.name for one in folder.iterdir()) == sorted(encoders)
+    assert _streams() == []
+    return folder
+
+
 @pytest.mark.parametrize(
-    ("name", "enc_fmt", "pix_fmt", "extra", "codec"),
+    ("name", "codec"),
     [
-        ("a.mp4", "h264_bm", "I420", "", "h264"),
-        ("a.ts", "hevc_bm", "NV12", ":preset=fast", "hevc"),
-        ("a.mkv", "h265", "I420", ":qp=30", "hevc"),
-        ("a.flv", "h264", "NV12", ":gop_preset=1", "h264"),
-        ("a.h264", "h264_bm", "I420", ":gop_preset=5", "h264"),
-        ("a.mov", "h265_bm", "I420", ":gop_preset=8", "hevc"),
+        ("a.mp4", "h264"),
+        ("a.ts", "hevc"),
+        ("a.mkv", "hevc"),
+        ("a.flv", "h264"),
+        ("a.h264", "h264"),
+        ("a.mov", "hevc"),
     ],
 )
-def test_every_picture_is_in_the_file(
-    mesh: RunningMesh, tmp_path: Path, name: str, enc_fmt: str, pix_fmt: str, extra: str, codec: str
-) -> None:
-    path = tmp_path / name
-    path.write_bytes(b"what stood here before")
-    parameters = _PARAMETERS.replace(":gop_preset=2", "") + extra
-    encoder = sail.Encoder(str(path), sail.Handle(0), enc_fmt, pix_fmt, parameters, 5, 3)
-    assert encoder.is_opened()
-    for number in range(50):
-        assert encoder.video_write(_numbered(number)) == 0
-    assert path.read_bytes() == b"what stood here before"  # until it is complete
-    encoder.release()
-    encoder.release()
-    assert not encoder.is_opened()
-    assert encoder.video_write(_numbered(0)) == -2
+def test_every_picture_is_in_the_file(files: Path, name: str, codec: str) -> None:
+    path = files / name
     assert _numbers(path) == list(range(50))
     with av.open(str(path)) as container:
         video = container.streams.video[0].codec_context
@@ -116,12 +142,10 @@ def test_every_picture_is_in_the_file(
         packets = [packet for packet in container.demux(video=0) if packet.size]
     assert len(packets) == 50
     keys = [number for number, packet in enumerate(packets) if packet.is_keyframe]
-    assert keys == (list(range(50)) if "gop_preset=1" in extra else [0, 32])  # gop=32
+    assert keys == (list(range(50)) if "gop_preset=1" in _FILES[name][2] else [0, 32])  # gop=32
     if path.suffix != ".h264":  # which has no times
         times = sorted(float((packet.pts - packets[0].pts) * packet.time_base) for packet in packets)
         assert times == pytest.approx([number / _FPS for number in range(50)], abs=0.001)
-    assert [one.name for one in tmp_path.iterdir()] == [name]
-    assert _streams() == []
 
 
 def test_all_three_forms_and_pictures_of_every_kind(mesh: RunningMesh, tmp_path: Path) -> None:
