@@ -30,9 +30,9 @@ def test_a_mesh_is_pulled_from(tmp_path: Path) -> None:
     with RunningMesh(environment={"FRAMEMESH_HW_ENCODE_IDLE_SECONDS": "0.5"}) as mesh:
         shutil.copy(bunny(), mesh.media_dir / "bunny.mp4")
         mesh.call("capture.start", stream="film", source=f"file://{mesh.media_dir}/bunny.mp4")
-        mesh.call("capture.start", stream="clock", source="test://?size=384x216&fps=25", timecode=True)
         url = mesh.ready["rtsp"]
-        recorder = _record(f"{url}film", tmp_path / "film.mkv", 3)
+        recorder = _record(f"{url}film", tmp_path / "film.mkv", 6)  # the whole clip: some of it shows no clear time
+        mesh.call("capture.start", stream="clock", source="test://?size=384x216&fps=25", timecode=True)
         assert any(service["rtsp_url"] == url for service in mesh.status()["services"] if "rtsp_url" in service)
         assert f"PULL      {url}<stream>" in mesh.run("status").stdout
 

@@ -10,9 +10,9 @@ from typing import Protocol
 from schemas.errors import BadRequest
 from schemas.packets import PacketHeader, Track
 from services.publisher.rtsp.counters import RtspCounters
+from services.publisher.rtsp.reports import SenderReports
 from services.publisher.rtsp.units import FeedTrack, RtpUnit
 from shared.rtp.formats import PAYLOAD_FORMATS
-from shared.rtp.reports import goodbye, sender_report
 from shared.tasks import set_within
 
 log = logging.getLogger(__name__)
@@ -24,9 +24,6 @@ _GROUP_BYTES = 4 << 20  # a longer group of a camera's is not kept: 4 s of 8 Mbi
 _REPORT_SECONDS = 5.0  # RFC 3550 section 6.2
 _SOUND_SECONDS = 1.0  # how long the description waits for sound that is expected; its packets come every 20 ms
 _MAX_HELD = 4_096  # packets that may come while the packet ring is read
-# The wall clock of reports follows the captured times so slowly that receivers see no jump: 200 ppm.
-_WALL_STEP_NS = 1_000_000
-_WALL_JUMP_NS = 1_000_000_000  # a clock that was set: follow at once
 
 Packet = tuple[PacketHeader, memoryview]
 
@@ -56,12 +53,12 @@ class RenditionFeed:
         self.session = secrets.randbits(31)
         """Of the SDP: another one when the rendition became another one."""
         self.tracks: dict[Track, FeedTrack] = {}
+        self.reports = SenderReports(self.tracks)
         self.ended_because = ""
         self.on_end: Callable[[], None] | None = None
         self._forces_key_frames = forces_key_frames
         self._ask_key = ask_key
         self._counters = counters
-        self._cname = secrets.token_hex(8)
         self._last: dict[Track, tuple[int, int]] = {}
         """(run, index) of the last packet of each track."""
         self._held: list[Packet] | None = []
@@ -73,8 +70,6 @@ class RenditionFeed:
         self._ask_timer: asyncio.TimerHandle | None = None
         self._report_timer: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
-        self._wall_offset_ns: int | None = None
-        self._measured_offset_ns = 0
         self._complained: set[str] = set()
 
     # -- packets -----------------------------------------------------------------------------------------------
@@ -107,7 +102,7 @@ class RenditionFeed:
         self._last[header.track] = (header.run, header.index)
         follows = last is None or (header.run, header.index) == (last[0], last[1] + 1)
         if header.track == "video":
-            self._measured_offset_ns = header.captured_ns - header.pts_ns
+            self.reports.measure(header)
             if not follows:
                 self._gap()
         try:
@@ -226,9 +221,7 @@ class RenditionFeed:
             if timer is not None:
                 timer.cancel()
         self._news.set()
-        for track in self.tracks.values():
-            packet = goodbye(track.ssrc, self._cname)
-            self._each(lambda listener, name=track.track, packet=packet: listener.report(name, packet))  # type: ignore[misc]
+        self._tell(self.reports.goodbyes())
         self._each(lambda listener: listener.ended(reason))
         self._listeners = ()
         self._group.clear()
@@ -242,39 +235,13 @@ class RenditionFeed:
         sequence = next((one.sequence for one in later if one.track == name), track.next_sequence)
         return sequence, track.timestamp_at(unit.pts_ns)
 
-    def sender_reports(self) -> list[tuple[Track, bytes]]:
-        """The RTCP of now: by it receivers lay sound beside pictures, and recorders know the time of day."""
-        now_ns = time.time_ns()
-        pts_ns = now_ns - self._wall_offset()
-        return [
-            (
-                track.track,
-                sender_report(
-                    ssrc=track.ssrc,
-                    wall_ns=now_ns,
-                    rtp_timestamp=track.timestamp_at(pts_ns),
-                    packets=track.packets,
-                    octets=track.octets,
-                    cname=self._cname,
-                ),
-            )
-            for track in self.tracks.values()
-        ]
-
-    def _wall_offset(self) -> int:
-        """Wall clock minus presentation time: one for all tracks, so that it moves none against another."""
-        measured, offset = self._measured_offset_ns, self._wall_offset_ns
-        if offset is None or abs(measured - offset) > _WALL_JUMP_NS:
-            self._wall_offset_ns = measured
-        return self._wall_offset_ns or 0
-
     def _report_all(self) -> None:
         self._report_timer = asyncio.get_running_loop().call_later(_REPORT_SECONDS, self._report_all)
-        if self._wall_offset_ns is not None:
-            error = self._measured_offset_ns - self._wall_offset_ns
-            if abs(error) <= _WALL_JUMP_NS:
-                self._wall_offset_ns += max(-_WALL_STEP_NS, min(_WALL_STEP_NS, error))
-        for name, packet in self.sender_reports():
+        self.reports.follow()
+        self._tell(self.reports.now())
+
+    def _tell(self, packets: list[tuple[Track, bytes]]) -> None:
+        for name, packet in packets:
             self._each(lambda listener, name=name, packet=packet: listener.report(name, packet))  # type: ignore[misc]
 
     def _ask(self) -> None:

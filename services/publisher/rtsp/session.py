@@ -164,7 +164,7 @@ class Session:
             begun(self._first_numbers(unit))
         if self._unreported:
             self._unreported = False
-            for track, packet in self.feed.sender_reports():
+            for track, packet in self.feed.reports.now():
                 self.report(track, packet)
         return True
 
