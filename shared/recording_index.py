@@ -74,6 +74,11 @@ class IndexHeader(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When its first picture was captured, CLOCK_REALTIME."""
     tracks: tuple[str, ...] = ("video",)
     """Of the file, in its order; only pictures are indexed."""
+    first_sequence: int = 0
+    """Of the first picture, as are the following: what a crash has left without a record can be told from them."""
+    first_epoch: int = 0
+    first_run: int = 0
+    first_index: int = 0
     time_base_ns: int = 1
     """Of `pts_ns` and `captured_ns`."""
 

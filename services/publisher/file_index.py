@@ -58,6 +58,10 @@ class FileIndex:
             height=first.height,
             start_ns=first.captured_ns,
             tracks=tuple(tracks),
+            first_sequence=first.sequence,
+            first_epoch=first.epoch,
+            first_run=first.run,
+            first_index=first.index,
         )
         self._appender = IndexAppender(index_path(Path(output.file)), header)
         self._fd = -1

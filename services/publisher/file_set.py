@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from schemas.errors import ErrorInfo
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader, Track
@@ -205,10 +207,7 @@ class FileSet:
         """
         if not output.file:
             return
-        index, self._index = self._index, None
-        self._recorded.settle()
-        if index is not None:
-            self._index = index
+        if (index := self._index) is not None:
             try:
                 self._settle(output)
             except OSError as error:
@@ -216,6 +215,7 @@ class FileSet:
             finally:
                 self._index = None
                 index.close()
+        self._recorded.settle()
         if not (resumable and self._kind in INDEXED and str(output.file) in self._recorded.untold):
             self._tell_finished(Path(output.file))
 
@@ -313,11 +313,12 @@ class FileSet:
             records = read_index(index_path(Path(safe.file))).records
         except (OSError, BadIndex):
             return safe
-        known = records[(records["run"] == safe.run) & (records["index"] >= safe.index)]
-        if not len(known) or int(known[0]["index"]) != safe.index:
+        [places] = np.nonzero((records["run"] == safe.run) & (records["index"] == safe.index))
+        if not len(places):
             return safe
-        shift_ns = int(known[-1]["pts_ns"]) - int(known[0]["pts_ns"])
-        return Position(run=safe.run, index=int(known[-1]["index"]), pts_ns=safe.pts_ns + shift_ns, file=safe.file)
+        last = records[-1]
+        pts_ns = safe.pts_ns + int(last["pts_ns"]) - int(records[places[-1]]["pts_ns"])
+        return Position(run=int(last["run"]), index=int(last["index"]), pts_ns=pts_ns, file=safe.file)
 
 
 def _summary_of(file: Path) -> IndexSummary | None:

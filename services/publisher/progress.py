@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from schemas.packets import UNREADABLE, Track
 from schemas.resources import OutputState, VideoInfo
 
 _log = logging.getLogger(__name__)
+
+_SAVE_SECONDS = 1.0  # a transport stream grows with every picture, and a card wears out
 
 
 class OutputProgress(Struct, frozen=True, kw_only=True):
@@ -63,11 +66,16 @@ class SafePosition:
     def __init__(self, path: Path | None) -> None:
         """`path`: None for an output whose position is not kept."""
         self._path = path
+        self._saved_at, self._file = 0.0, ""
 
     def save(self, position: Position) -> None:
-        """The recording is safe up to there."""
+        """The recording is safe up to there; of one file once a second, for its index tells what has come since."""
         if self._path is None:
             return
+        now = time.monotonic()
+        if position.file == self._file and now - self._saved_at < _SAVE_SECONDS:
+            return
+        self._saved_at, self._file = now, position.file
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self._path.with_suffix(".new")

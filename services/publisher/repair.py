@@ -12,6 +12,7 @@ from shared.recording_index import (
     KEY,
     RECORD,
     BadIndex,
+    IndexHeader,
     IndexSummary,
     Records,
     cut_index,
@@ -42,7 +43,7 @@ def repair_index(file: Path) -> IndexSummary | None:
                     (fragment.offset, sample) for fragment in fragments(opened.fileno()) for sample in fragment.samples
                 ]
             if len(found) > len(records):
-                extend_index(path, _estimated(records, header.start_ns, found))
+                extend_index(path, _estimated(records, header, found))
                 _log.info("%s: %d pictures are completed from the file", path, len(found) - len(records))
             kept = len(found)
         else:
@@ -80,26 +81,35 @@ def cut_before(file: Path, run: int, index: int) -> int | None:
     return place
 
 
-def _estimated(records: Records, start_ns: int, found: list[tuple[int, Sample]]) -> Records:
+def _estimated(records: Records, header: IndexHeader, found: list[tuple[int, Sample]]) -> Records:
     lacking = found[len(records) :]
     made = np.zeros(len(lacking), RECORD)
     first = found[0][1]
     if len(records):
-        last, shift_ns = records[-1], int(records[0]["pts_ns"]) - first.pts_ns
+        known, shift_ns, ahead = records[-1], int(records[0]["pts_ns"]) - first.pts_ns, 1
     else:
-        last, shift_ns = np.zeros(1, RECORD)[0], -first.pts_ns
-        last["captured_ns"] = start_ns
-    for number, (offset, sample) in enumerate(lacking, start=1):
+        known, shift_ns, ahead = _first_record(header), -first.pts_ns, 0
+    for number, (offset, sample) in enumerate(lacking):
         pts_ns = sample.pts_ns + shift_ns
-        made[number - 1] = (
-            int(last["sequence"]) + number,
-            last["epoch"],
-            last["run"],
-            int(last["index"]) + number,
+        made[number] = (
+            int(known["sequence"]) + number + ahead,
+            known["epoch"],
+            known["run"],
+            int(known["index"]) + number + ahead,
             pts_ns,
-            int(last["captured_ns"]) + pts_ns - int(last["pts_ns"]),
+            int(known["captured_ns"]) + pts_ns - int(known["pts_ns"]),
             offset,
             sample.duration_ns,
             ESTIMATED | (KEY if sample.key else 0),
         )
     return made
+
+
+def _first_record(header: IndexHeader) -> np.void:
+    """Of the picture that a file begins with, without its place."""
+    first = np.zeros(1, RECORD)
+    first["sequence"], first["epoch"] = header.first_sequence, header.first_epoch
+    first["run"], first["index"] = header.first_run, header.first_index
+    first["captured_ns"] = header.start_ns
+    record: np.void = first[0]
+    return record

@@ -194,13 +194,14 @@ def test_an_index_is_made_to_agree_with_its_file(root: Path) -> None:
     rig.record(media())
     file = root / "a.mp4"
     whole = read_index(index_path(file)).records
-    cut_index(index_path(file), 100)  # killed between the file and its index
-    summary = repair_index(file)
-    assert summary is not None
-    completed = check_index(file)
-    for name in ("sequence", "run", "index", "captured_ns"):
-        assert np.abs(completed[name].astype(np.int64) - whole[name].astype(np.int64)).max() < 20_000, name
-    assert ((completed["flags"] & ESTIMATED) != 0).tolist() == [number >= 100 for number in range(len(whole))]
+    for kept in (100, 0):
+        cut_index(index_path(file), kept)  # killed between the file and its index
+        assert repair_index(file) is not None
+        completed = check_index(file)
+        for name in ("sequence", "epoch", "run", "index", "captured_ns"):
+            assert np.abs(completed[name].astype(np.int64) - whole[name].astype(np.int64)).max() < 20_000, name
+        assert completed["index"].tolist() == whole["index"].tolist()
+        assert ((completed["flags"] & ESTIMATED) != 0).tolist() == [number >= kept for number in range(len(whole))]
     with index_path(file).open("ab") as torn:
         torn.write(b"x" * (RECORD.itemsize - 1))
     os.truncate(file, int(whole["offset"][200]))  # a power cut took the file's end
