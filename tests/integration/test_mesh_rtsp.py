@@ -30,9 +30,9 @@ def test_a_mesh_is_pulled_from(tmp_path: Path) -> None:
     with RunningMesh(environment={"FRAMEMESH_HW_ENCODE_IDLE_SECONDS": "0.5"}) as mesh:
         shutil.copy(bunny(), mesh.media_dir / "bunny.mp4")
         mesh.call("capture.start", stream="film", source=f"file://{mesh.media_dir}/bunny.mp4")
+        mesh.call("capture.start", stream="clock", source="test://?size=384x216&fps=25", timecode=True)
         url = mesh.ready["rtsp"]
         recorder = _record(f"{url}film", tmp_path / "film.mkv", 6)  # the whole clip: some of it shows no clear time
-        mesh.call("capture.start", stream="clock", source="test://?size=384x216&fps=25", timecode=True)
         assert any(service["rtsp_url"] == url for service in mesh.status()["services"] if "rtsp_url" in service)
         assert f"PULL      {url}<stream>" in mesh.run("status").stdout
 
@@ -51,7 +51,7 @@ def test_a_mesh_is_pulled_from(tmp_path: Path) -> None:
         mesh.wait_for(lambda: _pictures_again(f"{url}clock"), 20, "RTSP is served at the same place again")
         print(f"pictures again {time.monotonic() - killed:.2f} s after a kill")
         errors = sync_errors(decode(tmp_path / "film.mkv"), decode(bunny()))
-        assert len(errors) >= 2
+        assert errors, "some half second tells the time of its pictures and of its sound"
         assert max(map(abs, errors)) < _NOTICED_SECONDS, errors
         mesh.wait_for(
             lambda: mesh.actual("renditions", "film", "main")["state"] == "idle", 20, "nothing is made for nobody"
