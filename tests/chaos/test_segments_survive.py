@@ -25,8 +25,9 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(90)]
 KILLS = 2
 FROZEN_SECONDS = 1.5  # more than a fragment, less than a bus server waits for a client
 FPS = 30
+SEGMENT = "0.5s"
 MIN_FREE_BYTES = 600_000
-LEFT_BYTES = 560_000
+LEFT_BYTES = 520_000
 
 
 class EventLog:
@@ -70,13 +71,14 @@ class EventLog:
 def mesh() -> Iterator[RunningMesh]:
     with RunningMesh(environment={"FRAMEMESH_PUBLISHER_MIN_FREE_BYTES": str(MIN_FREE_BYTES)}) as running:
         running.call("capture.start", stream="cam0", source=f"test://?size=384x216&fps={FPS}", wait_s=10)
+        running.call("hw-encode.start", stream="cam0", key_interval=SEGMENT)
         yield running
 
 
 def test_every_picture_is_in_one_file_whatever_is_killed(mesh: RunningMesh) -> None:
     with EventLog(mesh.ready["nats"], "cam0--archive") as log:
         to = "file://arc/{start:%H%M%S}.mp4"
-        mesh.call("publisher.start", stream="cam0", output="archive", to=to, segment="1s", wait_s=10)
+        mesh.call("publisher.start", stream="cam0", output="archive", to=to, segment=SEGMENT, wait_s=10)
         folder = mesh.media_dir / "arc"
         for _ in range(KILLS):
             count = len(list(folder.glob("*.mp4")))
@@ -110,7 +112,7 @@ def test_a_full_disk_is_waited_for_and_what_is_kept_makes_room(mesh: RunningMesh
         disk.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
         try:
-            output = {"stream": "cam0", "output": "small", "to": "file://small/{start:%H%M%S}.mp4", "segment": "1s"}
+            output = {"stream": "cam0", "output": "small", "to": "file://small/{start:%H%M%S}.mp4", "segment": SEGMENT}
             mesh.call("publisher.start", **output, wait_s=10)
             mesh.wait_for(lambda: len(log.named("segment-finished")) >= 2, 10, "two segments")
             # Less than is needed for another file, and so much more than `keep_free` below that one still fits.

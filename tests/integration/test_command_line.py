@@ -281,7 +281,7 @@ def test_a_wrong_mesh_file(mesh: RunningMesh, tmp_path: Path, text: str, words: 
 def test_wait_s(mesh: RunningMesh) -> None:
     began = time.monotonic()
     at_once = mesh.call("capture.start", stream="waits", source=SOURCE, wait_s=0)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4  # less than the usual wait of 5 s; a program starts late on a busy machine
     assert at_once["code"] == 202
     settled = mesh.call("capture.start", stream="waits", source=SOURCE)
     assert (settled["code"], settled["revision"], settled["actual"]["state"]) == (200, at_once["revision"], "live")

@@ -144,7 +144,7 @@ async def test_what_is_to_come_is_waited_for_even_over_a_kill(mesh: RunningMesh)
     told: asyncio.Queue[Any] = asyncio.Queue()
     await bus.subscribe(event("publisher", "cam0", "clip"), lambda one: told.put_nowait(json.loads(one.data)["detail"]))
     asked_s = time.time()
-    request = MakeClip(stream="cam0", start=at(asked_s - 2), end=at(asked_s + 4), wait_s=0)
+    request = MakeClip(stream="cam0", start=at(asked_s - 2), end=at(asked_s + 2.5), wait_s=0)
     waiting = await bus.request(command("publisher", "clip", "test"), request, Clip)
     assert waiting.state == "waiting"
     folder = mesh.folder / "data/publisher/clips"
@@ -153,7 +153,7 @@ async def test_what_is_to_come_is_waited_for_even_over_a_kill(mesh: RunningMesh)
     async with asyncio.timeout(30):
         ended = await told.get()
     assert ended["clip"] == waiting.clip
-    check_clip(ended, asked_s - 2, asked_s + 4)
+    check_clip(ended, asked_s - 2, asked_s + 2.5)
     assert not list(folder.iterdir()), "nothing is left of the wait"
     await bus.drain()
 

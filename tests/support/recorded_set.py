@@ -40,6 +40,7 @@ def check_set(files: Sequence[Path]) -> FoundSet:
         for track in tracks.values():
             assert all(b > a for a, b in pairwise(track.dts)), f"{file}: decoding times grow strictly"
         if "audio" in tracks:
+            assert tracks["audio"].pts, f"{file}: {video.decoded} pictures and a track of sound without any"
             offsets_ms.append(abs(min(video.pts) - min(tracks["audio"].pts)) * 1e3)
         estimated += int(np.count_nonzero(records["flags"] & ESTIMATED))
         seen += [(int(record["epoch"]), int(record["sequence"])) for record in records]
