@@ -1,5 +1,6 @@
 """A whole mesh as a user starts it: `framemesh up` in folders of its own, driven through the command line."""
 
+import asyncio
 import json
 import os
 import select
@@ -9,13 +10,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
+
+import msgspec
+
+from schemas.commands import DEFAULT_WAIT_SECONDS
+from schemas.errors import MeshError
+from schemas.subjects import PREFIX
+from shared.bus import Bus
+from shared.state import StateMirrors
+from shared.status import mesh_status
 
 FRAMEMESH = [sys.executable, "-m", "services.cli"]
 _READY_SECONDS = 40.0
 _STOP_SECONDS = 20.0
+_REPLY_SECONDS = 5.0
 
 
 class CallFailed(Exception):
@@ -91,19 +103,48 @@ class RunningMesh:
         )
 
     def call(self, subject: str, **request: Any) -> Any:
-        """`framemesh call`; the reply.
+        """What `framemesh call` prints; the reply.
 
         Raises:
             CallFailed: the mesh answered with an error.
         """
-        done = self.run("call", subject, json.dumps(request), "--json")
-        reply = json.loads(done.stdout)
-        if done.returncode:
-            raise CallFailed(reply["error"]["code"], reply["error"]["message"], reply.get("reply"))
-        return reply
+        patience_seconds = request.get("wait_s", DEFAULT_WAIT_SECONDS) + _REPLY_SECONDS
+        body = json.dumps(request).encode()
+        try:
+            return json.loads(self._ask(lambda bus: bus.request_raw(f"{PREFIX}.cmd.{subject}", body, patience_seconds)))
+        except MeshError as error:
+            reply = json.loads(error.reply) if error.reply else None
+            raise CallFailed(error.code, error.message, reply) from error
 
     def status(self) -> Any:
-        return json.loads(self.run("status", "--json").stdout)
+        """What `framemesh status --json` prints."""
+
+        async def look(bus: Bus) -> Any:
+            mirrors = await StateMirrors.open(bus)
+            try:
+                return json.loads(msgspec.json.encode(mesh_status(mirrors)))
+            finally:
+                await mirrors.close()
+
+        return self._ask(look)
+
+    def _ask(self, question: Callable[[Bus], Coroutine[Any, Any, Any]]) -> Any:
+        """Ask on a connection of its own, as the command line does, without a process: its start took a second."""
+
+        async def ask() -> Any:
+            bus = await Bus.connect(
+                self.environment["FRAMEMESH_NATS_URL"],
+                name="test",
+                credentials_file=self.environment.get("FRAMEMESH_NATS_CREDENTIALS"),
+                timeout_seconds=_REPLY_SECONDS,
+            )
+            try:
+                return await question(bus)
+            finally:
+                await bus.drain()
+
+        with ThreadPoolExecutor(1) as elsewhere:  # the caller may have an event loop of its own
+            return elsewhere.submit(asyncio.run, ask()).result()
 
     def actual(self, kind: str, stream: str, name: str = "") -> Any:
         """State of a resource: `kind` is streams, renditions or outputs. None when there is none."""
