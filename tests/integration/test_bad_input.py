@@ -37,6 +37,7 @@ class Answer(Exception):
 @pytest.fixture(scope="module")
 def mesh() -> Iterator[RunningMesh]:
     with RunningMesh("--source", str(bunny())) as running:
+        running.wait_for(lambda: running.status()["streams"], 10, "the stream that `up` starts")
         running.call("hw-encode.start", stream="cam0", rendition="main", always=True)
         (running.media_dir / "clips").mkdir()
         (running.media_dir / "text.mp4").write_text("this is no media\n" * 100)
