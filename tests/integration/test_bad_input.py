@@ -284,7 +284,7 @@ def test_shared_memory_that_is_too_small(tmp_path: Path) -> None:
             request(own, "hw-encode.start", {"stream": "big", "always": True, "wait_s": 0})
             own.wait_for(lambda: own.actual("streams", "big")["error"], 5, "the error")
             error = own.actual("streams", "big")["error"]
-            assert error["code"] == 503
+            assert error["code"] == 507
             _one_line(error["message"], "bytes needed", "bytes free", "FRAMEMESH_SHM_DIR")
             before = figure(url, written, stream="small")
             own.wait_for(lambda: figure(url, written, stream="small") > before + 10, 5, "the small one going on")
