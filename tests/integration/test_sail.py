@@ -411,6 +411,14 @@ _EXAMPLES = {
 """,
 }
 
+# It ends while the encoder holds pictures back: no thread can be started any more.
+_HELD = f"""\
+import shared.clients.sail as sail
+held = sail.Encoder("held.mp4", 0, "h264_bm", "I420", "{_PARAMETERS.replace("gop_preset=2", "gop_preset=5")}", 5, 3)
+assert [held.video_write(sail.BMImage(0, {_HEIGHT}, {_WIDTH})) for _ in range(30)] == [0] * 30
+__import__("builtins").held = held  # not freed before the end
+"""
+
 
 def test_the_documents_examples(mesh: RunningMesh, tmp_path: Path) -> None:
     output = tmp_path / "path/to/your/output/file"
@@ -418,11 +426,12 @@ def test_the_documents_examples(mesh: RunningMesh, tmp_path: Path) -> None:
     jpeg = bytes(sail.Encoder().pic_encode(".jpg", _numbered(5)))
     for image in (output, tmp_path / "your_img_path"):
         image.write_bytes(jpeg)
-    for name, text in _EXAMPLES.items():
+    examples = {**_EXAMPLES, "held": _HELD}
+    for name, text in examples.items():
         (tmp_path / f"{name}.py").write_text(text)
     # One after the other in one process: most of a program's time here is its start.
     (tmp_path / "all.py").write_text(
-        f"import runpy\nfor name in {list(_EXAMPLES)}:\n"
+        f"import runpy\nfor name in {list(examples)}:\n"
         "    print('#', name)\n    runpy.run_path(f'{name}.py', run_name='__main__')\n"
     )
     done = subprocess.run(
@@ -437,4 +446,5 @@ def test_the_documents_examples(mesh: RunningMesh, tmp_path: Path) -> None:
     assert printed["release"] == ""
     video = probe(output)["video"]  # of a program that never released
     assert (video.width, video.height, video.decoded) == (1920, 1080, 1)
+    assert probe(tmp_path / "held.mp4")["video"].decoded == 30
     assert _streams() == []

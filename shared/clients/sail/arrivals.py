@@ -54,13 +54,19 @@ class PacketArrivals:
     async def _read(self) -> None:
         try:
             for _ in range(_READS):
-                for header, payload in await asyncio.to_thread(self._missing):
+                for header, payload in await self._look_up():
                     self._advance(header, payload)
                 if (self._run, self._index) >= self._newest:
                     return
             log.warning("packets of %s come faster than they are read", self._stream)
         finally:
             self._reading = None
+
+    async def _look_up(self) -> list[tuple[PacketHeader, bytes]]:
+        try:
+            return await asyncio.to_thread(self._missing)
+        except RuntimeError:  # the interpreter ends and makes no threads any more; nobody else needs the loop then
+            return self._missing()
 
     def _missing(self) -> list[tuple[PacketHeader, bytes]]:
         try:
