@@ -88,7 +88,7 @@ class Encoder:
             this one cannot be. -3: encoded, and the file or the destination did not take it. -4: no such policy.
             With all but 0 this picture was not taken; -2 and -3 are told once for each failure.
         """
-        if self._policy not in tuple(AbortPolicy):
+        if not isinstance(self._policy, int | np.integer) or self._policy not in tuple(AbortPolicy):
             log.error("video_write: abort_policy %r: use 0 to 3", self._policy)
             return Result.UNKNOWN_POLICY.value
         if self._work is None or self._request is None:

@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import secrets
 from pathlib import Path
 from typing import Final
 
 import av
 
-from schemas.errors import Unavailable
+from schemas.errors import InvalidValue, Unavailable
 from schemas.packets import PacketHeader
 from shared.media.mux import Muxer, TrackParameters
 
@@ -22,8 +23,20 @@ class FileWriter:
     """One file. Belongs to one thread; every method blocks for as long as the disk does."""
 
     def __init__(self, path: Path, muxer: str) -> None:
+        """Nothing is made yet, but the folder has been tried.
+
+        Raises:
+            InvalidValue: the folder does not take such a file.
+        """
         self._path, self._format = path, muxer
-        self._beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        # Not by the process alone: two encoders of one may have the same place, and pids of containers are the same.
+        self._beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+        try:
+            os.close(os.open(self._beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.unlink(self._beside)
+        except OSError as error:
+            fix = f"no file can be made beside it: {error.strerror}; name a place that may be written"
+            raise InvalidValue("output_path", str(path), fix) from None
         self._muxer: Muxer | None = None
         self._offset_ns = 0
         self.pictures = 0

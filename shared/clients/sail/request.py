@@ -1,5 +1,6 @@
 """What an `Encoder` is asked for, checked before anything is opened."""
 
+import os
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -60,6 +61,8 @@ def read_request(
         raise InvalidValue("cache_buffer_length", cache_buffer_length, "write a whole number")
     if not 1 <= cache_buffer_length <= _MAX_QUEUE:
         raise InvalidValue("cache_buffer_length", cache_buffer_length, f"use 1 to {_MAX_QUEUE} pictures")
+    if not isinstance(enc_params, str):
+        raise InvalidValue("enc_params", enc_params, "write one string, for example width=1920:height=1080")
     parameters = parse_parameters(enc_params, "enc_params")
     if parameters.width is None or parameters.height is None:
         raise InvalidValue("enc_params", enc_params, "give width and height, for example width=1920:height=1080")
@@ -67,6 +70,8 @@ def read_request(
     check_encoding(RenditionSpec(stream="sail", codec=codec, **fields), "enc_params.")
     for name in ("size", "fps"):  # the stream itself has them
         fields.pop(name, None)
+    if not isinstance(output_path, str | os.PathLike):
+        raise InvalidValue("output_path", output_path, "write one string")
     file, url = _target(str(output_path))
     muxer = ""
     if file is not None:
@@ -93,11 +98,16 @@ def _target(output_path: str) -> tuple[Path | None, str]:
     scheme, separator, rest = output_path.partition("://")
     if separator and scheme != "file":
         return None, output_path
-    path = Path(rest if separator else output_path).absolute()
-    if not output_path or not path.parent.is_dir():
+    name = rest if separator else output_path
+    if "\0" in name:
+        raise InvalidValue("output_path", output_path, "no zero bytes in a name")
+    path = Path(os.path.realpath(name))  # a link stays one: the file takes the name that it leads to
+    if not name or not os.path.isdir(path.parent):
         raise InvalidValue("output_path", output_path, "its folder does not exist; make it first")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InvalidValue("output_path", output_path, "it is a folder; name a file")
+    if os.path.exists(path) and not os.path.isfile(path):  # what is complete takes its place, also of /dev/null
+        raise InvalidValue("output_path", output_path, "it is a device or a pipe; name a file")
     return path, ""
 
 

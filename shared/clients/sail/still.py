@@ -27,8 +27,10 @@ def encode_still(ext: str, frame: VideoFrame) -> NDArray[np.uint8]:
     """The file's bytes. Blocks: some milliseconds for a jpg of 1080p.
 
     Raises:
-        InvalidValue: no such kind of file.
+        InvalidValue: no such kind of file, or a picture that is too large for it.
     """
+    if not isinstance(ext, str):
+        raise InvalidValue("ext", ext, f"use {', '.join(_KINDS)}")
     kind = ext.lower() if ext.startswith(".") else f".{ext.lower()}"
     if kind not in _KINDS:
         raise InvalidValue("ext", ext, f"use {', '.join(_KINDS)}")
@@ -47,4 +49,9 @@ def encode_still(ext: str, frame: VideoFrame) -> NDArray[np.uint8]:
     if encoder == "mjpeg":
         context.qmin = context.qmax = _JPEG_QSCALE
     picture.pts = 0
-    return np.frombuffer(b"".join(map(bytes, (*context.encode(picture), *context.encode(None)))), np.uint8)
+    try:
+        data = b"".join(map(bytes, (*context.encode(picture), *context.encode(None))))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        size = f"{frame.width}x{frame.height}"
+        raise InvalidValue("image", size, f"{encoder} does not take this size: {error}") from None
+    return np.frombuffer(data, np.uint8)

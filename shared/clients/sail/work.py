@@ -303,7 +303,7 @@ class EncoderWork:
             count = len(self._queue) + len(self._again) + len(self._arrived) + self._outstanding
             self._lost = why
             self._changed.notify_all()
-        log.error("%s; %d pictures that were taken are lost", why, count)
+        log.error("%s%s", why, f"; {count} pictures that were taken are lost" if count else "")
         if self._file is not None:
             self._file.abandon()
 
