@@ -137,7 +137,8 @@ def test_a_child_is_read_in_a_process_of_many_descriptors() -> None:
         pytest.skip("so many descriptors are not allowed here")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, _MANY + 100), hard))
     try:
-        with subprocess.Popen([sys.executable, "-c", "import os; os.write(1, b'sent\\n')"], stdout=subprocess.PIPE) as child:
+        command = [sys.executable, "-c", "import os; os.write(1, b'sent\\n')"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
             assert child.stdout is not None
             high = fcntl.fcntl(child.stdout.fileno(), fcntl.F_DUPFD_CLOEXEC, _MANY)
             with os.fdopen(high, "rb") as moved:
