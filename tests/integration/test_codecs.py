@@ -176,6 +176,5 @@ def test_the_mesh_refuses_what_cannot_be_and_viewers_of_what_webrtc_does_not_car
             urllib.request.urlopen(offer, timeout=10)
         assert refusal.value.code == 409
         assert msgspec.json.decode(refusal.value.read())["message"] == (
-            "cam0/main cannot be viewed over WebRTC: its codec is vp9; "
-            "view an h264 rendition without B-frames instead"
+            "cam0/main cannot be viewed over WebRTC: its codec is vp9; view an h264 rendition without B-frames instead"
         )
