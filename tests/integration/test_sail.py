@@ -200,7 +200,8 @@ def test_what_cannot_be_is_not_opened(
     encoder = sail.Encoder(**({**arguments, "enc_params": _PARAMETERS} | changes))
     assert not encoder.is_opened()
     assert told in caplog.text
-    assert encoder.video_write(_numbered(0)) == -2
+    assert [encoder.video_write(_numbered(0)) for _ in range(3)] == [-2] * 3
+    assert caplog.text.count("the encoder is not open") == 1
     encoder.release()
     assert _streams() == []
 
@@ -219,6 +220,20 @@ def test_pictures_that_cannot_be_and_policies_that_are_none(mesh: RunningMesh, t
     assert [encoder.video_write(one) for one in wrong] == [-2] * 5
     assert encoder.video_write(_numbered(3)) == 0
     encoder.release()
+    assert _numbers(tmp_path / "a.mp4") == [3]
+
+
+def test_release_amid_a_call_does_not_wait_for_itself(mesh: RunningMesh, tmp_path: Path) -> None:
+    encoder = sail.Encoder(str(tmp_path / "a.mp4"), 0, "h264_bm", "I420", _PARAMETERS)
+    assert encoder.video_write(_numbered(3)) == 0
+    work = _work(encoder)
+    begun = time.monotonic()
+    with work._changed:  # as a handler of a signal that comes while a picture is put there
+        encoder.release()
+    assert time.monotonic() - begun < 5
+    assert encoder.video_write(_numbered(4)) == -2
+    connection.close()  # as at exit
+    assert work.ended
     assert _numbers(tmp_path / "a.mp4") == [3]
 
 

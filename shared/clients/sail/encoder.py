@@ -53,6 +53,7 @@ class Encoder:
         self._work: EncoderWork | None = None
         self._request: EncoderRequest | None = None
         self._policy = abort_policy
+        self._told = ""
         self._for_stills = output_path is None
         if output_path is None:
             return
@@ -66,6 +67,7 @@ class Encoder:
             log.error("Encoder: %s", error.message)
             return
         self._request, self._work = request, work
+        _open.difference_update([one for one in tuple(_open) if one.ended])  # those that nobody could wait for
         _open.add(work)
 
     def is_opened(self) -> bool:
@@ -89,18 +91,23 @@ class Encoder:
             With all but 0 this picture was not taken; -2 and -3 are told once for each failure.
         """
         if not isinstance(self._policy, int | np.integer) or self._policy not in tuple(AbortPolicy):
-            log.error("video_write: abort_policy %r: use 0 to 3", self._policy)
+            self._tell(f"video_write: abort_policy {self._policy!r}: use 0 to 3")
             return Result.UNKNOWN_POLICY.value
         if self._work is None or self._request is None:
-            log.error("video_write: the encoder is not open")
+            self._tell("video_write: the encoder is not open")
             return Result.NOT_ENCODED.value
         try:
             check_process()
             picture = for_ring(frame_of(image), self._request)
         except MeshError as error:
-            log.error("video_write: %s", error.message)
+            self._tell(f"video_write: {error.message}")
             return Result.NOT_ENCODED.value
         return self._work.put(picture).value
+
+    def _tell(self, what: str) -> None:
+        if what != self._told:  # a program that does not look writes on, 25 times a second
+            self._told = what
+            log.error("%s", what)
 
     def release(self) -> None:
         """Bring every picture that was taken to its place, close the file, take the stream out of the mesh.
@@ -110,7 +117,8 @@ class Encoder:
         work = self._work
         if work is not None:
             work.release()
-            _open.discard(work)
+            if work.ended:
+                _open.discard(work)
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):  # it was never made
@@ -118,6 +126,7 @@ class Encoder:
 
 
 _open: set[EncoderWork] = set()
+"""Those that the end of the program waits for."""
 
 
 def _release_all() -> None:

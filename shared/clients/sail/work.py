@@ -136,14 +136,31 @@ class EncoderWork:
         return len(self._queue) < self._request.queue
 
     def release(self) -> None:
-        """Bring everything that was taken into the file or to its destination; may be called again."""
+        """Bring everything that was taken into the file or to its destination; may be called again.
+
+        Waits for it, but where that would wait for the caller: in a handler of a signal that came amid `put`, and in
+        the garbage collector when it comes by in a thread that the end needs. `ended` tells.
+        """
+        waits = not self._within() and threading.get_ident() not in (self._thread.ident, self._loop_thread)
         with self._changed:
             if not self._closing:
                 self._closing, self._arrived_seconds = True, time.monotonic()
             self._changed.notify_all()
-        # The garbage collector may come by in either of the threads that the end needs: it must not wait there.
-        if self._thread.is_alive() and threading.get_ident() not in (self._thread.ident, self._loop_thread):
+        if waits and self._thread.is_alive():
             self._thread.join(_RELEASE_SECONDS)
+
+    @property
+    def ended(self) -> bool:
+        """Everything was brought, and the stream is out of the mesh."""
+        return not self._thread.is_alive()
+
+    def _within(self) -> bool:
+        """This thread holds the lock."""
+        try:
+            self._changed.notify(0)
+        except RuntimeError:
+            return False
+        return True
 
     # -- in the mesh's event loop ----------------------------------------------------------------------------
 
