@@ -256,7 +256,7 @@ def test_a_full_queue(mesh: RunningMesh, tmp_path: Path, policy: int) -> None:
         while number < 8:  # six on their way, and one that waits for them
             assert encoder.video_write(_numbered(number)) == 0
             number += 1
-            wait_until(lambda: not work._queue, 5, "the thread has it")
+            wait_until(lambda: not work._intake.pictures, 5, "the thread has it")
         wait_until(lambda: work._outstanding == 6, 5, "the ring is full")
         for number in range(8, 11):
             assert encoder.video_write(_numbered(number)) == 0
@@ -275,7 +275,7 @@ def test_a_full_queue(mesh: RunningMesh, tmp_path: Path, policy: int) -> None:
     encoder.release()
     expected = {0: range(11), 1: [*range(8), 10, 11, 12], 2: [*range(8), 11, 12], 3: range(12)}
     assert _numbers(path) == list(expected[policy])
-    assert work.replaced == {0: 0, 1: 2, 2: 3, 3: 0}[policy]
+    assert work._intake.replaced == {0: 0, 1: 2, 2: 3, 3: 0}[policy]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs needs root")
@@ -328,10 +328,12 @@ def test_kills_lose_nothing(mesh: RunningMesh, tmp_path: Path, caplog: pytest.Lo
     _write_all(encoder, range(10))
     session, work = _work(encoder)._session, _work(encoder)
     assert session is not None
-    wait_until(lambda: not work._queue and session.consumed == len(session.outstanding) > 0, 5, "it holds pictures")
+    wait_until(
+        lambda: not work._intake.pictures and session.consumed == len(session.outstanding) > 0, 5, "it holds pictures"
+    )
     for service in ("hw-encode", "nats-server", "publisher"):
         mesh.kill(service)
-        first = work._number + len(work._queue)
+        first = work._number + len(work._intake.pictures)
         assert _write_all(encoder, range(first, first + 30), 0.01) in ([], [-1])
     encoder.release()
     assert "are encoded again" in caplog.text  # what hw-encode took with it

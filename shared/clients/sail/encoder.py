@@ -11,11 +11,12 @@ from shared.clients.sail.connection import before_close, check_process
 from shared.clients.sail.conversion import for_ring
 from shared.clients.sail.handle import Handle
 from shared.clients.sail.image import Picture, frame_of
+from shared.clients.sail.intake import AbortPolicy, Result
 from shared.clients.sail.leftovers import sweep_leftovers
 from shared.clients.sail.log import log
 from shared.clients.sail.request import EncoderRequest, read_request
 from shared.clients.sail.still import encode_still
-from shared.clients.sail.work import AbortPolicy, EncoderWork, Result
+from shared.clients.sail.work import EncoderWork
 
 DEFAULT_QUEUE: Final = 5
 

@@ -1,9 +1,8 @@
-"""The queue of an encoder and the thread that empties it: into the mesh, and from there into the file."""
+"""The thread of an encoder: out of its queue into the mesh, and from there into the file."""
 
 import threading
 import time
 from collections import deque
-from enum import IntEnum
 from typing import Final
 
 from schemas.errors import MeshError, Unavailable
@@ -11,14 +10,13 @@ from shared.backoff import Backoff
 from shared.clients.async_mesh import AsyncMesh
 from shared.clients.sail.connection import mesh
 from shared.clients.sail.file_writer import FileWriter
+from shared.clients.sail.intake import Intake, Result
 from shared.clients.sail.log import log
 from shared.clients.sail.request import EncoderRequest
 from shared.clients.sail.session import Arrived, Pending, Session, SessionEvents
 from shared.pixel_formats import Picture
 from shared.ring import NotConsumed, RingError
 
-BLOCK_SECONDS: Final = 60.0
-"""So long `video_write` waits for room with the policy `BLOCK`: an encoder that is restarted takes a few seconds."""
 _STALLED_SECONDS: Final = 5.0  # as long as a lossless writer waits for its consumer
 _HELD_SECONDS: Final = 0.5  # at the end: the encoder holds pictures back, and is told that there are no more
 _GIVE_UP_SECONDS: Final = 30.0  # at the end, without one picture more in the file
@@ -28,49 +26,25 @@ _WINDOW_PICTURES: Final = 16
 _WINDOW_PICTURES_WITH_B_FRAMES: Final = 64
 
 
-class AbortPolicy(IntEnum):
-    """What `video_write` does when the queue is full."""
-
-    REFUSE = 0
-    DROP_HEAD = 1
-    CLEAR = 2
-    BLOCK = 3
-
-
-class Result(IntEnum):
-    """What `video_write` returns."""
-
-    TAKEN = 0
-    FULL = -1
-    NOT_ENCODED = -2
-    NOT_PUSHED = -3
-    UNKNOWN_POLICY = -4
-
-
 class EncoderWork:
     """From `open` to `release`. `put` and `release` may be called from any thread."""
 
     def __init__(self, request: EncoderRequest, policy: int) -> None:
-        self._request, self._policy = request, policy
+        self._request = request
         self._file = FileWriter(request.file, request.muxer) if request.file else None
         self._window = _WINDOW_PICTURES_WITH_B_FRAMES if request.b_frames else _WINDOW_PICTURES
         self._changed = threading.Condition()
-        self._queue: deque[Picture] = deque()
+        self._intake = Intake(self._changed, request.queue, policy)
         self._again: deque[Pending] = deque()
         """Pictures of a session that broke; before those of the queue."""
         self._arrived: deque[Arrived] = deque()
         self._session: Session | None = None
         self._ended: list[Session] = []
-        self._broken = self._lost = ""
-        self._not_encoded = self._not_pushed = 0
-        """Failures that no `put` has told of yet."""
+        self._broken = ""
         self._number = 0
-        self._closing = False
         self._progress_seconds = self._arrived_seconds = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="sail-encoder", daemon=True)
         self._loop_thread = 0
-        self.replaced = 0
-        """Pictures that were taken and had to make room, by the policies `DROP_HEAD` and `CLEAR`."""
 
     def open(self) -> None:
         """Raises:
@@ -92,48 +66,13 @@ class EncoderWork:
     @property
     def works(self) -> bool:
         """It takes pictures, and what it took comes into the file."""
-        return not self._closing and not self._lost
+        return self._intake.works
 
     # -- the program's side ----------------------------------------------------------------------------------
 
     def put(self, picture: Picture) -> Result:
-        """Queue a picture; only `TAKEN` means that it was. Failures since the last call are told first."""
-        with self._changed:
-            if (failure := self._failure()) is not None:
-                return failure
-            if len(self._queue) >= self._request.queue:
-                room = self._make_room()
-                if (failure := self._failure()) is not None:  # it may have been what ended the wait
-                    return failure
-                if not room:
-                    return Result.FULL
-            self._queue.append(picture)
-            self._changed.notify_all()
-        return Result.TAKEN
-
-    def _failure(self) -> Result | None:
-        if self._lost:
-            return Result.NOT_PUSHED
-        if self._closing:
-            return Result.NOT_ENCODED
-        if self._not_encoded:
-            self._not_encoded -= 1
-            return Result.NOT_ENCODED
-        if self._not_pushed:
-            self._not_pushed = 0
-            return Result.NOT_PUSHED
-        return None
-
-    def _make_room(self) -> bool:
-        if self._policy == AbortPolicy.DROP_HEAD:
-            self._queue.popleft()
-            self.replaced += 1
-        elif self._policy == AbortPolicy.CLEAR:
-            self.replaced += len(self._queue)
-            self._queue.clear()
-        elif self._policy == AbortPolicy.BLOCK:
-            self._changed.wait_for(lambda: len(self._queue) < self._request.queue or not self.works, BLOCK_SECONDS)
-        return len(self._queue) < self._request.queue
+        """Queue a picture; only `TAKEN` means that it was."""
+        return self._intake.put(picture)
 
     def release(self) -> None:
         """Bring everything that was taken into the file or to its destination; may be called again.
@@ -143,8 +82,8 @@ class EncoderWork:
         """
         waits = not self._within() and threading.get_ident() not in (self._thread.ident, self._loop_thread)
         with self._changed:
-            if not self._closing:
-                self._closing, self._arrived_seconds = True, time.monotonic()
+            if not self._intake.closed:
+                self._intake.closed, self._arrived_seconds = True, time.monotonic()
             self._changed.notify_all()
         if waits and self._thread.is_alive():
             self._thread.join(_RELEASE_SECONDS)
@@ -173,14 +112,14 @@ class EncoderWork:
     def _tell_not_encoded(self, why: str) -> None:
         log.error("a picture was not encoded: %s", why)
         with self._changed:
-            self._not_encoded += 1
+            self._intake.not_encoded += 1
             self._progress_seconds = time.monotonic()
             self._changed.notify_all()
 
     def _tell_not_pushed(self, why: str) -> None:
         log.error("the destination takes no pictures: %s", why)
         with self._changed:
-            self._not_pushed = 1
+            self._intake.not_pushed = 1
 
     def _tell_broken(self, why: str) -> None:
         with self._changed:
@@ -206,9 +145,9 @@ class EncoderWork:
     def _step(self) -> bool:
         """Do what there is to do, or wait for it; False when everything is done."""
         with self._changed:
-            closing = self._closing
+            closing = self._intake.closed
             self._changed.wait_for(
-                lambda: self._may_go_on() or self._closing != closing,  # the shorter wait begins with `release`
+                lambda: self._may_go_on() or self._intake.closed != closing,  # the shorter wait begins with `release`
                 _HELD_SECONDS if closing else _STALLED_SECONDS,
             )
             arrived = list(self._arrived)
@@ -220,7 +159,7 @@ class EncoderWork:
             return True
         with self._changed:
             if (picture := self._next()) is None and not self._waits_for_encoder():
-                return not (self._closing and not self._arrived)
+                return not (self._intake.closed and not self._arrived)
         if picture is not None:
             self._give(picture)
         else:
@@ -228,25 +167,27 @@ class EncoderWork:
         return True
 
     def _may_go_on(self) -> bool:
-        return bool(self._arrived or self._broken or self._has_next() or (self._closing and not self._outstanding))
+        return bool(
+            self._arrived or self._broken or self._has_next() or (self._intake.closed and not self._outstanding)
+        )
 
     @property
     def _outstanding(self) -> int:
         return len(self._session.outstanding) if self._session else 0
 
     def _has_next(self) -> bool:
-        return bool(self._again or self._queue) and self._outstanding + len(self._arrived) < self._window
+        return bool(self._again or self._intake.pictures) and self._outstanding + len(self._arrived) < self._window
 
     def _waits_for_encoder(self) -> bool:
         """The encoder holds what is needed to go on: the window is full, or nothing else is left at the end."""
-        return bool(self._outstanding) and (self._closing or bool(self._queue or self._again))
+        return bool(self._outstanding) and (self._intake.closed or bool(self._intake.pictures or self._again))
 
     def _next(self) -> Pending | None:
         if not self._has_next():
             return None
         if self._again:
             return self._again.popleft()
-        picture = Pending(self._queue.popleft(), self._number)
+        picture = Pending(self._intake.pictures.popleft(), self._number)
         self._number += 1
         self._changed.notify_all()  # there is room
         return picture
@@ -284,14 +225,14 @@ class EncoderWork:
 
         if silent_seconds > _STALLED_SECONDS and session.consumed:
             self._broken = f"{session.consumed} packets have not come for {silent_seconds:.0f} s"
-        elif self._closing and silent_seconds > _HELD_SECONDS and not self._again and not self._queue:
+        elif self._intake.closed and silent_seconds > _HELD_SECONDS and not self._again and not self._intake.pictures:
             mesh().run(lambda _: session.flush())
         else:
             mesh().run(look)
         self._check_time()
 
     def _check_time(self) -> None:
-        if self._closing and time.monotonic() - self._arrived_seconds > _GIVE_UP_SECONDS:
+        if self._intake.closed and time.monotonic() - self._arrived_seconds > _GIVE_UP_SECONDS:
             raise Unavailable(f"the mesh has encoded nothing for {_GIVE_UP_SECONDS:g} s")
 
     def _renew(self) -> None:
@@ -312,13 +253,13 @@ class EncoderWork:
                 log.warning("the mesh: %s; trying again", error.message)
                 self._check_time()
                 with self._changed:
-                    self._changed.wait_for(lambda: self._closing, backoff.next_seconds())
+                    self._changed.wait_for(lambda: self._intake.closed, backoff.next_seconds())
         self._progress_seconds = time.monotonic()
 
     def _give_up(self, why: str) -> None:
         with self._changed:
-            count = len(self._queue) + len(self._again) + len(self._arrived) + self._outstanding
-            self._lost = why
+            count = len(self._intake.pictures) + len(self._again) + len(self._arrived) + self._outstanding
+            self._intake.lost = why
             self._changed.notify_all()
         log.error("%s%s", why, f"; {count} pictures that were taken are lost" if count else "")
         if self._file is not None:
