@@ -1,6 +1,8 @@
 """Which of the encoders in the table works here: found by trying it (`first_working`), not guessed from the machine."""
 
 import contextlib
+import ctypes
+import glob
 import logging
 import math
 import time
@@ -39,6 +41,13 @@ def candidates(codec: str, policy: EncoderPolicy) -> Iterator[EncoderKind]:
 # What a try said (empty: it works) and until when that is believed, by encoder, width and height: a try can take a
 # second, and a first picture must not wait for what is known.
 _tried: dict[tuple[str, int, int], tuple[str, float]] = {}
+# By family: the libraries that libav loads for it, and its devices.
+_NEEDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "nvenc": (("libcuda.so.1", "libnvidia-encode.so.1"), ""),
+    "qsv": ((), "/dev/dri/renderD*"),
+    "amf": (("libamfrt64.so.1",), ""),
+    "v4l2m2m": ((), "/dev/video*"),
+}
 _FAILURE_BELIEVED_SECONDS = 60.0  # memory or a session of the card may be free again
 
 
@@ -84,8 +93,22 @@ def _tried_before(kind: EncoderKind, width: int, height: int, codecs: Codecs) ->
     return failure
 
 
+def _absent(kind: EncoderKind) -> str:
+    """What this machine plainly lacks of a hardware encoder's needs, or nothing: the process for a trial takes a second
+    of CPU at every start, which machines without hardware need not pay."""
+    libraries, devices = _NEEDS.get(kind.name.rpartition("_")[2], ((), ""))
+    for library in libraries:
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            return f"no {library} here"
+    return f"no {devices} here" if devices and not glob.glob(devices) else ""
+
+
 def _try(kind: EncoderKind, width: int, height: int, codecs: Codecs) -> str:
     """Encode a few grey pictures with usual parameters; returns why it did not work, or nothing."""
+    if absent := _absent(kind):
+        return absent
     spec = RenditionSpec(stream="probe", codec=kind.codec)
     try:
         codec = codecs.open(kind, spec, width, height, 30.0, on_trial=True)

@@ -7,7 +7,7 @@ import msgspec
 
 from schemas.commands import ListResources, OutputChanged, OutputEntry, OutputList, StartOutput, StopOutput
 from schemas.errors import ErrorInfo, InvalidValue, NotFound
-from schemas.ids import compound_id
+from schemas.ids import Id, compound_id
 from schemas.recordings import RECORDING_OUTPUT
 from schemas.resources import OutputActual, OutputSpec, StreamActual, StreamSpec
 from schemas.subjects import command, state_key
@@ -27,15 +27,18 @@ from services.publisher.recordings import Recordings
 from services.publisher.renditions import check_carried, check_rendition
 from services.publisher.rtsp.door import serve_rtsp
 from services.publisher.settings import PublisherSettings
-from shared.bus import Endpoint
+from shared.bus import Endpoint, Entry
 from shared.demand import Wants
 from shared.desired import Desired, error_in_reply
 from shared.reconcile import Reconciler, Reporter
 from shared.secret_store import SecretField
 from shared.service import VERSION, Context
-from shared.state import StateMirrors
+from shared.state import StateMirrors, read_entry
 
 SERVICE = "publisher"
+# What capture has answered to a `start` reaches this copy of the state a moment later.
+_NEWS_SECONDS = 1.0
+
 Outputs = Desired[OutputSpec, OutputActual]
 Streams = Desired[StreamSpec, StreamActual]
 
@@ -144,13 +147,24 @@ class _Commands:
             make_output(spec, spec.to, self._context.settings.outputs)
         if found is None:
             raise NotFound(f"stream {spec.stream!r} does not exist; start it first with capture.start")
-        source = self._streams.actual(spec.stream)
+        source = await self._newest(spec.stream, found[1])
         await check_rendition(self._mirrors, spec.stream, spec.rendition, source)
         output = OUTPUTS[format_of(spec, spec.to)]
         await asyncio.to_thread(check_carried, self._mirrors, self._context.settings.shm_dir, spec, output, source)
         output_id = compound_id(spec.stream, spec.output)
         spec = msgspec.structs.replace(spec, node=node)
         return await self._outputs.apply(output_id, spec, request, OutputChanged)
+
+    async def _newest(self, stream: Id, revision: int) -> StreamActual | None:
+        """The stream's state as the answer to its newest spec, which may be on its way here."""
+        key = state_key("capture", stream)
+
+        def told(entries: dict[str, Entry]) -> bool:
+            actual = read_entry(entries.get(key), StreamActual)
+            return actual is not None and actual.revision >= revision
+
+        await self._mirrors.actual.wait_for(told, _NEWS_SECONDS)
+        return self._streams.actual(stream)
 
     async def stop(self, request: StopOutput) -> OutputChanged:
         """End an output; files are closed properly.

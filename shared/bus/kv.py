@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_SECONDS = 5.0
 RETRY_SECONDS = 0.2
+# How long the server keeps a watch that nobody listens to any more. nats-py's five minutes let those who ask for the
+# state now and then pile up watches by the thousand, and the server slowed down until it did not answer in time.
+_FORGOTTEN_SECONDS = 5.0
 _WRONG_LAST_SEQUENCE = (10071, 10164)  # error codes of JetStream, which nats-py maps for updates only
 
 
@@ -117,11 +120,16 @@ class Bucket:
     async def entries(self, keys: str = ">") -> dict[str, Entry]:
         """Everything under `keys` (a subject pattern) right now."""
         async with self._answered(keys):
-            watcher = await (self._kv or await self.open()).watch(keys)
+            watcher = await self.watch(keys)
             try:
                 return await self.snapshot(watcher, keys)
             finally:
                 await watcher.stop()  # type: ignore[no-untyped-call]
+
+    async def watch(self, keys: str, *, afresh: bool = False) -> KeyValue.KeyWatcher:
+        """A watch of `keys`; whoever made it stops it. `afresh`: the bucket may have vanished with its server."""
+        kv = self._kv if self._kv and not afresh else await self.open()
+        return await kv.watch(keys, inactive_threshold=_FORGOTTEN_SECONDS)
 
     async def snapshot(self, watcher: KeyValue.KeyWatcher, keys: str) -> dict[str, Entry]:
         """What a new watch of `keys` lists before it follows changes.

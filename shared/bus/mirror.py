@@ -73,7 +73,7 @@ class Mirror:
     async def _follow(self) -> None:
         """Take a snapshot, then follow changes until a reconnect or a missed write."""
         async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
-            watcher = await (await self._bucket.open()).watch(self._keys)
+            watcher = await self._bucket.watch(self._keys, afresh=True)
             seen = await self._bucket.last_sequence()
         try:
             async with asyncio.timeout(CALL_TIMEOUT_SECONDS):

@@ -69,7 +69,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         }
         began, written_seconds = {}, {}
         for name, (to, rendition) in destinations.items():
-            reply = mesh.call("publisher.start", stream="cam0", output=name, to=to, rendition=rendition)
+            reply = mesh.call("publisher.start", stream="cam0", output=name, to=to, rendition=rendition, wait_s=10)
             assert reply["code"] == 200, reply
             began[name] = time.monotonic()
         console.open(mesh.console)

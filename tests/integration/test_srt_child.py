@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mesh import RunningMesh
+from tests.support.mesh import CallFailed, RunningMesh
 from tests.support.peers import wait_until
 from tests.support.senders import SrtListener
 
@@ -49,6 +49,12 @@ def runs(pid: int) -> bool:
     return False
 
 
+def _streams(mesh: RunningMesh) -> object:
+    with contextlib.suppress(CallFailed):  # nobody answers yet
+        return mesh.call("capture.list")["streams"]
+    return None
+
+
 def test_the_child_hides_its_url_and_dies_with_capture(mesh: RunningMesh, tmp_path: Path) -> None:
     sender = GuardedSrtListener(tmp_path)
     with sender.sending():
@@ -68,6 +74,7 @@ def test_the_child_hides_its_url_and_dies_with_capture(mesh: RunningMesh, tmp_pa
             assert secret not in command + environment + mesh.log.read_text()
         os.kill(capture, signal.SIGKILL)
         wait_until(lambda: not runs(child), GONE_SECONDS, "the child has ended with capture")
+    mesh.wait_for(lambda: _streams(mesh), what="capture is back")
 
 
 def test_a_wrong_passphrase_is_an_error_without_it(mesh: RunningMesh, tmp_path: Path) -> None:

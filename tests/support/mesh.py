@@ -80,6 +80,8 @@ class RunningMesh:
         # What `up` shows has no password: with a server of its own the test knows the whole URL.
         given = self._arguments[self._arguments.index("--nats") + 1] if "--nats" in self._arguments else ""
         self.environment["FRAMEMESH_NATS_URL"] = given or self.ready["nats"]
+        if {"--source", "--demo"} & set(self._arguments):  # it is asked for once the mesh is up
+            self.wait_for(lambda: self.status()["streams"], what="the stream of the command line")
         return self
 
     def _first_line(self) -> bytes:
