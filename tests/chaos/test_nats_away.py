@@ -14,15 +14,16 @@ import pytest
 from tests.support.console import console_page
 from tests.support.counter_watch import CounterWatch
 from tests.support.mesh import RunningMesh, bunny
+from tests.support.pace import slowness
 from tests.support.picture_watch import PictureWatch
 
-pytestmark = [pytest.mark.chaos, pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.alone, pytest.mark.chaos, pytest.mark.browser, pytest.mark.timeout(120)]
 
 STREAM = "cam0"
 CLIP_FPS = 25
-BACK_SECONDS = 2.0
-ACTS_SECONDS = 2.0
-FRAME_PATH_PAUSE_SECONDS = 0.5  # a scrape, a busy machine; a blocked frame path stands still for seconds
+BACK_SECONDS = 2.0 * slowness()
+ACTS_SECONDS = 2.0 * slowness()
+FRAME_PATH_PAUSE_SECONDS = 0.5 * slowness()  # a scrape, a busy machine; a blocked frame path stands still for seconds
 
 
 class Playing(NamedTuple):

@@ -13,6 +13,7 @@ from tests.support.peers import free_port, probe
 from tests.support.picture_watch import PictureWatch
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.integration,
     pytest.mark.browser,
     pytest.mark.timeout(120),
