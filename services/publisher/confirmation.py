@@ -1,7 +1,11 @@
 """When a push's peer may be taken to have answered, as libav does not say it."""
 
+from collections.abc import Iterator
+from typing import BinaryIO
+
 from schemas.packets import Track
-from services.publisher.push_wire import PushJob, PushPacket
+from services.publisher.push_wire import PushJob, PushPacket, PushReport, read_packets, write_report
+from shared.media.mux import Muxer
 
 _NANOSECONDS = 1_000_000_000
 # A packet given to the muxer passes two queues of one packet each, and the sorting of tracks, before the next one
@@ -25,3 +29,24 @@ class Confirmation:
             return False
         self.done = min(self._packets.values()) >= _CONFIRMING_PACKETS or packet.dts_ns >= _CONFIRMING_NS
         return self.done
+
+
+def muxed(job: PushJob, pipe: BinaryIO, muxer: Muxer) -> Iterator[None]:
+    """Give `muxer` the packets until the service ends them, and tell it when the peer has answered; one step each.
+
+    Raises:
+        av.FFmpegError, OSError: the peer failed, perhaps at an earlier packet.
+    """
+    confirmation = Confirmation(job)
+    for packet, payload in read_packets(pipe):
+        muxer.write(
+            packet.track,
+            payload,
+            pts_ns=packet.pts_ns,
+            dts_ns=packet.dts_ns,
+            duration_ns=packet.duration_ns,
+            key=packet.key,
+        )
+        if confirmation.note(packet):
+            write_report(PushReport())
+        yield

@@ -9,9 +9,9 @@ import sys
 
 import av
 
-from services.publisher.confirmation import Confirmation
+from services.publisher.confirmation import muxed
 from services.publisher.failures import explain_network
-from services.publisher.push_wire import PushReport, read_job, read_packets, write_report
+from services.publisher.push_wire import PushReport, read_job, write_report
 from shared.media.mux import Muxer, network_options
 from shared.urls import redact
 
@@ -24,21 +24,11 @@ def main() -> int:
         job = read_job(pipe)
     except EOFError:
         return 1
-    confirmation = Confirmation(job)
     try:
         # The fifo muxer hands libav's protocols the options that PyAV itself does not, the deadline among them.
         muxer = Muxer(job.url, "fifo", job.tracks, network_options(job.container_format, job.options))
-        for packet, payload in read_packets(pipe):
-            muxer.write(
-                packet.track,
-                payload,
-                pts_ns=packet.pts_ns,
-                dts_ns=packet.dts_ns,
-                duration_ns=packet.duration_ns,
-                key=packet.key,
-            )
-            if confirmation.note(packet):
-                write_report(PushReport())
+        for _ in muxed(job, pipe, muxer):
+            pass
         muxer.close()
     except (OSError, ValueError, av.FFmpegError) as error:
         shown = redact(job.url, stream_key=True)[0]

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import av
 
 from schemas.errors import MeshError
-from services.publisher.confirmation import Confirmation
+from services.publisher.confirmation import muxed
 from services.publisher.datagram_sink import DatagramSink
 from services.publisher.failures import explain_network
-from services.publisher.push_wire import PushJob, PushReport, read_job, read_packets, write_report
+from services.publisher.push_wire import PushJob, PushReport, read_job, write_report
 from services.publisher.srt_sender import SrtSender
 from services.publisher.transport_options import srt_options, udp_options
 from services.publisher.udp_sender import UdpSender
@@ -33,22 +33,11 @@ def main() -> int:
     except EOFError:
         return 1
     shown = redact(job.url)[0]
-    confirmation = Confirmation(job)
     try:
         sender, datagram_bytes = _sender(job, shown)
         muxer = Muxer(DatagramSink(sender.send, datagram_bytes), job.container_format, job.tracks, job.options)
         told_at = time.monotonic()
-        for packet, payload in read_packets(pipe):
-            muxer.write(
-                packet.track,
-                payload,
-                pts_ns=packet.pts_ns,
-                dts_ns=packet.dts_ns,
-                duration_ns=packet.duration_ns,
-                key=packet.key,
-            )
-            if confirmation.note(packet):
-                write_report(PushReport())
+        for _ in muxed(job, pipe, muxer):
             if isinstance(sender, SrtSender) and time.monotonic() - told_at >= _DROPS_SECONDS:
                 told_at = time.monotonic()
                 if dropped := sender.newly_dropped():
