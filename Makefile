@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test test-unit chaos soak bench generate clean
+.PHONY: help setup demo lint test test-unit test-long chaos soak bench generate clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -25,12 +25,17 @@ lint: setup ## ruff, mypy --strict, import rules, generated files
 test: lint ## everything CI runs
 	@ops/test-programs.sh
 	# Once more where the machine stood still for seconds, as shared ones do; what is wrong fails twice, and is listed.
-	$(BIN)/pytest -m "not bench and not alone" -n 2 --dist loadfile --reruns 1
+	$(BIN)/pytest -m "not bench and not alone and not long" -n 2 --dist loadfile --reruns 1
 	# Recovery times: one file after the other.
 	$(BIN)/pytest -m "alone" --reruns 2
 
 test-unit: setup ## the fast tests, without processes and network
 	$(BIN)/pytest tests/unit
+
+test-long: setup ## every test, in its long form
+	@ops/test-programs.sh
+	FRAMEMESH_TEST_LONG=1 $(BIN)/pytest -m "not bench and not alone" -n 2 --dist loadfile --timeout 1800
+	$(BIN)/pytest -m "alone"
 
 chaos: setup ## the long form of the failure tests
 	@ops/test-programs.sh

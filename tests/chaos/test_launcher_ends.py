@@ -49,7 +49,7 @@ def _left_in_memory(mesh: RunningMesh) -> list[str]:
     return sorted(path.name for path in mesh.shm_dir.parent.rglob("*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)])
 def test_a_signal_ends_everything_in_order(number: signal.Signals) -> None:
     with RunningMesh("--source", str(bunny())) as mesh:
         _record(mesh)
@@ -120,6 +120,7 @@ def test_a_killed_launcher_leaves_nothing_and_the_next_one_goes_on(tmp_path: Pat
         assert len(list((mesh.media_dir / "rec").glob("*.mp4"))) == 2, "a second file; the first is left alone"
 
 
+@pytest.mark.long
 def test_everything_killed_at_once_is_swept_by_the_next_up(tmp_path: Path) -> None:
     with RunningMesh("--source", str(bunny()), folder=tmp_path) as mesh:
         mesh.call("hw-encode.start", stream=STREAM, rendition="main", always=True)

@@ -44,7 +44,7 @@ def clean_environment(folder: Path, **more: str) -> dict[str, str]:
     }
 
 
-def run(arguments: list[str], environment: dict[str, str], seconds: float = 20.0) -> "subprocess.CompletedProcess[str]":
+def run(arguments: list[str], environment: dict[str, str], seconds: float = 60.0) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=seconds)
 
 

@@ -42,6 +42,7 @@ def test_a_camera_that_hangs_holds_nobody_up(cameras: FakeCameras) -> None:
         cameras.webcam.hanging = 0
 
 
+@pytest.mark.long
 def test_a_stream_of_a_camera_that_hangs_can_be_stopped(cameras: FakeCameras) -> None:
     """Also where sources may be silent for longer than the reconciler waits for a step."""
     patient = {"FRAMEMESH_CAPTURE_READ_TIMEOUT_SECONDS": "60"}

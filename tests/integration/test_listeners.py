@@ -46,9 +46,13 @@ def _state(mesh: RunningMesh, stream: str) -> str:
     ("source", "target"),
     [
         ("udp://:{port}", "udp://127.0.0.1:{port}?pkt_size=1316"),
-        ("udp://0.0.0.0:{port}?fifo_size=100000&overrun_nonfatal=1", "udp://127.0.0.1:{port}?pkt_size=1316"),
+        pytest.param(
+            "udp://0.0.0.0:{port}?fifo_size=100000&overrun_nonfatal=1",
+            "udp://127.0.0.1:{port}?pkt_size=1316",
+            marks=pytest.mark.long,
+        ),
         ("udp://239.255.7.3:{port}?localaddr=127.0.0.1", "udp://239.255.7.3:{port}?localaddr=127.0.0.1&ttl=0"),
-        ("srt://0.0.0.0:{port}?mode=listener", "srt://127.0.0.1:{port}"),
+        pytest.param("srt://0.0.0.0:{port}?mode=listener", "srt://127.0.0.1:{port}", marks=pytest.mark.long),
         (
             "srt://:{port}?mode=listener&passphrase=0123456789abcdef&latency=50000",
             "srt://127.0.0.1:{port}?passphrase=0123456789abcdef",
@@ -140,6 +144,7 @@ def test_a_live_body_over_http(mesh: RunningMesh, tmp_path: Path, form: str, suf
     mesh.call("capture.stop", stream="body")
 
 
+@pytest.mark.long
 def test_a_live_playlist_is_two_to_three_segments_old(mesh: RunningMesh, tmp_path: Path) -> None:
     """The clip says nothing of its time, so the delay is told by the playlist: what is the newest, what is played."""
     hls = HlsPlaylist(tmp_path)

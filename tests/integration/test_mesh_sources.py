@@ -41,7 +41,15 @@ def mesh() -> Iterator[RunningMesh]:
 
 
 @pytest.mark.parametrize(
-    "kind", [RtspCamera, RtmpThroughServer, SrtListener, UdpTransportStream, HttpFile, HlsPlaylist]
+    "kind",
+    [
+        RtspCamera,
+        RtmpThroughServer,
+        SrtListener,
+        UdpTransportStream,
+        HttpFile,
+        pytest.param(HlsPlaylist, marks=pytest.mark.long),
+    ],
 )
 def test_source_lives_dies_and_lives_again(mesh: RunningMesh, tmp_path: Path, kind: type[Sender]) -> None:
     sender = kind(tmp_path)

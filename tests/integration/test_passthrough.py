@@ -12,6 +12,7 @@ _SECONDS = 3.0
 _BUSY_MACHINE = 4  # times what the benchmark wants: other tests take caches and clock speed away
 
 
+@pytest.mark.long
 def test_four_cameras_beside_one(tmp_path: Path) -> None:
     one, four = measure((1, 4), _SECONDS, tmp_path)
     assert one.packets_per_second == pytest.approx(25, rel=0.2)

@@ -44,6 +44,7 @@ def playlist(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
+@pytest.mark.long
 async def test_what_was_played_is_not_played_again(playlist: tuple[str, list[str]], tmp_path: Path) -> None:
     url, later = playlist
     with RunningMesh() as mesh:

@@ -168,7 +168,7 @@ async def _ask_to_finish(mesh: RunningMesh, stream: str) -> None:
         await bus.drain()
 
 
-@pytest.mark.parametrize("moment", ["before", "while", "after"])
+@pytest.mark.parametrize("moment", ["before", "while", pytest.param("after", marks=pytest.mark.long)])
 async def test_a_publisher_killed_when_a_recording_ends_tells_the_truth_afterwards(mesh, moment):
     mesh.call("publisher.start-recording", stream="cam0", to=f"file://{moment}.mp4")
     before = _wait_recorded(mesh, "cam0", 2.0)

@@ -88,6 +88,7 @@ async def test_all_who_stop_are_told_the_same(mesh):
     }
 
 
+@pytest.mark.long
 async def test_who_stops_takes_no_later_recording_away(mesh):
     """Stop and start at once, again and again: whoever was told that it records is recording."""
     for number in range(8):
@@ -136,6 +137,7 @@ def test_its_name_is_for_files(mesh):
     assert caught.value.code == 400
 
 
+@pytest.mark.long
 def test_killed_before_its_first_picture_is_on_the_disk(mesh):
     begun = mesh.call("publisher.start-recording", stream="cam0", to="file://early.mp4")
     mesh.kill("publisher")

@@ -35,7 +35,7 @@ __all__ = ["ring_folder"]
 pytestmark = pytest.mark.integration
 
 ANSWER_SECONDS = 60.0  # a child starts in 0.2 s; a loaded machine is slower
-TORN_CHECKS = 1_000_000
+TORN_CHECKS = 1_000_000 if os.environ.get("FRAMEMESH_TEST_LONG") else 250_000
 TORN_READERS = 3
 
 
@@ -239,7 +239,7 @@ def test_a_file_size_limit_is_out_of_space_too(ring_folder: Path):
 
 
 def test_no_picture_is_torn(ring_folder: Path, child):
-    """A million leases by three processes that race a writer at full speed; every picture is checksummed."""
+    """Hundreds of thousands of leases that race a writer at full speed; every picture is checksummed."""
     writer = child("flood")
     ref = writer.hear()
     readers = [child("hammer") for _ in range(TORN_READERS)]

@@ -70,7 +70,9 @@ async def test_a_sender_that_is_held_up_stalls_and_is_opened_again(mesh: Running
         await app.stop_stream("held")
 
 
-@pytest.mark.parametrize("looked_at", [False, True], ids=["nobody looks", "somebody looks"])
+@pytest.mark.parametrize(
+    "looked_at", [pytest.param(False, marks=pytest.mark.long), True], ids=["nobody looks", "somebody looks"]
+)
 async def test_a_picture_that_stands_still(mesh: RunningMesh, looked_at: bool) -> None:
     port, after = free_port(), 2.0
     async with async_client(mesh) as app, asyncio.TaskGroup() as tasks:

@@ -30,6 +30,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
         raise AssertionError(f"not within {_SECONDS} s: {what}") from None
 
 
+@pytest.mark.long
 async def test_a_camera_that_comes_back(tmp_path: Path) -> None:
     camera = RtspCamera(tmp_path)
     with RunningMesh(environment={"FRAMEMESH_CAPTURE_READ_TIMEOUT_SECONDS": "1"}) as mesh:

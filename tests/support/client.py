@@ -15,6 +15,7 @@ from shared.clients.mesh import AsyncMesh, Mesh
 from shared.demand import Wants
 from shared.packets import PacketSubscription
 from tests.support.mesh import RunningMesh
+from tests.support.pace import patience
 
 
 def async_client(mesh: RunningMesh, **changes: Any) -> AbstractAsyncContextManager[AsyncMesh]:
@@ -71,7 +72,7 @@ class Viewer:
 
     async def until(self, count: int, seconds: float = 10.0) -> None:
         """Wait for `count` decoded pictures."""
-        async with asyncio.timeout(seconds):
+        async with patience(seconds):
             while len(self.pictures) < count:
                 self._changed.clear()
                 await self._changed.wait()

@@ -23,6 +23,7 @@ from schemas.subjects import PREFIX
 from shared.bus import Bus
 from shared.state import StateMirrors
 from shared.status import mesh_status
+from tests.support.pace import Patience
 
 FRAMEMESH = [sys.executable, "-m", "services.cli"]
 _READY_SECONDS = 40.0
@@ -158,12 +159,12 @@ class RunningMesh:
 
     def wait_for(self, predicate: Callable[[], Any], seconds: float = 10.0, what: str = "condition") -> Any:
         """Poll until `predicate` is true; returns its value."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        patience = Patience(seconds)
+        while not patience.is_over():
             if value := predicate():
                 return value
             time.sleep(0.05)
-        raise AssertionError(f"not within {seconds} s: {what}\n{self.log.read_text()[-2000:]}")
+        raise AssertionError(f"not within {patience.seconds} s: {what}\n{self.log.read_text()[-2000:]}")
 
     # -- its processes ---------------------------------------------------------------------------------------
 

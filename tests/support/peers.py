@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.launcher.ports import free_port as free_port_on
+from tests.support.pace import Patience
 
 NGINX = Path("/usr/sbin/nginx")
 NGINX_RTMP_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
@@ -23,9 +24,9 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     """Poll something outside this process that offers no event."""
-    deadline = time.monotonic() + seconds
+    patience = Patience(seconds)
     while not condition():
-        if time.monotonic() > deadline:
+        if patience.is_over():
             raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(_POLL_SECONDS)
 

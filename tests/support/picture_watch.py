@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from playwright.sync_api import Page
 
+from tests.support.pace import Patience
+
 _POLL_SECONDS = 0.02
 _PAUSE_MS = 400  # ten pictures of a 25 fps stream: longer is no steady picture
 
@@ -78,9 +80,9 @@ class PictureWatch:
         return Gap(length / 1e3, (back - since_ms) / 1e3)
 
     def _until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
-        deadline = time.monotonic() + seconds
+        patience = Patience(seconds)
         while not condition():
-            if time.monotonic() > deadline:
+            if patience.is_over():
                 report = self._page.evaluate("(stream) => JSON.stringify(framemesh.tiles.get(stream))", self._stream)
                 raise AssertionError(f"not within {seconds} s: {what} of {self._stream}; {report}")
             time.sleep(_POLL_SECONDS)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from shared.clients.mesh import AsyncMesh
 from shared.tasks import end_tasks
+from tests.support.pace import patience
 
 SAMPLE_SECONDS = 0.05
 
@@ -52,7 +53,7 @@ class StateLog:
         """The first answer from now on that is so."""
         seen = len(self.samples)
         try:
-            async with asyncio.timeout(seconds):
+            async with patience(seconds):
                 while True:
                     for sample in self.samples[seen:]:
                         if condition(sample):
