@@ -30,12 +30,10 @@ from schemas.commands import (
     KeyFrameReply,
     KeyFrameRequest,
     ListResources,
-    ListSessions,
     OutputChanged,
     OutputList,
     RenditionChanged,
     RenditionList,
-    SessionList,
     StartOutput,
     StartRendition,
     StartStream,
@@ -70,6 +68,7 @@ from schemas.resources import (
     StreamActual,
     StreamSpec,
 )
+from schemas.sessions import ListSessions, SessionList
 from schemas.stills import EncodedPicture, EncodePicture
 
 RUNNING_SERVICES: tuple[Party, ...] = ("capture", "hw-encode", "publisher", "webrtc-gateway")

@@ -144,30 +144,6 @@ class KeyFrameReply(Struct, frozen=True, kw_only=True):
     """False when one was made so recently that this request is served by it."""
 
 
-class SessionInfo(Struct, frozen=True, kw_only=True):
-    """One WebRTC viewer."""
-
-    session: str
-    stream: Id
-    rendition: Id
-    instead_of: str = ""
-    """The rendition that was asked for, when viewers cannot take it."""
-    reason: str = ""
-    """Why they cannot: its codec, or its B-frames."""
-    state: str
-    packets_sent: int = 0
-    bytes_sent: int = 0
-    connected_ns: int = 0
-
-
-class ListSessions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    stream: Id | None = None
-
-
-class SessionList(Struct, frozen=True, kw_only=True):
-    sessions: tuple[SessionInfo, ...]
-
-
 class MeshStatus(Struct, frozen=True, kw_only=True):
     """The whole mesh as `framemesh status --json` and the console's event socket show it."""
 

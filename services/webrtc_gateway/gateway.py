@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from aiortc.sdp import SessionDescription
 
-from schemas.commands import SessionInfo
 from schemas.errors import NotFound, TooMany, Unavailable
 from schemas.ids import check_id
+from schemas.sessions import SessionInfo
 from schemas.subjects import DEFAULT_RENDITION
 from services.webrtc_gateway.answer import write_answer
 from services.webrtc_gateway.counters import EgressCounters

@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from schemas.commands import ListSessions, SessionList
+from schemas.sessions import ListSessions, SessionList
 from schemas.subjects import DEFAULT_RENDITION, command
 from services.webrtc_gateway.bus_source import BusPacketSource
 from services.webrtc_gateway.gateway import WhepGateway

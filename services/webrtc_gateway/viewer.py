@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from schemas.commands import SessionInfo
+from schemas.sessions import SessionInfo
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
 from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed
