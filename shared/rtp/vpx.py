@@ -4,7 +4,8 @@ from shared.rtp.nal import piece_bytes
 
 _VP8_START, _VP8_GOES_ON = b"\x10", b"\x00"  # S: start of partition 0
 _VP9_INTER, _VP9_START, _VP9_END = 0x40, 0x08, 0x04  # P, B, E
-_VP9_KEY_BITS = 0x04  # frame_type of an uncompressed header of profiles 0 to 2; 0 is a key picture
+# Of an uncompressed header of profiles 0 to 2: show_existing_frame and frame_type; without both it is a key picture.
+_VP9_INTER_BITS = 0x08 | 0x04
 
 
 def packetize_vp8(picture: bytes | memoryview, max_bytes: int) -> tuple[bytes, ...]:
@@ -23,7 +24,7 @@ def packetize_vp9(picture: bytes | memoryview, max_bytes: int) -> tuple[bytes, .
     data = bytes(picture)
     if not data:
         return ()
-    inter = _VP9_INTER if data[0] & _VP9_KEY_BITS else 0
+    inter = _VP9_INTER if data[0] & _VP9_INTER_BITS else 0
     size = piece_bytes(len(data), max_bytes - 1)
     payloads = []
     for start in range(0, len(data), size):
