@@ -4,24 +4,24 @@ import base64
 from collections.abc import Iterator
 
 from shared.media.bitstream import H264_PPS, H264_SPS, nal_units
-from shared.rtp.nal import pack_nals, piece_bytes, with_sizes
+from shared.rtp.nal import fragment_nal, pack_nals, with_sizes
 
 _STAP_A, _FU_A = 24, 28
-_FU_START, _FU_END = 0x80, 0x40
 # Delimiters, ends and filler mean nothing to a receiver of packets (RFC 6184 section 6.1 lets senders leave them out).
 _LEFT_OUT = frozenset({9, 10, 11, 12})
 _TYPE_MASK, _NRI_MASK, _F_NRI_MASK = 0x1F, 0x60, 0xE0
 _PROFILE_LEVEL = slice(1, 4)  # profile_idc, constraint flags, level_idc of an SPS
 
 
-def packetize_h264(access_unit: bytes | memoryview, max_bytes: int) -> tuple[bytes, ...]:
+def packetize_h264(access_unit: bytes | memoryview, max_bytes: int, first_room_bytes: int = 0) -> tuple[bytes, ...]:
     """RTP payloads of one Annex B access unit, each at most `max_bytes`; empty when there is no NAL unit in it.
 
-    Small neighbours share a STAP-A packet, large units become FU-A fragments of equal size but the last.
+    The first is `first_room_bytes` shorter, for a header extension. Small neighbours share a STAP-A packet, large units
+    become FU-A fragments of equal size but the last.
     """
     data = bytes(access_unit)
     nals = (data[start:end] for kind, start, end in nal_units(data, "h264") if kind not in _LEFT_OUT)
-    return pack_nals(nals, max_bytes, header_bytes=1, together=_stap_a, fragments=_fu_a)
+    return pack_nals(nals, max_bytes, first_room_bytes, header_bytes=1, together=_stap_a, fragments=_fu_a)
 
 
 def h264_parameters(extradata: bytes) -> str:
@@ -42,11 +42,6 @@ def _stap_a(nals: list[bytes]) -> bytes:
     return with_sizes(bytes((forbidden | importance | _STAP_A,)), nals)
 
 
-def _fu_a(nal: bytes, max_bytes: int) -> Iterator[bytes]:
-    indicator = nal[0] & _F_NRI_MASK | _FU_A
-    kind = nal[0] & _TYPE_MASK
-    size = piece_bytes(len(nal) - 1, max_bytes - 2)
-    for start in range(1, len(nal), size):
-        first = _FU_START if start == 1 else 0
-        last = _FU_END if start + size >= len(nal) else 0
-        yield bytes((indicator, first | last | kind)) + nal[start : start + size]
+def _fu_a(nal: bytes, max_bytes: int, first_room_bytes: int) -> Iterator[bytes]:
+    header = bytes((nal[0] & _F_NRI_MASK | _FU_A,))
+    return fragment_nal(nal, header, nal[0] & _TYPE_MASK, max_bytes, first_room_bytes)

@@ -47,6 +47,16 @@ def test_fragments_are_of_equal_size_but_the_last(size: int) -> None:
     assert [payload[1] & 0xC0 for payload in payloads] == [0x80, *[0] * (len(payloads) - 2), 0x40]
 
 
+@given(units=st.lists(st.builds(nal, headers, sizes), min_size=1, max_size=6), room=st.integers(1, 64))
+def test_the_first_payload_leaves_room(units: list[bytes], room: int) -> None:
+    payloads = packetize_h264(b"".join(START + unit for unit in units), MAX_PAYLOAD_BYTES, room)
+    assert len(payloads[0]) <= MAX_PAYLOAD_BYTES - room
+    assert max(map(len, payloads)) <= MAX_PAYLOAD_BYTES
+    assert depacketize(payloads) == b"".join(START + unit for unit in units)
+    if len(units) == 1 and len(payloads) > 2:
+        assert len({room + len(payloads[0]), *map(len, payloads[1:-1])}) == 1
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_taken(data: bytes) -> None:
     for payload in packetize_h264(data, MAX_PAYLOAD_BYTES):
