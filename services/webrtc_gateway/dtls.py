@@ -24,6 +24,11 @@ _CIPHERS = b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-E
 _SUPPORTED_DIGESTS = ("sha-256", "sha-384", "sha-512")
 _RECORD_HEADER_BYTES = 13  # RFC 6347 section 4.1; the last two are the record's length
 _DATAGRAM_BYTES = 1200  # the smallest MTU we count on, less headers
+_MAX_RECORD_BYTES = 2048  # more than any datagram that the socket hands on
+
+
+def _ignore_data(data: bytes) -> None:
+    """Nobody has asked for data channels."""
 
 
 class DtlsIdentity:
@@ -44,7 +49,10 @@ class DtlsIdentity:
 
 
 class DtlsServer:
-    """One peer's handshake; calls `on_keys` once when it is done and `on_closed` once when it ends or fails."""
+    """One peer's handshake; calls `on_keys` once when it is done and `on_closed` once when it ends or fails.
+
+    `on_data` is called with each record of application data: one SCTP packet (RFC 8261).
+    """
 
     def __init__(
         self,
@@ -69,6 +77,7 @@ class DtlsServer:
         self._timer: asyncio.TimerHandle | None = None
         self.connected = False
         self.closed = False
+        self.on_data: Callable[[bytes], None] = _ignore_data
 
     def receive(self, datagram: bytes) -> None:
         """Take one DTLS datagram from the peer."""
@@ -79,6 +88,16 @@ class DtlsServer:
             self._read()
         else:
             self._handshake()
+
+    def send_data(self, data: bytes) -> None:
+        """Send one record of application data; nothing before the handshake is done or after the end."""
+        if not self.connected or self.closed:
+            return
+        try:
+            self._connection.send(data)
+        except SSL.Error as error:  # the peer has said its close_notify; its end follows
+            logger.debug("DTLS send: %s", error)
+        self._flush()
 
     def close(self) -> None:
         """Send close_notify, so the peer notices at once; does not call `on_closed`."""
@@ -125,15 +144,18 @@ class DtlsServer:
         sender = SrtpSender(profile.get_key_and_salt(material, 1), profile.libsrtp_profile)
         receiver = SrtpReceiver(profile.get_key_and_salt(material, 0), profile.libsrtp_profile)
         self._on_keys(sender, receiver)
+        self._read()  # data may have come in the datagram that ended the handshake
 
     def _read(self) -> None:
-        try:
-            self._connection.recv(_DATAGRAM_BYTES)  # nothing is expected: no data channels yet
-        except SSL.ZeroReturnError:
-            self._fail("closed by the peer")
-            return
-        except SSL.Error:
-            pass  # a retransmitted flight, or rubbish: DTLS drops it
+        while not self.closed:
+            try:
+                data = self._connection.recv(_MAX_RECORD_BYTES)
+            except SSL.ZeroReturnError:
+                self._fail("closed by the peer")
+                return
+            except SSL.Error:
+                break  # no more; or a retransmitted flight, or rubbish, which DTLS drops
+            self.on_data(data)
         self._flush()
 
     def _start_timer(self) -> None:
