@@ -1,12 +1,14 @@
 """The HTTP door: WHEP, the console's pages and the console's data on one port."""
 
 import mimetypes
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from aiohttp import web
 
 from schemas.errors import Conflict
+from services.webrtc_gateway.auth.grant import EVERYTHING, GRANT
 from services.webrtc_gateway.events import EventRoutes
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.origins import Origins
@@ -25,19 +27,33 @@ CONTENT_POLICY = (
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class Routes(Protocol):
+    """One part of what is served; it asks `auth.grant.grant_of(request)` what whoever asks may do."""
+
+    def add_to(self, app: web.Application) -> None: ...
+
+
 def build_app(
-    gateway: WhepGateway, status: StatusFeed, origins: Origins | None = None, console_dir: Path = CONSOLE_DIR
+    gateway: WhepGateway,
+    status: StatusFeed,
+    origins: Origins | None = None,
+    console_dir: Path = CONSOLE_DIR,
+    *,
+    parts: Sequence[Routes] = (),
 ) -> web.Application:
     """Everything that is served over HTTP, to the pages of `origins`; None: to the console only.
 
-    `console_dir` holds index.html and what it loads.
+    `console_dir` holds index.html and what it loads; `parts` is what is served besides sessions, state and console.
     """
     origins = origins or Origins()
 
     @web.middleware
     async def only_known_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
         why = origins.refuses(request)
-        return refusal(403, why) if why else await handler(request)
+        if why:
+            return refusal(403, why)
+        request[GRANT] = EVERYTHING
+        return await handler(request)
 
     async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(origins.headers(request))
@@ -50,6 +66,8 @@ def build_app(
     app.on_response_prepare.append(add_headers)
     WhepRoutes(gateway).add_to(app)
     EventRoutes(status, gateway.counters.console_dropped).add_to(app)
+    for part in parts:
+        part.add_to(app)
     mimetypes.add_type("text/javascript", ".js")  # some systems say text/plain, and browsers refuse such modules
 
     async def index(request: web.Request) -> web.StreamResponse:

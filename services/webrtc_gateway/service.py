@@ -5,8 +5,10 @@ import ipaddress
 from schemas.sessions import ListSessions, SessionList
 from schemas.subjects import DEFAULT_RENDITION, command
 from services.webrtc_gateway.bus_source import BusPacketSource
+from services.webrtc_gateway.commands.pictures import PictureRoutes
+from services.webrtc_gateway.commands.routes import CommandRoutes
 from services.webrtc_gateway.gateway import WhepGateway
-from services.webrtc_gateway.http import HttpDoor, build_app
+from services.webrtc_gateway.http import HttpDoor, Routes, build_app
 from services.webrtc_gateway.ice import SharedIceTransport
 from services.webrtc_gateway.metrics import register_metrics
 from services.webrtc_gateway.origins import Origins
@@ -54,7 +56,9 @@ async def build(context: Context[GatewaySettings]) -> None:
         [Endpoint(command(SERVICE, "sessions"), ListSessions, SessionList, sessions)],
     )
     context.stack.push_async_callback(served.close)
-    door = HttpDoor(build_app(gateway, feed, Origins(settings.cors_origins)), settings.bind, settings.http_port)
+    parts: list[Routes] = [CommandRoutes(context.bus), PictureRoutes(context.bus)]
+    app = build_app(gateway, feed, Origins(settings.cors_origins), parts=parts)
+    door = HttpDoor(app, settings.bind, settings.http_port)
     port = await door.start()
     context.stack.push_async_callback(door.close)
     context.http_url = f"http://{'127.0.0.1' if everywhere else settings.bind}:{port}/"

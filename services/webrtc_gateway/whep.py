@@ -81,7 +81,10 @@ class WhepRoutes:
 
 def refused(error: MeshError) -> web.Response:
     """An error as an answer: its code as the status, an ErrorInfo as the body."""
-    return refusal(error.code, error.message)
+    response = refusal(error.code, error.message)
+    if challenge := getattr(error, "challenge", ""):
+        response.headers["WWW-Authenticate"] = challenge
+    return response
 
 
 def refusal(status: int, message: str) -> web.Response:

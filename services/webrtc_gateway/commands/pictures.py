@@ -1,0 +1,63 @@
+"""The newest picture of a stream over HTTP: `GET /frame/<stream>?width=640&quality=80&format=jpg`."""
+
+import msgspec
+from aiohttp import web
+
+from schemas.capture_commands import Snapshot, SnapshotRequest
+from schemas.errors import BadRequest, InternalError, MeshError
+from schemas.subjects import command
+from services.webrtc_gateway.auth.denials import require
+from services.webrtc_gateway.auth.grant import grant_of
+from services.webrtc_gateway.commands.routes import REPLY_MARGIN_SECONDS, Asker, InFlight
+from services.webrtc_gateway.whep import refused
+
+MAX_PICTURES_IN_FLIGHT = 16  # each is up to 8 MiB, and work for the stream's capture
+_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+_FIELDS = {"width": "max_width", "quality": "quality", "format": "format", "wait": "wait_s"}
+
+
+class PictureRoutes:
+    """What an `<img>`, a home automation or a script takes; decoding is begun for it when nobody looks."""
+
+    def __init__(self, bus: Asker, in_flight: InFlight | None = None) -> None:
+        self._bus = bus
+        self._in_flight = in_flight or InFlight(MAX_PICTURES_IN_FLIGHT)
+
+    def add_to(self, app: web.Application) -> None:
+        app.router.add_get("/frame/{stream}", self._get)
+
+    async def _get(self, request: web.Request) -> web.Response:
+        try:
+            stream = request.match_info["stream"]
+            require(grant_of(request), "view", stream)
+            asked = _asked(request)
+            subject = command("capture", "snapshot", stream)
+            with self._in_flight.one():
+                reply = await self._bus.request_raw(
+                    subject, msgspec.json.encode(asked), asked.wait_s + REPLY_MARGIN_SECONDS
+                )
+            picture = msgspec.json.decode(reply, type=Snapshot)
+        except msgspec.DecodeError:
+            return refused(InternalError("the picture that came is unreadable; see the log of capture"))
+        except MeshError as error:
+            return refused(error)
+        headers = {
+            "Cache-Control": "no-store",
+            "X-Framemesh-Sequence": str(picture.sequence),
+            "X-Framemesh-Captured-Ns": str(picture.captured_ns),
+        }
+        return web.Response(body=picture.data, content_type=_TYPES[picture.format], headers=headers)
+
+
+def _asked(request: web.Request) -> SnapshotRequest:
+    """Raises: BadRequest: names the parameter."""
+    unknown = sorted(set(request.query) - set(_FIELDS))
+    if unknown:
+        raise BadRequest(f"no parameter {unknown[0][:40]!r}; there are: {', '.join(_FIELDS)}")
+    given = {field: request.query[name] for name, field in _FIELDS.items() if name in request.query}
+    try:
+        return msgspec.convert(given, SnapshotRequest, strict=False)
+    except msgspec.ValidationError as error:
+        text, _, field = str(error).partition(" - at `$.")
+        named = {field: name for name, field in _FIELDS.items()}
+        raise BadRequest(f"{named.get(field.rstrip('`'), 'query')}: {text}") from None

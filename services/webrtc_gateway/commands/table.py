@@ -1,0 +1,120 @@
+"""The commands that may be given over HTTP: those of the channel table, and what each needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from schemas import subjects
+from schemas.channel import Channel
+from schemas.channels import CHANNELS
+from schemas.commands import OutputList, RenditionList, StreamList
+from schemas.errors import BadRequest, InvalidValue, NotFound
+from schemas.ids import COMPOUND_SEPARATOR
+from schemas.recordings import RecordedFiles
+from schemas.sessions import SessionList
+from schemas.tokens import Action
+from services.webrtc_gateway.auth.grant import Grant
+
+# Replies that tell of many streams, and where: with a token for some of them the others are left out.
+_LISTS: Mapping[type[Any], str] = MappingProxyType(
+    {
+        StreamList: "streams",
+        RenditionList: "renditions",
+        OutputList: "outputs",
+        SessionList: "sessions",
+        RecordedFiles: "files",
+    }
+)
+# The party of the table that only looks: what it may call changes nothing.
+_LOOKER = "console"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of the public contract."""
+
+    channel: Channel
+    service: str
+    verb: str
+
+    @property
+    def action(self) -> Action:
+        return "view" if _LOOKER in self.channel.senders else "control"
+
+    def subject(self, resource: str | None) -> str:
+        """Where it goes on the bus.
+
+        Raises:
+            InvalidValue: `resource` is missing, malformed, or more than this command takes.
+        """
+        wanted = COMPOUND_SEPARATOR.join(f"<{name}>" for name in self.channel.parameters)
+        if bool(wanted) != bool(resource):
+            path = f"/api/cmd/{self.channel.name}" + (f"/{wanted}" if wanted else "")
+            raise InvalidValue("resource", resource or "", f"POST to {path}")
+        subject = subjects.command(self.service, self.verb, resource)
+        if not self.channel.matches(subject) or (COMPOUND_SEPARATOR in wanted) != (
+            COMPOUND_SEPARATOR in (resource or "")
+        ):
+            raise InvalidValue("resource", resource or "", f"give {wanted}")
+        return subject
+
+    def read(self, body: bytes) -> Any:
+        """The request; empty is `{}`.
+
+        Raises:
+            BadRequest: not JSON, or not what this command takes; names the path.
+        """
+        assert self.channel.payload is not None
+        try:
+            request: Struct = msgspec.json.decode(body.strip() or b"{}", type=self.channel.payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadRequest(f"{self.channel.name}: {error}") from None
+        return request
+
+    def streams(self, resource: str | None, request: Any) -> tuple[str, ...]:
+        """Every stream that the request names; empty: it is about no stream, or about all."""
+        named = {getattr(request, "stream", None), getattr(getattr(request, "frame", None), "stream", None)}
+        if resource and "stream" in self.channel.parameters:
+            named.add(resource.partition(COMPOUND_SEPARATOR)[0])
+        return tuple(sorted(name for name in named if name))
+
+    @property
+    def is_list(self) -> bool:
+        return self.channel.reply in _LISTS
+
+    def visible(self, reply: bytes, grant: Grant) -> bytes:
+        """The reply of a list without the streams that are none of the asker's business."""
+        if grant.sees_all or not self.is_list or self.channel.reply is None:
+            return reply
+        field = _LISTS[self.channel.reply]
+        listed = msgspec.json.decode(reply, type=self.channel.reply)
+        kept = tuple(entry for entry in getattr(listed, field) if grant.covers(_stream_of(entry)))
+        return msgspec.json.encode(msgspec.structs.replace(listed, **{field: kept}))
+
+
+def _stream_of(entry: Any) -> str:
+    return str(entry.spec.stream if hasattr(entry, "spec") else entry.stream)
+
+
+def _commands() -> dict[str, Command]:
+    found = {}
+    for channel in CHANNELS:
+        if channel.semantics == "request-reply" and "cli" in channel.senders:
+            service, _, verb = channel.name.partition(".")
+            found[channel.name] = Command(channel, service, verb)
+    return found
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(_commands())
+
+
+def find_command(name: str) -> Command:
+    """Raises: NotFound: there is no such command."""
+    command = COMMANDS.get(name)
+    if command is None:
+        raise NotFound(f"no command {name[:80]!r}; there are: {', '.join(COMMANDS)}")
+    return command
