@@ -6,12 +6,14 @@ bounded. Hot paths count in plain integers and are read out when Prometheus asks
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import accumulate
 from typing import Literal
 
 from prometheus_client import REGISTRY, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from schemas.errors import Unavailable
@@ -23,11 +25,37 @@ Sample = tuple[dict[str, str], float]
 Family = CounterMetricFamily | GaugeMetricFamily
 
 
+class Distribution:
+    """How often a value was how large, counted in plain integers."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        """`bounds`: upper ends of the buckets, ascending; one more takes what is larger."""
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
+
+    def family(self, name: str, text: str) -> HistogramMetricFamily:
+        """What Prometheus is told."""
+        bounds = (*map(str, self._bounds), "+Inf")
+        return HistogramMetricFamily(
+            name, text, buckets=list(zip(bounds, accumulate(self._counts), strict=True)), sum_value=self._sum
+        )
+
+
 class Figures(Collector):
     """Turns plain integers of hot paths into metrics at the moment they are scraped."""
 
     def __init__(self) -> None:
         self._families: list[tuple[Literal["counter", "gauge"], str, str, Callable[[], Iterable[Sample]]]] = []
+        self._distributions: list[tuple[str, str, Distribution]] = []
         REGISTRY.register(self)
 
     def counter(self, name: str, text: str, read: Callable[[], Iterable[Sample]]) -> None:
@@ -36,7 +64,12 @@ class Figures(Collector):
     def gauge(self, name: str, text: str, read: Callable[[], Iterable[Sample]]) -> None:
         self._families.append(("gauge", name, text, read))
 
-    def collect(self) -> Iterable[Family]:
+    def histogram(self, name: str, text: str, distribution: Distribution) -> None:
+        self._distributions.append((name, text, distribution))
+
+    def collect(self) -> Iterable[Family | HistogramMetricFamily]:
+        for name, text, distribution in self._distributions:
+            yield distribution.family(name, text)
         for kind, name, text, read in self._families:
             samples = list(read())
             labels = list(samples[0][0]) if samples else []

@@ -3,6 +3,12 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from shared.metrics import Distribution
+
+# From a wire in the same rack to a satellite; from the odd packet to a line that is of no use.
+_RTT_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.06, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+_LOSS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+
 
 @dataclass(slots=True)
 class EgressCounters:
@@ -19,6 +25,8 @@ class EgressCounters:
     retransmitted: int = 0
     plis: int = 0
     """Key frames that viewers asked for (PLI and FIR)."""
+    plis_withheld: int = 0
+    """Of those, not passed on: the viewer asks for one after the other, and the others' pictures pay for each."""
     key_requests: int = 0
     """Key frames asked of producers, after the limit on how often."""
     sessions_opened: int = 0
@@ -34,3 +42,18 @@ class EgressCounters:
     console_dropped: Counter[str] = field(default_factory=Counter)
     """Messages that consoles did not get, by reason: `status_behind` and `event_behind`, the oldest of a full queue
     (a later status makes up for an earlier one); `console_closed`, the page took nothing at all."""
+    rtt_seconds: Distribution = field(default_factory=lambda: Distribution(_RTT_SECONDS))
+    """Round trips, one for each reception report."""
+    fraction_lost: Distribution = field(default_factory=lambda: Distribution(_LOSS))
+    """0 to 1, likewise."""
+    moved_down: Counter[str] = field(default_factory=Counter)
+    """Viewers given a smaller rendition, or only key pictures, by the sign that their line is too thin."""
+    moved_up: int = 0
+    not_moved: Counter[str] = field(default_factory=Counter)
+    """Such moves that could not be made, by reason."""
+
+    def reported(self, fraction_lost: float, rtt_s: float | None) -> None:
+        """A viewer has told how a track arrives."""
+        self.fraction_lost.observe(fraction_lost)
+        if rtt_s is not None:
+            self.rtt_seconds.observe(rtt_s)

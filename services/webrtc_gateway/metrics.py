@@ -23,6 +23,16 @@ def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
     counter("framemesh_webrtc_nacked_packets", "Packets viewers asked for again.", one(lambda: counters.nacks))
     counter("framemesh_webrtc_retransmitted_packets", "Packets sent again.", one(lambda: counters.retransmitted))
     counter("framemesh_webrtc_key_frame_requests", "PLI and FIR of viewers.", one(lambda: counters.plis))
+    counter(
+        "framemesh_webrtc_key_frame_requests_withheld",
+        "PLI and FIR of viewers that ask too often.",
+        one(lambda: counters.plis_withheld),
+    )
+    counter("framemesh_webrtc_moved_down", "Given less, as the line is thin.", by_reason(counters.moved_down))
+    counter("framemesh_webrtc_moved_up", "Given more again.", one(lambda: counters.moved_up))
+    counter("framemesh_webrtc_not_moved", "Could not be given another rendition.", by_reason(counters.not_moved))
+    figures.histogram("framemesh_webrtc_rtt_seconds", "Round trips, as viewers report.", counters.rtt_seconds)
+    figures.histogram("framemesh_webrtc_fraction_lost", "Parts lost, as viewers report.", counters.fraction_lost)
     counter("framemesh_webrtc_sessions_opened", "Offers answered.", one(lambda: counters.sessions_opened))
     counter("framemesh_webrtc_sessions_connected", "Sessions that came up.", one(lambda: counters.sessions_connected))
     counter("framemesh_webrtc_transcoded_viewers", "Got main instead.", one(lambda: counters.substituted))

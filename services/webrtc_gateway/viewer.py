@@ -9,19 +9,23 @@ from collections.abc import Callable
 from typing import Literal
 
 from schemas.sessions import SessionInfo
+from services.webrtc_gateway.congestion.key_requests import KeyRequests
+from services.webrtc_gateway.congestion.line import Line
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
 from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed
 from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
 from services.webrtc_gateway.offer import Offer
 from services.webrtc_gateway.packetizer import RtpUnit
-from services.webrtc_gateway.rtcp import parse_feedback
+from services.webrtc_gateway.rtcp import Feedback, parse_feedback
 from services.webrtc_gateway.sender import MediaSender
+from services.webrtc_gateway.sent_track import SentTrack, TrackKind
 from services.webrtc_gateway.source import NotViewable
 from services.webrtc_gateway.srtp import BATCH_PACKETS, PacketBatch, SrtpError, SrtpReceiver, SrtpSender
 
 logger = logging.getLogger(__name__)
 
+_KINDS: tuple[TrackKind, ...] = ("video", "audio")
 ViewerState = Literal["connecting", "waiting", "playing", "closed"]
 
 CONNECT_SECONDS = 15.0  # ICE and DTLS together; a browser needs 0.1 s, a slow path a few seconds
@@ -44,17 +48,33 @@ class Viewer:
         identity: DtlsIdentity,
         counters: EgressCounters,
         on_closed: Callable[["Viewer", str], None],
+        client: str = "",
+        address: str = "",
     ) -> None:
         self.session = session
+        self.client, self.address = client, address
         self.cname = secrets.token_hex(8)  # ties sound and pictures together; tells nothing about the session
         self.feed = feed
         self.rendition, self._refused = rendition, refused
         self.state: ViewerState = "connecting"
         self.ice = IcePeer(self)
-        self.fraction_lost = 0.0
-        """Of video packets, as the viewer last reported; 0 to 1."""
+        self.line = Line()
+        self.keys_only = False
+        """The line carries no more than the key pictures; see `send_keys_only`."""
+        self.thin = ""
+        """Why less is sent than was asked for; empty: it is not."""
+        self.switches = 0
         self.connected_ns = 0
-        self._video, self._audio = offer.track("video"), offer.track("audio")
+        self.tracks: tuple[SentTrack, ...] = tuple(
+            SentTrack(kind, media.track, media.mid)
+            for kind in _KINDS
+            for media in offer.media
+            if media.track is not None and media.description.kind == kind
+        )
+        """Pictures before sound; of each at most one."""
+        self._video = next((track for track in self.tracks if track.kind == "video"), None)
+        self._audio = next((track for track in self.tracks if track.kind == "audio"), None)
+        self._key_requests = KeyRequests()
         self._transport, self._counters, self._on_closed = transport, counters, on_closed
         self._sender = MediaSender(transport, self.ice, batch, self.cname, counters)
         self._dtls = DtlsServer(identity, offer.fingerprints, self._sender.send_plain, self._keys_ready, self.close)
@@ -65,6 +85,9 @@ class Viewer:
 
     @property
     def info(self) -> SessionInfo:
+        track = self._video or self._audio
+        tally = track.tally if track else None
+        report = tally.report if tally else None
         return SessionInfo(
             session=self.session,
             stream=self.feed.stream,
@@ -75,6 +98,16 @@ class Viewer:
             packets_sent=self._sender.packets,
             bytes_sent=self._sender.bytes,
             connected_ns=self.connected_ns,
+            client=self.client,
+            address=self.address,
+            bitrate=self.line.bitrate_bps,
+            available_bitrate=self.line.estimate_bps(time.monotonic()),
+            fraction_lost=self.line.fraction_lost,
+            rtt_ms=None if tally is None or tally.rtt_s is None else round(tally.rtt_s * 1e3, 1),
+            jitter_ms=None if report is None or track is None else report.jitter / track.rtp.clock_rate_hz * 1e3,
+            switches=self.switches,
+            thin=self.thin,
+            keys_only=self.keys_only,
         )
 
     # --- from the network
@@ -95,23 +128,42 @@ class Viewer:
         except (SrtpError, ValueError, struct.error):
             self._counters.drops["rtcp_malformed"] += 1
             return
-        for track, history in ((self._video, self.feed.video), (self._audio, self.feed.audio)):
-            report = feedback.get(track.ssrc) if track else None
-            if track is None or report is None:
-                continue
-            if report.lost:
-                self._sender.resend(track, history, report.lost)
-            if report.key_frame:
-                self._counters.plis += 1
+        for track in self.tracks:
+            about = feedback.get(track.rtp.ssrc)
+            if about is not None:
+                self._heed(track, about)
+
+    def _heed(self, track: SentTrack, feedback: Feedback) -> None:
+        now_ns, now_s = time.time_ns(), time.monotonic()
+        tally = track.tally
+        tally.take(feedback, now_ns)
+        if feedback.estimate_bps is not None:
+            self.line.estimated(feedback.estimate_bps, now_s)
+        if feedback.report is not None:
+            rtt_s = feedback.report.rtt_s(now_ns)
+            self._counters.reported(feedback.report.fraction_lost, rtt_s)
+            if track is self._video:
+                self.line.reported(feedback.report.fraction_lost, rtt_s)
+        if feedback.lost:
+            before = self._counters.retransmitted
+            self._sender.resend(track.rtp, track.history(self.feed), feedback.lost)
+            tally.retransmitted += self._counters.retransmitted - before
+        if feedback.key_frame:
+            self._counters.plis += 1
+            if self._key_requests.passes(now_s):
                 self.feed.request_key_frame()
-            if report.fraction_lost is not None and track is self._video:
-                self.fraction_lost = report.fraction_lost
+            else:
+                self._counters.plis_withheld += 1
 
     # --- from the feed
 
     def send_video(self, unit: RtpUnit) -> None:
-        if self.state == "waiting" and unit.key:
+        if unit.key and (self.state == "waiting" or (self.keys_only and self.state == "playing")):
+            self._drop_backlog()
             self._start(unit)
+        elif self.keys_only:
+            self._counters.drops["thin_line"] += 1
+            return
         if self.state != "playing" or self._video is None:
             return
         if self._backlog_packets + len(unit.payloads) > MAX_BACKLOG_PACKETS:
@@ -129,14 +181,15 @@ class Viewer:
         track = self._audio
         if track is None or self.state not in ("waiting", "playing"):
             return
-        if unit.number != track.next_number or track.first_number is None:
+        if not track.follows(unit):
             track.restart(unit)
-        if self._sender.send(track, self.feed.audio, unit, 0, len(unit.payloads)) < len(unit.payloads):
+        if self._sender.send(track.rtp, self.feed.audio, unit, 0, len(unit.payloads)) < len(unit.payloads):
             self._counters.drops["audio_send"] += 1
+        else:
+            track.finished(unit)
 
     def lost_video(self) -> None:
-        self._backlog.clear()
-        self._backlog_packets = 0
+        self._drop_backlog()
         if self.state == "playing":
             self.state = "waiting"
             self.feed.request_key_frame()
@@ -149,11 +202,12 @@ class Viewer:
         while self._backlog and left:
             unit, start = self._backlog[0]
             stop = min(len(unit.payloads), start + left)
-            sent = self._sender.send(track, self.feed.video, unit, start, stop)
+            sent = self._sender.send(track.rtp, self.feed.video, unit, start, stop)
             self._backlog_packets -= sent
             left -= sent
             if start + sent == len(unit.payloads):
                 self._backlog.popleft()
+                track.finished(unit)
             else:
                 self._backlog[0] = (unit, start + sent)
             if sent < stop - start:
@@ -162,6 +216,33 @@ class Viewer:
 
     def feed_ended(self, reason: str) -> None:
         self.close(reason)
+
+    # --- to another rendition
+
+    def cross(self, feed: RenditionFeed, rendition: str, unit: RtpUnit) -> None:
+        """Go on with another rendition of the stream, from its key unit `unit` on, as if nothing had changed:
+        the tracks keep their SSRC, their numbers and their time. Who called `feed.add` before takes that away."""
+        before, self.feed, self.rendition = self.feed, feed, rendition
+        before.remove(self)
+        feed.add(self)
+        for track in self.tracks:
+            track.cross(before, feed)
+        self._drop_backlog()
+        if self.state == "playing":
+            self.state = "waiting"
+        self.switches += 1
+        self.send_video(unit)
+
+    def send_keys_only(self, keys_only: bool) -> None:
+        """Send pictures that need no other ones, and nothing between them; or, from the next one on, all again."""
+        if keys_only != self.keys_only:
+            self.keys_only = keys_only
+            self.switches += 1
+            self._drop_backlog()
+            if self.state == "playing":
+                self.state = "waiting"
+                if not keys_only:
+                    self.feed.request_key_frame()
 
     # --- life
 
@@ -172,22 +253,22 @@ class Viewer:
                 self.close("connect_timeout")
             return
         self._sender.tick()
+        self.line.sent(self._sender.bytes, now_s)
         if self.ice.consent_expired(now_s):
             self.close("consent_expired")
             return
-        for track, history in ((self._video, self.feed.video), (self._audio, self.feed.audio)):
-            if track is not None and track.packets:
-                self._sender.report(track, history)
+        for track in self.tracks:
+            if track.rtp.packets:
+                self._sender.report(track.rtp, track.history(self.feed))
 
     def close(self, reason: str) -> None:
         """End the session: the peer is told (RTCP BYE, DTLS close_notify), then forgotten."""
         if self.state == "closed":
             return
-        self._sender.say_bye(track for track in (self._video, self._audio) if track is not None)
+        self._sender.say_bye(track.rtp for track in self.tracks)
         self.state = "closed"
         self._dtls.close()
-        self._backlog.clear()
-        self._backlog_packets = 0
+        self._drop_backlog()
         self.feed.remove(self)
         self._transport.remove(self.ice)
         self._counters.closed[reason if reason.isidentifier() else "dtls"] += 1
@@ -223,3 +304,7 @@ class Viewer:
         if self._video is not None:
             self._video.restart(unit)
         self.state = "playing"
+
+    def _drop_backlog(self) -> None:
+        self._backlog.clear()
+        self._backlog_packets = 0

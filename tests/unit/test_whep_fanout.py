@@ -287,5 +287,7 @@ def test_feedback_of_every_kind() -> None:
     report = struct.pack("!BBHIIIIIII", 0x81, 201, 7, 1, 77, 64 << 24, 0, 0, 0, 0)
     feedback = parse_feedback(report + nack + pli + fir)
     assert feedback[77].lost == [1000, 1001, 1003]
-    assert feedback[77].fraction_lost == 0.25
+    report = feedback[77].report
+    assert report is not None
+    assert report.fraction_lost == 0.25
     assert (feedback[77].key_frame, feedback[78].key_frame, feedback[79].key_frame) == (False, True, True)

@@ -1,0 +1,42 @@
+"""A viewer on its way to another rendition of its stream: it goes on with the old one until the new one's key frame."""
+
+import asyncio
+from collections.abc import Callable
+
+from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed
+from services.webrtc_gateway.packetizer import RtpUnit
+
+
+class Crossing:
+    """Stands in the new feed for the viewer; see `fanout.FeedViewer`."""
+
+    def __init__(self, feed: RenditionFeed, cross: Callable[[RtpUnit], None]) -> None:
+        """`cross` is called once, with the unit to begin with, in the middle of that unit's round."""
+        self._feed, self._cross = feed, cross
+        self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        """True: the viewer is over there. False: the new feed has ended."""
+        feed.add(self)
+        feed.request_key_frame(FRESH_GROUP_SECONDS)
+
+    def send_video(self, unit: RtpUnit) -> None:
+        if unit.key and not self.done.done():
+            self._feed.remove(self)
+            self._cross(unit)
+            self.done.set_result(True)
+
+    def send_audio(self, unit: RtpUnit) -> None:
+        """Sound crosses with the picture."""
+
+    def lost_video(self) -> None:
+        self._feed.request_key_frame()
+
+    def pace(self) -> bool:
+        return False
+
+    def feed_ended(self, reason: str) -> None:
+        if not self.done.done():
+            self.done.set_result(False)
+
+    def give_up(self) -> None:
+        self._feed.remove(self)
+        self.done.cancel()

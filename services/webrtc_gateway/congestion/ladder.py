@@ -1,0 +1,76 @@
+"""Which step of the ladder a viewer stands on: down soon, up late, and later still after a step that failed."""
+
+from dataclasses import dataclass, field
+
+from services.webrtc_gateway.congestion.line import Sign
+
+_SIGNS_DOWN = 2  # in a row: one report may be of a second in which a neighbour sent a file
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Times of a ladder, in seconds."""
+
+    settle: float = 3.0
+    """After a step down: what was too much leaves the line's queue first."""
+    calm_before_up: float = 10.0
+    """So long nothing may go wrong before more is tried."""
+    trial: float = 6.0
+    """After a step up the first sign is enough: a report a second, and a queue of some seconds."""
+    max_calm_before_up: float = 160.0
+    """Each trial that fails doubles the wait up to here: a thin line is disturbed every few minutes, not more."""
+
+
+@dataclass(slots=True)
+class Ladder:
+    """Step 0 is what was asked for, `lowest` the least there is."""
+
+    lowest: int
+    pace: Pace = field(default_factory=Pace)
+    step: int = 0
+    _signs: int = 0
+    _calm_since_s: float | None = None
+    _settled_s: float = float("-inf")
+    _trial_until_s: float = float("-inf")
+    _failed_trials: int = 0
+
+    def next_step(self, sign: Sign, calm: bool, now_s: float) -> int:
+        """The step to stand on, judged at each new report (monotonic time); `moved` says that it was taken."""
+        if sign:
+            self._calm_since_s = None
+            self._signs += 1
+            needed = 1 if now_s < self._trial_until_s else _SIGNS_DOWN
+            down = self._signs >= needed and self.step < self.lowest and now_s >= self._settled_s
+            return self.step + down
+        self._signs = 0
+        if not calm:
+            self._calm_since_s = None
+            return self.step
+        if self._calm_since_s is None:
+            self._calm_since_s = now_s
+        calm_s = now_s - self._calm_since_s
+        if self.step == 0:
+            if calm_s >= self.pace.max_calm_before_up:
+                self._failed_trials = 0
+            return 0
+        return self.step - (calm_s >= self._calm_before_up)
+
+    def moved(self, step: int, now_s: float) -> None:
+        """The viewer gets what step `step` is."""
+        if step > self.step:
+            self._failed_trials += now_s < self._trial_until_s
+            self._settled_s, self._trial_until_s = now_s + self.pace.settle, float("-inf")
+        else:
+            self._trial_until_s = now_s + self.pace.trial
+        self.step = step
+        self._signs, self._calm_since_s = 0, None
+
+    def not_now(self, now_s: float) -> None:
+        """The step could not be taken: begin to wait anew."""
+        self._signs, self._calm_since_s = 0, None
+        self._settled_s = now_s + self.pace.settle
+
+    @property
+    def _calm_before_up(self) -> float:
+        doubled = self.pace.calm_before_up * 2.0 ** min(self._failed_trials, 10)  # 10: enough for any maximum
+        return min(doubled, self.pace.max_calm_before_up)

@@ -1,0 +1,44 @@
+"""One track that a viewer is sent: its numbers and its time across renditions, and what became of it."""
+
+from typing import Literal
+
+from services.webrtc_gateway.congestion.tally import TrackTally
+from services.webrtc_gateway.fanout import RenditionFeed
+from services.webrtc_gateway.history import TrackHistory
+from services.webrtc_gateway.packetizer import RtpUnit
+from services.webrtc_gateway.rtp import RtpTrack
+
+TrackKind = Literal["video", "audio"]
+
+
+class SentTrack:
+    """An RtpTrack with its kind, its mid and its tally."""
+
+    def __init__(self, kind: TrackKind, rtp: RtpTrack, mid: str) -> None:
+        self.kind, self.rtp, self.mid = kind, rtp, mid
+        self.tally = TrackTally()
+        self._last_time: int | None = None
+
+    def history(self, feed: RenditionFeed) -> TrackHistory:
+        return feed.video if self.kind == "video" else feed.audio
+
+    def follows(self, unit: RtpUnit) -> bool:
+        """The unit is the next one; else `restart` with it."""
+        return self.rtp.first_number is not None and unit.number == self.rtp.next_number
+
+    def restart(self, unit: RtpUnit) -> None:
+        """Go on with `unit`. Only here may the offset of time change: what was sent is not sent again after it."""
+        due = unit.timestamp + self.rtp.timestamp_offset
+        if self._last_time is not None and due <= self._last_time:  # renditions are not equally far
+            self.rtp.timestamp_offset += self._last_time + 1 - due
+        self.rtp.restart(unit)
+
+    def cross(self, before: RenditionFeed, after: RenditionFeed) -> None:
+        """Leave one rendition for another: one picture has the same time in both."""
+        self.rtp.timestamp_offset += self.history(before).clock.at(0) - self.history(after).clock.at(0)
+        self.rtp.first_number = None
+
+    def finished(self, unit: RtpUnit) -> None:
+        """All of the unit is sent."""
+        self._last_time = unit.timestamp + self.rtp.timestamp_offset
+        self.tally.sent(unit.key)
