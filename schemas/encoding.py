@@ -33,6 +33,9 @@ RATE_CONTROLS: Final[dict[VideoCodec, tuple[RateControl, ...]]] = {
     "vp9": ("cbr", "vbr", "crf", "qp"),
     "mjpeg": ("cbr", "qp"),
 }
+# Of every stream as long as somebody wants them, named after their codec: for viewers who can take neither what they
+# asked for nor `main`. The cheapest to encode first; H.264 for where `main` is something else.
+CODEC_RENDITIONS: Final[tuple[VideoCodec, ...]] = ("h264", "vp8", "vp9", "av1", "hevc")
 
 
 class Encoding(Protocol):

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 
+from services.webrtc_gateway.codecs.video import VIEWER_CODECS, parameters
 from services.webrtc_gateway.offer import CAPTURE_TIME, MID, PLAYOUT_DELAY, Media, Offer
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ
@@ -63,11 +64,12 @@ def _accepted(media: Media, cname: str) -> list[str]:
         "a=rtcp-rsize",
     ]
     lines += [f"a=extmap:{ext.id} {ext.uri}" for ext in section.rtp.headerExtensions if ext.uri in _ECHOED]
-    if section.kind == "video":
-        profile = codec.parameters.get("profile-level-id", "42001f")
-        lines.append(f"a=rtpmap:{payload_type} H264/{VIDEO_CLOCK_HZ}")
+    if media.video_codec is not None:
+        told = VIEWER_CODECS[media.video_codec]
+        lines.append(f"a=rtpmap:{payload_type} {told.encoding}/{VIDEO_CLOCK_HZ}")
         lines += [f"a=rtcp-fb:{payload_type} {feedback}" for feedback in _VIDEO_FEEDBACK]
-        lines.append(f"a=fmtp:{payload_type} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}")
+        if fmtp := told.fmtp(parameters(codec)):
+            lines.append(f"a=fmtp:{payload_type} {fmtp}")
     else:
         lines.append(f"a=rtpmap:{payload_type} opus/{OPUS_CLOCK_HZ}/2")
         lines.append(f"a=fmtp:{payload_type} minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1")

@@ -4,21 +4,16 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
+from schemas.encoding import CODEC_RENDITIONS
 from schemas.errors import NotFound
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader, VideoCodec
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command
-from services.webrtc_gateway.source import (
-    CARRIED_CODEC,
-    REORDERED_WHY,
-    Deliver,
-    NotViewable,
-    Subscription,
-    codec_why,
-)
+from services.webrtc_gateway.codecs.video import VIEWER_CODECS
+from services.webrtc_gateway.source import REORDERED_WHY, Deliver, NotViewable, Subscription, codec_why
 from shared.bus import Bus
 from shared.demand import Wants
 from shared.desired import Desired
@@ -28,7 +23,7 @@ from shared.ring import RingError
 from shared.state import StateMirrors
 from shared.stream_demand import StreamDemand
 
-_OTHER_CODECS = frozenset(get_args(VideoCodec)) - {CARRIED_CODEC}
+_VIDEO_CODECS = frozenset(get_args(VideoCodec))
 
 
 class BusPacketSource:
@@ -47,7 +42,7 @@ class BusPacketSource:
     async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> Subscription:
         """Raises:
         NotFound: no such stream or rendition.
-        NotViewable: its codec or its B-frames cannot be viewed over WebRTC.
+        NotViewable: its codec or its B-frames are not for WebRTC.
         Unavailable: the stream is on no node.
         """
         name = rendition or DEFAULT_RENDITION
@@ -60,21 +55,32 @@ class BusPacketSource:
             raise
         return _BusSubscription(self._bus, stream, name, tracks, packets, demand, self._folder)
 
+    def video_codec(self, stream: str, rendition: str | None) -> VideoCodec | None:
+        name = rendition or DEFAULT_RENDITION
+        if name == SOURCE_RENDITION:
+            source = self._streams.actual(stream)
+            codec = source.video.codec if source and source.video else ""
+            return cast(VideoCodec, codec) if codec in _VIDEO_CODECS else None
+        asked = self._renditions.spec(compound_id(stream, name))
+        if asked is not None:
+            return asked[0].codec
+        unasked: tuple[VideoCodec, ...] = tuple(codec for codec in CODEC_RENDITIONS if codec == name)
+        return unasked[0] if unasked else RenditionSpec(stream=stream).codec
+
     def _tracks(self, stream: str, rendition: str) -> tuple[str, ...]:
+        codec = self.video_codec(stream, rendition)
+        if codec is not None and codec not in VIEWER_CODECS:
+            raise NotViewable(stream, rendition, codec_why(codec))
         source = self._streams.actual(stream)
         if rendition == SOURCE_RENDITION:
             if source is None or not source.source_tracks:
                 raise NotFound(f"{stream} has no packets of its own that can be viewed; view {stream}/main instead")
-            if source.video and source.video.codec in _OTHER_CODECS:
-                raise NotViewable(stream, rendition, codec_why(source.video.codec))
             return source.source_tracks
         asked = self._renditions.spec(compound_id(stream, rendition))
-        if asked is not None and asked[0].codec != CARRIED_CODEC:
-            raise NotViewable(stream, rendition, codec_why(asked[0].codec))
         if asked is not None and asked[0].b_frames:
             raise NotViewable(stream, rendition, REORDERED_WHY)
         known = self._renditions.actual(compound_id(stream, rendition))
-        if known is None and rendition != DEFAULT_RENDITION:
+        if known is None and rendition not in (DEFAULT_RENDITION, *CODEC_RENDITIONS):
             raise NotFound(f"{stream} has no rendition {rendition!r}; start it with hw-encode.start")
         if source is None or (source.video is None and source.audio is None):
             return ()  # not open yet, or written by an application: nobody knows yet

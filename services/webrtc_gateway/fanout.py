@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from schemas.packets import PacketHeader
+from schemas.errors import BadRequest
+from schemas.packets import PacketHeader, VideoCodec
+from services.webrtc_gateway.codecs.video import VIEWER_CODECS
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.history import TrackHistory
 from services.webrtc_gateway.packetizer import MAX_PAYLOAD_BYTES, RtpUnit
-from services.webrtc_gateway.source import CARRIED_CODEC, REORDERED_WHY, codec_why
+from services.webrtc_gateway.source import REORDERED_WHY, codec_why
 from shared.rtp.clock import VIDEO_CLOCK_HZ
-from shared.rtp.h264 import packetize_h264
 from shared.rtp.opus import OPUS_CLOCK_HZ, packetize_opus
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,9 @@ class RenditionFeed:
         self.unsupported = ""
         """Why nobody can view this rendition; empty when they can."""
         self.seen = asyncio.Event()
-        """A picture has come, so that `unsupported` is known."""
+        """A picture has come, so that `codec` and `unsupported` are known."""
+        self.codec: VideoCodec | None = None
+        """Of the pictures, once one has come or viewers have been promised it."""
         self.forces_key_frames = True
         self.viewers: tuple[FeedViewer, ...] = ()
         self._counters = counters
@@ -99,6 +102,10 @@ class RenditionFeed:
 
     def remove(self, viewer: FeedViewer) -> None:
         self.viewers = tuple(v for v in self.viewers if v is not viewer)
+
+    def promise(self, codec: VideoCodec) -> None:
+        """A viewer is told that the pictures are `codec`, unless it is known already."""
+        self.codec = self.codec or codec
 
     def starting_group(self) -> tuple[RtpUnit, ...]:
         """The units a new viewer begins with, from a key unit on; empty: it must wait for the next one."""
@@ -175,9 +182,12 @@ class RenditionFeed:
         self._counters.fanout_cpu_ns += time.thread_time_ns() - began_ns
 
     def _video(self, header: PacketHeader, payload: memoryview) -> None:
-        if header.codec != CARRIED_CODEC or header.reordered:
+        codec = header.codec
+        if codec not in VIEWER_CODECS or header.reordered:
             self._refuse(header)
             return
+        if codec != self.codec:
+            self._change_codec(codec)
         self.seen.set()
         track = self.video
         if track.is_repeat(header):
@@ -187,7 +197,10 @@ class RenditionFeed:
             self._group.clear()
             self._counters.drops["gap"] += 1
             self._each(lambda viewer: viewer.lost_video())
-        payloads = packetize_h264(payload, MAX_PAYLOAD_BYTES)
+        try:
+            payloads = VIEWER_CODECS[codec].packetize(payload, MAX_PAYLOAD_BYTES, 0)
+        except BadRequest:
+            payloads = ()
         if not payloads:
             self._counters.drops["malformed"] += 1
             return
@@ -226,10 +239,18 @@ class RenditionFeed:
             else:
                 self._group.append(unit)
 
+    def _change_codec(self, codec: VideoCodec) -> None:
+        """Viewers have agreed to another one: they come back, and agree to this."""
+        before, self.codec = self.codec, codec
+        self._group.clear()
+        if before is not None:
+            logger.info("the pictures of %s are %s now, not %s", self.stream, codec, before)
+            self._each(lambda viewer: viewer.feed_ended("codec_changed"))
+
     def _refuse(self, header: PacketHeader) -> None:
         if self.unsupported:
             return
-        self.unsupported = REORDERED_WHY if header.codec == CARRIED_CODEC else codec_why(header.codec)
+        self.unsupported = REORDERED_WHY if header.codec in VIEWER_CODECS else codec_why(header.codec)
         self.seen.set()
         logger.warning("%s/%s cannot be viewed over WebRTC: %s", header.stream, header.rendition, self.unsupported)
         self._each(lambda viewer: viewer.feed_ended("unsupported"))

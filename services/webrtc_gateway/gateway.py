@@ -11,13 +11,13 @@ from aiortc.sdp import SessionDescription
 from schemas.errors import NotFound, TooMany, Unavailable
 from schemas.ids import check_id
 from schemas.sessions import SessionInfo
-from schemas.subjects import DEFAULT_RENDITION
 from services.webrtc_gateway.answer import write_answer
+from services.webrtc_gateway.codecs.choice import RenditionChoice
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.feeds import Feeds, OpenFeed
 from services.webrtc_gateway.ice import SharedIceTransport
-from services.webrtc_gateway.offer import match_offer, read_offer
+from services.webrtc_gateway.offer import match_offer, offered_codecs, read_offer
 from services.webrtc_gateway.source import NotViewable, PacketSource
 from services.webrtc_gateway.srtp import PacketBatch
 from services.webrtc_gateway.viewer import Viewer
@@ -50,14 +50,15 @@ class WhepGateway:
         transport: SharedIceTransport,
         *,
         max_sessions: int = DEFAULT_MAX_SESSIONS,
-        on_substitute: Callable[[str, NotViewable], None] = lambda stream, refused: None,
+        on_substitute: Callable[[str, NotViewable, str], None] = lambda stream, refused, served: None,
     ) -> None:
-        """`on_substitute` is told of each viewer of a stream that gets `main` in place of what it asked for."""
+        """`on_substitute` is told of each viewer of a stream that gets the rendition `served` for what it asked for."""
         self.counters = EgressCounters()
         self.transport = transport
         self.max_sessions = max_sessions
         self._on_substitute = on_substitute
         self._feeds = Feeds(source, self.counters)
+        self._choice = RenditionChoice(source, self._feeds)
         self._identity = DtlsIdentity()
         self._batch = PacketBatch()  # one is enough: filling and sending never yields
         self._viewers: dict[str, tuple[Viewer, OpenFeed]] = {}
@@ -72,7 +73,7 @@ class WhepGateway:
             BadRequest: the offer or a name is malformed.
             NotFound: no such stream or rendition.
             NotAcceptable: no codec in common.
-            NotViewable: the rendition cannot be viewed over WebRTC, and `main` neither.
+            NotViewable: the viewer can take neither the rendition nor anything in its place.
             TooMany: `max_sessions` are open.
             Unavailable: the bus does not answer, or this process is shutting down.
         """
@@ -87,33 +88,17 @@ class WhepGateway:
         match_offer(description, ())  # a bad offer must not start an encoder
         self._opening += 1
         try:
-            entry, refused = await self._viewable(stream, rendition)
+            entry, refused = await self._choice.open(stream, rendition, offered_codecs(description))
         finally:
             self._opening -= 1
+        if refused is not None:
+            self.counters.substituted += 1
+            self._on_substitute(stream, refused, entry.subscription.rendition)
         try:
             return self._make(entry, description, refused)
         except BaseException:
             self._feeds.release(entry)
             raise
-
-    async def _viewable(self, stream: str, rendition: str | None) -> tuple[OpenFeed, NotViewable | None]:
-        """The rendition that was asked for, or `main`, made for viewers, and why it has to be that."""
-        try:
-            entry = await self._feeds.acquire(stream, rendition)
-            if not entry.feed.unsupported:
-                return entry, None
-            self._feeds.release(entry)
-            raise NotViewable(stream, entry.subscription.rendition, entry.feed.unsupported)
-        except NotViewable as refused:
-            if rendition in (None, DEFAULT_RENDITION):
-                raise
-            entry = await self._feeds.acquire(stream, DEFAULT_RENDITION)
-            if entry.feed.unsupported:
-                self._feeds.release(entry)
-                raise
-            self.counters.substituted += 1
-            self._on_substitute(stream, refused)
-            return entry, refused
 
     def delete(self, session: str) -> None:
         """End a session.
@@ -150,7 +135,7 @@ class WhepGateway:
         feed, subscription = entry.feed, entry.subscription
         if self._draining:
             raise Unavailable("this gateway is shutting down; try again in a moment")
-        offer = match_offer(description, subscription.tracks)
+        offer = match_offer(description, subscription.tracks, feed.codec)
         viewer = Viewer(
             session=secrets.token_urlsafe(_SESSION_BYTES),
             rendition=subscription.rendition,

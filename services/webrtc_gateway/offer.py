@@ -8,6 +8,8 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from schemas.errors import BadRequest
+from schemas.packets import VideoCodec
+from services.webrtc_gateway.codecs.video import VIEWER_CODECS, best_payload, taken_codecs
 from services.webrtc_gateway.rtp import HeaderExtensions, RtpTrack
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ
@@ -15,9 +17,6 @@ from shared.rtp.opus import OPUS_CLOCK_HZ
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
-
-# Constrained baseline first: what live encoders make. Decoders take more than the profile they name.
-_PROFILES = ("42e0", "4200", "4d00", "640c", "6400", "f400")
 
 # The parser's time grows with the product of some of these. Chromium's offer has 40 rtpmap, 90 rtcp-fb and 30 fmtp
 # lines for its two media; a machine with many addresses has some tens of candidates.
@@ -50,6 +49,8 @@ class Media:
     description: MediaDescription
     codec: RTCRtpCodecParameters | None
     track: RtpTrack | None
+    video_codec: VideoCodec | None = None
+    """Of video: which of ours `codec` is."""
 
     @property
     def mid(self) -> str:
@@ -88,19 +89,23 @@ def read_offer(text: str) -> SessionDescription:
     return description
 
 
-def match_offer(description: SessionDescription, tracks: Sequence[str]) -> Offer:
-    """Match an offer with the rendition's `tracks` (`video`, `opus`; empty: not known, so both are promised).
+def match_offer(description: SessionDescription, tracks: Sequence[str], video_codec: VideoCodec | None = None) -> Offer:
+    """Match an offer with a rendition.
+
+    Args:
+        tracks: what it has (`video`, `opus`); empty: not known, so both are promised.
+        video_codec: of its pictures; None: any that viewers may take, which is enough to judge the offer.
 
     Raises:
         BadRequest: not an offer that a WebRTC peer makes.
-        NotAcceptable: no H.264 with packetization-mode 1, or no media at all that we have.
+        NotAcceptable: the offered video lacks the codec, or there is no media at all that we have.
     """
     media: list[Media] = []
     for section in description.media:
         taken = any(m.codec and m.description.kind == section.kind for m in media)
-        media.append(Media(section, None, None) if taken else _match(section, tracks))
+        media.append(Media(section, None, None) if taken else _match(section, tracks, video_codec))
     if not any(m.track for m in media):
-        raise NotAcceptable("nothing to send: offer to receive H.264 (packetization-mode=1) video or Opus audio")
+        raise NotAcceptable(f"nothing to send: offer to receive video ({_any_of()}) or Opus audio")
     types = [m.codec.payloadType for m in media if m.codec]
     if len(set(types)) < len(types):
         # RFC 9143 section 9.1.1: in a bundle one payload type is one codec.
@@ -117,14 +122,26 @@ def match_offer(description: SessionDescription, tracks: Sequence[str]) -> Offer
     return Offer(tuple(media), accepted.dtls.fingerprints)
 
 
-def _match(section: MediaDescription, tracks: Sequence[str]) -> Media:
-    if section.port == 0 and not section.rtp.muxId:
+def offered_codecs(description: SessionDescription) -> tuple[VideoCodec, ...] | None:
+    """What the side that offers can decode, of what we carry; None: it wants no pictures, so that any will do."""
+    for section in description.media:
+        if section.kind == "video" and not _is_absent(section):
+            return taken_codecs(section)
+    return None
+
+
+def _match(section: MediaDescription, tracks: Sequence[str], video_codec: VideoCodec | None) -> Media:
+    if _is_absent(section):
         return Media(section, None, None)
     if section.kind == "video":
-        codec, wanted, rate_hz = _h264(section), "video", VIDEO_CLOCK_HZ
+        video_codec = video_codec or next(iter(taken_codecs(section)), None)
+        codec = best_payload(section, video_codec) if video_codec else None
+        wanted, rate_hz = "video", VIDEO_CLOCK_HZ
         if codec is None:
-            raise NotAcceptable("the offered video has no H.264 with packetization-mode=1")
+            lacks = VIEWER_CODECS[video_codec].wanted if video_codec else _any_of()
+            raise NotAcceptable(f"the offered video has no {lacks}")
     elif section.kind == "audio":
+        video_codec = None
         codec, wanted, rate_hz = _opus(section), "opus", OPUS_CLOCK_HZ
     else:
         return Media(section, None, None)
@@ -132,24 +149,18 @@ def _match(section: MediaDescription, tracks: Sequence[str]) -> Media:
         return Media(section, None, None)
     payload_type = _payload_type(section, codec)
     if (tracks and wanted not in tracks) or section.direction in ("sendonly", "inactive"):
-        return Media(section, codec, None)
+        return Media(section, codec, None, video_codec)
     ids = {extension.uri: extension.id for extension in section.rtp.headerExtensions}
     extensions = HeaderExtensions(section.rtp.muxId, ids.get(MID), ids.get(PLAYOUT_DELAY), ids.get(CAPTURE_TIME))
-    return Media(section, codec, RtpTrack(payload_type, rate_hz, extensions))
+    return Media(section, codec, RtpTrack(payload_type, rate_hz, extensions), video_codec)
 
 
-def _h264(section: MediaDescription) -> RTCRtpCodecParameters | None:
-    usable = [
-        codec
-        for codec in section.rtp.codecs
-        if codec.mimeType.lower() == "video/h264" and codec.parameters.get("packetization-mode") == "1"
-    ]
+def _is_absent(section: MediaDescription) -> bool:
+    return section.port == 0 and not section.rtp.muxId
 
-    def preference(codec: RTCRtpCodecParameters) -> int:
-        profile = str(codec.parameters.get("profile-level-id", "42001f")).lower()[:4]
-        return _PROFILES.index(profile) if profile in _PROFILES else len(_PROFILES)
 
-    return min(usable, key=preference, default=None)
+def _any_of() -> str:
+    return " or ".join(codec.wanted for codec in VIEWER_CODECS.values())
 
 
 def _opus(section: MediaDescription) -> RTCRtpCodecParameters | None:

@@ -3,7 +3,7 @@
 import ipaddress
 
 from schemas.sessions import ListSessions, SessionList
-from schemas.subjects import DEFAULT_RENDITION, command
+from schemas.subjects import command
 from services.webrtc_gateway.bus_source import BusPacketSource
 from services.webrtc_gateway.commands.pictures import PictureRoutes
 from services.webrtc_gateway.commands.routes import CommandRoutes
@@ -36,8 +36,8 @@ async def build(context: Context[GatewaySettings]) -> None:
     context.stack.callback(transport.close)
     source = BusPacketSource(context.bus, mirrors, wants, settings.shm_dir)
 
-    def substituted(stream: str, refused: NotViewable) -> None:
-        detail = {"asked": refused.rendition, "served": DEFAULT_RENDITION, "reason": refused.why}
+    def substituted(stream: str, refused: NotViewable, served: str) -> None:
+        detail = {"asked": refused.rendition, "served": served, "reason": refused.why}
         context.event(stream, "transcoded", detail=detail)
 
     gateway = WhepGateway(source, transport, max_sessions=settings.max_sessions, on_substitute=substituted)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from schemas.commands import MeshStatus
 from schemas.errors import Conflict
-from schemas.packets import PacketHeader
+from schemas.packets import PacketHeader, VideoCodec
 
 Deliver = Callable[[PacketHeader, memoryview], None]
 
@@ -66,6 +66,10 @@ class PacketSource(Protocol):
         """
         ...
 
+    def video_codec(self, stream: str, rendition: str | None) -> VideoCodec | None:
+        """The codec of the rendition's pictures as far as it is known without opening it."""
+        ...
+
 
 class StatusFeed(Protocol):
     """The state of the mesh for the console."""
@@ -78,19 +82,20 @@ class StatusFeed(Protocol):
 
 
 class NotViewable(Conflict):
-    """A rendition that WebRTC here cannot carry; `why` is the half-sentence that says so."""
+    """A rendition that this viewer, or any, cannot take; `why` is the half-sentence that says so."""
 
     def __init__(self, stream: str, rendition: str, why: str) -> None:
         self.rendition, self.why = rendition, why
         super().__init__(
-            f"{stream}/{rendition} cannot be viewed over WebRTC: {why}; view an h264 rendition without B-frames instead"
+            f"{stream}/{rendition} cannot be viewed over WebRTC: {why}; "
+            "view a rendition without B-frames, in a codec that the viewer takes"
         )
 
 
 def codec_why(codec: str) -> str:
-    """Why viewers cannot take pictures of `codec`."""
+    """Why viewers, or one of them, cannot take pictures of `codec`."""
     return f"its codec is {codec}"
 
 
-CARRIED_CODEC = "h264"
+ASSUMED_CODEC: VideoCodec = "h264"  # of a rendition whose codec nobody knows yet: what cameras send
 REORDERED_WHY = "it has B-frames"  # WebRTC shows pictures in the order in which they come

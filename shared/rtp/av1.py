@@ -13,8 +13,8 @@ _HEADER_BYTES, _LENGTH_BYTES = 1, 2  # a length of two leb128 bytes reaches 16,3
 _LEB128_BITS, _LEB128_MORE = 7, 0x80
 
 
-def packetize_av1(temporal_unit: bytes | memoryview, max_bytes: int) -> tuple[bytes, ...]:
-    """RTP payloads of one temporal unit, each at most `max_bytes`, filled one after another.
+def packetize_av1(temporal_unit: bytes | memoryview, max_bytes: int, first_room_bytes: int = 0) -> tuple[bytes, ...]:
+    """RTP payloads of one temporal unit, each at most `max_bytes`, the first so much shorter; filled in turn.
 
     Packets break within OBUs, not between them: browsers without a dependency descriptor take a packet that begins
     with an OBU for the beginning of a picture.
@@ -29,16 +29,16 @@ def packetize_av1(temporal_unit: bytes | memoryview, max_bytes: int) -> tuple[by
         if kind not in _LEFT_OUT:
             new_sequence = new_sequence or kind == _SEQUENCE_HEADER
             elements.append(bytes((data[start] & ~_HAS_SIZE,)) + data[start + 1 : payload - leb] + data[payload:end])
-    payloads = _fill(elements, max_bytes - _HEADER_BYTES)
+    payloads = _fill(elements, max_bytes - _HEADER_BYTES, first_room_bytes)
     if new_sequence:
         payloads[0] = bytes((payloads[0][0] | _NEW_SEQUENCE,)) + payloads[0][1:]
     return tuple(payloads)
 
 
-def _fill(elements: Sequence[bytes], packet_bytes: int) -> list[bytes]:
+def _fill(elements: Sequence[bytes], packet_bytes: int, first_room_bytes: int) -> list[bytes]:
     payloads: list[bytes] = []
     packet: list[bytes] = []
-    room, flags = packet_bytes, 0
+    room, flags = packet_bytes - first_room_bytes, 0
     for number, element in enumerate(elements, 1):
         # Whoever is not the last leaves room for a byte of the next one.
         last = number == len(elements)

@@ -12,7 +12,7 @@ import numpy as np
 
 from schemas.commands import MeshStatus
 from schemas.errors import NotFound
-from schemas.packets import PacketHeader
+from schemas.packets import PacketHeader, VideoCodec
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.http import HttpDoor, build_app
 from services.webrtc_gateway.ice import SharedIceTransport
@@ -50,6 +50,9 @@ class EncodedStream:
         self.opened += 1
         self.delivers.append(deliver)
         return EncodedSubscription(self, deliver)
+
+    def video_codec(self, stream: str, rendition: str | None) -> VideoCodec | None:
+        return "h264"
 
     async def play(self) -> None:
         video = av.CodecContext.create("libx264", "w")

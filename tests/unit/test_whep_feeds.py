@@ -7,7 +7,7 @@ import pytest
 from test_whep_fanout import Watcher, header, picture
 
 from schemas.errors import NotFound
-from schemas.packets import PacketHeader
+from schemas.packets import PacketHeader, VideoCodec
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.feeds import Feeds
 from services.webrtc_gateway.source import Deliver
@@ -38,6 +38,9 @@ class Camera:
     async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> "Camera":
         self.deliver = deliver
         return self
+
+    def video_codec(self, stream: str, rendition: str | None) -> VideoCodec | None:
+        return None
 
     def request_key_frame(self) -> None:
         raise AssertionError("a camera is not asked")

@@ -11,8 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import BadRequest
+from schemas.packets import VideoCodec
 from services.webrtc_gateway.answer import write_answer
-from services.webrtc_gateway.offer import MID, PLAYOUT_DELAY, NotAcceptable, Offer, match_offer, read_offer
+from services.webrtc_gateway.offer import (
+    MID,
+    PLAYOUT_DELAY,
+    NotAcceptable,
+    Offer,
+    match_offer,
+    offered_codecs,
+    read_offer,
+)
 
 pytestmark = pytest.mark.unit
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -76,11 +85,62 @@ def test_what_we_do_not_speak_is_rejected_by_port_0() -> None:
     assert answer.group[0].items == ["0", "1"]
 
 
-def test_no_h264_is_not_acceptable() -> None:
+def test_a_codec_that_the_offer_lacks_is_not_acceptable() -> None:
+    without = CHROMIUM.replace("packetization-mode=1", "packetization-mode=0")
     with pytest.raises(NotAcceptable, match="packetization-mode=1"):
-        parse_offer(CHROMIUM.replace("packetization-mode=1", "packetization-mode=0"), BOTH)
+        match_offer(read_offer(without), BOTH, "h264")
+    assert offered_codecs(read_offer(without)) == ("vp8", "vp9", "av1")
+    nothing = CHROMIUM.replace("/90000", "x/90000")
+    with pytest.raises(NotAcceptable, match="VP8 or VP9"):
+        parse_offer(nothing, BOTH)
     with pytest.raises(NotAcceptable):
         parse_offer(CHROMIUM.replace("recvonly", "sendonly"), BOTH)
+
+
+HEVC = ("a=rtpmap:50 H265/90000", "a=fmtp:50 level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST")
+
+
+@pytest.mark.parametrize(
+    ("codec", "payload_type", "rtpmap", "fmtp"),
+    [
+        ("h264", 108, "H264", "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
+        ("vp8", 96, "VP8", None),
+        ("vp9", 98, "VP9", "profile-id=0"),
+        ("av1", 45, "AV1", "level-idx=5;profile=0;tier=0"),
+        ("hevc", 50, "H265", "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST"),
+    ],
+)
+def test_each_codec_has_the_payload_type_with_the_right_profile(
+    codec: VideoCodec, payload_type: int, rtpmap: str, fmtp: str | None
+) -> None:
+    text = with_lines(*HEVC).replace("SAVPF 96", "SAVPF 50 96")
+    lines = answer_to(match_offer(read_offer(text), BOTH, codec)).split("\r\n")
+    assert f"a=rtpmap:{payload_type} {rtpmap}/90000" in lines
+    assert f"a=rtcp-fb:{payload_type} nack pli" in lines
+    told = [line for line in lines if line.startswith(f"a=fmtp:{payload_type} ")]
+    assert told == ([f"a=fmtp:{payload_type} {fmtp}"] if fmtp else [])
+
+
+@pytest.mark.parametrize(
+    ("codec", "line", "other"),
+    [
+        ("vp9", "profile-id=0", "profile-id=2"),
+        ("av1", "level-idx=5;profile=0", "level-idx=5;profile=1"),
+        ("hevc", "profile-id=1", "profile-id=4"),
+        ("hevc", "tx-mode=SRST", "tx-mode=MRST"),
+    ],
+)
+def test_profiles_that_are_not_ours_are_not_matched(codec: VideoCodec, line: str, other: str) -> None:
+    text = with_lines(*HEVC).replace("SAVPF 96", "SAVPF 50 96")
+    assert codec in (offered_codecs(read_offer(text)) or ())
+    assert codec not in (offered_codecs(read_offer(text.replace(line, other))) or ())
+
+
+def test_nothing_strange_of_an_offer_is_repeated() -> None:
+    text = CHROMIUM.replace("a=fmtp:45 level-idx=5;", "a=fmtp:45 level-idx=<b>;")
+    assert "a=fmtp:45 profile=0;tier=0\r\n" in answer_to(match_offer(read_offer(text), BOTH, "av1"))
+    only_sound = CHROMIUM[: CHROMIUM.index("m=video")] + CHROMIUM[CHROMIUM.index("m=audio") :]
+    assert offered_codecs(read_offer(only_sound)) is None
 
 
 @pytest.mark.parametrize("missing", ["a=fingerprint", "a=setup", "a=ice-ufrag", "a=rtcp-mux", "m="])
