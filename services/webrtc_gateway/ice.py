@@ -6,16 +6,15 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from aioice.ice import get_host_addresses
 
 from schemas.errors import Conflict, InvalidValue
+from services.webrtc_gateway.datagrams import Address, DatagramSender
 from services.webrtc_gateway.stun import answer_binding
 
 logger = logging.getLogger(__name__)
-
-Address = tuple[Any, ...]  # as the socket module gives it: 2 fields for IPv4, 4 for IPv6
 
 CONSENT_SECONDS = 30.0  # RFC 7675 section 5.1: consent expires this long after the last valid check
 _MAX_DATAGRAM_BYTES = 2048  # more than any path MTU; longer datagrams are cut, fail their checks and are dropped
@@ -59,8 +58,10 @@ class IcePeer:
 class SharedIceTransport:
     """The UDP sockets (IPv4, and IPv6 where there is any) that every session shares."""
 
-    def __init__(self, sockets: Sequence[socket.socket], hosts: Sequence[str]) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], hosts: Sequence[str], *, segments: bool = True) -> None:
+        """`segments`: let the kernel cut large sends into datagrams where it can (UDP GSO)."""
         self._sockets = tuple(sockets)
+        self._senders = {sock: DatagramSender(sock, segments=segments) for sock in self._sockets}
         self._hosts = tuple(hosts)
         self._by_ufrag: dict[str, IcePeer] = {}
         self._by_path: dict[Address, IcePeer] = {}
@@ -78,7 +79,9 @@ class SharedIceTransport:
             loop.add_reader(sock, self._readable, sock)
 
     @classmethod
-    def open(cls, port: int, hosts: Sequence[str] = (), bind: str = "") -> "SharedIceTransport":
+    def open(
+        cls, port: int, hosts: Sequence[str] = (), bind: str = "", *, segments: bool = True
+    ) -> "SharedIceTransport":
         """Bind `port` (0: any free one) on `bind`, or on every IPv4 and IPv6 address when that is empty.
 
         `hosts` are the addresses told to peers; empty: those of this machine.
@@ -100,7 +103,7 @@ class SharedIceTransport:
                 except (Conflict, OSError) as error:
                     logger.warning("no IPv6 candidates: %s", error)
         families = {sock.family for sock in sockets}
-        return cls(sockets, [host for host in hosts if _family_of(host) in families])
+        return cls(sockets, [host for host in hosts if _family_of(host) in families], segments=segments)
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -142,6 +145,25 @@ class SharedIceTransport:
             taken = len(batch)
         self.datagrams_sent += taken
         self.bytes_sent += size
+        return taken
+
+    def send_run(self, peer: IcePeer, datagrams: memoryview, size: int) -> int:
+        """Send datagrams of `size` bytes, the last with what is left, that lie one behind the other; how many were
+        taken, as `send`."""
+        sock, address = peer.socket, peer.address
+        if sock is None or address is None:
+            return 0
+        count = -(-len(datagrams) // size)
+        try:
+            taken = self._senders[sock].send(datagrams, size, address)
+        except OSError as error:
+            self.dropped_send_error += 1
+            logger.debug("send to %s: %s", address, error)
+            taken = count
+        if taken < count:
+            self.dropped_send_full += count - taken
+        self.datagrams_sent += taken
+        self.bytes_sent += min(taken * size, len(datagrams))
         return taken
 
     def close(self) -> None:

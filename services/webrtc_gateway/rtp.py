@@ -1,21 +1,24 @@
 """What differs between viewers of one packet: the RTP header (RFC 3550 section 5.1, RFC 8285 extensions)."""
 
 import secrets
-from collections.abc import Sequence
-from struct import Struct
 
-from services.webrtc_gateway.packetizer import MAX_EXTENSION_BYTES, RTP_HEADER_BYTES, RtpUnit
-from services.webrtc_gateway.srtp import RTP_BYTES, PacketBatch
-from shared.rtp.clock import ntp_timestamp
+import numpy as np
+
+from services.webrtc_gateway.packetizer import (
+    MAX_EXTENSION_BYTES,
+    RTP_HEADER_BYTES,
+    SHORT_EXTENSION_BYTES,
+    RtpUnit,
+)
+from services.webrtc_gateway.srtp import BATCH_PACKETS, PacketBatch
 
 _ONE_BYTE_PROFILE = b"\xbe\xde"
+_BLOCK_HEADER_BYTES = 4
 _NO_PLAYOUT_DELAY = b"\x00\x00\x00"  # min 0, max 0: show at once
 _MAX_MID_BYTES = 8  # so that the extension fits MAX_EXTENSION_BYTES
+_CAPTURE_TIME_BYTES = 8
 _ONE_BYTE_IDS = range(1, 15)
-
-# One C call writes header and payload; the struct for each payload size is made once.
-_plain = tuple(Struct(f"!BBHII{size}s") for size in range(RTP_BYTES))
-_extended: dict[tuple[int, int], Struct] = {}
+_SEQUENCE_NUMBERS = 1 << 16
 
 
 class HeaderExtensions:
@@ -28,16 +31,19 @@ class HeaderExtensions:
             constant += _element(mid_id, mid.encode())
         if playout_delay_id in _ONE_BYTE_IDS:
             constant += _element(playout_delay_id, _NO_PLAYOUT_DELAY)
-        self._constant = constant
-        self._block = _block(constant) if constant else b""
-        self._capture_time_id = capture_time_id if capture_time_id in _ONE_BYTE_IDS else None
+        self._long = _block(constant, MAX_EXTENSION_BYTES)
+        self._short = _block(constant, SHORT_EXTENSION_BYTES)
+        self._before = self._after = b""
+        if capture_time_id in _ONE_BYTE_IDS:
+            whole = _block(constant + _element(capture_time_id, bytes(_CAPTURE_TIME_BYTES)), MAX_EXTENSION_BYTES)
+            at = _BLOCK_HEADER_BYTES + len(constant) + 1
+            self._before, self._after = whole[:at], whole[at + _CAPTURE_TIME_BYTES :]
 
     def of(self, unit: RtpUnit) -> bytes:
-        """The whole block with its 4-byte header; empty when there is nothing to say."""
-        if self._capture_time_id is None or not unit.tell_capture_time:
-            return self._block
-        capture_time = ntp_timestamp(unit.captured_ns).to_bytes(8, "big")
-        return _block(self._constant + _element(self._capture_time_id, capture_time))
+        """The whole block with its header, of `unit.extension_bytes`: what is left of them is padding."""
+        if not unit.tell_capture_time:
+            return self._short
+        return self._before + unit.capture_time + self._after if self._before else self._long
 
 
 class RtpTrack:
@@ -57,6 +63,7 @@ class RtpTrack:
         self.packets = 0
         self.octets = 0
         """Payload bytes, as sender reports count them."""
+        self._own = np.zeros(3, np.uint32)  # what this viewer adds to the header words of a unit
 
     def restart(self, unit: RtpUnit) -> None:
         """Go on with `unit` whatever was left out before; sequence numbers stay without a gap."""
@@ -71,50 +78,40 @@ class RtpTrack:
         number = last - ((last + self._sequence_offset - sequence) & 0xFFFF)
         return number if number >= self.first_number else None
 
-    def write(self, unit: RtpUnit, start: int, stop: int, batch: PacketBatch) -> list[int]:
-        """Write packets `start` to `stop` of the unit into the batch; their lengths."""
-        payloads = unit.payloads
-        last = len(payloads) - 1
-        sequence = unit.number + self._sequence_offset
-        timestamp = (unit.timestamp + self.timestamp_offset) & 0xFFFFFFFF
-        ssrc, payload_type, slots, plain = self.ssrc, self.payload_type, batch.slots, _plain
-        lengths = []
-        for slot, index in enumerate(range(start, stop)):
-            payload = payloads[index]
-            size = len(payload)
-            second = payload_type | 0x80 if index == last else payload_type
-            if index == 0 and (extension := self.extensions.of(unit)):
-                layout = _extended_layout(len(extension), size)
-                layout.pack_into(slots[slot], 0, 0x90, second, sequence & 0xFFFF, timestamp, ssrc, extension, payload)
-                lengths.append(layout.size)
-            else:
-                plain[size].pack_into(
-                    slots[slot], 0, 0x80, second, (sequence + index) & 0xFFFF, timestamp, ssrc, payload
-                )
-                lengths.append(RTP_HEADER_BYTES + size)
-        return lengths
+    def write(self, unit: RtpUnit, start: int, stop: int, batch: PacketBatch, tag_bytes: int) -> None:
+        """Write packets of the unit into the batch, from `start` on: as many before `stop` as make one run."""
+        run = next(run for run in unit.runs if start < run.stop)
+        sequence = (unit.number + self._sequence_offset + start) % _SEQUENCE_NUMBERS
+        # Sequence numbers are added to whole words: a run ends where they start over, or a carry would spoil the rest.
+        count = min(stop, run.stop) - start
+        count = min(count, BATCH_PACKETS, _SEQUENCE_NUMBERS - sequence)
+        last_size = run.last_size if start + count == run.stop else run.size
+        stride = run.size + tag_bytes
+        first = start - run.start
+        at, end = first * stride, (first + count - 1) * stride + last_size
+        batch.view[: end - at] = run.image(tag_bytes)[at:end]
+        own = self._own
+        own[0] = (self.payload_type << 16) + sequence - start & 0xFFFFFFFF
+        own[1] = self.timestamp_offset & 0xFFFFFFFF
+        own[2] = self.ssrc
+        batch.layout(stride).headers[:count] = run.words[first : first + count] + own
+        if start == 0:
+            batch.view[RTP_HEADER_BYTES : RTP_HEADER_BYTES + unit.extension_bytes] = self.extensions.of(unit)
+        batch.filled(count, run.size, last_size, tag_bytes)
 
-    def sent(self, number_after: int, lengths: Sequence[int]) -> None:
-        """Count new packets as sent, up to but not including `number_after`."""
+    def sent(self, number_after: int, packets: int, octets: int) -> None:
+        """Count new packets with so many bytes of payload, up to but not including `number_after`, as sent."""
         self.next_number = number_after
-        self.packets += len(lengths)
-        self.octets += sum(lengths) - RTP_HEADER_BYTES * len(lengths)
+        self.packets += packets
+        self.octets += octets
 
 
 def _element(extension_id: int | None, value: bytes) -> bytes:
     return bytes(((extension_id or 0) << 4 | len(value) - 1,)) + value
 
 
-def _block(elements: bytes) -> bytes:
-    words = -(-len(elements) // 4)
-    block = _ONE_BYTE_PROFILE + words.to_bytes(2, "big") + elements.ljust(words * 4, b"\x00")
-    if len(block) > MAX_EXTENSION_BYTES:
-        raise ValueError(f"header extension of {len(block)} bytes, {MAX_EXTENSION_BYTES} planned")
-    return block
-
-
-def _extended_layout(extension_bytes: int, payload_bytes: int) -> Struct:
-    layout = _extended.get((extension_bytes, payload_bytes))
-    if layout is None:
-        layout = _extended[extension_bytes, payload_bytes] = Struct(f"!BBHII{extension_bytes}s{payload_bytes}s")
-    return layout
+def _block(elements: bytes, size: int) -> bytes:
+    if _BLOCK_HEADER_BYTES + len(elements) > size:
+        raise ValueError(f"header extensions of {len(elements)} bytes do not fit a block of {size}")
+    words = (size - _BLOCK_HEADER_BYTES) // 4
+    return _ONE_BYTE_PROFILE + words.to_bytes(2, "big") + elements.ljust(words * 4, b"\x00")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.history import TrackHistory
 from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
-from services.webrtc_gateway.packetizer import RtpUnit
+from services.webrtc_gateway.packetizer import RTP_HEADER_BYTES, RtpUnit
 from services.webrtc_gateway.rtcp import bye, sender_report
 from services.webrtc_gateway.rtp import RtpTrack
 from services.webrtc_gateway.srtp import PacketBatch, SrtpSender
@@ -29,17 +29,29 @@ class MediaSender:
 
     def send(self, track: RtpTrack, history: TrackHistory, unit: RtpUnit, start: int, stop: int) -> int:
         """Send new packets of a unit; how many the socket took."""
-        if self.srtp is None:
+        srtp, batch = self.srtp, self._batch
+        if srtp is None:
             return 0
-        lengths = track.write(unit, start, stop, self._batch)
-        datagrams = self.srtp.protect(self._batch, lengths)
         first_ever = track.packets == 0
-        sent = self._transport.send(self._ice, datagrams) + len(lengths) - len(datagrams)
-        track.sent(unit.number + start + sent, lengths[:sent])
-        self._count(datagrams[:sent])
-        if first_ever and sent:
+        at = start
+        while at < stop:
+            track.write(unit, at, stop, batch, srtp.tag_bytes)
+            if not srtp.protect(batch):  # of a new packet never seen: whoever misses it asks again
+                self._counters.drops["srtp_refused"] += batch.count
+                at += batch.count
+                continue
+            sent = self._transport.send_run(self._ice, batch.datagrams, batch.size)
+            if sent:
+                extension_bytes = unit.extension_bytes if at == 0 else 0
+                at += sent
+                size = self._count(sent)
+                overhead = sent * (RTP_HEADER_BYTES + srtp.tag_bytes) + extension_bytes
+                track.sent(unit.number + at, sent, size - overhead)
+            if sent < batch.count:
+                break
+        if first_ever and track.packets:
             self.report(track, history)
-        return sent
+        return at - start
 
     def resend(self, track: RtpTrack, history: TrackHistory, lost: list[int]) -> None:
         """Send packets again, by their RTP sequence numbers, as far as they are remembered."""
@@ -55,11 +67,12 @@ class MediaSender:
                 continue
             self._retransmits_left -= 1
             unit, index = found
-            lengths = track.write(unit, index, index + 1, self._batch)
-            datagrams = self.srtp.protect(self._batch, lengths)
-            sent = self._transport.send(self._ice, datagrams)
-            self._counters.retransmitted += sent
-            self._count(datagrams[:sent])
+            track.write(unit, index, index + 1, self._batch, self.srtp.tag_bytes)
+            if not self.srtp.protect(self._batch):
+                self._counters.drops["nack_too_old"] += 1
+            elif self._transport.send_run(self._ice, self._batch.datagrams, self._batch.size):
+                self._counters.retransmitted += 1
+                self._count(1)
 
     def report(self, track: RtpTrack, history: TrackHistory) -> None:
         """Send a sender report: which wall time the track's timestamps mean."""
@@ -79,9 +92,12 @@ class MediaSender:
         """Once a second: retransmissions may cost as much again."""
         self._retransmits_left = _RETRANSMITS_PER_SECOND
 
-    def _count(self, datagrams: list[memoryview]) -> None:
-        size = sum(map(len, datagrams))
-        self.packets += len(datagrams)
+    def _count(self, sent: int) -> int:
+        """Count the first packets of the batch as sent; their bytes."""
+        batch = self._batch
+        size = batch.bytes if sent == batch.count else sent * batch.size
+        self.packets += sent
         self.bytes += size
-        self._counters.packets += len(datagrams)
+        self._counters.packets += sent
         self._counters.bytes += size
+        return size

@@ -1,26 +1,69 @@
-"""SRTP without a copy per packet: libsrtp works in place in buffers that live as long as the session."""
+"""SRTP without a copy per packet: libsrtp works in place in one buffer that lives as long as the gateway."""
 
-from collections.abc import Sequence
+from itertools import repeat
 
+import numpy as np
+from numpy.typing import NDArray
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi, lib
 
+from services.webrtc_gateway.datagrams import MAX_RUN_DATAGRAMS
+
 __all__ = ["BATCH_PACKETS", "RTP_BYTES", "PacketBatch", "SrtpError", "SrtpReceiver", "SrtpSender"]
 
 RTP_BYTES = 1200  # RTP packet with its SRTP tag: fits IPv6's least MTU of 1280 with room for UDP and a tunnel
-BATCH_PACKETS = 32
-_SLOT_BYTES = 1536  # RTP_BYTES and the most that libsrtp may append while it works
+BATCH_PACKETS = MAX_RUN_DATAGRAMS
+_SPARE_BYTES = 144  # behind the last packet: the most that libsrtp may write there while it works
 _REPLAY_WINDOW_PACKETS = 1024  # retransmissions may be this old
+_TAG_BYTES = {Policy.SRTP_PROFILE_AEAD_AES_128_GCM: 16, Policy.SRTP_PROFILE_AES128_CM_SHA1_80: 10}
+_HEADER_WORDS = 3  # of RTP, without CSRC
+
+
+class _Layout:
+    """A batch seen as packets of one size: their headers, and where each begins."""
+
+    def __init__(self, buffer: bytearray, stride: int) -> None:
+        self.headers: NDArray[np.uint32] = np.ndarray(
+            (BATCH_PACKETS, _HEADER_WORDS), ">u4", buffer, strides=(stride, 4)
+        )
+        start = ffi.from_buffer("char[]", buffer)
+        self.pointers = tuple(start + index * stride for index in range(BATCH_PACKETS))
 
 
 class PacketBatch:
-    """Reusable room for up to BATCH_PACKETS outgoing packets; filled, protected in place and sent."""
+    """Reusable room for a run of outgoing packets, one behind the other: written, protected in place, sent at once."""
 
     def __init__(self) -> None:
-        self.slots = tuple(bytearray(_SLOT_BYTES) for _ in range(BATCH_PACKETS))
-        self.views = tuple(memoryview(slot) for slot in self.slots)
-        self.pointers = tuple(ffi.from_buffer("char[]", slot) for slot in self.slots)
+        self.buffer = bytearray(BATCH_PACKETS * RTP_BYTES + _SPARE_BYTES)
+        self.view = memoryview(self.buffer)
+        self.count = 0
+        self.size = 0
+        """Bytes from one packet to the next, the SRTP tag included; only the last may be shorter."""
+        self.bytes = 0
+        """Of all, tags included."""
+        self._c_lengths = ffi.new("int[]", BATCH_PACKETS)
+        self.lengths: NDArray[np.int32] = np.frombuffer(ffi.buffer(self._c_lengths), np.int32)
+        """Of each packet: as long as it is written, then as it is protected."""
+        self.length_pointers = tuple(self._c_lengths + index for index in range(BATCH_PACKETS))
+        self._layouts: dict[int, _Layout] = {}  # there are no more sizes than bytes in a packet
+
+    def layout(self, stride: int) -> _Layout:
+        layout = self._layouts.get(stride)
+        if layout is None:
+            layout = self._layouts[stride] = _Layout(self.buffer, stride)
+        return layout
+
+    def filled(self, count: int, size: int, last_size: int, tag_bytes: int) -> None:
+        """Say what was written: sizes are without the tags that `protect` will add."""
+        self.count, self.size = count, size + tag_bytes
+        self.bytes = (count - 1) * self.size + last_size + tag_bytes
+        self.lengths[:count] = size
+        self.lengths[count - 1] = last_size
+
+    @property
+    def datagrams(self) -> memoryview:
+        return self.view[: self.bytes]
 
 
 class SrtpSender:
@@ -33,21 +76,15 @@ class SrtpSender:
         policy.window_size = _REPLAY_WINDOW_PACKETS
         self._session = Session(policy)
         self._srtp = self._session._srtp[0]
-        self._length = ffi.new("int *")
+        self.tag_bytes = _TAG_BYTES[profile]
+        """How much longer a packet becomes."""
 
-    def protect(self, batch: PacketBatch, lengths: Sequence[int]) -> list[memoryview]:
-        """Encrypt the first `len(lengths)` packets of the batch in place; views of the results.
-
-        Packets that libsrtp refuses (a retransmission that is too old) are left out.
-        """
-        protect, srtp, length = lib.srtp_protect, self._srtp, self._length
-        pointers, views = batch.pointers, batch.views
-        protected = []
-        for index, size in enumerate(lengths):
-            length[0] = size
-            if protect(srtp, pointers[index], length) == 0:
-                protected.append(views[index][: length[0]])
-        return protected
+    def protect(self, batch: PacketBatch) -> bool:
+        """Encrypt the batch in place. False: libsrtp refuses a packet (a retransmission that is too old), send none."""
+        pointers = batch.layout(batch.size).pointers
+        # One C loop; it ends at the first status that is not 0, or with the packets.
+        count = batch.count
+        return not any(map(lib.srtp_protect, repeat(self._srtp, count), pointers, batch.length_pointers))
 
     def protect_rtcp(self, packet: bytes) -> bytes:
         result: bytes = self._session.protect_rtcp(packet)

@@ -12,7 +12,7 @@ from schemas.packets import PacketHeader
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.fanout import KEY_REQUEST_SECONDS, RenditionFeed
 from services.webrtc_gateway.history import HISTORY_PACKETS
-from services.webrtc_gateway.packetizer import MAX_PAYLOAD_BYTES, RtpUnit
+from services.webrtc_gateway.packetizer import MAX_PAYLOAD_BYTES, SRTP_TAG_BYTES, RtpUnit
 from services.webrtc_gateway.rtcp import parse_feedback, sender_report
 from services.webrtc_gateway.rtp import HeaderExtensions, RtpTrack
 from services.webrtc_gateway.srtp import PacketBatch
@@ -214,6 +214,16 @@ async def test_history_finds_a_packet_until_it_is_overwritten() -> None:
     assert feed.video.find(last + 1) is None
 
 
+def written(track: RtpTrack, unit: RtpUnit, start: int, stop: int, batch: PacketBatch) -> list[bytes]:
+    """Packets as they are before SRTP, whose tag is left room for."""
+    packets: list[bytes] = []
+    while start + len(packets) < stop:
+        track.write(unit, start + len(packets), stop, batch, SRTP_TAG_BYTES)
+        sizes = batch.lengths[: batch.count].tolist()
+        packets += [bytes(batch.view[at * batch.size :][:size]) for at, size in enumerate(sizes)]
+    return packets
+
+
 def test_sequence_numbers_go_on_over_what_was_left_out() -> None:
     track, batch = RtpTrack(96, 90_000, HeaderExtensions("0", None, None, None)), PacketBatch()
     sent: list[int] = []
@@ -221,9 +231,8 @@ def test_sequence_numbers_go_on_over_what_was_left_out() -> None:
         unit = RtpUnit(number, (b"abc",) * packets, 1, True, 0, 0.0, False)
         if number != track.next_number:
             track.restart(unit)
-        lengths = track.write(unit, 0, packets, batch)
-        track.sent(number + packets, lengths)
-        parsed = [RtpPacket.parse(bytes(batch.views[i][:size])) for i, size in enumerate(lengths)]
+        parsed = [RtpPacket.parse(packet) for packet in written(track, unit, 0, packets, batch)]
+        track.sent(number + packets, packets, packets * 3)
         assert [packet.marker for packet in parsed] == [*[0] * (packets - 1), 1]
         sent += [packet.sequence_number for packet in parsed]
     assert sent == [(sent[0] + i) & 0xFFFF for i in range(8)]
@@ -238,20 +247,19 @@ def test_a_retransmission_is_the_same_packet() -> None:
     track, batch = RtpTrack(96, 90_000, HeaderExtensions("0", 9, 5, 12)), PacketBatch()
     unit = RtpUnit(0, (b"first", b"second"), 7, True, 1_700_000_000_500_000_000, 0.0, True)
     track.restart(unit)
-    first = [bytes(batch.views[i][:n]) for i, n in enumerate(track.write(unit, 0, 2, batch))]
-    track.sent(2, [len(p) for p in first])
+    first = written(track, unit, 0, 2, batch)
+    track.sent(2, 2, 11)
     for index in (0, 1):
-        (length,) = track.write(unit, index, index + 1, batch)
-        assert bytes(batch.views[0][:length]) == first[index]
+        assert written(track, unit, index, index + 1, batch) == [first[index]]
 
 
 def test_header_extensions_are_as_specified() -> None:
     captured_ns = 1_700_000_000_500_000_000
     track, batch = RtpTrack(96, 90_000, HeaderExtensions("0", 9, 5, 12)), PacketBatch()
-    (length,) = track.write(RtpUnit(0, (b"x",), 7, True, captured_ns, 0.0, True), 0, 1, batch)
-    profile, words = struct.unpack_from("!HH", batch.slots[0], 12)
-    assert length == 12 + 4 + words * 4 + 1
-    extensions = dict(unpack_header_extensions(profile, bytes(batch.views[0][16 : 16 + words * 4])))
+    (packet,) = written(track, RtpUnit(0, (b"x",), 7, True, captured_ns, 0.0, True), 0, 1, batch)
+    profile, words = struct.unpack_from("!HH", packet, 12)
+    assert len(packet) == 12 + 4 + words * 4 + 1
+    extensions = dict(unpack_header_extensions(profile, packet[16 : 16 + words * 4]))
     assert extensions == {9: b"0", 5: b"\x00\x00\x00", 12: ntp_timestamp(captured_ns).to_bytes(8, "big")}
 
 
