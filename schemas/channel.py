@@ -28,7 +28,8 @@ PARAMETERS: dict[str, str] = {
     "track": "`video`, `opus` or `aac`",
     "service": "the service that speaks",
     "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`; of a camera its node",
-    "event": "what happened: `state`, `removed`, `task-failed`, `source-stuck`, `onvif`, `device-found`, `device-lost`",
+    "event": "what happened: `state`, `removed`, `task-failed`, `source-stuck`, `onvif`, `device-found`, "
+    "`device-lost`, `publishing`, `publishing-ended`",
     "consumer": "who needs it: `hw-encode-<rendition>`, `publisher-<output>`, `<name>-<instance>` of others",
 }
 

@@ -46,6 +46,7 @@ from schemas.commands import (
 from schemas.events import Event
 from schemas.frames import AudioHeader, FrameAck, FrameRef
 from schemas.ids import compound_id
+from schemas.ingest import IngestSession
 from schemas.packets import PacketHeader
 from schemas.recordings import (
     Clip,
@@ -185,11 +186,41 @@ _MEDIA = (
         summary="An access unit, or a part of a large one.",
         bound={"capture": {"rendition": subjects.SOURCE_RENDITION}},
     ),
+    Channel(
+        name="ingest",
+        address=_template(subjects.ingest, "node", "stream", "track"),
+        semantics="at-most-once",
+        payload=PacketHeader,
+        encoding="msgpack+bytes",
+        senders=("webrtc-gateway",),
+        receivers=("capture",),
+        summary="An access unit of a whip:// stream's publisher, or a part of a large one.",
+    ),
+    Channel(
+        name="ingest-session",
+        address=_template(subjects.ingest_session, "node", "stream"),
+        semantics="at-most-once",
+        payload=IngestSession,
+        senders=("webrtc-gateway",),
+        receivers=("capture",),
+        summary="A whip:// stream has a publisher, once a second; or has none any more.",
+    ),
+    Channel(
+        name="ingest-key-frame",
+        address=_template(subjects.ingest_key_frame, "node", "stream"),
+        semantics="at-most-once",
+        payload=KeyFrameRequest,
+        senders=("capture",),
+        receivers=("webrtc-gateway",),
+        summary="The publisher shall make a key picture.",
+    ),
 )
 
 _COMMANDS = (
-    _command("capture", "start", StartStream, StreamChanged, ("cli", "writer"), "Make or change a stream."),
-    _command("capture", "stop", StopStream, StreamChanged, ("cli", "writer"), "Remove a stream."),
+    _command(
+        "capture", "start", StartStream, StreamChanged, ("cli", "writer", "webrtc-gateway"), "Make or change a stream."
+    ),
+    _command("capture", "stop", StopStream, StreamChanged, ("cli", "writer", "webrtc-gateway"), "Remove a stream."),
     _command("capture", "list", ListResources, StreamList, LOOKERS, "Streams, as asked for and as they are."),
     _command(
         "capture",
@@ -219,6 +250,15 @@ _COMMANDS = (
         _id(),
     ),
     _command("capture", "trigger", TriggerRequest, TriggerReply, ("cli", "writer", "client"), "Take a picture.", _id()),
+    _command(
+        "capture",
+        "keyframe",
+        KeyFrameRequest,
+        KeyFrameReply,
+        ("publisher", "webrtc-gateway", "writer", "client", "cli"),
+        "Ask the source for a key picture, where it makes them when asked.",
+        _id(),
+    ),
     _command("capture", "ptz", PtzRequest, PtzStatus, ("cli", "writer"), "Move a camera that can.", _id()),
     _command(
         "capture",

@@ -134,7 +134,7 @@ class OutputList(Struct, frozen=True, kw_only=True):
 
 
 class KeyFrameRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """hw-encode.<id>.keyframe: make the next picture an IDR."""
+    """hw-encode.<id>.keyframe, capture.<id>.keyframe: make the next picture a key picture."""
 
     reason: str = ""
 

@@ -28,8 +28,8 @@ class StreamSpec(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fiel
 
     stream: Id
     source: str
-    """rtsp:// rtmp:// srt:// udp:// http(s):// onvif:// v4l2:// genicam:// screen:// file:// images:// test:// or app://
-    (an application writes the frames)."""
+    """rtsp:// rtmp:// srt:// udp:// http(s):// onvif:// v4l2:// genicam:// screen:// file:// images:// test://, whip://
+    (a browser publishes it to a gateway) or app:// (an application writes the frames)."""
     source_secret: str = ""
     """`secret://name@revision` of the full URL when `source` had credentials in it; set by the service."""
     node: Id | None = None

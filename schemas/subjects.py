@@ -44,6 +44,23 @@ def ack(node: str, stream: str) -> str:
     return f"{PREFIX}.ack.{check_id(node, 'node')}.{check_id(stream, 'stream')}"
 
 
+def ingest(node: str, stream: str, track: str = "*") -> str:
+    """Packets that a publisher sends to a gateway, for capture on the stream's node; tracks as of `packets`."""
+    if track != "*":
+        check_id(track, "track")
+    return f"{PREFIX}.ingest.{check_id(node, 'node')}.{check_id(stream, 'stream')}.{track}"
+
+
+def ingest_session(node: str, stream: str) -> str:
+    """That a stream has a publisher, and that it has none any more."""
+    return f"{PREFIX}.ingest-session.{check_id(node, 'node')}.{check_id(stream, 'stream')}"
+
+
+def ingest_key_frame(node: str, stream: str) -> str:
+    """Asks the gateway that has the stream's publisher for a key picture; nothing is answered."""
+    return f"{PREFIX}.ingest-key-frame.{check_id(node, 'node')}.{check_id(stream, 'stream')}"
+
+
 def packets(stream: str, rendition: str, track: str = "*") -> str:
     """Encoded packets; `track` is `video`, `opus`, `aac` or `*` for all."""
     if track != "*":

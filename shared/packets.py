@@ -80,7 +80,7 @@ class PacketPublisher:
         self._ring.append(header, payload)
         if self.on_bus:
             subject = packets(self._stream, self._rendition, track)
-            for message in _messages(header, payload, self._bus.max_payload_bytes):
+            for message in packet_messages(header, payload, self._bus.max_payload_bytes):
                 self._bus.post_from_thread(subject, message)
         self.published_packets += 1
         self.published_bytes += len(payload)
@@ -134,7 +134,8 @@ class PacketPublisher:
             self._ring.close()
 
 
-def _messages(header: PacketHeader, payload: bytes, limit_bytes: int) -> list[bytes]:
+def packet_messages(header: PacketHeader, payload: bytes, limit_bytes: int) -> list[bytes]:
+    """The message of an access unit, or as many parts as a server that takes `limit_bytes` needs."""
     part_bytes = limit_bytes - _MESSAGE_OVERHEAD_BYTES
     if len(payload) <= part_bytes:
         return [pack(header, payload)]
@@ -159,8 +160,13 @@ class PacketSubscription:
 
     @classmethod
     async def open(cls, bus: Bus, stream: str, rendition: str, deliver: Deliver) -> Self:
+        return await cls.of(bus, packets(stream, rendition), deliver)
+
+    @classmethod
+    async def of(cls, bus: Bus, subject: str, deliver: Deliver) -> Self:
+        """Of any subject that carries packets."""
         subscription = cls(deliver)
-        subscription._subscription = await bus.subscribe(packets(stream, rendition), subscription._receive)
+        subscription._subscription = await bus.subscribe(subject, subscription._receive)
         return subscription
 
     async def close(self) -> None:

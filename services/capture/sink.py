@@ -56,7 +56,7 @@ class StreamSink:
         """Args, called from the source's thread:
         arrival: a picture came after `arrivals.expect`, or another one than before after `stillness.tell_change`.
         """
-        self._bus = context.bus
+        self.bus = self._bus = context.bus
         self._service = context.service
         self._spec = spec
         self._node = context.node
@@ -107,8 +107,7 @@ class StreamSink:
         self.stillness = None
         self._decoding = False
         # Not a new run: ring, sequences and epoch go on, and so do consumers, from the next key picture.
-        if self._packets:
-            self._packets.gap()
+        self.gap()
 
     def live(
         self,
@@ -134,6 +133,15 @@ class StreamSink:
         self._codec = video.codec if video else ""
         self._watch_stillness(afresh=True)
         self._tell_live(video, audio_info, source_tracks)
+
+    def changed(self, video: VideoInfo | None, audio_info: AudioInfo | None, source_tracks: tuple[str, ...]) -> None:
+        """What comes is another form of the same, and goes on: pictures of another size."""
+        self._tell_live(video, audio_info, source_tracks)
+
+    def gap(self) -> None:
+        """Packets are missing before the next: who takes them waits for a key picture."""
+        if self._packets:
+            self._packets.gap()
 
     def waiting(self, what: str) -> None:
         """The source is open, and no picture can come before something happens: `the application`, `a trigger`."""

@@ -17,7 +17,7 @@ from schemas.capture_commands import (
     TriggerReply,
     TriggerRequest,
 )
-from schemas.commands import StreamChanged
+from schemas.commands import KeyFrameReply, KeyFrameRequest, StreamChanged
 from schemas.errors import Unavailable
 from schemas.subjects import command
 from services.capture.configure import Configurator
@@ -110,6 +110,9 @@ class StreamCommands:
         async def trigger(_request: TriggerRequest) -> TriggerReply:
             return TriggerReply(triggered_ns=await self._at_source(stream, lambda source: source.trigger()))
 
+        async def keyframe(_request: KeyFrameRequest) -> KeyFrameReply:
+            return KeyFrameReply(forced=await self._at_source(stream, lambda source: source.request_key_frame()))
+
         async def ptz(request: PtzRequest) -> PtzStatus:
             return await self._at_source(stream, lambda source: source.ptz(request))
 
@@ -121,6 +124,7 @@ class StreamCommands:
             Endpoint(subject("stats"), StatsRequest, StreamStats, stats),
             Endpoint(subject("configure"), ConfigureStream, StreamChanged, configure, error_in_reply),
             Endpoint(subject("trigger"), TriggerRequest, TriggerReply, trigger),
+            Endpoint(subject("keyframe"), KeyFrameRequest, KeyFrameReply, keyframe),
             Endpoint(subject("ptz"), PtzRequest, PtzStatus, ptz),
         ]
 

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
-from typing import NamedTuple, Self, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
+from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
 import nats
@@ -27,6 +28,7 @@ from shared.urls import redact
 
 log = logging.getLogger(__name__)
 Reply = TypeVar("Reply")
+T = TypeVar("T")
 
 _RECONNECT_WAIT_SECONDS = 0.1  # a restarted server is found again at once; the mesh is few clients, not a herd
 _FLUSH_TIMEOUT_SECONDS = 1.0  # nats-py's default lets a publish hang for tens of seconds after a server died
@@ -62,12 +64,13 @@ class Subscription:
 class Bus:
     """The mesh's message bus. Make one per process with `connect`, end it with `drain`.
 
-    Not thread-safe but for `post_from_thread`.
+    Not thread-safe but for `post_from_thread` and `run_from_thread`.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.stats = BusStats()
+        self._loop = asyncio.get_running_loop()
         self._client = Client()
         self._outbox = Outbox(self._client, self.stats)
         self._refused = ""
@@ -194,6 +197,22 @@ class Bus:
                 log.exception("message on %s", message.subject)
 
         return Subscription(await self._client.subscribe(subject, cb=forward))
+
+    def run_from_thread(self, work: Coroutine[Any, Any, T], timeout_seconds: float) -> T:
+        """Have the event loop do something for a media thread, which waits.
+
+        Raises:
+            Unavailable: not within `timeout_seconds`, or the loop has ended.
+        """
+        if self._loop.is_closed():
+            work.close()
+            raise Unavailable("the bus is closed")
+        running = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return running.result(timeout_seconds)
+        except (TimeoutError, CancelledError):
+            running.cancel()
+            raise Unavailable(f"the bus did not answer within {timeout_seconds:g} s") from None
 
     # -- commands --------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import pytest
 
 from schemas.packets import PacketHeader, pack
 from shared.bus import Message
-from shared.packets import PacketSubscription, _messages
+from shared.packets import PacketSubscription, packet_messages
 
 HEADER = PacketHeader(
     stream="cam0", rendition="main", track="video", codec="h264", epoch=1, sequence=1, run=1, index=1, key=True,
@@ -15,7 +15,7 @@ LIMIT = 4096 + 1000
 
 
 def parts(index: int, text: bytes) -> list[bytes]:
-    return _messages(msgspec.structs.replace(HEADER, index=index), text * 2500, LIMIT)
+    return packet_messages(msgspec.structs.replace(HEADER, index=index), text * 2500, LIMIT)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from services.capture.sources.screen import ScreenSource
 from services.capture.sources.srt import SrtSource
 from services.capture.sources.udp import UdpSource
 from services.capture.sources.v4l2 import V4l2Source
+from services.capture.sources.whip import WhipSource
 from shared.netguard import Policy, check_async
 from shared.packet_ring import check_history
 from shared.urls import MASK, redact
@@ -42,12 +43,13 @@ _KINDS: dict[str, type[Source]] = {
     "onvif": OnvifSource,
     "v4l2": V4l2Source,
     "genicam": GenicamSource,
+    "whip": WhipSource,
     "app": ApplicationSource,
 }
 DEVICE_SCHEMES = frozenset(("v4l2", "genicam"))
 """Sources that judge settings of the device themselves; others have none."""
 _OF_DEVICE = ("binning", "bit_depth", "trigger", "controls")
-_NOT_OPENED = frozenset(("test", "app"))  # there is nothing outside this process
+_NOT_OPENED = frozenset(("test", "app", "whip"))  # there is nothing outside this process
 _WITHOUT_URL = frozenset(("genicam",))  # a camera's name, no host: the gate for URLs has nothing to say
 _MAX_FIELD_BYTES = (
     64 * 1024

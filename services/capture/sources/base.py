@@ -63,6 +63,14 @@ class Source(ABC):
         """
         raise Conflict(f"{self.spec.stream}: only cameras with trigger: software take pictures on command")
 
+    def request_key_frame(self) -> bool:
+        """Ask the sender for a key picture; False: it was asked a moment ago.
+
+        Raises:
+            Conflict: its key pictures come when they come.
+        """
+        raise Conflict(f"{self.spec.stream}: only publishers of whip:// streams make key pictures when they are asked")
+
     def ptz(self, request: PtzRequest) -> PtzStatus:
         """Move the camera, or ask where it looks. Blocks, for 5 s at most.
 

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -12,12 +11,11 @@ import av
 from schemas.errors import BadRequest, Unavailable
 from schemas.resources import AudioInfo, StreamSpec, VideoInfo
 from services.capture.sink import StreamSink
-from services.capture.sources.decoding import Decoder, fresh_decoder, to_ns
+from services.capture.sources.decoding import fresh_decoder, to_ns
 from services.capture.sources.forwarding import AudioForwarder, VideoForwarder, audio_forwarder, video_forwarder
-from services.capture.sources.key_pictures import KeyPictures
+from services.capture.sources.on_demand import OnDemandDecoding
 from services.capture.sources.replay import Replay
 from services.capture.sources.sender_clock import Captured, SenderClock
-from services.capture.stillness import Stillness
 from shared.media.pacing import Pacer
 from shared.netguard import explain_av_error
 
@@ -35,9 +33,6 @@ log = logging.getLogger(__name__)
 PROBING = {"fflags": "nobuffer", "fpsprobesize": "0", "analyzeduration": "4000000"}  # µs, below the open timeout
 # A camera's clock may be put right by less, and so may the order of packets be wrong by less.
 _SAME_SENDER_NS = 1_000_000_000
-# Packets since the last key frame, kept so that decoding can begin at any moment; beyond this the next key is awaited.
-_MAX_GROUP_PACKETS = 900
-_MAX_GROUP_BYTES = 32 << 20
 
 
 class Timeline:
@@ -105,11 +100,8 @@ class ContainerPlayer:
         self._sender_clock = SenderClock() if container.format.name == "rtsp" else None
         self._size = (self._video.width, self._video.height) if self._video else (0, 0)
         self._sizing: VideoCodecContext | None = None
-        self._decoder: Decoder | None = None
-        self._key_pictures: KeyPictures | None = None
+        self._decoding = OnDemandDecoding(self._video, self._audio, spec)
         self._last_dts_ns: dict[int, int] = {}
-        self._group: deque[tuple[Packet[Any], int]] = deque()
-        self._group_bytes = 0
 
     def announce(self, sink: StreamSink) -> None:
         """Tell the sink what this is; at the first key picture, when there was none yet to tell the size."""
@@ -156,8 +148,7 @@ class ContainerPlayer:
                     continue
                 if not self._deliver(packet, sink, stop):
                     return
-            if self._decoder:
-                self._decoder.finish(sink)
+            self._decoding.finish(sink)
         except av.FFmpegError as error:
             raise explain_av_error(error, self._what) from None
 
@@ -172,8 +163,7 @@ class ContainerPlayer:
         except av.FFmpegError as error:
             raise explain_av_error(error, self._what) from None
         self._timeline.restart()
-        self._decoder = None
-        self._forget_group()
+        self._decoding.restart()
 
     def _deliver(self, packet: "Packet[Any]", sink: StreamSink, stop: threading.Event) -> bool:
         if self._sizing and not self._find_size(self._sizing, packet, sink):
@@ -203,11 +193,7 @@ class ContainerPlayer:
             forwarder.forward(
                 packet, sink, pts_ns=pts_ns, dts_ns=placed_dts_ns, duration_ns=duration_ns, captured_ns=captured.ns
             )
-        if is_video:
-            self._remember(packet, pts_ns)
-        self._decode(packet, pts_ns, captured, sink)
-        if is_video and packet.is_keyframe and not sink.wants_raw and (stillness := sink.stillness) is not None:
-            self._look_at_key(packet, stillness)
+        self._decoding.take(packet, pts_ns, captured, sink, video=is_video)
         return True
 
     def _find_size(self, decoder: "VideoCodecContext", packet: "Packet[Any]", sink: StreamSink) -> bool:
@@ -236,38 +222,3 @@ class ContainerPlayer:
         if dts_ns < last_ns - _SAME_SENDER_NS:
             raise Unavailable(f"source {self._what}: the sender began again")
         self._last_dts_ns[index] = max(dts_ns, last_ns)
-
-    # -- decoding only while somebody looks ------------------------------------------------------------------
-
-    def _decode(self, packet: "Packet[Any]", pts_ns: int, captured: Captured, sink: StreamSink) -> None:
-        if not sink.wants_raw:
-            self._decoder = None
-        elif self._decoder is None:
-            # Begin in the middle of a group of pictures: decode what led here, show only what is new.
-            self._decoder = Decoder(self._video, self._audio, self._spec)
-            for earlier, earlier_pts_ns in self._group:
-                if earlier is not packet:  # which may as well be one of sound, and then none of these
-                    self._decoder.decode(earlier, earlier_pts_ns, captured, None)
-            self._decoder.decode(packet, pts_ns, captured, sink)
-        else:
-            self._decoder.decode(packet, pts_ns, captured, sink)
-        sink.decoding(self._decoder is not None)
-
-    def _look_at_key(self, packet: "Packet[Any]", stillness: Stillness) -> None:
-        if self._key_pictures is None:
-            self._key_pictures = KeyPictures(fresh_decoder(self._video))
-        self._key_pictures.look(packet, stillness)
-
-    def _remember(self, packet: "Packet[Any]", pts_ns: int) -> None:
-        if packet.is_keyframe:
-            self._forget_group()
-        elif not self._group:
-            return  # no key frame yet, or the group grew too large: wait for the next
-        self._group.append((packet, pts_ns))
-        self._group_bytes += packet.size
-        if len(self._group) > _MAX_GROUP_PACKETS or self._group_bytes > _MAX_GROUP_BYTES:
-            self._forget_group()
-
-    def _forget_group(self) -> None:
-        self._group.clear()
-        self._group_bytes = 0

@@ -3,7 +3,7 @@
 import logging
 import time
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import av
 import numpy as np
@@ -14,9 +14,7 @@ from services.capture.sources.sender_clock import Captured
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
-    from av.audio.stream import AudioStream
     from av.packet import Packet
-    from av.video.stream import VideoStream
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +23,23 @@ _BLOCK_SAMPLES = 960  # 20 ms at 48 kHz
 _MAX_ARRIVALS = 64  # pictures inside the decoder at once; more is a stream without timestamps
 
 
+class CodedTrack(Protocol):
+    """What a decoder must know of a track: a stream of libav's, or what says the same."""
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def codec_context(self) -> Any: ...
+
+
 class Decoder:
     """Decodes one stream's video into the ring and its audio to the bus, from a key frame on."""
 
-    def __init__(self, video: "VideoStream | None", audio: "AudioStream | None", spec: StreamSpec) -> None:
+    def __init__(self, video: "CodedTrack | None", audio: "CodedTrack | None", spec: StreamSpec) -> None:
         self._spec = spec
         self._video = fresh_decoder(video) if video else None
         self._audio = fresh_decoder(audio) if audio else None
-        self._video_index = video.index if video else -1
         # Stereo at most: what a browser plays; a camera's mono stays mono.
         self._channels = 1 if audio and audio.codec_context.channels == 1 else 2
         self._resampler: av.AudioResampler | None = None
@@ -42,9 +49,11 @@ class Decoder:
         self._audio_base: tuple[int, int] | None = None
         self._seen_key = False
 
-    def decode(self, packet: "Packet[Any]", pts_ns: int, captured: Captured, sink: StreamSink | None) -> None:
+    def decode(
+        self, packet: "Packet[Any]", pts_ns: int, captured: Captured, sink: StreamSink | None, *, video: bool
+    ) -> None:
         """Decode one packet; with `sink` None only to prepare for later ones."""
-        if packet.stream.index == self._video_index:
+        if video:
             self._seen_key = self._seen_key or packet.is_keyframe
             if self._seen_key:
                 self._decode_video(packet, pts_ns, captured, sink)
@@ -126,7 +135,7 @@ class Decoder:
             sink.sound(samples, pts_ns=pts_ns, captured_ns=arrived_ns)
 
 
-def fresh_decoder(stream: Any) -> Any:
+def fresh_decoder(stream: CodedTrack) -> Any:
     """A decoder of its own for the stream, so that decoding can end and begin again at any key frame."""
     context = av.CodecContext.create(stream.codec_context.name, "r")
     context.extradata = stream.codec_context.extradata

@@ -1,0 +1,170 @@
+"""Plays what one publisher sends into a sink: its packets as they are, its pictures and sound while somebody looks."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+
+from schemas.errors import BadRequest
+from schemas.ingest import IngestSession
+from schemas.packets import PacketHeader
+from schemas.resources import AudioInfo, StreamSpec, VideoInfo
+from services.capture.sink import StreamSink
+from services.capture.sources.decoding import fresh_decoder
+from services.capture.sources.on_demand import OnDemandDecoding
+from services.capture.sources.sender_clock import Captured
+from shared.media.coded_picture import size_of_key
+
+log = logging.getLogger(__name__)
+
+_TICKS_HZ = 1_000_000  # finer than both RTP clocks
+_TIME_BASE = Fraction(1, _TICKS_HZ)
+_NS_PER_TICK = 1_000_000_000 // _TICKS_HZ
+_SOUND_ALONE_SECONDS = 3.0  # a camera that is promised and does not come; the sound shall not wait for ever
+
+
+@dataclass(frozen=True)
+class _Track:
+    """See `decoding.CodedTrack`."""
+
+    type: str
+    codec_context: Any
+
+
+class IngestPlayer:
+    """One publisher: live from its first key picture on, or from its first sound where it has no pictures."""
+
+    def __init__(self, session: IngestSession, spec: StreamSpec, sink: StreamSink, ask_key: Callable[[], None]) -> None:
+        self.run = session.run
+        self._spec, self._sink, self._ask_key = spec, sink, ask_key
+        tracks = [track for track in session.tracks if track == "video" or spec.audio]
+        self._expects_video, self._has_sound = "video" in tracks, "opus" in tracks
+        # Its own packets would show what masks hide; sound alone is no rendition of the stream either.
+        self._carried = not spec.masks
+        self._decoding: OnDemandDecoding | None = None
+        self._video: VideoInfo | None = None
+        self._audio: AudioInfo | None = None
+        self._video_index = 0
+        self._waits_for_key = True
+        self._sound_since: float | None = None
+
+    def take(self, header: PacketHeader, payload: memoryview) -> None:
+        """The next packet, pictures and sound in the order in which they came."""
+        if header.track == "video" and self._expects_video:
+            self._take_video(header, bytes(payload))  # the one copy: out of the bus' message, for libav and the ring
+        elif header.track == "opus" and self._has_sound:
+            self._take_sound(header, bytes(payload))
+
+    def _take_video(self, header: PacketHeader, unit: bytes) -> None:
+        if header.index != self._video_index + 1 and not self._waits_for_key:
+            self._waits_for_key = True
+            self._sink.gap()
+        self._video_index = header.index
+        if self._waits_for_key:
+            if not header.key:
+                self._ask_key()
+                return
+            if self._decoding is not None:
+                self._decoding.restart()
+        if header.key and not self._announce(header, unit):
+            self._ask_key()
+            return
+        self._waits_for_key = False
+        self._sink.arrived(len(unit))
+        self._deliver(header, unit)
+
+    def _take_sound(self, header: PacketHeader, packet: bytes) -> None:
+        if self._audio is None:
+            if self._expects_video and self._video is None and not self._is_alone():
+                return
+            self._audio = AudioInfo(codec="opus", sample_rate=header.sample_rate, channels=header.channels)
+            self._go_live()
+        if self._video is None:
+            self._sink.heard(len(packet))
+        self._deliver(header, packet)
+
+    def _is_alone(self) -> bool:
+        """Whether sound has come for so long without a picture that it is taken without."""
+        now = time.monotonic()
+        if self._sound_since is None:
+            self._sound_since = now
+        return now - self._sound_since >= _SOUND_ALONE_SECONDS
+
+    def _announce(self, header: PacketHeader, unit: bytes) -> bool:
+        """Know the pictures by a key picture; False: it is damaged."""
+        if header.codec == "opus" or header.codec == "aac":
+            return False
+        try:
+            width, height = size_of_key(unit, header.codec) or _decoded_size(unit, header.codec)
+        except (BadRequest, av.FFmpegError) as error:
+            log.debug("key picture of no size: %s", error, extra={"stream": self._spec.stream})
+            return False
+        video = VideoInfo(codec=header.codec, width=width, height=height)
+        if video != self._video:
+            first, self._video = self._video is None, video
+            if first and self._has_sound and self._audio is None:
+                self._audio = AudioInfo(codec="opus", sample_rate=48_000, channels=2)  # RFC 7587 knows no other
+            if first:
+                self._go_live()
+            else:
+                self._sink.changed(video, self._audio, self._tracks())
+        return True
+
+    def _go_live(self) -> None:
+        video = _track("video", self._video.codec) if self._video else None
+        self._decoding = OnDemandDecoding(video, _track("audio", "opus") if self._audio else None, self._spec)
+        self._sink.live(self._video, self._audio, self._tracks())
+
+    def _tracks(self) -> tuple[str, ...]:
+        if not self._carried:
+            return ()
+        return (*(("video",) if self._video else ()), *(("opus",) if self._audio else ()))
+
+    def _deliver(self, header: PacketHeader, payload: bytes) -> None:
+        if self._carried:
+            self._sink.packet(
+                payload,
+                track=header.track,
+                codec=header.codec,
+                key=header.key,
+                pts_ns=header.pts_ns,
+                dts_ns=header.dts_ns,
+                duration_ns=header.duration_ns,
+                captured_ns=header.captured_ns,
+                width=self._video.width if self._video and header.track == "video" else 0,
+                height=self._video.height if self._video and header.track == "video" else 0,
+                sample_rate=header.sample_rate,
+                channels=header.channels,
+                reordered=header.reordered,
+                extradata=header.extradata,
+            )
+        if self._decoding is None:
+            return
+        packet = av.Packet(payload)
+        packet.time_base = _TIME_BASE
+        packet.pts, packet.dts = header.pts_ns // _NS_PER_TICK, header.dts_ns // _NS_PER_TICK
+        packet.is_keyframe = header.key
+        captured = Captured(header.captured_ns, "rtcp" if header.captured_ns < header.encoded_ns else "arrival")
+        self._decoding.take(packet, header.pts_ns, captured, self._sink, video=header.track == "video")
+
+
+def _track(kind: str, codec: str) -> _Track:
+    context: Any = av.CodecContext.create(codec, "r")
+    if kind == "audio":
+        context.sample_rate, context.layout = 48_000, "stereo"
+    return _Track(kind, context)
+
+
+def _decoded_size(unit: bytes, codec: str) -> tuple[int, int]:
+    """Raises:
+    BadRequest: no picture comes out.
+    """
+    decoder = fresh_decoder(_track("video", codec))
+    decoder.decode(av.Packet(unit))
+    if not (decoder.width and decoder.height):
+        raise BadRequest(f"a key picture of {codec} that does not tell its size")
+    return decoder.width, decoder.height
