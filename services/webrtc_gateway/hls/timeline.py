@@ -1,0 +1,31 @@
+"""Times of a rendition's packets on the one clock of its fragments, which goes on whatever the producer's does."""
+
+from typing import Final
+
+_NANOSECONDS: Final = 1_000_000_000
+VIDEO_CLOCK_HZ: Final = 90_000
+"""Of the pictures' track, as `shared.media.mux` sets it."""
+# A picture shown for longer is a source that stood still, not a slow one: what follows is another beginning.
+LONGEST_PICTURE_NS: Final = 2 * _NANOSECONDS
+DEFAULT_PICTURE_NS: Final = _NANOSECONDS // 25
+
+
+class Timeline:
+    """One clock for both tracks, from 0 on; every beginning is put where what came before ends."""
+
+    def __init__(self) -> None:
+        self._offset_ns = 0
+        self.end_ns = 0
+        """Where the pictures so far end."""
+
+    def begin(self, dts_ns: int) -> None:
+        """What comes now does not follow on what came: its first picture is decoded where that ended."""
+        self._offset_ns = self.end_ns - dts_ns
+
+    def at(self, time_ns: int) -> int:
+        """A producer's time on this clock."""
+        return time_ns + self._offset_ns
+
+
+def ticks(time_ns: int, clock_hz: int) -> int:
+    return (time_ns * clock_hz + _NANOSECONDS // 2) // _NANOSECONDS
