@@ -83,6 +83,11 @@ class Packagers:
         """Safe to read from any thread, as the metrics do."""
         return len(self._open)
 
+    @property
+    def held_bytes(self) -> int:
+        """As of each one's last segment; safe to read from any thread."""
+        return sum(entry.window.held_bytes for entry in tuple(self._open.values()))
+
     async def acquire(self, stream: str, rendition: str) -> PackagedRendition:
         """The rendition with something to play; `release` it once.
 

@@ -79,6 +79,8 @@ class LiveWindow:
         self.failed = ""
         """Why there will never be anything."""
         self.ended = False
+        self.held_bytes = 0
+        """Of complete segments."""
         self._changed = asyncio.Event()
 
     @property
@@ -110,6 +112,7 @@ class LiveWindow:
             gone = self.segments.popleft()
             size -= gone.size
             self.discontinuities += gone.discontinuity
+        self.held_bytes = size
         kept = {one.header_number for one in self.segments}
         self.headers = {number: header for number, header in self.headers.items() if number in kept}
         self.wake()
