@@ -8,6 +8,10 @@ from services.webrtc_gateway.bus_source import BusPacketSource
 from services.webrtc_gateway.commands.pictures import PictureRoutes
 from services.webrtc_gateway.commands.routes import CommandRoutes
 from services.webrtc_gateway.gateway import WhepGateway
+from services.webrtc_gateway.hls.metrics import register_hls_metrics
+from services.webrtc_gateway.hls.packagers import Packagers
+from services.webrtc_gateway.hls.routes import HlsRoutes
+from services.webrtc_gateway.hls.source import HlsPacketSource
 from services.webrtc_gateway.http import HttpDoor, Routes, build_app
 from services.webrtc_gateway.ice import SharedIceTransport
 from services.webrtc_gateway.metrics import register_metrics
@@ -56,7 +60,10 @@ async def build(context: Context[GatewaySettings]) -> None:
         [Endpoint(command(SERVICE, "sessions"), ListSessions, SessionList, sessions)],
     )
     context.stack.push_async_callback(served.close)
-    parts: list[Routes] = [CommandRoutes(context.bus), PictureRoutes(context.bus)]
+    packagers = Packagers(HlsPacketSource(context.bus, mirrors, wants, settings.shm_dir))
+    context.stack.push_async_callback(packagers.close)
+    register_hls_metrics(context.figures, packagers)
+    parts: list[Routes] = [CommandRoutes(context.bus), PictureRoutes(context.bus), HlsRoutes(packagers)]
     app = build_app(gateway, feed, Origins(settings.cors_origins), parts=parts)
     door = HttpDoor(app, settings.bind, settings.http_port)
     port = await door.start()
