@@ -1,7 +1,6 @@
 """Commands of hw-encode, and the renditions of this node's streams.
 
-Besides those asked for, every stream of this node has a rendition `main` that nobody needs to ask for: it costs
-nothing until somebody wants it.
+Besides those asked for, every stream of this node has renditions that nobody needs to ask for; see `on_demand`.
 """
 
 import asyncio
@@ -22,11 +21,12 @@ from schemas.errors import ErrorInfo, InvalidValue, NotFound
 from schemas.ids import compound_id
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.stills import EncodedPicture, EncodePicture
-from schemas.subjects import DEFAULT_RENDITION, RAW, SOURCE_RENDITION, command
+from schemas.subjects import RAW, SOURCE_RENDITION, command
 from services.hw_encode.codecs import Codecs
 from services.hw_encode.encoders import try_encoders
 from services.hw_encode.latency import LatencyFigure
 from services.hw_encode.metrics import register_metrics
+from services.hw_encode.on_demand import OnDemand
 from services.hw_encode.picture_queue import check_queue
 from services.hw_encode.pictures import PicturesOfStreams
 from services.hw_encode.pipeline import Parts
@@ -68,20 +68,21 @@ async def build(context: Context[HwEncodeSettings]) -> None:
 
     def wanted_here() -> dict[str, tuple[RenditionSpec, int]]:
         wanted = renditions.owned(context.node)
-        for stream in streams.owned(context.node):
-            default = compound_id(stream, DEFAULT_RENDITION)
-            if renditions.spec(default) is None:
-                spec = RenditionSpec(stream=stream, rendition=DEFAULT_RENDITION, node=context.node)
-                wanted[default] = (spec, 0)
+        for rendition_id, spec in on_demand.specs(streams.owned(context.node), context.node).items():
+            if renditions.spec(rendition_id) is None:
+                wanted[rendition_id] = (spec, 0)
         return wanted
 
     def demand_changed() -> None:
+        if board is None:  # its first look at the demand is made below
+            return
+        on_demand.demand_changed(streams.owned(context.node), board.wanted)
         for rendition_id, runner in reconciler.runners.items():
             show_demand(rendition_id, runner)
 
     def show_demand(rendition_id: str, runner: RenditionRunner) -> None:
         stream, _, rendition = rendition_id.partition("--")
-        runner.set_demand(board.wanted(stream, rendition))
+        runner.set_demand(board is not None and board.wanted(stream, rendition))
 
     def make(rendition_id: str) -> RenditionRunner:
         runner = RenditionRunner(rendition_id, reporter, parts)
@@ -108,13 +109,22 @@ async def build(context: Context[HwEncodeSettings]) -> None:
     stills = Stills(context.bus, context.node, reader, wants, lambda: set(streams.owned(context.node)))
     context.stack.callback(stills.close)
     register_metrics(context.figures, reconciler.runners, reader, stills)
+    on_demand = OnDemand(context.settings.idle_seconds, lambda: reconciler.want(wanted_here()))
+    context.stack.callback(on_demand.close)
+    board: DemandBoard | None = None
     board = await DemandBoard.open(context.bus, context.node, demand_changed)
     context.stack.push_async_callback(board.close)
     context.stack.push_async_callback(reconciler.close)
+    demand_changed()
     for rendition_id in renditions.leftovers(context.node, wanted_here()):
         reporter.remove(rendition_id)
-    reconciler.want(wanted_here())
-    mirrors.on_desired(lambda: reconciler.want(wanted_here()))
+
+    def desired_changed() -> None:
+        demand_changed()  # a stream may come after those who want it
+        reconciler.want(wanted_here())
+
+    desired_changed()
+    mirrors.on_desired(desired_changed)
     commands = _Commands(context, mirrors, renditions, streams, stills)
     served = await context.bus.serve(SERVICE, VERSION, "Frames become packets.", commands.endpoints())
     context.stack.push_async_callback(served.close)
