@@ -36,7 +36,8 @@ async def build(context: Context[GatewaySettings]) -> None:
     context.stack.push_async_callback(wants.close)
     everywhere = ipaddress.ip_address(settings.bind).is_unspecified
     hosts = settings.webrtc_hosts or (() if everywhere else (settings.bind,))
-    transport = SharedIceTransport.open(settings.udp_port, hosts, bind="" if everywhere else settings.bind)
+    bind = "" if everywhere else settings.bind
+    transport = SharedIceTransport.open(settings.udp_port, hosts, bind, segments=settings.udp_segmentation)
     context.stack.callback(transport.close)
     source = BusPacketSource(context.bus, mirrors, wants, settings.shm_dir)
 

@@ -13,7 +13,10 @@ Origin = Annotated[str, Meta(pattern=r"^(\*|null|https?://[^/\s]+/?)$", descript
 class GatewaySettings(Settings, frozen=True, kw_only=True):
     http_port: Port = 8889
     udp_port: Port = 8189
-    """The one UDP port of every WebRTC session."""
+    """The one UDP port of every WebRTC session. Several gateways on one host have one each: see docs/egress.md."""
+    udp_segmentation: bool = True
+    """Let the kernel cut a picture into datagrams (UDP GSO). Whether it can is found out by itself; off is for
+    network drivers that say they can and do not, and for measuring."""
     webrtc_hosts: tuple[str, ...] = ()
     """Addresses told to viewers; empty: those of this machine (or `bind`, when that is one of them)."""
     cors_origins: tuple[Origin, ...] = ()
