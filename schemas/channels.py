@@ -69,7 +69,14 @@ from schemas.resources import (
     StreamActual,
     StreamSpec,
 )
-from schemas.sessions import ListSessions, SessionList
+from schemas.sessions import (
+    KickedSessions,
+    KickSessions,
+    ListSessions,
+    SessionList,
+    SessionStats,
+    SessionStatsRequest,
+)
 from schemas.stills import EncodedPicture, EncodePicture
 
 RUNNING_SERVICES: tuple[Party, ...] = ("capture", "hw-encode", "publisher", "webrtc-gateway")
@@ -269,7 +276,14 @@ _COMMANDS = (
         "The cameras of one node, plugged in or announced.",
         _PLACEHOLDER.format("node"),
     ),
-    _command("hw-encode", "start", StartRendition, RenditionChanged, ("cli", "writer"), "Make or change a rendition."),
+    _command(
+        "hw-encode",
+        "start",
+        StartRendition,
+        RenditionChanged,
+        ("cli", "writer", "webrtc-gateway"),
+        "Make or change a rendition.",
+    ),
     _command("hw-encode", "stop", StopRendition, RenditionChanged, ("cli", "writer"), "Remove a rendition."),
     _command("hw-encode", "list", ListResources, RenditionList, LOOKERS, "Renditions, as asked for and as they are."),
     _command(
@@ -331,7 +345,18 @@ _COMMANDS = (
         "A file of a stream from one moment to another.",
         _PLACEHOLDER.format("node"),
     ),
-    _command("webrtc-gateway", "sessions", ListSessions, SessionList, LOOKERS, "WebRTC viewers of one gateway."),
+    _command("webrtc-gateway", "sessions", ListSessions, SessionList, LOOKERS, "WebRTC sessions of one gateway."),
+    _command(
+        "webrtc-gateway",
+        "stats",
+        SessionStatsRequest,
+        SessionStats,
+        LOOKERS,
+        "One session's statistics, as W3C's webrtc-stats names them.",
+    ),
+    _command(
+        "webrtc-gateway", "kick", KickSessions, KickedSessions, ("cli", "writer"), "End a session, or all of a stream."
+    ),
 )
 
 _EVENTS = (

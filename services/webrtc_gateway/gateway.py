@@ -11,8 +11,12 @@ from aiortc.sdp import SessionDescription
 from schemas.errors import NotFound, TooMany, Unavailable
 from schemas.ids import check_id
 from schemas.sessions import SessionInfo
+from schemas.subjects import DEFAULT_RENDITION
 from services.webrtc_gateway.answer import write_answer
 from services.webrtc_gateway.codecs.choice import RenditionChoice
+from services.webrtc_gateway.congestion.adaptation import Adaptation, Moved
+from services.webrtc_gateway.congestion.ladder import Pace
+from services.webrtc_gateway.congestion.smaller import Smaller
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.feeds import Feeds, OpenFeed
@@ -51,23 +55,38 @@ class WhepGateway:
         *,
         max_sessions: int = DEFAULT_MAX_SESSIONS,
         on_substitute: Callable[[str, NotViewable, str], None] = lambda stream, refused, served: None,
+        show_addresses: bool = False,
+        smaller: Smaller | None = None,
+        on_moved: Moved = lambda stream, detail: None,
+        pace: Pace | None = None,
     ) -> None:
-        """`on_substitute` is told of each viewer of a stream that gets the rendition `served` for what it asked for."""
+        """`on_substitute` is told of each viewer of a stream that gets the rendition `served` for what it asked for.
+
+        `smaller` is what viewers on thin lines get, at the `pace` given; None: what they asked for, come what may.
+        """
         self.counters = EgressCounters()
         self.transport = transport
         self.max_sessions = max_sessions
         self._on_substitute = on_substitute
+        self._show_addresses = show_addresses
         self._feeds = Feeds(source, self.counters)
         self._choice = RenditionChoice(source, self._feeds)
         self._identity = DtlsIdentity()
         self._batch = PacketBatch()  # one is enough: filling and sending never yields
         self._viewers: dict[str, tuple[Viewer, OpenFeed]] = {}
+        self._adaptation = (
+            Adaptation(self._feeds, smaller, self.counters, self._swap, on_moved, pace) if smaller else None
+        )
         self._opening = 0
         self._draining = False
         self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
 
-    async def create(self, stream: str, rendition: str | None, offer_text: str) -> Answer:
+    async def create(
+        self, stream: str, rendition: str | None, offer_text: str, *, client: str = "", address: str = ""
+    ) -> Answer:
         """Answer a WHEP offer; media flows once ICE and DTLS are through.
+
+        `client` and `address` are for the list of sessions.
 
         Raises:
             BadRequest: the offer or a name is malformed.
@@ -95,10 +114,13 @@ class WhepGateway:
             self.counters.substituted += 1
             self._on_substitute(stream, refused, entry.subscription.rendition)
         try:
-            return self._make(entry, description, refused)
+            answer = self._make(entry, description, refused, client, address)
         except BaseException:
             self._feeds.release(entry)
             raise
+        if self._adaptation is not None and rendition in (None, DEFAULT_RENDITION) and refused is None:
+            self._adaptation.add(self._viewers[answer.session][0])
+        return answer
 
     def delete(self, session: str) -> None:
         """End a session.
@@ -119,8 +141,12 @@ class WhepGateway:
         """Safe to read from any thread, as the metrics do."""
         return len(self._viewers)
 
+    @property
+    def viewers(self) -> tuple[Viewer, ...]:
+        return tuple(viewer for viewer, _ in self._viewers.values())
+
     def sessions(self, stream: str | None = None) -> tuple[SessionInfo, ...]:
-        infos = (viewer.info for viewer, _ in self._viewers.values())
+        infos = (viewer.info for viewer in self.viewers)
         return tuple(info for info in infos if stream is None or info.stream == stream)
 
     async def close(self) -> None:
@@ -131,7 +157,14 @@ class WhepGateway:
             viewer.close("draining")
         await self._feeds.close()
 
-    def _make(self, entry: OpenFeed, description: SessionDescription, refused: NotViewable | None) -> Answer:
+    def _make(
+        self,
+        entry: OpenFeed,
+        description: SessionDescription,
+        refused: NotViewable | None,
+        client: str,
+        address: str,
+    ) -> Answer:
         feed, subscription = entry.feed, entry.subscription
         if self._draining:
             raise Unavailable("this gateway is shutting down; try again in a moment")
@@ -147,6 +180,8 @@ class WhepGateway:
             identity=self._identity,
             counters=self.counters,
             on_closed=self._forget,
+            client=client,
+            address=address if self._show_addresses else "",
         )
         self._viewers[viewer.session] = (viewer, entry)
         self.counters.sessions_opened += 1
@@ -172,9 +207,18 @@ class WhepGateway:
     def _forget(self, viewer: Viewer, reason: str) -> None:
         _, entry = self._viewers.pop(viewer.session)
         self._feeds.release(entry)
+        if self._adaptation is not None:
+            self._adaptation.forget(viewer)
+
+    def _swap(self, viewer: Viewer, entry: OpenFeed) -> OpenFeed:
+        _, before = self._viewers[viewer.session]
+        self._viewers[viewer.session] = (viewer, entry)
+        return before
 
     def _tick(self) -> None:
         self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
         now_s = time.monotonic()
         for viewer, _ in list(self._viewers.values()):
             viewer.tick(now_s)
+        if self._adaptation is not None:
+            self._adaptation.tick(now_s)

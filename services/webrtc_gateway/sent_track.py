@@ -12,10 +12,10 @@ TrackKind = Literal["video", "audio"]
 
 
 class SentTrack:
-    """An RtpTrack with its kind, its mid and its tally."""
+    """An RtpTrack with what it is, and its tally."""
 
-    def __init__(self, kind: TrackKind, rtp: RtpTrack, mid: str) -> None:
-        self.kind, self.rtp, self.mid = kind, rtp, mid
+    def __init__(self, kind: TrackKind, rtp: RtpTrack, mid: str, mime_type: str) -> None:
+        self.kind, self.rtp, self.mid, self.mime_type = kind, rtp, mid, mime_type
         self.tally = TrackTally()
         self._last_time: int | None = None
 

@@ -1,12 +1,12 @@
 """webrtc-gateway's parts: the UDP port, the sessions, the HTTP door, its commands."""
 
 import ipaddress
+from typing import Any
 
-from schemas.sessions import ListSessions, SessionList
-from schemas.subjects import command
 from services.webrtc_gateway.bus_source import BusPacketSource
 from services.webrtc_gateway.commands.pictures import PictureRoutes
 from services.webrtc_gateway.commands.routes import CommandRoutes
+from services.webrtc_gateway.congestion.smaller import BusSmaller, Shares
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.hls.metrics import register_hls_metrics
 from services.webrtc_gateway.hls.packagers import Packagers
@@ -16,10 +16,10 @@ from services.webrtc_gateway.http import HttpDoor, Routes, build_app
 from services.webrtc_gateway.ice import SharedIceTransport
 from services.webrtc_gateway.metrics import register_metrics
 from services.webrtc_gateway.origins import Origins
+from services.webrtc_gateway.session_commands import SessionCommands
 from services.webrtc_gateway.settings import GatewaySettings
 from services.webrtc_gateway.source import NotViewable
 from services.webrtc_gateway.status_feed import MeshStatusFeed
-from shared.bus import Endpoint
 from shared.demand import Wants
 from shared.service import VERSION, Context
 from shared.state import StateMirrors
@@ -45,20 +45,32 @@ async def build(context: Context[GatewaySettings]) -> None:
         detail = {"asked": refused.rendition, "served": served, "reason": refused.why}
         context.event(stream, "transcoded", detail=detail)
 
-    gateway = WhepGateway(source, transport, max_sessions=settings.max_sessions, on_substitute=substituted)
+    def moved(stream: str, detail: dict[str, Any]) -> None:
+        context.event(stream, "adapted", detail=detail)
+
+    def kicked(stream: str, detail: dict[str, str]) -> None:
+        context.event(stream, "kicked", detail=detail)
+
+    shares = Shares(settings.smaller_rendition, settings.smaller_edge, settings.smaller_bitrate)
+    gateway = WhepGateway(
+        source,
+        transport,
+        max_sessions=settings.max_sessions,
+        on_substitute=substituted,
+        show_addresses=settings.show_addresses,
+        smaller=BusSmaller(context.bus, mirrors, shares) if settings.adapt else None,
+        on_moved=moved,
+    )
     context.stack.push_async_callback(gateway.close)
     register_metrics(context.figures, gateway)
     feed = await MeshStatusFeed.open(context.bus, mirrors, gateway.counters.console_dropped)
     context.stack.push_async_callback(feed.close)
 
-    async def sessions(request: ListSessions) -> SessionList:
-        return SessionList(sessions=gateway.sessions(request.stream))
-
     served = await context.bus.serve(
         SERVICE,
         VERSION,
         "The HTTP and WebRTC front door.",
-        [Endpoint(command(SERVICE, "sessions"), ListSessions, SessionList, sessions)],
+        SessionCommands(gateway, kicked).endpoints(),
     )
     context.stack.push_async_callback(served.close)
     packagers = Packagers(HlsPacketSource(context.bus, mirrors, wants, settings.shm_dir))

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from schemas.ids import Id
 from services.webrtc_gateway.gateway import DEFAULT_MAX_SESSIONS
 from shared.settings import Port, Settings
 
@@ -24,3 +25,13 @@ class GatewaySettings(Settings, frozen=True, kw_only=True):
     page that a browser near the gateway has open. The console itself is listed here where it is used at a public
     DNS name; see `origins`."""
     max_sessions: Annotated[int, Meta(ge=1, le=10_000)] = DEFAULT_MAX_SESSIONS
+    show_addresses: bool = False
+    """Show viewers' addresses in the list of sessions; they are personal data."""
+    adapt: bool = True
+    """Give viewers of `main` whose line is too thin for it a smaller rendition, and `main` again when it carries it."""
+    smaller_rendition: Id = "low"
+    """Its name. A rendition of that name that exists is taken as it is; else it is made when the first needs it."""
+    smaller_edge: Annotated[float, Meta(ge=0.1, le=1)] = 0.5
+    """Of `main`'s width and height."""
+    smaller_bitrate: Annotated[float, Meta(ge=0.01, le=1)] = 0.25
+    """Of `main`'s bitrate."""

@@ -66,7 +66,7 @@ class Viewer:
         self.switches = 0
         self.connected_ns = 0
         self.tracks: tuple[SentTrack, ...] = tuple(
-            SentTrack(kind, media.track, media.mid)
+            SentTrack(kind, media.track, media.mid, media.codec.mimeType if media.codec else "")
             for kind in _KINDS
             for media in offer.media
             if media.track is not None and media.description.kind == kind
@@ -82,6 +82,14 @@ class Viewer:
         self._backlog: deque[tuple[RtpUnit, int]] = deque()
         self._backlog_packets = 0
         self._created_s = time.monotonic()
+
+    @property
+    def packets_sent(self) -> int:
+        return self._sender.packets
+
+    @property
+    def bytes_sent(self) -> int:
+        return self._sender.bytes
 
     @property
     def info(self) -> SessionInfo:
@@ -222,6 +230,8 @@ class Viewer:
     def cross(self, feed: RenditionFeed, rendition: str, unit: RtpUnit) -> None:
         """Go on with another rendition of the stream, from its key unit `unit` on, as if nothing had changed:
         the tracks keep their SSRC, their numbers and their time. Who called `feed.add` before takes that away."""
+        if self.state == "closed":
+            return
         before, self.feed, self.rendition = self.feed, feed, rendition
         before.remove(self)
         feed.add(self)

@@ -6,6 +6,7 @@ import msgspec
 from aiohttp import web
 
 from schemas.errors import BadRequest, ErrorInfo, MeshError, NotFound
+from services.webrtc_gateway.client_name import client_name
 from services.webrtc_gateway.gateway import WhepGateway
 
 MAX_OFFER_BYTES = 64 * 1024  # Chromium's is 6-8 KiB
@@ -43,7 +44,11 @@ class WhepRoutes:
             async with asyncio.timeout(_BODY_SECONDS):
                 offer = (await request.read()).decode()
             answer = await self._gateway.create(
-                request.match_info["stream"], request.match_info.get("rendition"), offer
+                request.match_info["stream"],
+                request.match_info.get("rendition"),
+                offer,
+                client=client_name(request.headers.get("User-Agent", "")),
+                address=request.remote or "",
             )
         except TimeoutError:
             return refusal(408, f"the offer did not arrive within {_BODY_SECONDS:.0f} s")

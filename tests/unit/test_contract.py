@@ -57,6 +57,8 @@ BUILT = {
     "publisher.clip": subjects.command("publisher", "clip", "edge1"),
     "hw-encode.pic-encode": subjects.command("hw-encode", "pic-encode", "edge1"),
     "webrtc-gateway.sessions": subjects.command("webrtc-gateway", "sessions"),
+    "webrtc-gateway.stats": subjects.command("webrtc-gateway", "stats"),
+    "webrtc-gateway.kick": subjects.command("webrtc-gateway", "kick"),
     "events": subjects.event("hw-encode", "cam0--main", "state"),
     "desired.capture": "$KV.mesh_desired." + subjects.state_key("capture", "cam0"),
     "desired.hw-encode": "$KV.mesh_desired." + subjects.state_key("hw-encode", "cam0--main"),

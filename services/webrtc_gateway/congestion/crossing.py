@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from schemas.packets import VideoCodec
 from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed
 from services.webrtc_gateway.packetizer import RtpUnit
 
@@ -10,16 +11,19 @@ from services.webrtc_gateway.packetizer import RtpUnit
 class Crossing:
     """Stands in the new feed for the viewer; see `fanout.FeedViewer`."""
 
-    def __init__(self, feed: RenditionFeed, cross: Callable[[RtpUnit], None]) -> None:
-        """`cross` is called once, with the unit to begin with, in the middle of that unit's round."""
-        self._feed, self._cross = feed, cross
+    def __init__(self, feed: RenditionFeed, codec: VideoCodec | None, cross: Callable[[RtpUnit], None]) -> None:
+        """`codec` is what the viewer was promised. `cross` is called once, with the unit to begin with, in the middle
+        of that unit's round."""
+        self._feed, self._codec, self._cross = feed, codec, cross
         self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        """True: the viewer is over there. False: the new feed has ended."""
+        """True: the viewer is over there. False: the new feed has ended, or its pictures are of another codec."""
         feed.add(self)
         feed.request_key_frame(FRESH_GROUP_SECONDS)
 
     def send_video(self, unit: RtpUnit) -> None:
-        if unit.key and not self.done.done():
+        if self._feed.codec != self._codec:
+            self.feed_ended("codec_changed")
+        elif unit.key and not self.done.done():
             self._feed.remove(self)
             self._cross(unit)
             self.done.set_result(True)

@@ -1,0 +1,143 @@
+"""Viewers whose line is too thin for what they asked for get less, and more again when it carries more.
+
+Three steps: what was asked for, the smaller rendition, and the key pictures of that alone. A viewer moves at a key
+frame and keeps its tracks; the ladder says when, this does it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.errors import Conflict, MeshError, Unavailable
+from services.webrtc_gateway.congestion.crossing import Crossing
+from services.webrtc_gateway.congestion.ladder import Ladder, Pace
+from services.webrtc_gateway.congestion.line import Sign
+from services.webrtc_gateway.congestion.smaller import Smaller
+from services.webrtc_gateway.counters import EgressCounters
+from services.webrtc_gateway.feeds import Feeds, OpenFeed
+from services.webrtc_gateway.viewer import Viewer
+
+logger = logging.getLogger(__name__)
+
+CROSS_SECONDS = 8.0  # an encoder starts, and makes a key frame, in one or two
+_SMALLER, _KEYS_ONLY = 1, 2
+
+Moved = Callable[[str, dict[str, Any]], None]
+"""Called with the stream and what happened, once a viewer gets something else."""
+
+
+@dataclass(slots=True)
+class _Climber:
+    viewer: Viewer
+    asked: str
+    """The rendition it came for."""
+    ladder: Ladder
+    reports: int = 0
+    task: asyncio.Task[None] | None = None
+
+
+class Adaptation:
+    """The climbers of one gateway."""
+
+    def __init__(
+        self,
+        feeds: Feeds,
+        smaller: Smaller,
+        counters: EgressCounters,
+        swap: Callable[[Viewer, OpenFeed], OpenFeed],
+        moved: Moved,
+        pace: Pace | None = None,
+    ) -> None:
+        """`swap` notes that a viewer uses another feed, and gives the one to release."""
+        self._feeds, self._smaller, self._counters = feeds, smaller, counters
+        self._swap, self._moved = swap, moved
+        self._pace = pace or Pace()
+        self._climbers: dict[str, _Climber] = {}
+
+    def add(self, viewer: Viewer) -> None:
+        """Look after a viewer that did not ask for one particular rendition."""
+        self._climbers[viewer.session] = _Climber(viewer, viewer.rendition, Ladder(_KEYS_ONLY, self._pace))
+
+    def forget(self, viewer: Viewer) -> None:
+        climber = self._climbers.pop(viewer.session, None)
+        if climber is not None and climber.task is not None:
+            climber.task.cancel()
+
+    def tick(self, now_s: float) -> None:
+        """Once a second: judge each line that has reported since."""
+        for climber in self._climbers.values():
+            line = climber.viewer.line
+            if climber.task is not None or line.reports == climber.reports:
+                continue
+            climber.reports = line.reports
+            sign = line.sign(now_s)
+            step = climber.ladder.next_step(sign, line.calm, now_s)
+            if step != climber.ladder.step:
+                climber.task = asyncio.create_task(self._climb(climber, step, sign), name="adaptation")
+
+    async def _climb(self, climber: _Climber, step: int, sign: Sign) -> None:
+        viewer, before = climber.viewer, climber.viewer.rendition
+        try:
+            if step < _SMALLER:
+                await self._cross(viewer, climber.asked)
+            elif before == climber.asked:
+                await self._cross(viewer, await self._smaller.ensure(viewer.feed.stream))
+            viewer.send_keys_only(step == _KEYS_ONLY)
+        except MeshError as error:
+            self._failed(climber, type(error).__name__, error.message)
+        except TimeoutError:
+            self._failed(climber, "timeout", f"no key frame within {CROSS_SECONDS:.0f} s")
+        except Exception:  # a bug of ours: the viewer keeps what it has, and the log has the rest
+            logger.exception("moving a viewer of %s", viewer.feed.stream)
+            self._failed(climber, "internal_error", "")
+        else:
+            self._done(climber, step, sign, before)
+        finally:
+            climber.task = None
+
+    async def _cross(self, viewer: Viewer, rendition: str) -> None:
+        entry = await self._feeds.acquire(viewer.feed.stream, rendition)
+        try:
+            feed, name = entry.feed, entry.subscription.rendition
+            if feed.unsupported:
+                raise Conflict(f"{feed.stream}/{name} cannot be viewed: {feed.unsupported}")
+            crossing = Crossing(feed, viewer.feed.codec, lambda unit: viewer.cross(feed, name, unit))
+            try:
+                async with asyncio.timeout(CROSS_SECONDS):
+                    if not await crossing.done:
+                        raise Unavailable(f"{feed.stream}/{name} has ended, or has another codec")
+            finally:
+                crossing.give_up()
+        except BaseException:  # a cancellation too: nobody else releases it
+            self._feeds.release(entry)
+            raise
+        self._feeds.release(self._swap(viewer, entry))
+
+    def _done(self, climber: _Climber, step: int, sign: Sign, before: str) -> None:
+        viewer, loop = climber.viewer, asyncio.get_running_loop()
+        down = step > climber.ladder.step
+        climber.ladder.moved(step, loop.time())
+        if down:
+            viewer.thin = sign
+            self._counters.moved_down[sign or "unknown"] += 1
+        else:
+            viewer.thin = viewer.thin if step else ""
+            self._counters.moved_up += 1
+        detail = {
+            "session": viewer.session[:8],
+            "from": before,
+            "to": viewer.rendition,
+            "keys_only": viewer.keys_only,
+            "reason": sign or "recovered",
+            "bitrate": viewer.line.bitrate_bps,
+            "available_bitrate": viewer.line.estimate_bps(loop.time()),
+        }
+        logger.info("session %s of %s: %s", viewer.session[:8], viewer.feed.stream, detail)
+        self._moved(viewer.feed.stream, detail)
+
+    def _failed(self, climber: _Climber, reason: str, message: str) -> None:
+        climber.ladder.not_now(asyncio.get_running_loop().time())
+        self._counters.not_moved[reason] += 1
+        logger.warning("a viewer of %s keeps what it has: %s", climber.viewer.feed.stream, message)
