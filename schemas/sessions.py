@@ -47,6 +47,15 @@ class SessionInfo(Struct, frozen=True, kw_only=True):
     """Why less is sent than was asked for: `loss`, `delay` or `estimate`."""
     keys_only: bool = False
     """The line does not even carry the smaller rendition: only its key pictures are sent."""
+    latency_ms: float | None = None
+    """From capture of a picture to its presentation, as the page echoes: median of the last half minute."""
+    latency_last_ms: float | None = None
+    latency_source: str = ""
+    """What they were measured by: `timecode`, burnt into the picture, or `capture`, which travels beside it."""
+    join_ms: float | None = None
+    """From the offer to the first key picture on its way."""
+    picture_ms: float | None = None
+    """From the offer to the first picture on screen, as the page echoes."""
 
 
 class ListSessions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

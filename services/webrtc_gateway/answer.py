@@ -4,19 +4,20 @@ import secrets
 from collections.abc import Sequence
 
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS, parameters
+from services.webrtc_gateway.datachannels.section import write_section
 from services.webrtc_gateway.offer import CAPTURE_TIME, MID, PLAYOUT_DELAY, Media, Offer
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ
 
 _ECHOED = (MID, PLAYOUT_DELAY, CAPTURE_TIME)
-_VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir")
+_VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir", "goog-remb")
 
 
 def write_answer(
     offer: Offer, *, ufrag: str, password: str, fingerprint: str, candidates: Sequence[str], cname: str
 ) -> str:
     """The answer: ICE-lite, DTLS server, everything bundled, we only send."""
-    bundled = " ".join(m.mid for m in offer.media if m.codec)
+    bundled = " ".join(m.mid for m in offer.media if m.accepted)
     lines = [
         "v=0",
         f"o=- {secrets.randbits(62)} 1 IN IP4 0.0.0.0",
@@ -29,10 +30,10 @@ def write_answer(
     ]
     first = True
     for media in offer.media:
-        if media.codec is None:
+        if not media.accepted:
             lines += _rejected(media)
             continue
-        lines += _accepted(media, cname)
+        lines += write_section(media.mid) if media.data else _accepted(media, cname)
         lines += [f"a=ice-ufrag:{ufrag}", f"a=ice-pwd:{password}"]
         lines += [f"a=fingerprint:sha-256 {fingerprint}", "a=setup:passive"]
         if first:  # the others are bundled with it

@@ -18,12 +18,14 @@ from services.webrtc_gateway.congestion.adaptation import Adaptation, Moved
 from services.webrtc_gateway.congestion.ladder import Pace
 from services.webrtc_gateway.congestion.smaller import Smaller
 from services.webrtc_gateway.counters import EgressCounters
+from services.webrtc_gateway.datachannels.plane import DataPlane
 from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.feeds import Feeds, OpenFeed
 from services.webrtc_gateway.ice import SharedIceTransport
 from services.webrtc_gateway.offer import match_offer, offered_codecs, read_offer
 from services.webrtc_gateway.source import NotViewable, PacketSource
 from services.webrtc_gateway.srtp import PacketBatch
+from services.webrtc_gateway.timings import Timings
 from services.webrtc_gateway.viewer import Viewer
 
 DEFAULT_MAX_SESSIONS = 64  # about what one core sends at 4 Mbit/s each
@@ -65,6 +67,8 @@ class WhepGateway:
         `smaller` is what viewers on thin lines get, at the `pace` given; None: what they asked for, come what may.
         """
         self.counters = EgressCounters()
+        self.timings = Timings()
+        self.data_plane = DataPlane(self.timings)
         self.transport = transport
         self.max_sessions = max_sessions
         self._on_substitute = on_substitute
@@ -103,6 +107,7 @@ class WhepGateway:
             raise Unavailable("this gateway is shutting down; try again in a moment")
         if len(self._viewers) + self._opening >= self.max_sessions:
             raise TooMany(f"{self.max_sessions} sessions are open; close one or raise max_sessions")
+        asked_s = time.monotonic()
         description = read_offer(offer_text)
         match_offer(description, ())  # a bad offer must not start an encoder
         self._opening += 1
@@ -114,7 +119,7 @@ class WhepGateway:
             self.counters.substituted += 1
             self._on_substitute(stream, refused, entry.subscription.rendition)
         try:
-            answer = self._make(entry, description, refused, client, address)
+            answer = self._make(entry, description, refused, asked_s, client, address)
         except BaseException:
             self._feeds.release(entry)
             raise
@@ -162,6 +167,7 @@ class WhepGateway:
         entry: OpenFeed,
         description: SessionDescription,
         refused: NotViewable | None,
+        asked_s: float,
         client: str,
         address: str,
     ) -> Answer:
@@ -179,6 +185,9 @@ class WhepGateway:
             batch=self._batch,
             identity=self._identity,
             counters=self.counters,
+            data_plane=self.data_plane,
+            timings=self.timings,
+            asked_s=asked_s,
             on_closed=self._forget,
             client=client,
             address=address if self._show_addresses else "",

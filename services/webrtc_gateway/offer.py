@@ -10,6 +10,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 from schemas.errors import BadRequest
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS, best_payload, taken_codecs
+from services.webrtc_gateway.datachannels.section import DataSection, read_section
 from services.webrtc_gateway.rtp import HeaderExtensions, RtpTrack
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ
@@ -51,10 +52,16 @@ class Media:
     track: RtpTrack | None
     video_codec: VideoCodec | None = None
     """Of video: which of ours `codec` is."""
+    data: DataSection | None = None
+    """Of data channels: what the viewer says of its side."""
 
     @property
     def mid(self) -> str:
         return self.description.rtp.muxId
+
+    @property
+    def accepted(self) -> bool:
+        return self.codec is not None or self.data is not None
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,11 @@ class Offer:
 
     def track(self, kind: str) -> RtpTrack | None:
         return next((m.track for m in self.media if m.track and m.description.kind == kind), None)
+
+    @property
+    def data(self) -> DataSection | None:
+        """The viewer's data channels; None when it offers none."""
+        return next((m.data for m in self.media if m.data), None)
 
 
 def read_offer(text: str) -> SessionDescription:
@@ -102,7 +114,7 @@ def match_offer(description: SessionDescription, tracks: Sequence[str], video_co
     """
     media: list[Media] = []
     for section in description.media:
-        taken = any(m.codec and m.description.kind == section.kind for m in media)
+        taken = any(m.accepted and m.description.kind == section.kind for m in media)
         media.append(Media(section, None, None) if taken else _match(section, tracks, video_codec))
     if not any(m.track for m in media):
         raise NotAcceptable(f"nothing to send: offer to receive video ({_any_of()}) or Opus audio")
@@ -144,7 +156,7 @@ def _match(section: MediaDescription, tracks: Sequence[str], video_codec: VideoC
         video_codec = None
         codec, wanted, rate_hz = _opus(section), "opus", OPUS_CLOCK_HZ
     else:
-        return Media(section, None, None)
+        return Media(section, None, None, data=read_section(section))
     if codec is None:
         return Media(section, None, None)
     payload_type = _payload_type(section, codec)

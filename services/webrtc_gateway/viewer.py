@@ -12,6 +12,8 @@ from schemas.sessions import SessionInfo
 from services.webrtc_gateway.congestion.key_requests import KeyRequests
 from services.webrtc_gateway.congestion.line import Line
 from services.webrtc_gateway.counters import EgressCounters
+from services.webrtc_gateway.datachannels.latency_record import LatencyRecord
+from services.webrtc_gateway.datachannels.plane import DataPlane
 from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
 from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed
 from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
@@ -22,6 +24,7 @@ from services.webrtc_gateway.sender import MediaSender
 from services.webrtc_gateway.sent_track import SentTrack, TrackKind
 from services.webrtc_gateway.source import NotViewable
 from services.webrtc_gateway.srtp import BATCH_PACKETS, PacketBatch, SrtpError, SrtpReceiver, SrtpSender
+from services.webrtc_gateway.timings import Timings
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +50,14 @@ class Viewer:
         batch: PacketBatch,
         identity: DtlsIdentity,
         counters: EgressCounters,
+        data_plane: DataPlane,
+        timings: Timings,
+        asked_s: float,
         on_closed: Callable[["Viewer", str], None],
         client: str = "",
         address: str = "",
     ) -> None:
+        """`asked_s` is when the offer came, in monotonic seconds."""
         self.session = session
         self.client, self.address = client, address
         self.cname = secrets.token_hex(8)  # ties sound and pictures together; tells nothing about the session
@@ -79,6 +86,12 @@ class Viewer:
         self._sender = MediaSender(transport, self.ice, batch, self.cname, counters)
         self._dtls = DtlsServer(identity, offer.fingerprints, self._sender.send_plain, self._keys_ready, self.close)
         self._srtp_in: SrtpReceiver | None = None
+        self._data = data_plane.open(session, feed.stream, offer.data, self._dtls.send_data) if offer.data else None
+        if self._data is not None:
+            self._dtls.on_data = self._data.receive
+        self._timings, self._asked_s = timings, asked_s
+        self.join_ms: float | None = None
+        """From the offer to the first key picture on its way."""
         self._backlog: deque[tuple[RtpUnit, int]] = deque()
         self._backlog_packets = 0
         self._created_s = time.monotonic()
@@ -96,6 +109,7 @@ class Viewer:
         track = self._video or self._audio
         tally = track.tally if track else None
         report = tally.report if tally else None
+        latency = self._data.latency if self._data else LatencyRecord()
         return SessionInfo(
             session=self.session,
             stream=self.feed.stream,
@@ -116,6 +130,11 @@ class Viewer:
             switches=self.switches,
             thin=self.thin,
             keys_only=self.keys_only,
+            latency_ms=latency.median_ms,
+            latency_last_ms=latency.last_ms,
+            latency_source=latency.source,
+            join_ms=self.join_ms,
+            picture_ms=latency.picture_ms,
         )
 
     # --- from the network
@@ -277,6 +296,8 @@ class Viewer:
             return
         self._sender.say_bye(track.rtp for track in self.tracks)
         self.state = "closed"
+        if self._data is not None:
+            self._data.close()
         self._dtls.close()
         self._drop_backlog()
         self.feed.remove(self)
@@ -297,6 +318,8 @@ class Viewer:
             self.rendition,
             (time.monotonic() - self._created_s) * 1e3,
         )
+        if self._data is not None:
+            self._data.start()
         if self._video is None:
             self.state = "playing"
             return
@@ -313,6 +336,10 @@ class Viewer:
     def _start(self, unit: RtpUnit) -> None:
         if self._video is not None:
             self._video.restart(unit)
+        if self.join_ms is None:
+            joined_s = time.monotonic() - self._asked_s
+            self.join_ms = round(joined_s * 1e3, 1)
+            self._timings.key_picture_sent(joined_s)
         self.state = "playing"
 
     def _drop_backlog(self) -> None:

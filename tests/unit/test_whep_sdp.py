@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from schemas.errors import BadRequest
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.answer import write_answer
+from services.webrtc_gateway.datachannels.limits import MAX_MESSAGE_BYTES
+from services.webrtc_gateway.datachannels.section import DataSection
 from services.webrtc_gateway.offer import (
     MID,
     PLAYOUT_DELAY,
@@ -78,11 +80,42 @@ def test_a_stream_without_sound_answers_inactive() -> None:
     assert [(m.kind, m.direction) for m in answer.media] == [("video", "sendonly"), ("audio", "inactive")]
 
 
-def test_what_we_do_not_speak_is_rejected_by_port_0() -> None:
-    data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:7\r\na=sctp-port:5000\r\n"
-    answer = SessionDescription.parse(answer_to(parse_offer(CHROMIUM + data, BOTH)))
+DATA = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:7\r\na=sctp-port:5000\r\n"
+
+
+def test_data_channels_are_accepted_in_the_bundle() -> None:
+    offer = parse_offer(CHROMIUM + DATA + "a=max-message-size:262144\r\n", BOTH)
+    assert offer.data == DataSection("7", 5000, 262_144)
+    answer = SessionDescription.parse(answer_to(offer))
+    section = answer.media[2]
+    assert (section.kind, section.port, section.sctp_port, section.rtp.muxId) == ("application", 9, 5000, "7")
+    assert section.sctpCapabilities is not None
+    assert section.sctpCapabilities.maxMessageSize == MAX_MESSAGE_BYTES
+    assert answer.group[0].items == ["0", "1", "7"]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("UDP/DTLS/SCTP", "DTLS/SCTP"),
+        ("webrtc-datachannel", "other"),
+        ("a=sctp-port:5000", "a=sctp-port:0"),
+        ("a=sctp-port:5000", "a=sctp-port:70000"),
+        ("m=application 9", "m=application 0"),
+        ("a=mid:7\r\n", ""),
+    ],
+)
+def test_what_we_do_not_speak_is_rejected_by_port_0(said: str, meant: str) -> None:
+    offer = parse_offer(CHROMIUM + DATA.replace(said, meant), BOTH)
+    assert offer.data is None
+    answer = SessionDescription.parse(answer_to(offer))
     assert (answer.media[2].kind, answer.media[2].port) == ("application", 0)
     assert answer.group[0].items == ["0", "1"]
+
+
+def test_data_channels_of_a_second_section_are_rejected() -> None:
+    answer = SessionDescription.parse(answer_to(parse_offer(CHROMIUM + DATA + DATA.replace("mid:7", "mid:8"), BOTH)))
+    assert [media.port for media in answer.media] == [9, 9, 9, 0]
 
 
 def test_a_codec_that_the_offer_lacks_is_not_acceptable() -> None:
