@@ -11,7 +11,7 @@ from schemas.packets import PacketHeader, VideoCodec
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.history import TrackHistory
-from services.webrtc_gateway.packetizer import MAX_PAYLOAD_BYTES, RtpUnit
+from services.webrtc_gateway.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES, RtpUnit
 from services.webrtc_gateway.source import REORDERED_WHY, codec_why
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ, packetize_opus
@@ -198,7 +198,7 @@ class RenditionFeed:
             self._counters.drops["gap"] += 1
             self._each(lambda viewer: viewer.lost_video())
         try:
-            payloads = VIEWER_CODECS[codec].packetize(payload, MAX_PAYLOAD_BYTES, 0)
+            payloads = VIEWER_CODECS[codec].packetize(payload, MAX_PAYLOAD_BYTES, MAX_EXTENSION_BYTES)
         except BadRequest:
             payloads = ()
         if not payloads:

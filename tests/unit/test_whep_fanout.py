@@ -12,7 +12,7 @@ from schemas.packets import PacketHeader
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.fanout import KEY_REQUEST_SECONDS, RenditionFeed
 from services.webrtc_gateway.history import HISTORY_PACKETS
-from services.webrtc_gateway.packetizer import MAX_PAYLOAD_BYTES, SRTP_TAG_BYTES, RtpUnit
+from services.webrtc_gateway.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES, SRTP_TAG_BYTES, RtpUnit
 from services.webrtc_gateway.rtcp import parse_feedback, sender_report
 from services.webrtc_gateway.rtp import HeaderExtensions, RtpTrack
 from services.webrtc_gateway.srtp import PacketBatch
@@ -72,7 +72,9 @@ def header(index: int, **changes: Any) -> PacketHeader:
 
 
 def picture(packets: int = 1) -> memoryview:
-    return memoryview(b"\x00\x00\x00\x01\x41" + b"\x01" * (MAX_PAYLOAD_BYTES * packets - packets * 4))
+    return memoryview(
+        b"\x00\x00\x00\x01\x41" + b"\x01" * (MAX_PAYLOAD_BYTES * packets - MAX_EXTENSION_BYTES - packets * 4)
+    )
 
 
 def feed_with(watcher: Watcher, *, forces: bool = True) -> tuple[RenditionFeed, Producer, EgressCounters]:
