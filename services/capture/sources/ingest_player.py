@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _TICKS_HZ = 1_000_000  # finer than both RTP clocks
 _TIME_BASE = Fraction(1, _TICKS_HZ)
 _NS_PER_TICK = 1_000_000_000 // _TICKS_HZ
+_DECODERS = {"av1": "libdav1d"}  # libav's own decodes with hardware only
 _SOUND_ALONE_SECONDS = 3.0  # a camera that is promised and does not come; the sound shall not wait for ever
 
 
@@ -153,7 +154,7 @@ class IngestPlayer:
 
 
 def _track(kind: str, codec: str) -> _Track:
-    context: Any = av.CodecContext.create(codec, "r")
+    context: Any = av.CodecContext.create(_DECODERS.get(codec, codec), "r")
     if kind == "audio":
         context.sample_rate, context.layout = 48_000, "stereo"
     return _Track(kind, context)
