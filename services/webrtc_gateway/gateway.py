@@ -176,7 +176,7 @@ class WhepGateway:
             raise Unavailable("this gateway is shutting down; try again in a moment")
         offer = match_offer(description, subscription.tracks, feed.codec)
         viewer = Viewer(
-            session=secrets.token_urlsafe(_SESSION_BYTES),
+            session=secrets.token_hex(_SESSION_BYTES),
             rendition=subscription.rendition,
             refused=refused,
             feed=feed,
