@@ -3,10 +3,15 @@
 import ipaddress
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from services.webrtc_gateway.bus_source import BusPacketSource
 from services.webrtc_gateway.commands.pictures import PictureRoutes
 from services.webrtc_gateway.commands.routes import CommandRoutes
 from services.webrtc_gateway.congestion.smaller import BusSmaller, Shares
+from services.webrtc_gateway.datachannels.bridge import parse_bridges
+from services.webrtc_gateway.datachannels.bridges import Bridges
+from services.webrtc_gateway.datachannels.metrics import register_data_metrics
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.hls.metrics import register_hls_metrics
 from services.webrtc_gateway.hls.packagers import Packagers
@@ -30,6 +35,7 @@ SERVICE = "webrtc-gateway"
 async def build(context: Context[GatewaySettings]) -> None:
     """Connect the parts, door last: who can knock is answered."""
     settings = context.settings
+    bridged = parse_bridges(settings.bridges, settings.bridge_subjects)
     mirrors = await StateMirrors.open(context.bus)
     context.stack.push_async_callback(mirrors.close)
     wants = Wants(context.bus)
@@ -63,6 +69,11 @@ async def build(context: Context[GatewaySettings]) -> None:
     )
     context.stack.push_async_callback(gateway.close)
     register_metrics(context.figures, gateway)
+    gateway.timings.register(REGISTRY)
+    register_data_metrics(context.figures, gateway.data_plane.counters)
+    bridges = Bridges(context.bus, bridged, gateway.data_plane.counters)
+    context.stack.push_async_callback(bridges.close)
+    gateway.data_plane.add_user(bridges)
     feed = await MeshStatusFeed.open(context.bus, mirrors, gateway.counters.console_dropped)
     context.stack.push_async_callback(feed.close)
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from schemas.ids import Id
+from services.webrtc_gateway.datachannels.bridge import DEFAULT_SUBJECTS
 from services.webrtc_gateway.gateway import DEFAULT_MAX_SESSIONS
 from shared.settings import Port, Settings
 
@@ -25,6 +26,12 @@ class GatewaySettings(Settings, frozen=True, kw_only=True):
     page that a browser near the gateway has open. The console itself is listed here where it is used at a public
     DNS name; see `origins`."""
     max_sessions: Annotated[int, Meta(ge=1, le=10_000)] = DEFAULT_MAX_SESSIONS
+    bridges: tuple[str, ...] = ()
+    """Labels of data channels that stand for subjects of the bus: `events <- mesh.v1.evt.>`,
+    `chat <-> mesh.v1.evt.app.{stream}.chat 20/s 4k`; see `datachannels.bridge`."""
+    bridge_subjects: tuple[str, ...] = DEFAULT_SUBJECTS
+    """Subjects that bridges may use. What viewers may send to, besides an application's own events, is listed here
+    too; commands only by patterns that begin with `mesh.v1.cmd.`."""
     show_addresses: bool = False
     """Show viewers' addresses in the list of sessions; they are personal data."""
     adapt: bool = True

@@ -30,7 +30,7 @@ _COMMANDS = f"{PREFIX}.cmd.>"
 _STREAM = "{stream}"
 _SPEC = re.compile(
     r"^(?P<label>\S+)\s+(?P<arrow><-|->|<->)\s+(?P<subject>\S+)"
-    r"(?:\s+(?P<rate>\d+(?:\.\d+)?)/s)?(?:\s+(?P<bytes>\d\S*))?(?P<binary>\s+binary)?$"
+    r"(?:\s+(?P<rate>\d+(?:\.\d+)?)/s)?(?:\s+(?P<bytes>\d+(?:\.\d+)?[kKmM]?))?(?P<binary>\s+binary)?$"
 )
 _LABEL = re.compile(r"^[A-Za-z0-9#_.:-]{1,64}$")
 _PART = re.compile(r"^(?:[A-Za-z0-9_-]|\{stream\})+$")
