@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -138,7 +139,7 @@ async def test_streams_with_states_and_errors(page: Page) -> None:
     async with ConsoleServer(MadeUpMesh(status), EncodedStreams()) as server:
         await page.goto(server.url)
         await expect(page.locator(".tile .name")).to_have_text(["cam0", "cam1"])
-        await expect(page.locator(".tile .chip")).to_have_text(["Off", "Reconnecting"])
+        await expect(page.locator(".tile .chip:not(.rec)")).to_have_text(["Off", "Reconnecting"])
         cam0, cam1 = page.locator("[data-stream=cam0]"), page.locator("[data-stream=cam1]")
         await expect(cam0).to_have_attribute("data-state", "off")
         await expect(cam0.locator(".encoding")).to_have_text("libx264 · software")
@@ -171,7 +172,7 @@ async def test_hostile_texts_stay_texts(page: Page, complaints: list[str]) -> No
         await page.locator("#events-toggle").click()
         await expect(page.locator(".event-error")).to_have_text(HOSTILE)
         await page.keyboard.press("Escape")
-        await page.get_by_role("button", name="Enlarge cam0").click()
+        await page.get_by_role("link", name="Open cam0").click()
         await expect(page.locator(".errors li span").first).to_have_text(HOSTILE)
         assert await page.evaluate("() => document.querySelectorAll('img:not(.mark), script:not([src])').length") == 0
         assert await page.evaluate("() => window.pwned") is None
@@ -201,16 +202,17 @@ async def test_picture_big_view_and_sound_by_keyboard(page: Page, complaints: li
         print(f"join {report['joinMs']:.0f} ms, latency {report['latencyMs']:.0f} ms")
         assert report["width"] == 640
         assert 0 <= report["latencyMs"] < 500
-        await page.get_by_role("button", name="Enlarge cam0").focus()
+        await page.get_by_role("link", name="Open cam0").focus()
         await page.keyboard.press("Enter")
-        await expect(page.locator(".tile.big")).to_have_attribute("aria-modal", "true")
-        assert await page.evaluate("() => document.getElementById('top').inert")
+        await expect(page.locator(".tile.big .name")).to_be_focused()
+        await expect(page).to_have_url(re.compile("#/stream/cam0$"))
+        await expect(page.locator(".tile[data-stream=cam1]")).to_be_hidden()
         await page.keyboard.press("m")
         assert await page.evaluate("() => document.querySelector('video').muted") is False
         await expect(page.get_by_role("button", name="Sound of cam0")).to_have_attribute("aria-pressed", "true")
         await page.keyboard.press("Escape")
         await expect(page.locator(".tile.big")).to_have_count(0)
-        assert await page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "Enlarge cam0"
+        assert await page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "Open cam0"
         assert await page.evaluate("() => framemesh.tiles.get('cam0').reconnects") == 0
     assert complaints == []
 

@@ -165,7 +165,7 @@ def test_console_page(mesh: RunningMesh, said: list[str]) -> None:
         console.page.on("websocket", lambda socket: socket.on("framereceived", lambda data: received.append(str(data))))
         console.open(mesh.console)
         console.until("tile('cam0') && tile('ok')")
-        console.page.click('.tile[data-stream="cam0"] button.open')
+        console.page.click('.tile[data-stream="cam0"] .open')
         console.page.wait_for_function("document.body.classList.contains('has-big')")
         html = console.page.content()
         assert "cam0" in html

@@ -12,10 +12,13 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
+from schemas.capture_commands import StreamStats
 from schemas.commands import MeshStatus, StreamEntry
 from schemas.errors import ErrorInfo, NotFound
 from schemas.events import Event
+from schemas.packets import VideoCodec
 from schemas.resources import AudioInfo, StreamActual, StreamSpec, StreamState, VideoInfo
+from services.webrtc_gateway.commands.routes import CommandRoutes
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.http import HttpDoor, build_app
 from services.webrtc_gateway.ice import SharedIceTransport
@@ -31,6 +34,17 @@ class MadeUpMesh:
     def __init__(self, status: MeshStatus) -> None:
         self._status = status
         self._queues: set[asyncio.Queue[bytes]] = set()
+        self.replies: dict[str, msgspec.Struct] = {}
+        """What commands are answered with, by the end of their subject: `cam0.stats`."""
+
+    async def request_raw(self, subject: str, data: bytes, timeout_seconds: float = 0.0) -> bytes:
+        for end, reply in self.replies.items():
+            if subject.endswith(end):
+                return msgspec.json.encode(reply)
+        for entry in self._status.streams:
+            if subject.endswith(f".{entry.spec.stream}.stats"):
+                return msgspec.json.encode(StreamStats(stream=entry.spec.stream, node="edge1", state="live", status=2))
+        raise NotFound(f"{subject}: not in this made-up mesh")
 
     def current(self) -> MeshStatus:
         return self._status
@@ -63,6 +77,9 @@ class EncodedStreams:
     def __init__(self, *names: str) -> None:
         self.by_name = {name: EncodedStream(name) for name in names}
 
+    def video_codec(self, stream: str, rendition: str | None) -> VideoCodec | None:
+        return self.by_name[stream].video_codec(stream, rendition) if stream in self.by_name else None
+
     async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> EncodedSubscription:
         if stream not in self.by_name:
             raise NotFound(f"stream {stream}: no pictures here")
@@ -94,7 +111,7 @@ class ConsoleServer:
         self._stack.callback(transport.close)
         self.gateway = WhepGateway(self.streams, transport)
         self._stack.push_async_callback(self.gateway.close)
-        app = build_app(self.gateway, self.mesh)
+        app = build_app(self.gateway, self.mesh, parts=[CommandRoutes(self.mesh)])
         door = HttpDoor(app, "127.0.0.1", self.http_port)
         self.http_port = await door.start()
         self._stack.push_async_callback(door.close)

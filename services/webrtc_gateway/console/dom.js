@@ -9,6 +9,22 @@ const ICONS = {
   enlarge: "M14 4h6v6M20 4l-7 7M10 20H4v-6M4 20l7-7",
   close: "M6 6l12 12M18 6L6 18",
   copy: "M9 9h11v11H9zM15 9V4H4v11h5",
+  back: "M19 12H5M11 6l-6 6 6 6",
+  grid: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z",
+  add: "M12 5v14M5 12h14",
+  publish: "M12 14a2 2 0 1 0 0-4 2 2 0 0 0 0 4zM8 16a5.6 5.6 0 0 1 0-8M16 8a5.6 5.6 0 0 1 0 8M5 19a9.9 9.9 0 0 1 0-14M19 5a9.9 9.9 0 0 1 0 14",
+  system: "M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01",
+  snapshot: "M4 8h3.5L9 5.5h6L16.5 8H20v11H4zM12 16.5a3.3 3.3 0 1 0 0-6.6 3.3 3.3 0 0 0 0 6.6z",
+  record: "M12 18a6 6 0 1 0 0-12 6 6 0 0 0 0 12z",
+  stop: "M7 7h10v10H7z",
+  play: "M8 5.5v13l10-6.5z",
+  keyframe: "M12 4l8 8-8 8-8-8z",
+  restart: "M20 12a8 8 0 1 1-2.6-5.9M20 4v4.5h-4.5",
+  remove: "M5 7h14M10 7V4.5h4V7M7 7l1 13h8l1-13",
+  download: "M12 4v11M7 10.5l5 5 5-5M5 20h14",
+  fullscreen: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
+  sun: "M12 16a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M5.3 18.7l1.4-1.4M17.3 6.7l1.4-1.4",
+  moon: "M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5z",
 };
 
 /** An element with attributes, text and children; `on` holds its listeners. */
@@ -26,14 +42,16 @@ export function el(tag, { text, on, ...attributes } = {}, ...children) {
 
 /** One of the icons above, hidden from assistive technology: the button around it has the name. */
 export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  svg.classList.add("icon");
-  const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  return svg;
+  const drawing = svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" });
+  drawing.append(svg("path", { d: ICONS[name] }));
+  return drawing;
+}
+
+/** An SVG element with attributes. */
+export function svg(tag, attributes = {}) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
 }
 
 /** Set text only when it differs, so an idle page does no layout work. */

@@ -1,4 +1,4 @@
-// The drawer with the latest events, newest first.
+// The latest events, newest first: in a drawer, and those of one stream on its page.
 
 import { el, setAttribute, setText } from "./dom.js";
 import { clockTime } from "./format.js";
@@ -12,6 +12,8 @@ export class Events {
   #toggle;
   #badge;
   #unread = 0;
+  #kept = []; // newest first
+  #listeners = new Set();
 
   constructor(drawer, toggle, badge) {
     this.#drawer = drawer;
@@ -32,18 +34,24 @@ export class Events {
 
   /** Add an Event. */
   add(event) {
-    const error = event.error?.message ?? "";
-    this.#list.prepend(el(
-      "li",
-      { class: "event", "data-tone": event.error ? "bad" : null },
-      el("time", { text: clockTime(event.at_ns) }),
-      el("span", { class: "event-what", text: `${event.service} ${event.id}` }),
-      el("span", { class: "event-state", text: event.state || event.event }),
-      ...(error ? [el("span", { class: "event-error", text: error })] : []),
-    ));
+    this.#kept.unshift(event);
+    if (this.#kept.length > EVENTS_KEPT) this.#kept.pop();
+    this.#list.prepend(eventLine(event));
+    for (const listener of this.#listeners) listener(event);
     while (this.#list.childElementCount > EVENTS_KEPT) this.#list.lastElementChild.remove();
     this.#none.hidden = true;
     if (this.#drawer.hidden) this.#setUnread(Math.min(EVENTS_KEPT, this.#unread + 1));
+  }
+
+  /** The kept events of a stream and of its renditions and outputs. */
+  of(stream) {
+    return this.#kept.filter((event) => isOf(event, stream));
+  }
+
+  /** Call `listener(event)` at each event; returns what ends that. */
+  listen(listener) {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   #show(shown) {
@@ -59,4 +67,22 @@ export class Events {
     setText(this.#badge, String(count));
     setAttribute(this.#toggle, "aria-label", count ? `Events, ${count} new` : "Events");
   }
+}
+
+/** Whether an event is about a stream, or about a rendition or an output of it. */
+export function isOf(event, stream) {
+  return event.id === stream || String(event.id).startsWith(`${stream}--`);
+}
+
+/** One event as a list item. */
+export function eventLine(event) {
+  const error = event.error?.message ?? "";
+  return el(
+    "li",
+    { class: "event", "data-tone": event.error ? "bad" : null },
+    el("time", { text: clockTime(event.at_ns) }),
+    el("span", { class: "event-what", text: `${event.service} ${event.id}` }),
+    el("span", { class: "event-state", text: event.state || event.event }),
+    ...(error ? [el("span", { class: "event-error", text: error })] : []),
+  );
 }

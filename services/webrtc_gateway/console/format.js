@@ -36,3 +36,23 @@ export function clockTime(at_ns) {
   if (Number.isNaN(at.getTime())) return "–";
   return `${at.toLocaleTimeString("en-GB")}.${String(at.getMilliseconds()).padStart(3, "0")}`;
 }
+
+/** `2026-11-21 14:03:27` in local time. */
+export function dateTime(at_ns) {
+  const at = new Date(at_ns / 1e6);
+  if (Number.isNaN(at.getTime())) return "–";
+  return at.toLocaleString("sv-SE"); // year first, as in file names
+}
+
+/** `0:07`, `1:02:07` */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const shown = parts[0] ? parts : parts.slice(1);
+  return shown.map((part, index) => (index ? String(part).padStart(2, "0") : String(part))).join(":");
+}
+
+/** `29.9 fps` */
+export function rate(fps) {
+  return fps === null || fps === undefined ? "–" : `${fps.toFixed(1)} fps`;
+}

@@ -1,6 +1,7 @@
 // From the state of the mesh to what a tile says: pure functions, no DOM.
 
 const SOURCE_RENDITION = "source";
+const RECORDING_OUTPUT = "recording"; // of recordings by hand
 
 // State -> [text, tone]; tones are good, busy, warn, bad, off.
 const STREAM_STATES = {
@@ -23,7 +24,7 @@ export function streamsOf(status) {
   return (status.streams ?? []).map((entry) => streamOf(entry, status)).sort(byName);
 }
 
-function streamOf({ spec, actual }, status) {
+function streamOf({ spec, actual, revision }, status) {
   const name = spec.stream;
   const state = actual?.state ?? "pending";
   const [usualText, tone] = STREAM_STATES[state] ?? [state, "off"];
@@ -40,6 +41,8 @@ function streamOf({ spec, actual }, status) {
   for (const { name: who, error } of outputs) if (error) errors.push({ who: `output ${who}`, ...error });
   return {
     name,
+    spec,
+    revision,
     state,
     stateText,
     tone,
@@ -52,17 +55,21 @@ function streamOf({ spec, actual }, status) {
     since_ns: actual?.since_ns ?? 0,
     restarts: actual?.restarts ?? 0,
     carriesSource: (actual?.source_tracks ?? []).length > 0,
+    sourceTracks: actual?.source_tracks ?? [],
     renditions,
     outputs,
     errors,
   };
 }
 
-function renditionOf({ spec, actual }) {
+function renditionOf({ spec, actual, revision }) {
   const running = actual?.state === "running";
   const fellBack = running && !actual.hardware && (spec.encoder ?? "prefer-hw") !== "software";
   return {
     name: spec.rendition ?? "main",
+    asked: revision > 0, // else it is there on demand, and ends by itself
+    codec: actual?.video?.codec || spec.codec || "h264",
+    size: actual?.video?.width ? `${actual.video.width}×${actual.video.height}` : (spec.size ?? "").replace("x", "×"),
     state: actual?.state ?? "waiting",
     tone: RENDITION_TONES[actual?.state] ?? "off",
     encoder: actual?.encoder || "",
@@ -77,6 +84,10 @@ function renditionOf({ spec, actual }) {
 function outputOf({ spec, actual }) {
   return {
     name: spec.output,
+    rendition: actual?.rendition || spec.rendition || "main",
+    finishing: Boolean(spec.finish),
+    started_ns: actual?.started_ns ?? 0,
+    duration_ns: actual?.duration_ns ?? 0,
     state: actual?.state ?? "waiting",
     tone: OUTPUT_TONES[actual?.state] ?? "off",
     to: actual?.to || spec.to,
@@ -107,4 +118,10 @@ export function pictureOf({ video }) {
   if (!video?.width) return "";
   const fps = video.fps ? `${Number(video.fps.toFixed(2))} fps` : "";
   return [`${video.width}×${video.height}`, fps, video.codec].filter(Boolean).join(" · ");
+}
+
+/** The output that records a stream by hand, while it does; else null. */
+export function recordingOf({ outputs }) {
+  const output = outputs.find(({ name }) => name === RECORDING_OUTPUT);
+  return output && !output.finishing && !["finished", "failed"].includes(output.state) ? output : null;
 }

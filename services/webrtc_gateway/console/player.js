@@ -15,6 +15,7 @@ const REFUSED_RETRY_MS = 10000; // a refusal that a retry will hardly change
 const REFUSALS = new Set([400, 406, 409, 415]);
 
 export class Player {
+  #stream;
   #url;
   #stage;
   #clock;
@@ -35,8 +36,8 @@ export class Player {
   constructor(stream, stage, clock) {
     // `?rendition=source` in the page's address shows the cameras' own packets.
     const rendition = new URLSearchParams(location.search).get("rendition");
-    const path = [stream, rendition].filter(Boolean).map(encodeURIComponent).join("/");
-    this.#url = new URL(`whep/${path}`, document.baseURI);
+    this.#stream = stream;
+    this.watch(rendition ?? "");
     this.#stage = stage;
     this.#clock = clock;
     stage.append(this.#still.element);
@@ -60,6 +61,22 @@ export class Player {
       error: null,
       failures: 0, // in a row; the page mentions an error when it is no longer a hiccup
     };
+  }
+
+  /** Show this rendition from now on; empty: the one that the gateway chooses. */
+  watch(rendition) {
+    const path = [this.#stream, rendition].filter(Boolean).map(encodeURIComponent).join("/");
+    const url = new URL(`whep/${path}`, document.baseURI);
+    if (url.href === this.#url?.href) return;
+    this.#url = url;
+    this.#backoff.reset();
+    if (this.#next) this.#fail(this.#next, new WhepError(0, "another rendition was chosen"));
+    else if (this.#front) this.#rejoin();
+  }
+
+  /** The element that shows the picture now, null before the first. */
+  get video() {
+    return this.#front?.video ?? null;
   }
 
   /** Play (true) or hold the last picture and free the session (false). */
@@ -181,6 +198,7 @@ export class Player {
     this.#still.hide();
     this.#front = attempt;
     this.#next = null;
+    this.#suspicious = false; // a new session's picture: the gateway is there
     this.#playing_since = now_ms;
     attempt.video.muted = this.#muted;
     this.report.transcoded = attempt.session.transcoded;

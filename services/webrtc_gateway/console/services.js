@@ -2,7 +2,7 @@
 
 import { el, safeLink, setText } from "./dom.js";
 
-const SERVICES = ["capture", "hw-encode", "publisher", "webrtc-gateway", "frame-extractor", "cloud-mix-proxy", "io-signal"];
+export const SERVICES = ["capture", "hw-encode", "publisher", "webrtc-gateway", "frame-extractor", "cloud-mix-proxy", "io-signal"];
 
 export class Services {
   #list;

@@ -2,9 +2,11 @@
 
 import { el, icon, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
-import { encodingOf, pictureOf } from "./model.js";
-import { Details } from "./details.js";
+import { encodingOf, pictureOf, recordingOf } from "./model.js";
 import { Player } from "./player.js";
+import { addressOf } from "./router.js";
+import { Series } from "./series.js";
+import { StreamPage } from "./stream/page.js";
 
 const HOLD_MS = 1500; // scrolling past a tile, or a glance at another one, does not end its session
 const HICCUP_FAILURES = 3; // fewer failed attempts than this are over before anyone could read about them
@@ -21,30 +23,35 @@ const METERS = [
 
 export class Tile {
   #stream = null;
-  #details = new Details();
+  #series = new Series();
+  #page = null;
+  #mesh;
   #meters = new Map();
   #hold = null;
   #shown_outputs = "";
   #parts;
 
-  /** `onOpen(tile)` is called when the big view is asked for, `onClose()` when it is left. */
-  constructor(name, clock, { onOpen, onClose }) {
+  constructor(name, mesh) {
     this.name = name;
+    this.#mesh = mesh;
     const parts = {
       stage: el("div", { class: "stage" }),
       placeholder: el("p", { class: "placeholder" }),
       picture: el("p", { class: "picture-chip", hidden: true }, el("span", { class: "spinner", "aria-hidden": "true" })),
       pictureText: el("span"),
       meters: el("dl", { class: "meters" }),
+      heading: el("h2", { class: "name", text: name, tabindex: "-1" }),
       chip: el("span", { class: "chip" }),
+      recording: el("span", { class: "chip rec", "data-tone": "bad", text: "REC", title: "Being recorded", hidden: true }),
       format: el("span", { class: "format" }),
       source: el("span", { class: "source" }),
       encoding: el("span", { class: "encoding" }),
       outputs: el("ul", { class: "outputs", "aria-label": `Outputs of ${name}` }),
       error: el("p", { class: "error", hidden: true }),
-      open: el("button", { type: "button", class: "open", "aria-label": `Enlarge ${name}`, on: { click: () => onOpen(this) } }),
+      open: el("a", { class: "open", href: addressOf("stream", name), "aria-label": `Open ${name}`, tabindex: "-1" }),
       sound: el("button", { type: "button", class: "round sound", on: { click: () => this.toggleSound() } }),
-      close: el("button", { type: "button", class: "round close", "aria-label": "Back to all streams", on: { click: onClose } }, icon("close")),
+      full: el("button", { type: "button", class: "round full", "aria-label": "Full screen", title: "Full screen (F)", on: { click: () => this.toggleFull() } }, icon("fullscreen")),
+      back: el("a", { class: "button square back", href: addressOf("wall"), "aria-label": "Back to all streams", title: "Back (Esc)" }, icon("back")),
     };
     for (const [key, title] of METERS) {
       const value = el("dd");
@@ -56,18 +63,17 @@ export class Tile {
     this.element = el(
       "li",
       { class: "tile", "data-stream": name, "data-state": "pending", "data-picture": "idle" },
-      el("div", { class: "screen" }, parts.stage, parts.placeholder, parts.open, parts.picture, parts.meters, parts.sound, parts.close),
+      (parts.screen = el("div", { class: "screen" }, parts.stage, parts.placeholder, parts.open, parts.picture, parts.meters, parts.full, parts.sound)),
       el(
         "div",
         { class: "label" },
-        el("div", { class: "line" }, el("h2", { class: "name", text: name }), parts.chip, parts.format),
+        el("div", { class: "line" }, parts.back, parts.heading, parts.chip, parts.recording, parts.format),
         el("div", { class: "line quiet" }, parts.source, parts.encoding),
         parts.outputs,
         parts.error,
       ),
-      this.#details.element,
     );
-    this.player = new Player(name, parts.stage, clock);
+    this.player = new Player(name, parts.stage, mesh.clock);
     this.setSound(false);
   }
 
@@ -87,7 +93,8 @@ export class Tile {
     outputs.hidden = stream.outputs.length === 0;
     sound.hidden = !stream.audio;
     this.player.expect(stream.watchable, stream.video?.fps);
-    this.#details.update(stream);
+    this.#parts.recording.hidden = recordingOf(stream) === null;
+    if (this.big) this.#page.update(stream);
     this.#showPicture();
   }
 
@@ -119,24 +126,54 @@ export class Tile {
     setAttribute(sound, "title", audible ? "Mute" : "Unmute");
   }
 
-  /** Grow to the big view or back. */
+  get big() {
+    return this.element.classList.contains("big");
+  }
+
+  /** The stream's page, while it is open. */
+  get page() {
+    return this.big ? this.#page : null;
+  }
+
+  /** Become the stream's page, or a tile again. */
   setBig(big) {
-    this.element.classList.toggle("big", big);
-    for (const [name, value] of [["role", "dialog"], ["aria-modal", "true"], ["aria-label", this.name]]) {
-      setAttribute(this.element, name, big ? value : null);
+    if (big && !this.#page) {
+      this.#page = new StreamPage(this.name, this.player, this.#mesh);
+      this.element.append(...this.#page.elements);
     }
+    this.element.classList.toggle("big", big);
     this.#parts.open.hidden = big;
-    (big ? this.#parts.close : this.#parts.open).focus({ preventScroll: true });
+    if (big) this.#page.enter(this.#stream);
+    else this.#page.leave();
+    (big ? this.#parts.heading : this.#parts.open).focus({ preventScroll: true });
+  }
+
+  /** Of the tiles, one is in the order of Tab; arrow keys choose which. */
+  setReachable(reachable) {
+    const { open, sound } = this.#parts;
+    for (const control of [open, sound]) control.tabIndex = reachable || this.big ? 0 : -1;
+  }
+
+  focus() {
+    this.#parts.open.focus();
+  }
+
+  toggleFull() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.#parts.screen.requestFullscreen?.().catch(() => {}); // refused where pages may not: an embedding page
   }
 
   /** Watch the picture and write down what it measures. */
   tick() {
     this.player.tick();
+    this.#series.sample(this.player.report, performance.now());
+    if (this.big) this.#page.tick(this.#series);
     this.#showPicture();
   }
 
   close() {
     clearTimeout(this.#hold);
+    if (this.big) this.#page.leave();
     this.player.close();
     this.element.remove();
   }
@@ -190,7 +227,7 @@ export class Tile {
     error.hidden = lines.length === 0;
     setText(error, lines.length > 1 ? `${lines[0]} (+${lines.length - 1} more)` : (lines[0] ?? ""));
     setAttribute(error, "title", lines.join("\n") || null);
-    this.#details.setErrors(errors);
+    if (this.big) this.#page.setErrors(errors);
   }
 }
 

@@ -1,0 +1,149 @@
+// The mesh as a whole: its services, its bus, who watches, and what was dropped.
+
+import { call, CommandError } from "../commands.js";
+import { confirmed } from "../dialog.js";
+import { el, safeLink } from "../dom.js";
+import * as format from "../format.js";
+import { SERVICES } from "../services.js";
+import { toast } from "../toasts.js";
+import { Table } from "./table.js";
+
+const ASK_EVERY_MS = 2000;
+
+export class SystemPage {
+  #mesh;
+  #services = new Table("Services", ["Service", "Node", "State", "Version", "Up for", "Process", "Links"], "No service is running.");
+  #sessions = new Table("Sessions", ["Client", "Stream", "Rendition", "State", "Sent", "Rate", "Round trip", "Lost", "For", ""], "Nobody is watching.");
+  #drops = new Table("Drops", ["Stream", "Reason", "Pictures"], "Nothing was dropped.");
+  #bus = el("dl", { class: "facts bus" });
+  #asked_at_ms = -Infinity;
+  #asking = false;
+  #before = new Map(); // session -> [performance ms, bytes], for rates
+
+  constructor(mesh) {
+    this.#mesh = mesh;
+    this.element = el(
+      "div",
+      { class: "stack" },
+      el("h2", { class: "unseen", text: "System", tabindex: "-1" }),
+      el("section", { class: "card", "aria-label": "Bus" }, el("h2", { text: "Bus" }), this.#bus),
+      ...[this.#services, this.#sessions, this.#drops].map(({ element }) => element),
+    );
+  }
+
+  enter() {
+    this.#asked_at_ms = -Infinity;
+    this.element.querySelector("h2").focus();
+    this.update();
+    this.tick();
+  }
+
+  leave() {}
+
+  update() {
+    const presences = this.#mesh.status?.services ?? [];
+    const absent = SERVICES.filter((name) => !presences.some(({ service }) => service === name));
+    const sorted = [...presences].sort((a, b) => a.service.localeCompare(b.service) || a.node.localeCompare(b.node));
+    this.#services.show([
+      ...sorted.map((presence) => ({ key: `${presence.service} ${presence.node}`, cells: serviceCells(presence) })),
+      ...absent.map((name) => ({ key: name, off: true, cells: [name, "–", chip("not running", "off"), "", "", "", ""] })),
+    ]);
+  }
+
+  /** Called once a second while the page is open. */
+  tick() {
+    const connected = this.#mesh.feedState === "connected";
+    const rtt_ms = this.#mesh.clock.rttMs;
+    const facts = [
+      ["Gateway", connected ? "connected" : this.#mesh.feedState],
+      ["Round trip", connected && rtt_ms !== null ? `${rtt_ms.toFixed(1)} ms` : "–"],
+      ["Bus", this.#mesh.status?.error?.message ?? (this.#mesh.status ? "answers" : "–")],
+      ["Streams", String(this.#mesh.streams.length)],
+    ];
+    const shown = JSON.stringify(facts);
+    if (this.#bus.dataset.shown !== shown) {
+      this.#bus.dataset.shown = shown;
+      this.#bus.replaceChildren(...facts.map(([term, text]) => el("div", {}, el("dt", { text: term }), el("dd", { text }))));
+    }
+    this.update();
+    if (performance.now() - this.#asked_at_ms < ASK_EVERY_MS || this.#asking || document.hidden) return;
+    this.#asked_at_ms = performance.now();
+    this.#ask();
+  }
+
+  async #ask() {
+    this.#asking = true;
+    try {
+      await Promise.all([this.#askSessions(), this.#askDrops()]);
+    } finally {
+      this.#asking = false;
+    }
+  }
+
+  async #askSessions() {
+    try {
+      const { sessions } = await call("webrtc-gateway.sessions");
+      const now_ms = performance.now();
+      const rows = sessions.map((session) => ({ key: session.session, cells: this.#sessionCells(session, now_ms) }));
+      this.#before = new Map(sessions.map(({ session, bytes_sent }) => [session, [now_ms, bytes_sent]]));
+      this.#sessions.show(rows);
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      this.#sessions.fail(error.message);
+    }
+  }
+
+  #sessionCells(info, now_ms) {
+    const [then_ms, bytes] = this.#before.get(info.session) ?? [now_ms, 0];
+    const measured = now_ms > then_ms ? ((info.bytes_sent - bytes) * 8000) / (now_ms - then_ms) : null;
+    const kick = el("button", { type: "button", class: "button small", text: "Kick", "aria-label": `Kick the viewer of ${info.stream}` });
+    kick.addEventListener("click", () => this.#kick(info, kick));
+    const rtt = info.rtt_ms ?? (info.rtt_s ? info.rtt_s * 1000 : info.rtt ? info.rtt * 1000 : null);
+    return [
+      [info.kind, info.client].filter(Boolean).join(" · ") || "viewer",
+      info.stream,
+      info.instead_of ? `${info.rendition} instead of ${info.instead_of}` : info.rendition,
+      chip(info.state, info.state === "connected" ? "good" : "busy"),
+      format.bytes(info.bytes_sent),
+      format.bitrate(info.bitrate || measured),
+      format.milliseconds(rtt),
+      info.fraction_lost === undefined || info.fraction_lost === null ? "–" : `${(info.fraction_lost * 100).toFixed(1)} %`,
+      info.connected_ns ? format.since(info.connected_ns, Date.now()) : "–",
+      kick,
+    ];
+  }
+
+  async #kick(info, button) {
+    const text = `Its picture of ${info.stream} ends. A page that watches may come back by itself.`;
+    if (!(await confirmed("Kick this viewer?", text, "Kick"))) return;
+    button.disabled = true;
+    try {
+      await call("webrtc-gateway.kick", { session: info.session, reason: "kicked from the console" });
+      toast("The session is ended");
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      toast(error.message, "bad");
+      button.disabled = false;
+    }
+    this.#asked_at_ms = -Infinity;
+  }
+
+  async #askDrops() {
+    const names = this.#mesh.streams.filter(({ live }) => live).map(({ name }) => name);
+    const answers = await Promise.allSettled(names.map((name) => call("capture.stats", {}, name)));
+    const dropped = answers.flatMap(({ value }) => Object.entries(value?.dropped ?? {}).map(([reason, count]) => [value.stream, reason, count]));
+    const rows = dropped.filter(([, , count]) => count > 0).sort((a, b) => b[2] - a[2]);
+    this.#drops.show(rows.map(([stream, reason, count]) => ({ key: `${stream} ${reason}`, cells: [stream, reason, String(count)] })));
+  }
+}
+
+function serviceCells({ service, node, version, pid, started_ns, metrics_url, http_url, rtsp_url }) {
+  const links = [["metrics", metrics_url], ["http", http_url]].filter(([, url]) => safeLink(url));
+  const cell = el("span", { class: "links" }, ...links.map(([text, url]) => el("a", { href: safeLink(url), target: "_blank", rel: "noopener noreferrer", text, "aria-label": `${text} of ${service} on ${node}` })));
+  if (rtsp_url) cell.append(el("code", { text: rtsp_url }));
+  return [service, node, chip("up", "good"), version, started_ns ? format.since(started_ns, Date.now()) : "–", String(pid), cell];
+}
+
+function chip(text, tone) {
+  return el("span", { class: "chip", "data-tone": tone, text });
+}

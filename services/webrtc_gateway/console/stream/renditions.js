@@ -1,0 +1,106 @@
+// The encodings of a stream: which there are, which one is shown, start and stop.
+
+import { call, CommandError } from "../commands.js";
+import { el, setAttribute, setText } from "../dom.js";
+import { Field, Form } from "../form.js";
+import * as format from "../format.js";
+import { toast } from "../toasts.js";
+
+const SOURCE = "source";
+const CODECS = ["h264", "hevc", "vp8", "vp9", "av1"];
+const POLICIES = [["prefer-hw", "hardware, else software"], ["require-hw", "hardware only"], ["software", "software only"]];
+
+export class Renditions {
+  #name;
+  #list = el("ul", { class: "rows", "aria-label": "Renditions" });
+  #watch;
+  #shown = "";
+
+  constructor(name, player) {
+    this.#name = name;
+    this.#watch = new Field("watch", "Shown here", { options: [["", "chosen by the gateway"]] });
+    const asked = new URLSearchParams(location.search).get("rendition");
+    if (asked) this.#watch.setOptions([["", "chosen by the gateway"], asked]);
+    this.#watch.value = asked ?? "";
+    this.#watch.control.addEventListener("change", () => player.watch(this.#watch.value));
+    this.element = el(
+      "section",
+      { class: "card", "aria-label": "Renditions" },
+      el("h3", { text: "Renditions" }),
+      this.#list,
+      this.#watch.element,
+      el("details", { class: "more" }, el("summary", { text: "Add a rendition" }), this.#form()),
+    );
+  }
+
+  update(stream) {
+    const shown = JSON.stringify([stream.renditions, stream.sourceTracks, stream.video]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    const source = stream.carriesSource ? [sourceRow(stream)] : [];
+    const rows = stream.renditions.map((rendition) => this.#row(rendition));
+    const none = el("li", { class: "none", text: "None yet: main is made when somebody watches." });
+    this.#list.replaceChildren(...source, ...rows, ...(source.length + rows.length ? [] : [none]));
+    const names = [...(stream.carriesSource ? [SOURCE] : []), ...stream.renditions.map(({ name }) => name)];
+    const chosen = this.#watch.value;
+    const all = [...new Set([...names, ...(chosen ? [chosen] : [])])];
+    this.#watch.setOptions([["", "chosen by the gateway"], ...all]);
+  }
+
+  #row(rendition) {
+    const { name, asked, codec, size, state, tone, encoder, where, bitrate, reason, error } = rendition;
+    const facts = [codec, size, bitrate ? format.bitrate(bitrate) : "", [encoder, where].filter(Boolean).join(" ")];
+    const stop = el("button", { type: "button", class: "button small", text: "Stop", "aria-label": `Stop rendition ${name}` });
+    stop.addEventListener("click", () => this.#stop(name, stop));
+    return el(
+      "li",
+      { class: "row", "data-rendition": name, title: reason || null },
+      el("span", { class: "row-name", text: name }),
+      el("span", { class: "chip", "data-tone": tone, text: state }),
+      asked ? stop : el("span", { class: "quiet", text: "on demand" }),
+      el("span", { class: "row-facts", text: facts.filter(Boolean).join(" · ") }),
+      ...(error ? [el("span", { class: "row-error", text: error.message })] : []),
+    );
+  }
+
+  async #stop(rendition, button) {
+    button.disabled = true;
+    try {
+      await call("hw-encode.stop", { stream: this.#name, rendition });
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      toast(error.message, "bad");
+      button.disabled = false;
+    }
+  }
+
+  #form() {
+    const fields = [
+      new Field("rendition", "Name", { value: "main" }),
+      new Field("codec", "Codec", { options: CODECS }),
+      new Field("size", "Size", { placeholder: "as the source", help: "For example 1280x720." }),
+      new Field("bitrate", "Bitrate", { placeholder: "4M", help: "For example 2M or 800k." }),
+      new Field("encoder", "Encoder", { options: POLICIES }),
+      new Field("always", "Encode even while nobody watches", { type: "checkbox" }),
+    ];
+    const form = new Form(fields, "Start", async (values) => {
+      const reply = await call("hw-encode.start", { stream: this.#name, ...values });
+      toast(reply.code === 202 ? `Rendition ${values.rendition} is asked for` : `Rendition ${values.rendition} is there`);
+    }, { label: "Add a rendition" });
+    return form.element;
+  }
+}
+
+function sourceRow({ video, sourceTracks }) {
+  const facts = [video?.codec, video?.width ? `${video.width}×${video.height}` : "", sourceTracks.join(", ")];
+  const row = el(
+    "li",
+    { class: "row", "data-rendition": SOURCE },
+    el("span", { class: "row-name", text: SOURCE }),
+    el("span", { class: "chip", text: "as it comes" }),
+    el("span", { class: "row-facts" }),
+  );
+  setAttribute(row, "title", "The source's own packets, not encoded again");
+  setText(row.lastElementChild, facts.filter(Boolean).join(" · "));
+  return row;
+}
