@@ -32,13 +32,13 @@ class TokenClaims(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     streams: StreamPatterns
     actions: Actions
-    exp: float
+    exp: int | float
     """Seconds since 1970; a token without an end cannot be taken back."""
-    iat: float | None = None
-    nbf: float | None = None
+    iat: int | float | None = None
+    nbf: int | float | None = None
     aud: str | tuple[str, ...] | None = None
-    sub: TokenName = "token"
-    """Who holds it, for the log."""
+    sub: TokenName | None = None
+    """Who holds it, for the log; sessions opened by one may be ended by another of the same name."""
 
 
 def covers(pattern: str, stream: str) -> bool:

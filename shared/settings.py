@@ -67,8 +67,8 @@ def load_settings(kind: type[SettingsT], service: str, environ: Mapping[str, str
                 origin[name] = variable
                 break
     for variable in env:
-        key = variable.removeprefix(own_prefix).removesuffix("_FILE").lower()
-        if variable.startswith(own_prefix) and key not in names:
+        key = variable.removeprefix(own_prefix).lower()
+        if variable.startswith(own_prefix) and key not in names and key.removesuffix("_file") not in names:
             raise InvalidValue(variable, env[variable], f"no such setting; there are: {', '.join(sorted(names))}")
     try:
         settings = msgspec.convert(values, kind, strict=False, dec_hook=_decode)

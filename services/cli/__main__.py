@@ -24,6 +24,7 @@ from services.cli import (
     snapshot,
     stats,
     status,
+    token,
     up,
 )
 from shared.logs import setup_logging
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         profile,
         apply,
         call,
+        token,
         doctor,
     ):
         name = module.__name__.rsplit(".", 1)[-1]

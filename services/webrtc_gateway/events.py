@@ -10,6 +10,9 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from schemas.errors import TooMany
+from services.webrtc_gateway.auth.credentials import SUBPROTOCOL
+from services.webrtc_gateway.auth.grant import Grant, grant_of
+from services.webrtc_gateway.auth.visible import visible_message, visible_status
 from services.webrtc_gateway.source import StatusFeed
 from services.webrtc_gateway.whep import refused
 
@@ -45,7 +48,7 @@ class EventRoutes:
 
     async def _get_status(self, request: web.Request) -> web.Response:
         return web.Response(
-            body=msgspec.json.encode(self._status.current()),
+            body=msgspec.json.encode(visible_status(self._status.current(), grant_of(request))),
             content_type="application/json",
             headers={"Cache-Control": "no-store"},
         )
@@ -53,10 +56,12 @@ class EventRoutes:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if len(self._sockets) >= MAX_CONSOLES:
             return refused(TooMany(f"{MAX_CONSOLES} consoles are open; close one"))
-        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_SECONDS, max_msg_size=_MAX_MESSAGE_BYTES)
+        socket = web.WebSocketResponse(
+            heartbeat=_HEARTBEAT_SECONDS, max_msg_size=_MAX_MESSAGE_BYTES, protocols=(SUBPROTOCOL,)
+        )
         await socket.prepare(request)
         self._sockets.add(socket)
-        writer = asyncio.create_task(self._write(socket))
+        writer = asyncio.create_task(self._write(socket, grant_of(request)))
         try:
             async for message in socket:
                 if message.type == WSMsgType.TEXT and not await self._answer(socket, message.data):
@@ -68,10 +73,15 @@ class EventRoutes:
             self._sockets.discard(socket)
         return socket
 
-    async def _write(self, socket: web.WebSocketResponse) -> None:
-        async for text in self._status.subscribe():
-            if not await self._send(socket, text.decode()):
-                return
+    async def _write(self, socket: web.WebSocketResponse, grant: Grant) -> None:
+        try:
+            async with asyncio.timeout(grant.left_seconds):
+                async for text in self._status.subscribe():
+                    message = visible_message(text, grant)
+                    if message is not None and not await self._send(socket, message.decode()):
+                        return
+        except TimeoutError:
+            await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"the token has expired")
 
     async def _answer(self, socket: web.WebSocketResponse, text: str) -> bool:
         try:

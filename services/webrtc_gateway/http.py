@@ -1,6 +1,8 @@
 """The HTTP door: WHEP, the console's pages and the console's data on one port."""
 
+import logging
 import mimetypes
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +11,9 @@ from aiohttp import web
 
 from schemas.errors import Conflict
 from services.webrtc_gateway.auth.grant import EVERYTHING, GRANT
+from services.webrtc_gateway.auth.guard import Guard
+from services.webrtc_gateway.auth.login import LoginRoutes
+from services.webrtc_gateway.auth.rules import rule_of
 from services.webrtc_gateway.events import EventRoutes
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.origins import Origins
@@ -40,10 +45,13 @@ def build_app(
     console_dir: Path = CONSOLE_DIR,
     *,
     parts: Sequence[Routes] = (),
+    guard: Guard | None = None,
+    hsts_seconds: int = 0,
 ) -> web.Application:
     """Everything that is served over HTTP, to the pages of `origins`; None: to the console only.
 
     `console_dir` holds index.html and what it loads; `parts` is what is served besides sessions, state and console.
+    `guard` asks for tokens and limits how often one may come; None: neither. `hsts_seconds`: see `DoorSettings`.
     """
     origins = origins or Origins()
 
@@ -52,6 +60,12 @@ def build_app(
         why = origins.refuses(request)
         if why:
             return refusal(403, why)
+        if guard is None or not guard.tokens.configured:
+            why = "" if request.method != "GET" or rule_of(request).open else origins.refuses_reading(request)
+            if why:
+                return refusal(403, why)
+        if guard is not None:
+            return await guard.admit(request, handler)
         request[GRANT] = EVERYTHING
         return await handler(request)
 
@@ -59,13 +73,20 @@ def build_app(
         response.headers.update(origins.headers(request))
         response.headers["Content-Security-Policy"] = CONTENT_POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"  # whose streams are watched is nobody's business
+        if hsts_seconds:
+            response.headers["Strict-Transport-Security"] = f"max-age={hsts_seconds}"
         # After an upgrade a page must not mix old modules with new ones.
         response.headers.setdefault("Cache-Control", "no-cache")
 
     app = web.Application(client_max_size=MAX_OFFER_BYTES, middlewares=[only_known_pages])
     app.on_response_prepare.append(add_headers)
+    # It would write down the protocols that nobody here knows, and a token can be among them.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
     WhepRoutes(gateway).add_to(app)
     EventRoutes(status, gateway.counters.console_dropped).add_to(app)
+    if guard is not None:
+        LoginRoutes(guard).add_to(app)
     for part in parts:
         part.add_to(app)
     mimetypes.add_type("text/javascript", ".js")  # some systems say text/plain, and browsers refuse such modules
@@ -85,11 +106,11 @@ def build_app(
 
 
 class HttpDoor:
-    """The application, listening."""
+    """The application, listening; over TLS with `tls`."""
 
-    def __init__(self, app: web.Application, host: str, port: int) -> None:
+    def __init__(self, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-        self._host, self._port = host, port
+        self._host, self._port, self._tls = host, port, tls
 
     async def start(self) -> int:
         """Listen; the port, which differs from the one asked for only when that is 0.
@@ -99,7 +120,7 @@ class HttpDoor:
         """
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls).start()
         except OSError as error:
             await self._runner.cleanup()
             raise Conflict(

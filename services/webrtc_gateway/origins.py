@@ -1,12 +1,13 @@
-"""Which web pages may talk to the gateway. Until there are tokens this is what keeps other pages from the cameras.
+"""Which web pages may talk to the gateway. Where there are no tokens this is what keeps other pages from the cameras.
 
 A browser names the page that asks in `Origin`. Our own page's requests carry the address they are sent to, so any
 other origin must be listed. Programs (curl, GStreamer, FFmpeg) send no `Origin` and are not concerned.
 
 Our own page counts only at an address that no outsider can own: an IP address, a name without dots, or a name of a
 domain that is never public. At `evil.example`, rebound by its owner's DNS to this machine, a foreign page would look
-like ours. So at a public name the page's origin must be listed too. One gap is left: browsers send no `Origin` with
-a GET of the same origin, so a rebound page can read `/api/status`, but neither pictures nor events.
+like ours. So at a public name the page's origin must be listed too. Browsers send no `Origin` with a GET of the same
+origin: where no token is asked for, what can be read at a public name that is not listed is the console's files only,
+by programs too.
 """
 
 import ipaddress
@@ -17,6 +18,10 @@ from aiohttp import web
 
 SETTING = "FRAMEMESH_WEBRTC_GATEWAY_CORS_ORIGINS"
 ANY_ORIGIN = "*"
+EXPOSED_HEADERS = (
+    "Location, ETag, Link, Retry-After, WWW-Authenticate, X-Framemesh-Rendition, X-Framemesh-Sequence,"
+    " X-Framemesh-Captured-Ns"
+)
 # RFC 6761, RFC 6762, RFC 8375, and .internal, which ICANN reserved in 2024 for private use.
 _PRIVATE_DOMAINS = (".localhost", ".local", ".home.arpa", ".internal")
 
@@ -40,6 +45,17 @@ class Origins:
             return f"this gateway is used at {origin}, a public name; to allow that, list that origin in {SETTING}"
         return ""
 
+    def refuses_reading(self, request: web.Request) -> str:
+        """Why whoever asks without `Origin` may not read pictures or states here; empty when it may."""
+        address = request.headers.get("Host", "").lower()
+        if request.headers.get("Origin") or _is_private(address) or ANY_ORIGIN in self._listed:
+            return ""
+        if any(_address(origin) == address for origin in self._listed):
+            return ""
+        return (
+            f"this gateway has no tokens and is asked as {address}, a public name; to allow that, list it in {SETTING}"
+        )
+
     def headers(self, request: web.Request) -> dict[str, str]:
         """CORS headers of a response: pages of listed origins may read it."""
         origin = request.headers.get("Origin")
@@ -48,7 +64,7 @@ class Origins:
         return {
             "Vary": "Origin",
             "Access-Control-Allow-Origin": origin,
-            "Access-Control-Expose-Headers": "Location, ETag, Link, X-Framemesh-Rendition",
+            "Access-Control-Expose-Headers": EXPOSED_HEADERS,
         }
 
     def _is_listed(self, origin: str) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
+from services.webrtc_gateway.auth.door import open_door
 from services.webrtc_gateway.bus_source import BusPacketSource
 from services.webrtc_gateway.commands.pictures import PictureRoutes
 from services.webrtc_gateway.commands.routes import CommandRoutes
@@ -35,6 +36,7 @@ SERVICE = "webrtc-gateway"
 async def build(context: Context[GatewaySettings]) -> None:
     """Connect the parts, door last: who can knock is answered."""
     settings = context.settings
+    entry = await open_door(context, settings, settings.max_sessions)
     bridged = parse_bridges(settings.bridges, settings.bridge_subjects)
     mirrors = await StateMirrors.open(context.bus)
     context.stack.push_async_callback(mirrors.close)
@@ -88,8 +90,15 @@ async def build(context: Context[GatewaySettings]) -> None:
     context.stack.push_async_callback(packagers.close)
     register_hls_metrics(context.figures, packagers)
     parts: list[Routes] = [CommandRoutes(context.bus), PictureRoutes(context.bus), HlsRoutes(packagers)]
-    app = build_app(gateway, feed, Origins(settings.cors_origins), parts=parts)
-    door = HttpDoor(app, settings.bind, settings.http_port)
+    app = build_app(
+        gateway,
+        feed,
+        Origins(settings.cors_origins),
+        parts=parts,
+        guard=entry.guard,
+        hsts_seconds=settings.hsts_seconds,
+    )
+    door = HttpDoor(app, settings.bind, settings.http_port, entry.context)
     port = await door.start()
     context.stack.push_async_callback(door.close)
-    context.http_url = f"http://{'127.0.0.1' if everywhere else settings.bind}:{port}/"
+    context.http_url = f"{entry.scheme}://{'127.0.0.1' if everywhere else settings.bind}:{port}/"

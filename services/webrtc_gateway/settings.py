@@ -6,13 +6,14 @@ from msgspec import Meta
 
 from schemas.ids import Id
 from services.webrtc_gateway.datachannels.bridge import DEFAULT_SUBJECTS
+from services.webrtc_gateway.auth.settings import DoorSettings
 from services.webrtc_gateway.gateway import DEFAULT_MAX_SESSIONS
-from shared.settings import Port, Settings
+from shared.settings import Port
 
 Origin = Annotated[str, Meta(pattern=r"^(\*|null|https?://[^/\s]+/?)$", description="scheme://host[:port], or *")]
 
 
-class GatewaySettings(Settings, frozen=True, kw_only=True):
+class GatewaySettings(DoorSettings, frozen=True, kw_only=True):
     http_port: Port = 8889
     udp_port: Port = 8189
     """The one UDP port of every WebRTC session. Several gateways on one host have one each: see docs/egress.md."""

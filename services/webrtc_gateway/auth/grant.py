@@ -41,8 +41,10 @@ class Grant:
 
 EVERYTHING = Grant("anyone", "anyone", (ANY_STREAM,), frozenset(("view", "publish", "control")))
 """Of a gateway without tokens: whoever reaches its port may use it."""
+NOTHING = Grant("nobody", "nobody", (), frozenset())
+"""Of a request to what is open to all."""
 
-GRANT = "framemesh.grant"
+GRANT = web.RequestKey("GRANT", Grant)
 
 
 def grant_of(request: web.Request) -> Grant:
@@ -51,5 +53,4 @@ def grant_of(request: web.Request) -> Grant:
     Raises:
         KeyError: it has not passed the door; a route that nobody guards answers nobody.
     """
-    grant: Grant = request[GRANT]
-    return grant
+    return request[GRANT]

@@ -1,0 +1,137 @@
+"""The guard at the door: who is it, how often do they come, may they. Every request passes it before its route."""
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from schemas.errors import MeshError
+from services.webrtc_gateway.auth.clients import Clients
+from services.webrtc_gateway.auth.cookies import Cookies
+from services.webrtc_gateway.auth.credentials import token_in
+from services.webrtc_gateway.auth.denials import Forbidden, Unauthorized, require
+from services.webrtc_gateway.auth.grant import EVERYTHING, GRANT, NOTHING, Grant
+from services.webrtc_gateway.auth.owners import SessionOwners
+from services.webrtc_gateway.auth.rates import Buckets
+from services.webrtc_gateway.auth.rules import Rule, rule_of
+from services.webrtc_gateway.auth.tokens import Tokens
+from services.webrtc_gateway.whep import refusal, refused
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+FAILURE_BURST = 10  # somebody who pastes the wrong token, and tries again
+COMMAND_BURST = 60  # a console that opens and asks for every stream
+
+
+class Guard:
+    """Sets `auth.grant.GRANT` of every request that it lets in."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        cookies: Cookies,
+        clients: Clients | None = None,
+        *,
+        sessions_per_second: float = 4.0,
+        session_burst: int = 64,
+        commands_per_second: float = 20.0,
+        failures_per_second: float = 0.5,
+    ) -> None:
+        """Rates hold for each address and for each token; 0: no limit."""
+        self.tokens, self.cookies, self.clients = tokens, cookies, clients or Clients()
+        self.refused: Counter[str] = Counter()
+        """Requests that were not let in, by reason."""
+        self._owners = SessionOwners()
+        self._sessions = Buckets(sessions_per_second, session_burst)
+        self._commands = Buckets(commands_per_second, COMMAND_BURST)
+        self._failures = Buckets(failures_per_second, FAILURE_BURST)
+
+    async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer the request, or say why not."""
+        rule = rule_of(request)
+        address = self.clients.address(request)
+        try:
+            grant = self._grant(request, rule)
+        except Unauthorized as error:
+            return self._unknown(error, address)
+        if wait_seconds := self._too_often(request, rule, grant, address):
+            return self._later(f"rate_{rule.kind}", wait_seconds)
+        try:
+            self._require(request, rule, grant)
+        except MeshError as error:
+            self.refused["forbidden"] += 1
+            return refused(error)
+        request[GRANT] = grant
+        response = await handler(request)
+        self._note_session(request, response, grant)
+        return response
+
+    def _grant(self, request: web.Request, rule: Rule) -> Grant:
+        if not self.tokens.configured:
+            return EVERYTHING
+        if rule.open:
+            return NOTHING
+        token = token_in(request)
+        if token is not None:
+            return self.tokens.grant(token)
+        grant = self.cookies.grant(request, self.tokens)
+        if grant is None:
+            raise Unauthorized
+        return grant
+
+    def _require(self, request: web.Request, rule: Rule, grant: Grant) -> None:
+        if rule.open or rule.action is None:
+            return
+        if rule.streams == "some":
+            if rule.action not in grant.actions:
+                require(grant, rule.action, None)
+            return
+        stream = request.match_info["stream"] if rule.streams == "named" else None
+        require(grant, rule.action, stream)
+        owner = self._owners.of(request.path) if request.method in ("DELETE", "PATCH") else None
+        if owner not in (None, grant.identity) and not grant.may("control", stream):
+            raise Forbidden("another token opened this session; it or action control can end it", f"control:{stream}")
+
+    def _too_often(self, request: web.Request, rule: Rule, grant: Grant, address: str) -> int:
+        if rule.kind == "command":
+            buckets = self._commands
+        elif rule.kind == "session" and request.method == "POST":
+            buckets = self._sessions
+        else:
+            return 0
+        keys = [f"address {address}"]
+        if grant is not EVERYTHING:
+            keys.append(f"token {grant.identity}")
+        return max(buckets.take(key) for key in keys)
+
+    def _unknown(self, error: Unauthorized, address: str) -> web.Response:
+        """A token that was wrong costs; a page that has none yet is only told to bring one.
+
+        Whoever brings a good one is let in however often others of the same address fail: tokens are too long to be
+        guessed, and nobody behind a shared address shall lock out the rest.
+        """
+        if error.description:
+            self.refused["unknown"] += 1
+            if wait_seconds := self._failures.take(address):
+                return self._later("rate_failures", wait_seconds)
+            logger.info("a token from %s is not taken: %s", address, error.description)
+        else:
+            self.refused["no_token"] += 1
+        return refused(error)
+
+    def _later(self, reason: str, wait_seconds: int) -> web.Response:
+        self.refused[reason] += 1
+        response = refusal(429, f"too often; come again in {wait_seconds} s")
+        response.headers["Retry-After"] = str(wait_seconds)
+        return response
+
+    def _note_session(self, request: web.Request, response: web.StreamResponse, grant: Grant) -> None:
+        if not self.tokens.configured:
+            return
+        if request.method == "POST" and response.status == 201 and "Location" in response.headers:
+            self._owners.opened(response.headers["Location"], grant.identity)
+        elif request.method == "DELETE" and response.status == 200:
+            self._owners.closed(request.path)

@@ -1,0 +1,51 @@
+"""The state of the mesh as a token for some of its streams may see it."""
+
+import msgspec
+
+from schemas.commands import MeshStatus
+from schemas.events import Event
+from schemas.ids import COMPOUND_SEPARATOR
+from schemas.resources import Presence
+from services.webrtc_gateway.auth.grant import Grant
+
+
+def visible_status(status: MeshStatus, grant: Grant) -> MeshStatus:
+    """Without the streams that are none of the asker's business; of services only that they are there."""
+    if grant.sees_all:
+        return status
+    return msgspec.structs.replace(
+        status,
+        services=tuple(_briefly(presence) for presence in status.services),
+        streams=tuple(entry for entry in status.streams if grant.covers(entry.spec.stream)),
+        renditions=tuple(entry for entry in status.renditions if grant.covers(entry.spec.stream)),
+        outputs=tuple(entry for entry in status.outputs if grant.covers(entry.spec.stream)),
+    )
+
+
+def visible_message(text: bytes, grant: Grant) -> bytes | None:
+    """A message of the status feed; None: not for the asker."""
+    if grant.sees_all:
+        return text
+    message = msgspec.json.decode(text, type=_Message)
+    if message.event is not None:
+        return text if grant.covers(message.event.id.partition(COMPOUND_SEPARATOR)[0]) else None
+    if message.status is not None:
+        return msgspec.json.encode({"type": message.type, "status": visible_status(message.status, grant)})
+    return None
+
+
+class _Message(msgspec.Struct):
+    type: str = ""
+    status: MeshStatus | None = None
+    event: Event | None = None
+
+
+def _briefly(presence: Presence) -> Presence:
+    return Presence(
+        service=presence.service,
+        node=presence.node,
+        instance="",
+        version=presence.version,
+        pid=0,
+        started_ns=presence.started_ns,
+    )
