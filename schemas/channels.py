@@ -18,6 +18,8 @@ from schemas.capture_commands import (
     ListDevices,
     PtzRequest,
     PtzStatus,
+    RestartReply,
+    RestartRequest,
     Snapshot,
     SnapshotRequest,
     StatsRequest,
@@ -111,7 +113,10 @@ def _command(
     summary: str,
     resource: str | None = None,
 ) -> Channel:
-    """`resource`: the id of what only its owner answers for."""
+    """`resource`: the id of what only its owner answers for. What people may call, the gateway calls for those who ask
+    over HTTP."""
+    if "cli" in callers and "webrtc-gateway" not in callers:
+        callers = (*callers, "webrtc-gateway")
     return Channel(
         name=f"{service}.{verb}",
         address=_named(subjects.command(service, verb, resource)),
@@ -266,6 +271,7 @@ _COMMANDS = (
         "Ask the source for a key picture, where it makes them when asked.",
         _id(),
     ),
+    _command("capture", "restart", RestartRequest, RestartReply, ("cli", "writer"), "Open the source anew.", _id()),
     _command("capture", "ptz", PtzRequest, PtzStatus, ("cli", "writer"), "Move a camera that can.", _id()),
     _command(
         "capture",
