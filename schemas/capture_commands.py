@@ -108,6 +108,15 @@ class TriggerReply(Struct, frozen=True, kw_only=True):
     """CLOCK_REALTIME when the camera had taken the command."""
 
 
+class RestartRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """capture.<stream>.restart: let the source go and open it anew, with the same settings and password."""
+
+
+class RestartReply(Struct, frozen=True, kw_only=True):
+    restarted: bool
+    """False when that is under way already."""
+
+
 Speed = Annotated[float, Meta(ge=-1, le=1)]
 
 

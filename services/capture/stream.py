@@ -217,8 +217,7 @@ class StreamRunner:
         """End the thread and take the rings away."""
         if self._restarting:
             await end_tasks(self._restarting)
-        join_seconds = self._context.settings.read_timeout_seconds + _JOIN_MARGIN_SECONDS
-        await self._close(min(join_seconds, _MAX_JOIN_SECONDS))
+        await self._close(self._join_seconds)
 
     async def _close(self, deadline_seconds: float) -> None:
         self._calls.heard = False
@@ -306,13 +305,29 @@ class StreamRunner:
         ):
             thread.reopen(Unavailable(f"source {self._shown}: no picture for {limit:g} s"))
 
+    def restart(self) -> bool:
+        """Open the source anew, whatever its state; False: that is under way already."""
+        if self._restarting:
+            return False
+        self._restarting = start_task(self._begin_anew(), f"restart {self._stream}")
+        return True
+
+    async def _begin_anew(self) -> None:
+        self.reconnects += 1
+        await self._close(self._join_seconds)
+        self._report(state="connecting", error=None, decoding=False)
+        await self._open_again()
+
     async def _leave_behind(self) -> None:
         """Go on without a thread that hangs: a new one, a new epoch, so that the old one can never write again."""
-        backoff = Backoff()
         self.reconnects += 1
         text = f"source {self._shown}: its driver hangs and does not let go; opened again beside it"
         await self._close(0.0)
         self._report(state="reconnecting", error=Unavailable(text).info, decoding=False)
+        await self._open_again()
+
+    async def _open_again(self) -> None:
+        backoff = Backoff()
         while True:
             try:
                 await self._open()
@@ -337,6 +352,10 @@ class StreamRunner:
             return None  # an application has the ring to itself
         reason = actual.error.message if actual.error else ""
         return partial(filler.write, spec, sink.frames.written, sink.arrivals.last_ns or actual.since_ns, reason)
+
+    @property
+    def _join_seconds(self) -> float:
+        return min(self._context.settings.read_timeout_seconds + _JOIN_MARGIN_SECONDS, _MAX_JOIN_SECONDS)
 
     @property
     def _shown(self) -> str:

@@ -10,6 +10,8 @@ from schemas.capture_commands import (
     ConfigureStream,
     PtzRequest,
     PtzStatus,
+    RestartReply,
+    RestartRequest,
     Snapshot,
     SnapshotRequest,
     StatsRequest,
@@ -113,6 +115,9 @@ class StreamCommands:
         async def keyframe(_request: KeyFrameRequest) -> KeyFrameReply:
             return KeyFrameReply(forced=await self._at_source(stream, lambda source: source.request_key_frame()))
 
+        async def restart(_request: RestartRequest) -> RestartReply:
+            return RestartReply(restarted=self._runner(stream).restart())
+
         async def ptz(request: PtzRequest) -> PtzStatus:
             return await self._at_source(stream, lambda source: source.ptz(request))
 
@@ -125,6 +130,7 @@ class StreamCommands:
             Endpoint(subject("configure"), ConfigureStream, StreamChanged, configure, error_in_reply),
             Endpoint(subject("trigger"), TriggerRequest, TriggerReply, trigger),
             Endpoint(subject("keyframe"), KeyFrameRequest, KeyFrameReply, keyframe),
+            Endpoint(subject("restart"), RestartRequest, RestartReply, restart),
             Endpoint(subject("ptz"), PtzRequest, PtzStatus, ptz),
         ]
 

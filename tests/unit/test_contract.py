@@ -40,6 +40,7 @@ BUILT = {
     "capture.configure": subjects.command("capture", "configure", "cam0"),
     "capture.trigger": subjects.command("capture", "trigger", "cam0"),
     "capture.keyframe": subjects.command("capture", "keyframe", "cam0"),
+    "capture.restart": subjects.command("capture", "restart", "cam0"),
     "capture.ptz": subjects.command("capture", "ptz", "cam0"),
     "capture.devices": subjects.command("capture", "devices", "edge1"),
     "hw-encode.start": subjects.command("hw-encode", "start"),

@@ -45,7 +45,7 @@ export class Actions {
     const drawn = recording ? "stop" : "record";
     if (record.dataset.drawn !== drawn) record.querySelector("svg").replaceWith(icon(drawn));
     record.dataset.drawn = drawn;
-    keyframe.disabled = this.#busy.has("keyframe") || !stream.renditions.some(({ state }) => state === "running");
+    keyframe.disabled = this.#busy.has("keyframe") || !(stream.carriesSource || stream.renditions.some(({ state }) => state === "running"));
     this.tick();
   }
 
@@ -87,8 +87,9 @@ export class Actions {
   keyFrame() {
     return this.#once("keyframe", async () => {
       const running = this.#stream.renditions.filter(({ state }) => state === "running");
+      if (running.length === 0) await call("capture.keyframe", { reason: "console" }, this.#name); // the sender's own
       await Promise.all(running.map(({ name }) => call("hw-encode.keyframe", { reason: "console" }, `${this.#name}--${name}`)));
-      toast(`Key frame asked of ${running.map(({ name }) => name).join(", ") || "nobody"}`);
+      toast(`Key frame asked of ${running.map(({ name }) => name).join(", ") || "the source"}`);
     });
   }
 
