@@ -56,9 +56,10 @@ def make_header(video: TrackParameters, audio: TrackParameters | None) -> Header
         )
         data = sink.getvalue()
         muxer.close()
-    except (av.FFmpegError, OSError, ValueError) as error:
+        codecs = codecs_of(data)
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:  # IndexError: a record that is cut short
         raise BadRequest(f"the parameters of {video.codec} are not understood: {error}") from None
-    return Header(data=data, codecs=codecs_of(data), video=video, audio=audio)
+    return Header(data=data, codecs=codecs, video=video, audio=audio)
 
 
 def codecs_of(header: bytes) -> str:

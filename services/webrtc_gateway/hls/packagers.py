@@ -21,16 +21,17 @@ IDLE_SECONDS: Final = 12.0  # players ask every target duration; one that is rel
 MAX_PACKAGERS: Final = 32  # each holds its last segments in memory
 _CHECK_SECONDS: Final = 1.0
 _REPLAY_PACKETS: Final = 16  # a millisecond's work at 40 kB each
+_REMEMBERED: Final = 1_024  # renditions; the one that was stopped longest ago is forgotten
 _MAX_HELD: Final = 4_096
 
 
 class PackagedRendition:
     """One rendition with its subscription; `in_use` counts the requests that are being answered."""
 
-    def __init__(self, stream: str, rendition: str, dropped: Counter[str]) -> None:
+    def __init__(self, stream: str, rendition: str, dropped: Counter[str], discontinuities: int) -> None:
         # Seconds of the epoch: after a pause, or a restart, no number comes again, as no segment is that short.
         number = int(time.time())
-        self.window = LiveWindow(number)
+        self.window = LiveWindow(discontinuities)
         self.packager = Packager(f"{stream}/{rendition}", self.window, number, self._ask_for_key, dropped)
         self.in_use = 0
         self.used_s = time.monotonic()
@@ -74,6 +75,8 @@ class Packagers:
         self._source = source
         self._open: dict[tuple[str, str], PackagedRendition] = {}
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._discontinuities: dict[tuple[str, str], int] = {}
+        """Of renditions that were packaged before: a player that comes back must find a higher number."""
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
         self._ticker = asyncio.get_running_loop().call_later(_CHECK_SECONDS, self._check)
@@ -140,7 +143,7 @@ class Packagers:
         if len(self._open) >= MAX_PACKAGERS:
             raise TooMany(f"{MAX_PACKAGERS} renditions are being played over HLS; try again when one has ended")
         stream, rendition = key
-        entry = PackagedRendition(stream, rendition, self.dropped)
+        entry = PackagedRendition(stream, rendition, self.dropped, self._discontinuities.get(key, 0))
         subscription = await self._source.open(stream, rendition, entry.deliver)
         self._open[key] = entry
         try:
@@ -174,6 +177,8 @@ class Packagers:
         if found is None or (entry is not None and found is not entry):
             return
         del self._open[key]
+        if found.window.segments:
+            self._remember(key, found.window.all_discontinuities + 1)
         found.window.ended = True
         found.window.wake()
         logger.info("%s/%s is no longer packaged for HLS", *key)
@@ -181,6 +186,12 @@ class Packagers:
             task = asyncio.create_task(found.subscription.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+    def _remember(self, key: tuple[str, str], discontinuities: int) -> None:
+        self._discontinuities.pop(key, None)
+        self._discontinuities[key] = discontinuities
+        if len(self._discontinuities) > _REMEMBERED:
+            del self._discontinuities[next(iter(self._discontinuities))]
 
     def _check(self) -> None:
         self._ticker = asyncio.get_running_loop().call_later(_CHECK_SECONDS, self._check)

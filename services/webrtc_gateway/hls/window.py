@@ -67,13 +67,14 @@ class Segment:
 class LiveWindow:
     """Written by one packager, read by any number of requests, all in the event loop."""
 
-    def __init__(self, first_number: int) -> None:
-        """`first_number`: higher than any before it of this rendition, so that no name ever means two things."""
+    def __init__(self, discontinuities: int = 0) -> None:
+        """`discontinuities`: those of earlier windows of this rendition, with the one in between."""
         self.segments: deque[Segment] = deque()
         """The last one may still be growing."""
         self.headers: dict[int, Header] = {}
-        self.discontinuities = first_number
-        """Of segments that are gone; begins high for the same reason."""
+        # Counted, and not begun high as segments' numbers are: players walk through arrays of that many.
+        self.discontinuities = discontinuities
+        """Of segments that are gone."""
         self.target_seconds = math.ceil(SEGMENT_SECONDS)
         self.part_target_seconds = 0.0
         self.failed = ""
@@ -133,6 +134,11 @@ class LiveWindow:
         """Discontinuities of what came before `first`."""
         before = itertools.takewhile(lambda segment: segment is not first, self.segments)
         return self.discontinuities + sum(segment.discontinuity for segment in before)
+
+    @property
+    def all_discontinuities(self) -> int:
+        """Since the beginning."""
+        return self.discontinuities + sum(segment.discontinuity for segment in self.segments)
 
     def segment(self, number: int) -> Segment | None:
         """A complete one."""
