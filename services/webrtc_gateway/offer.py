@@ -137,13 +137,13 @@ def match_offer(description: SessionDescription, tracks: Sequence[str], video_co
 def offered_codecs(description: SessionDescription) -> tuple[VideoCodec, ...] | None:
     """What the side that offers can decode, of what we carry; None: it wants no pictures, so that any will do."""
     for section in description.media:
-        if section.kind == "video" and not _is_absent(section):
+        if section.kind == "video" and not is_absent(section):
             return taken_codecs(section)
     return None
 
 
 def _match(section: MediaDescription, tracks: Sequence[str], video_codec: VideoCodec | None) -> Media:
-    if _is_absent(section):
+    if is_absent(section):
         return Media(section, None, None)
     if section.kind == "video":
         video_codec = video_codec or next(iter(taken_codecs(section)), None)
@@ -159,7 +159,7 @@ def _match(section: MediaDescription, tracks: Sequence[str], video_codec: VideoC
         return Media(section, None, None, data=read_section(section))
     if codec is None:
         return Media(section, None, None)
-    payload_type = _payload_type(section, codec)
+    payload_type = payload_type_of(section, codec)
     if (tracks and wanted not in tracks) or section.direction in ("sendonly", "inactive"):
         return Media(section, codec, None, video_codec)
     ids = {extension.uri: extension.id for extension in section.rtp.headerExtensions}
@@ -167,7 +167,8 @@ def _match(section: MediaDescription, tracks: Sequence[str], video_codec: VideoC
     return Media(section, codec, RtpTrack(payload_type, rate_hz, extensions), video_codec)
 
 
-def _is_absent(section: MediaDescription) -> bool:
+def is_absent(section: MediaDescription) -> bool:
+    """Whether the m-line is turned off."""
     return section.port == 0 and not section.rtp.muxId
 
 
@@ -179,8 +180,12 @@ def _opus(section: MediaDescription) -> RTCRtpCodecParameters | None:
     return next((codec for codec in section.rtp.codecs if codec.mimeType.lower() == "audio/opus"), None)
 
 
-def _payload_type(section: MediaDescription, codec: RTCRtpCodecParameters) -> int:
-    """The codec's payload type, which goes into seven bits of every packet."""
+def payload_type_of(section: MediaDescription, codec: RTCRtpCodecParameters) -> int:
+    """The codec's payload type, which goes into seven bits of every packet.
+
+    Raises:
+        BadRequest: it is none that may be used.
+    """
     payload_type = codec.payloadType
     if payload_type is None or payload_type not in _DYNAMIC_PAYLOAD_TYPES or payload_type not in section.fmt:
         raise BadRequest(

@@ -5,6 +5,7 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
+from schemas.units import parse_bitrate
 from services.webrtc_gateway.auth.door import open_door
 from services.webrtc_gateway.bus_source import BusPacketSource
 from services.webrtc_gateway.commands.pictures import PictureRoutes
@@ -20,12 +21,16 @@ from services.webrtc_gateway.hls.routes import HlsRoutes
 from services.webrtc_gateway.hls.source import HlsPacketSource
 from services.webrtc_gateway.http import HttpDoor, Routes, build_app
 from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.ingest.gateway import IngestGateway
+from services.webrtc_gateway.ingest.metrics import register_ingest_metrics
+from services.webrtc_gateway.ingest.streams import IngestStreams
 from services.webrtc_gateway.metrics import register_metrics
 from services.webrtc_gateway.origins import Origins
 from services.webrtc_gateway.session_commands import SessionCommands
 from services.webrtc_gateway.settings import GatewaySettings
 from services.webrtc_gateway.source import NotViewable
 from services.webrtc_gateway.status_feed import MeshStatusFeed
+from services.webrtc_gateway.whip import WhipRoutes
 from shared.demand import Wants
 from shared.service import VERSION, Context
 from shared.state import StateMirrors
@@ -86,10 +91,24 @@ async def build(context: Context[GatewaySettings]) -> None:
         SessionCommands(gateway, kicked).endpoints(),
     )
     context.stack.push_async_callback(served.close)
+    ingest = IngestGateway(
+        IngestStreams(context.bus, mirrors, context.node),
+        transport,
+        max_publishers=settings.max_publishers,
+        max_bps=parse_bitrate(settings.publish_bitrate, "publish_bitrate"),
+        on_event=lambda stream, name, detail: context.event(stream, name, detail=detail),
+    )
+    context.stack.push_async_callback(ingest.close)
+    register_ingest_metrics(context.figures, ingest)
     packagers = Packagers(HlsPacketSource(context.bus, mirrors, wants, settings.shm_dir))
     context.stack.push_async_callback(packagers.close)
     register_hls_metrics(context.figures, packagers)
-    parts: list[Routes] = [CommandRoutes(context.bus), PictureRoutes(context.bus), HlsRoutes(packagers)]
+    parts: list[Routes] = [
+        WhipRoutes(ingest),
+        CommandRoutes(context.bus),
+        PictureRoutes(context.bus),
+        HlsRoutes(packagers),
+    ]
     app = build_app(
         gateway,
         feed,

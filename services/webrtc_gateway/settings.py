@@ -5,9 +5,11 @@ from typing import Annotated
 from msgspec import Meta
 
 from schemas.ids import Id
-from services.webrtc_gateway.datachannels.bridge import DEFAULT_SUBJECTS
+from schemas.units import BitrateText
 from services.webrtc_gateway.auth.settings import DoorSettings
+from services.webrtc_gateway.datachannels.bridge import DEFAULT_SUBJECTS
 from services.webrtc_gateway.gateway import DEFAULT_MAX_SESSIONS
+from services.webrtc_gateway.ingest.gateway import DEFAULT_MAX_PUBLISHERS
 from shared.settings import Port
 
 Origin = Annotated[str, Meta(pattern=r"^(\*|null|https?://[^/\s]+/?)$", description="scheme://host[:port], or *")]
@@ -27,6 +29,9 @@ class GatewaySettings(DoorSettings, frozen=True, kw_only=True):
     page that a browser near the gateway has open. The console itself is listed here where it is used at a public
     DNS name; see `origins`."""
     max_sessions: Annotated[int, Meta(ge=1, le=10_000)] = DEFAULT_MAX_SESSIONS
+    max_publishers: Annotated[int, Meta(ge=1, le=1_000)] = DEFAULT_MAX_PUBLISHERS
+    publish_bitrate: BitrateText = "8M"
+    """The most that a publisher may send; browsers keep to it. 1080p60 of a browser's encoder needs less."""
     bridges: tuple[str, ...] = ()
     """Labels of data channels that stand for subjects of the bus: `events <- mesh.v1.evt.>`,
     `chat <-> mesh.v1.evt.app.{stream}.chat 20/s 4k`; see `datachannels.bridge`."""

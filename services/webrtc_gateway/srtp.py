@@ -99,6 +99,11 @@ class SrtpReceiver:
         policy.window_size = _REPLAY_WINDOW_PACKETS
         self._session = Session(policy)
 
+    def unprotect_rtp(self, datagram: bytes) -> bytes:
+        """The RTP packet; errors as of `unprotect_rtcp`."""
+        packet: bytes = self._session.unprotect(datagram)
+        return packet
+
     def unprotect_rtcp(self, datagram: bytes) -> bytes:
         """The RTCP compound packet.
 

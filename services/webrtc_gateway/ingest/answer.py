@@ -1,0 +1,85 @@
+"""The answer to a WHIP offer: what the gateway takes (RFC 8829)."""
+
+import secrets
+from collections.abc import Sequence
+
+from services.webrtc_gateway.codecs.video import VIEWER_CODECS, parameters
+from services.webrtc_gateway.ingest.offer import FEEDBACK, IngestMedia, IngestOffer
+from services.webrtc_gateway.offer import CAPTURE_TIME, MID
+from shared.rtp.clock import VIDEO_CLOCK_HZ
+from shared.rtp.opus import OPUS_CLOCK_HZ
+
+_ECHOED = (MID, CAPTURE_TIME)
+
+
+def write_ingest_answer(
+    offer: IngestOffer, *, ufrag: str, password: str, fingerprint: str, candidates: Sequence[str], max_bps: int
+) -> str:
+    """The answer: ICE-lite, DTLS server, everything bundled, we only receive, at most `max_bps` of pictures."""
+    bundled = " ".join(m.description.rtp.muxId for m in offer.media if m.codec)
+    lines = [
+        "v=0",
+        f"o=- {secrets.randbits(62)} 1 IN IP4 0.0.0.0",
+        "s=-",
+        "t=0 0",
+        f"a=group:BUNDLE {bundled}",
+        "a=ice-lite",
+        "a=msid-semantic: WMS *",
+        "a=extmap-allow-mixed",
+    ]
+    told = False
+    for media in offer.media:
+        if media.codec is None:
+            lines += _rejected(media)
+            continue
+        lines += _accepted(media, max_bps)
+        lines += [f"a=ice-ufrag:{ufrag}", f"a=ice-pwd:{password}"]
+        lines += [f"a=fingerprint:sha-256 {fingerprint}", "a=setup:passive"]
+        if not told:  # the others are bundled with it
+            lines += [f"a=candidate:{candidate}" for candidate in candidates]
+            lines.append("a=end-of-candidates")
+            told = True
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _rejected(media: IngestMedia) -> list[str]:
+    section = media.description
+    lines = [f"m={section.kind} 0 {section.profile} {' '.join(map(str, section.fmt))}", "c=IN IP4 0.0.0.0"]
+    if section.rtp.muxId:
+        lines.append(f"a=mid:{section.rtp.muxId}")
+    return [*lines, "a=inactive"]
+
+
+def _accepted(media: IngestMedia, max_bps: int) -> list[str]:
+    section, codec, terms = media.description, media.codec, media.terms
+    if codec is None:
+        raise ValueError("a rejected m-line has no codec")
+    payload_type = codec.payloadType
+    retransmission = terms.retransmission_type if terms else None
+    types = [payload_type] if retransmission is None else [payload_type, retransmission]
+    lines = [f"m={section.kind} 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, types))}", "c=IN IP4 0.0.0.0"]
+    if section.kind == "video":
+        lines.append(f"b=AS:{max_bps // 1000}")
+    lines += [
+        f"a=mid:{section.rtp.muxId}",
+        "a=recvonly" if terms else "a=inactive",
+        "a=rtcp-mux",
+        "a=rtcp-rsize",
+    ]
+    lines += [f"a=extmap:{ext.id} {ext.uri}" for ext in section.rtp.headerExtensions if ext.uri in _ECHOED]
+    if terms is not None and terms.codec is not None:
+        known = VIEWER_CODECS[terms.codec]
+        lines.append(f"a=rtpmap:{payload_type} {known.encoding}/{VIDEO_CLOCK_HZ}")
+        if fmtp := known.fmtp(parameters(codec)):
+            lines.append(f"a=fmtp:{payload_type} {fmtp}")
+    elif section.kind == "audio":
+        lines.append(f"a=rtpmap:{payload_type} opus/{OPUS_CLOCK_HZ}/2")
+        lines.append(f"a=fmtp:{payload_type} minptime=10;useinbandfec=1;stereo=1")
+    else:  # inactive, and so without a word about what is understood
+        lines.append(f"a=rtpmap:{payload_type} {codec.mimeType.partition('/')[2]}/{VIDEO_CLOCK_HZ}")
+    if terms is not None:
+        lines += [f"a=rtcp-fb:{payload_type} {feedback}" for feedback in FEEDBACK if feedback in terms.feedback]
+    if retransmission is not None:
+        lines.append(f"a=rtpmap:{retransmission} rtx/{VIDEO_CLOCK_HZ}")
+        lines.append(f"a=fmtp:{retransmission} apt={payload_type}")
+    return lines

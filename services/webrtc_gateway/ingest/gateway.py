@@ -1,0 +1,247 @@
+"""Publishers of this process: one per stream, made from an offer, found by id, ended by either side."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakValueDictionary
+
+from schemas.errors import Conflict, NotFound, TooMany, Unavailable
+from schemas.ids import check_id
+from services.webrtc_gateway.dtls import DtlsIdentity
+from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.ingest.answer import write_ingest_answer
+from services.webrtc_gateway.ingest.counters import IngestCounters
+from services.webrtc_gateway.ingest.offer import IngestOffer, match_ingest
+from services.webrtc_gateway.ingest.publisher import Publisher
+from services.webrtc_gateway.ingest.streams import IngestStreams
+from services.webrtc_gateway.offer import read_offer
+from shared.tasks import end_tasks
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MAX_PUBLISHERS = 16  # about what one core takes in at 2.5 Mbit/s each
+DEFAULT_MAX_BPS = 8_000_000  # 1080p60 of a browser's encoder; more would starve a shared uplink
+LINGER_SECONDS = 8.0  # a page that is reloaded finds its stream, and so do its viewers
+_SESSION_BYTES = 16  # 128 random bits: whoever knows the id may end the session
+_TICK_SECONDS = 1.0
+# A publisher that was heard within this time is at work: sound and pictures come many times a second.
+_SIGN_OF_LIFE_SECONDS = 1.5
+_LOOK_SECONDS = 0.05  # for that sign
+
+
+@dataclass(frozen=True)
+class IngestAnswer:
+    """What a new publisher is told."""
+
+    session: str
+    sdp: str
+
+
+class IngestGateway:
+    """Takes publishers in; how their offers come is not its business."""
+
+    def __init__(
+        self,
+        streams: IngestStreams,
+        transport: SharedIceTransport,
+        *,
+        max_publishers: int = DEFAULT_MAX_PUBLISHERS,
+        max_bps: int = DEFAULT_MAX_BPS,
+        linger_seconds: float = LINGER_SECONDS,
+        on_event: Callable[[str, str, dict[str, Any]], None] = lambda stream, name, detail: None,
+    ) -> None:
+        """`on_event` is told (stream, `publishing` or `publishing-ended`, details)."""
+        self.counters = IngestCounters()
+        self._streams, self._transport = streams, transport
+        self._max_publishers, self._max_bps, self._linger_seconds = max_publishers, max_bps, linger_seconds
+        self._on_event = on_event
+        self._identity = DtlsIdentity()
+        self._publishers: dict[str, Publisher] = {}
+        """By stream."""
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._lingering: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._opening = 0
+        self._draining = False
+        loop = asyncio.get_running_loop()
+        self._ticker = loop.call_later(_TICK_SECONDS, self._tick)
+        self._stop_following = streams.on_changed(self._streams_changed)
+        for stream in streams.deserted():  # made by an earlier run of this gateway
+            self._linger(stream)
+
+    async def create(self, stream: str, offer_text: str) -> IngestAnswer:
+        """Answer an offer to send; the stream is there when this returns, and live with the first key picture.
+
+        Raises:
+            BadRequest: the offer or the name is malformed.
+            NotAcceptable: no codec in common.
+            Conflict: somebody publishes the stream, or it has another source.
+            TooMany: `max_publishers` are there.
+            Unavailable: capture does not answer, or this process is shutting down.
+        """
+        check_id(stream, "stream")
+        if self._draining:
+            raise Unavailable("this gateway is shutting down; try again in a moment")
+        offer = match_ingest(read_offer(offer_text), offer_text)
+        lock = self._locks.setdefault(stream, asyncio.Lock())
+        async with lock:
+            await self._make_room(stream)
+            if len(self._publishers) + self._opening >= self._max_publishers:
+                raise TooMany(f"{self._max_publishers} publishers are there; end one or raise max_publishers")
+            self._opening += 1
+            try:
+                await self._streams.prepare(stream)
+                return await self._open(stream, offer)
+            finally:
+                self._opening -= 1
+
+    def delete(self, stream: str, session: str) -> None:
+        """End a session.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        self.find(stream, session).close("deleted")
+
+    def find(self, stream: str, session: str) -> Publisher:
+        """Raises:
+        NotFound: there is none of that id.
+        """
+        publisher = self._publishers.get(stream)
+        if publisher is None or not secrets.compare_digest(publisher.session.encode(), session.encode()):
+            raise NotFound("no such session; it may have ended already")
+        return publisher
+
+    @property
+    def publishers(self) -> tuple[Publisher, ...]:
+        """Safe to read from any thread, as the metrics do."""
+        return tuple(self._publishers.values())
+
+    async def close(self) -> None:
+        """Tell every publisher, and take the streams away that were made for them. The transport stays open."""
+        self._draining = True
+        self._ticker.cancel()
+        self._stop_following()
+        streams = {*self._lingering, *self._publishers}
+        for publisher in self.publishers:
+            publisher.close("draining")
+        for handle in self._lingering.values():
+            handle.cancel()
+        self._lingering.clear()
+        if self._tasks:
+            await end_tasks(*self._tasks)
+        # A gateway that is started again lets their viewers find them; the next one sees to what nobody publishes.
+        logger.debug("left for the next gateway: %s", ", ".join(sorted(streams)) or "nothing")
+        await self._streams.close()
+
+    # --- one publisher per stream
+
+    async def _make_room(self, stream: str) -> None:
+        """Raises: Conflict: the stream has a publisher that is at work."""
+        first = self._publishers.get(stream)
+        if first is None:
+            return
+        asked_s = time.monotonic()
+        if first.state == "connecting":
+            # Answered, and not connected: a page that was closed meanwhile, or one that will be here in a moment.
+            raise Conflict(f"{stream} is about to be published by somebody else; try again in some seconds")
+        # Whoever was heard before may have vanished since: a reloaded page says no goodbye.
+        while first.state == "connected" and time.monotonic() - first.heard_s < _SIGN_OF_LIFE_SECONDS:
+            if first.heard_s > asked_s:
+                raise Conflict(f"{stream} is published by somebody else; end that first, or take another name")
+            await asyncio.sleep(_LOOK_SECONDS)  # that nothing comes is no event
+        first.close("replaced")
+
+    async def _open(self, stream: str, offer: IngestOffer) -> IngestAnswer:
+        publisher = Publisher(
+            session=secrets.token_urlsafe(_SESSION_BYTES),
+            stream=stream,
+            run=time.time_ns(),
+            terms=offer.terms,
+            transport=self._transport,
+            identity=self._identity,
+            counters=self.counters,
+            max_bps=self._max_bps,
+            deliver=self._streams.send,
+            on_connected=self._connected,
+            on_closed=self._closed,
+        )
+        await self._streams.listen(stream, publisher.request_key_frame)
+        if self._draining:
+            raise Unavailable("this gateway is shutting down; try again in a moment")
+        if (handle := self._lingering.pop(stream, None)) is not None:
+            handle.cancel()
+        self._publishers[stream] = publisher
+        self.counters.publishers_opened += 1
+        self._transport.add(publisher.ice)
+        sdp = write_ingest_answer(
+            offer,
+            ufrag=publisher.ice.ufrag,
+            password=publisher.ice.password,
+            fingerprint=self._identity.fingerprint,
+            candidates=self._transport.candidates,
+            max_bps=self._max_bps,
+        )
+        return IngestAnswer(publisher.session, sdp)
+
+    def _connected(self, publisher: Publisher) -> None:
+        self._streams.tell(publisher)
+        self._on_event(publisher.stream, "publishing", {"tracks": publisher.track_names})
+
+    def _closed(self, publisher: Publisher, reason: str) -> None:
+        stream = publisher.stream
+        if self._publishers.get(stream) is publisher:
+            del self._publishers[stream]
+        self._streams.tell(publisher, ended=reason)
+        if publisher.connected_ns:
+            self._on_event(stream, "publishing-ended", {"reason": reason})
+        if not self._draining:
+            self._linger(stream)
+
+    # --- streams that were made for their publisher
+
+    def _linger(self, stream: str) -> None:
+        if (handle := self._lingering.pop(stream, None)) is not None:
+            handle.cancel()
+        loop = asyncio.get_running_loop()
+        self._lingering[stream] = loop.call_later(self._linger_seconds, self._desert, stream)
+
+    def _desert(self, stream: str) -> None:
+        self._lingering.pop(stream, None)
+        if stream not in self._publishers:
+            self._start(self._take_away(stream))
+
+    async def _take_away(self, stream: str) -> None:
+        lock = self._locks.setdefault(stream, asyncio.Lock())
+        async with lock:  # somebody may be about to publish it again
+            if stream not in self._publishers:
+                await self._streams.deafen(stream)
+                await self._streams.remove(stream)
+
+    def _streams_changed(self) -> None:
+        """A stream that is removed, or gets another source, has no use for its publisher."""
+        for publisher in self.publishers:
+            if self._streams.is_gone(publisher.stream):
+                publisher.close("removed")
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a stream that nobody publishes is not taken away", exc_info=error)
+
+    def _tick(self) -> None:
+        self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
+        now_s = time.monotonic()
+        for publisher in self.publishers:
+            publisher.tick(now_s)
+            if publisher.state == "connected":
+                self._streams.tell(publisher)

@@ -1,0 +1,146 @@
+"""A WHIP offer (RFC 9725, RFC 8829), matched with what can be taken."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.sdp import MediaDescription, SessionDescription
+
+from schemas.errors import BadRequest
+from schemas.packets import VideoCodec
+from services.webrtc_gateway.codecs.video import VIEWER_CODECS, best_payload, parameters
+from services.webrtc_gateway.ingest.terms import SessionTerms, TrackTerms
+from services.webrtc_gateway.offer import CAPTURE_TIME, NotAcceptable, is_absent, payload_type_of
+from shared.media.bitstream import START_CODE
+from shared.rtp.clock import VIDEO_CLOCK_HZ
+from shared.rtp.opus import OPUS_CLOCK_HZ
+
+# H.264 first: every viewer and every output takes it as it is. A page that wants another offers that alone.
+PREFERENCE: tuple[VideoCodec, ...] = ("h264", "vp8", "vp9", "av1", "hevc")
+FEEDBACK = ("nack", "nack pli", "ccm fir", "goog-remb")
+_ONE_BYTE_IDS = range(1, 15)
+_MAX_SPROP_CHARACTERS = 4096
+_SPROPS = ("sprop-vps", "sprop-sps", "sprop-pps", "sprop-parameter-sets")
+
+
+@dataclass(frozen=True)
+class IngestMedia:
+    """One m-line of the offer; `codec` None: rejected, `terms` None: inactive."""
+
+    description: MediaDescription
+    codec: RTCRtpCodecParameters | None = None
+    terms: TrackTerms | None = None
+
+
+@dataclass(frozen=True)
+class IngestOffer:
+    """A parsed and matched offer."""
+
+    media: tuple[IngestMedia, ...]
+    terms: SessionTerms
+
+
+def match_ingest(description: SessionDescription, text: str) -> IngestOffer:
+    """Take one video and one sound of what is offered. Simulcast is declined: one layer comes, the page's largest.
+
+    `text` is the offer that `description` was read from: feedback is looked up in it.
+
+    Raises:
+        BadRequest: not an offer that a WebRTC peer makes.
+        NotAcceptable: it sends nothing that can be taken.
+    """
+    understood = _feedback(text)
+    media: list[IngestMedia] = []
+    for section in description.media:
+        taken = any(m.codec and m.description.kind == section.kind for m in media)
+        media.append(IngestMedia(section) if taken else _match(section, understood))
+    tracks = tuple(m.terms for m in media if m.terms)
+    if not tracks:
+        wanted = ", ".join(VIEWER_CODECS[codec].wanted for codec in PREFERENCE)
+        raise NotAcceptable(f"nothing to receive: offer to send video ({wanted}) or Opus audio")
+    types = [number for t in tracks for number in (t.payload_type, t.retransmission_type) if number is not None]
+    if len(set(types)) < len(types):
+        # RFC 9143 section 9.1.1: in a bundle one payload type is one codec.
+        raise BadRequest(f"payload types {sorted(types)} are offered twice; each codec needs its own")
+    first = next(m.description for m in media if m.terms)
+    if first.dtls is None or not first.dtls.fingerprints:
+        raise BadRequest("the offer has no a=fingerprint and a=setup; only DTLS-SRTP is spoken here")
+    if first.dtls.role == "server":
+        raise BadRequest("the offer says a=setup:passive; offer actpass or active")
+    if not first.ice or not first.ice.usernameFragment:
+        raise BadRequest("the offer has no a=ice-ufrag")
+    if not first.rtcp_mux:
+        raise BadRequest("the offer has no a=rtcp-mux; RTP and RTCP share one port here")
+    return IngestOffer(tuple(media), SessionTerms(tracks, first.dtls.fingerprints))
+
+
+def _match(section: MediaDescription, understood: Mapping[str, frozenset[str]]) -> IngestMedia:
+    video_codec: VideoCodec | None = None
+    codec: RTCRtpCodecParameters | None = None
+    if is_absent(section):
+        return IngestMedia(section)
+    if section.kind == "video":
+        for video_codec in PREFERENCE:
+            codec = best_payload(section, video_codec)
+            if codec is not None:
+                break
+    elif section.kind == "audio":
+        codec = next((offered for offered in section.rtp.codecs if offered.mimeType.lower() == "audio/opus"), None)
+    if codec is None:
+        return IngestMedia(section)
+    payload_type = payload_type_of(section, codec)
+    if section.direction in ("recvonly", "inactive"):
+        return IngestMedia(section, codec)
+    ids = {extension.uri: extension.id for extension in section.rtp.headerExtensions}
+    capture_time_id = ids.get(CAPTURE_TIME)
+    return IngestMedia(
+        section,
+        codec,
+        TrackTerms(
+            track="video" if video_codec else "opus",
+            codec=video_codec,
+            mid=section.rtp.muxId,
+            payload_type=payload_type,
+            clock_hz=VIDEO_CLOCK_HZ if video_codec else OPUS_CLOCK_HZ,
+            retransmission_type=_retransmission_type(section, payload_type) if video_codec else None,
+            capture_time_id=capture_time_id if capture_time_id in _ONE_BYTE_IDS else None,
+            feedback=understood.get(str(payload_type), frozenset()) | understood.get("*", frozenset()),
+            extradata=_parameter_sets(codec),
+        ),
+    )
+
+
+def _retransmission_type(section: MediaDescription, payload_type: int) -> int | None:
+    for offered in section.rtp.codecs:
+        if offered.mimeType.lower() == "video/rtx" and parameters(offered).get("apt") == str(payload_type):
+            return payload_type_of(section, offered)
+    return None
+
+
+def _feedback(text: str) -> dict[str, frozenset[str]]:
+    """By payload type (or `*`), what of `FEEDBACK` the offer names. The SDP parser was spared these lines."""
+    found: dict[str, frozenset[str]] = {}
+    for line in text.splitlines():
+        if line.startswith("a=rtcp-fb:"):
+            payload_type, _, value = line.removeprefix("a=rtcp-fb:").partition(" ")
+            if value.strip() in FEEDBACK:
+                found[payload_type] = found.get(payload_type, frozenset()) | {value.strip()}
+    return found
+
+
+def _parameter_sets(codec: RTCRtpCodecParameters) -> bytes:
+    """The parameter sets of `a=fmtp` as Annex B; what is no base64 is left out."""
+    offered = parameters(codec)
+    sets = []
+    for name in _SPROPS:
+        value = offered.get(name, "")
+        for piece in value.split(",") if len(value) <= _MAX_SPROP_CHARACTERS else ():
+            try:
+                unit = base64.b64decode(piece, validate=True)
+            except (binascii.Error, ValueError):
+                continue
+            if unit:
+                sets.append(START_CODE + unit)
+    return b"".join(sets)

@@ -1,0 +1,234 @@
+"""One WebRTC publisher: connects, is received, is told what is missing, and is never waited for."""
+
+import asyncio
+import logging
+import struct
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from schemas.packets import Track
+from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
+from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
+from services.webrtc_gateway.ingest.counters import IngestCounters
+from services.webrtc_gateway.ingest.feedback import FeedbackWriter, parse_reports
+from services.webrtc_gateway.ingest.media_time import PublisherClock
+from services.webrtc_gateway.ingest.rtp_packet import parse_rtp
+from services.webrtc_gateway.ingest.terms import SessionTerms
+from services.webrtc_gateway.ingest.track import MediaUnit, ReceivingTrack
+from services.webrtc_gateway.srtp import SrtpError, SrtpReceiver, SrtpSender
+
+logger = logging.getLogger(__name__)
+
+PublisherState = Literal["connecting", "connected", "closed"]
+
+CONNECT_SECONDS = 15.0  # ICE and DTLS together; a browser needs 0.1 s, a slow path a few seconds
+PATH_LOST_SECONDS = 5.0  # not a packet, a report or a check: checks alone come every 2.5 s and more often
+KEY_INTERVAL_SECONDS = 2.0  # browsers make key pictures when asked only; files, HLS and joins want them regularly
+_KEY_REQUEST_SECONDS = 0.5  # one key picture mends all that was lost in this time
+_POLL_SECONDS = 0.01  # while something is missing
+_MAX_SSRCS = 16  # libsrtp keeps a window for each; a track needs two
+_RTCP_TYPES = range(192, 224)  # RFC 5761 section 4
+
+
+class Publisher:
+    """State, tracks and transport of one session; `on_closed` is called once, with the reason."""
+
+    def __init__(
+        self,
+        *,
+        session: str,
+        stream: str,
+        run: int,
+        terms: SessionTerms,
+        transport: SharedIceTransport,
+        identity: DtlsIdentity,
+        counters: IngestCounters,
+        max_bps: int,
+        deliver: Callable[["Publisher", MediaUnit], None],
+        on_connected: Callable[["Publisher"], None],
+        on_closed: Callable[["Publisher", str], None],
+    ) -> None:
+        """`run` grows with every publisher of a stream; `max_bps` is the most that it may send."""
+        self.session, self.stream, self.run = session, stream, run
+        self.state: PublisherState = "connecting"
+        self.ice = IcePeer(self)
+        self.connected_ns = 0
+        self.packets = self.bytes = 0
+        clock = PublisherClock()
+        self.tracks = tuple(
+            ReceivingTrack(track, clock, counters, lambda unit: deliver(self, unit)) for track in terms.tracks
+        )
+        self._by_type: dict[int, ReceivingTrack] = {}
+        for track in self.tracks:
+            self._by_type[track.terms.payload_type] = track
+            if track.terms.retransmission_type is not None:
+                self._by_type[track.terms.retransmission_type] = track
+        self._transport, self._counters, self._max_bps = transport, counters, max_bps
+        self._on_connected, self._on_closed = on_connected, on_closed
+        self._dtls = DtlsServer(identity, terms.fingerprints, self._send, self._keys_ready, self.close)
+        self._srtp_out: SrtpSender | None = None
+        self._srtp_in: SrtpReceiver | None = None
+        self._feedback = FeedbackWriter()
+        self._ssrcs: set[int] = set()
+        self._created_s = self._heard_s = time.monotonic()
+        self._asked_s = float("-inf")
+        self._reported = False
+        self._poll: asyncio.TimerHandle | None = None
+
+    @property
+    def heard_s(self) -> float:
+        """Monotonic seconds when anything came from the publisher last."""
+        return max(self._heard_s, self.ice.checked_at)
+
+    @property
+    def track_names(self) -> tuple[Track, ...]:
+        return tuple(track.terms.track for track in self.tracks)
+
+    # --- from the network
+
+    def path_selected(self) -> None:
+        """The handshake follows; nothing to do before it."""
+
+    def receive_dtls(self, datagram: bytes) -> None:
+        self._heard_s = time.monotonic()
+        self._dtls.receive(datagram)
+
+    def receive_srtp(self, datagram: bytes) -> None:
+        if self._srtp_in is None or len(datagram) < 12:
+            return
+        now_s = time.monotonic()
+        try:
+            if datagram[1] in _RTCP_TYPES:
+                self._take_reports(self._srtp_in.unprotect_rtcp(datagram))
+            else:
+                self._take_packet(self._srtp_in, datagram, now_s)
+        except (SrtpError, ValueError, struct.error) as error:
+            logger.debug("from the publisher of %s: %s", self.stream, error)
+            self._counters.drops["undecipherable"] += 1
+            return
+        self._heard_s = now_s
+
+    def _take_packet(self, srtp: SrtpReceiver, datagram: bytes, now_s: float) -> None:
+        ssrc = int.from_bytes(datagram[8:12], "big")
+        if ssrc not in self._ssrcs and len(self._ssrcs) >= _MAX_SSRCS:
+            self._counters.drops["too_many_ssrcs"] += 1
+            return
+        packet = parse_rtp(srtp.unprotect_rtp(datagram))
+        self._ssrcs.add(ssrc)
+        packet.arrived_ns = time.time_ns()
+        self.packets += 1
+        self.bytes += len(datagram)
+        self._counters.packets += 1
+        self._counters.bytes += len(datagram)
+        track = self._by_type.get(packet.payload_type)
+        if track is None:
+            self._counters.drops["unknown_payload_type"] += 1
+            return
+        track.receive(packet, now_s)
+        if not self._reported:
+            # At once: within its first two seconds a browser believes what it is told, and begins with that.
+            self._report()
+        if (track.waits or track.needs_key) and self._poll is None:
+            self._poll = asyncio.get_running_loop().call_later(_POLL_SECONDS, self._look)
+
+    def _take_reports(self, packet: bytes) -> None:
+        reports, now_ns = parse_reports(packet), time.time_ns()
+        for report in reports.senders:
+            for track in self.tracks:
+                if track.ssrc == report.ssrc:
+                    track.report(report.timestamp, report.ntp, now_ns)
+        known = {track.ssrc for track in self.tracks if track.ssrc is not None}
+        if known and known <= reports.ended:
+            self.close("left")
+
+    # --- to the publisher
+
+    def request_key_frame(self) -> None:
+        """Ask for a key picture, now or, where one was asked for a moment ago, not at all: it is on its way."""
+        now_s = time.monotonic()
+        video = next((track for track in self.tracks if track.terms.codec is not None), None)
+        if video is None or video.ssrc is None or now_s - self._asked_s < _KEY_REQUEST_SECONDS:
+            return
+        feedback = video.terms.feedback
+        if not feedback & {"nack pli", "ccm fir"}:
+            return
+        self._asked_s = now_s
+        self._counters.plis += 1
+        self._send_rtcp(self._feedback.key_picture(video.ssrc, picture_loss="nack pli" in feedback))
+
+    def _look(self) -> None:
+        """A few times while something is missing: ask for it, or do without."""
+        self._poll = None
+        if self.state != "connected":
+            return
+        now_s = time.monotonic()
+        again = False
+        for track in self.tracks:
+            missing = track.poll(now_s)
+            if missing and track.ssrc is not None and "nack" in track.terms.feedback:
+                self._counters.nacked += len(missing)
+                self._send_rtcp(self._feedback.again(track.ssrc, missing))
+            if track.needs_key:
+                self.request_key_frame()
+            again = again or track.waits or track.needs_key
+        if again:
+            self._poll = asyncio.get_running_loop().call_later(_POLL_SECONDS, self._look)
+
+    def _report(self) -> None:
+        now_ns = time.time_ns()
+        blocks = [block for track in self.tracks if (block := track.reception(now_ns)) is not None]
+        limits = any("goog-remb" in track.terms.feedback for track in self.tracks)
+        if blocks:
+            self._reported = True
+            self._send_rtcp(self._feedback.reports(blocks, self._max_bps if limits else None))
+
+    def _send_rtcp(self, packet: bytes) -> None:
+        if self._srtp_out is not None:
+            self._send(self._srtp_out.protect_rtcp(packet))
+
+    def _send(self, datagram: bytes) -> None:
+        self._transport.send(self.ice, (datagram,))
+
+    # --- life
+
+    def tick(self, now_s: float) -> None:
+        """Once a second: deadlines, reports, a key picture when the last one is old."""
+        if self.state == "connecting":
+            if now_s - self._created_s > CONNECT_SECONDS:
+                self.close("connect_timeout")
+            return
+        if now_s - self.heard_s > PATH_LOST_SECONDS:
+            self.close("path_lost")
+            return
+        self._report()
+        for track in self.tracks:
+            if track.terms.codec is not None and now_s - track.key_at_s > KEY_INTERVAL_SECONDS - 0.5:
+                self.request_key_frame()
+
+    def close(self, reason: str) -> None:
+        """End the session: the peer is told (RTCP BYE, DTLS close_notify), then forgotten."""
+        if self.state == "closed":
+            return
+        self._send_rtcp(self._feedback.goodbye())
+        self.state = "closed"
+        if self._poll is not None:
+            self._poll.cancel()
+        self._dtls.close()
+        self._transport.remove(self.ice)
+        self._counters.closed[reason if reason.isidentifier() else "dtls"] += 1
+        logger.info("publisher %s of %s closed: %s", self.session[:8], self.stream, reason)
+        self._on_closed(self, reason)
+
+    def _keys_ready(self, sender: SrtpSender, receiver: SrtpReceiver) -> None:
+        self._srtp_out, self._srtp_in = sender, receiver
+        self.connected_ns = time.time_ns()
+        self.state = "connected"
+        self._counters.publishers_connected += 1
+        logger.info(
+            "publisher %s of %s connected after %.0f ms",
+            self.session[:8],
+            self.stream,
+            (time.monotonic() - self._created_s) * 1e3,
+        )
+        self._on_connected(self)

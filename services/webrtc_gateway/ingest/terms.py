@@ -1,0 +1,33 @@
+"""What a publisher and the gateway have agreed on, however they did it."""
+
+from dataclasses import dataclass
+
+from aiortc.rtcdtlstransport import RTCDtlsFingerprint
+
+from schemas.packets import Track, VideoCodec
+
+
+@dataclass(frozen=True)
+class TrackTerms:
+    """One track that the publisher sends."""
+
+    track: Track
+    codec: VideoCodec | None
+    """Of video."""
+    mid: str
+    payload_type: int
+    clock_hz: int
+    retransmission_type: int | None = None
+    """Payload type of RFC 4588, where lost packets come again in a stream of their own."""
+    capture_time_id: int | None = None
+    """Id of abs-capture-time."""
+    feedback: frozenset[str] = frozenset()
+    """What of `nack`, `nack pli`, `ccm fir`, `goog-remb` is understood."""
+    extradata: bytes = b""
+    """Annex B parameter sets that came with the signalling, for senders that leave them out of their packets."""
+
+
+@dataclass(frozen=True)
+class SessionTerms:
+    tracks: tuple[TrackTerms, ...]
+    fingerprints: list[RTCDtlsFingerprint]

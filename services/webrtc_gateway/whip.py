@@ -1,0 +1,71 @@
+"""The WHIP resource over HTTP (RFC 9725): a browser's camera and microphone become a stream."""
+
+import asyncio
+
+from aiohttp import web
+
+from schemas.errors import BadRequest, MeshError
+from services.webrtc_gateway.ingest.gateway import IngestGateway
+from services.webrtc_gateway.whep import MAX_OFFER_BYTES, refusal, refused
+
+_BODY_SECONDS = 5.0  # an offer fits a few packets; whoever needs longer is holding the door
+_SDP = "application/sdp"
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "OPTIONS, POST, PATCH, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
+    "Access-Control-Max-Age": "86400",
+    "Accept-Post": _SDP,
+}
+
+
+class WhipRoutes:
+    """POST an offer to `/whip/<stream>`; DELETE the session that Location names."""
+
+    def __init__(self, gateway: IngestGateway) -> None:
+        self._gateway = gateway
+
+    def add_to(self, app: web.Application) -> None:
+        app.router.add_post("/whip/{stream}", self._post)
+        app.router.add_options("/whip/{stream}", self._preflight)
+        session = "/whip/{stream}/{session}"
+        app.router.add_delete(session, self._delete)
+        app.router.add_patch(session, self._patch)
+        app.router.add_options(session, self._preflight)
+
+    async def _post(self, request: web.Request) -> web.Response:
+        if request.content_type != _SDP:
+            return refusal(415, f"send the offer as Content-Type: {_SDP}")
+        stream = request.match_info["stream"]
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                offer = (await request.read()).decode()
+        except TimeoutError:
+            return refusal(408, f"the offer did not arrive within {_BODY_SECONDS:.0f} s")
+        except web.HTTPRequestEntityTooLarge:
+            return refusal(413, f"an offer has at most {MAX_OFFER_BYTES} bytes")
+        except UnicodeDecodeError:
+            return refused(BadRequest("the offer is not UTF-8 text"))
+        try:
+            answer = await self._gateway.create(stream, offer)
+        except MeshError as error:
+            return refused(error)
+        headers = {"Location": f"/whip/{stream}/{answer.session}", "ETag": f'"{answer.session[:8]}"'}
+        return web.Response(status=201, text=answer.sdp, content_type=_SDP, headers=headers)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        try:
+            self._gateway.delete(request.match_info["stream"], request.match_info["session"])
+        except MeshError as error:
+            return refused(error)
+        return web.Response(status=200)
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        """Trickled candidates are not needed: an ICE-lite side learns the peer's address from its checks."""
+        try:
+            self._gateway.find(request.match_info["stream"], request.match_info["session"])
+        except MeshError as error:
+            return refused(error)
+        return web.Response(status=204)
+
+    async def _preflight(self, request: web.Request) -> web.Response:
+        return web.Response(status=204, headers=_PREFLIGHT)
