@@ -1,5 +1,5 @@
 #!/bin/sh
-# The programs that tests run against, all of them Debian packages: installed where we may, named where we may not.
+# The programs that tests run against: Debian packages, installed where we may and named where we may not, and hls.js.
 set -eu
 missing=""
 command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing="$missing ffmpeg"
@@ -15,6 +15,21 @@ gst="import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository i
 Gst.init(None); assert all(map(Gst.ElementFactory.find, ('rtph264pay', 'h265parse', 'appsrc')))"
 /usr/bin/python3 -c "$gst" 2>/dev/null || missing="$missing python3-gi gir1.2-gst-rtsp-server-1.0 \
     gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
+
+# A player of HLS for the browser's page (Apache-2.0). Never in the product: tests find it in the cache.
+version=1.7.4
+player="${XDG_CACHE_HOME:-$HOME/.cache}/framemesh-tests/hls.js-$version.min.js"
+if [ ! -e "$player" ] && command -v npm >/dev/null; then
+    folder=$(mktemp -d)
+    if (cd "$folder" && npm pack --silent "hls.js@$version" >/dev/null && tar xzf hls.js-*.tgz package/dist/hls.min.js); then
+        mkdir -p "$(dirname "$player")"
+        mv "$folder/package/dist/hls.min.js" "$player"
+    else
+        echo "hls.js $version cannot be loaded: tests of playing HLS in a page will be skipped" >&2
+    fi
+    rm -rf "$folder"
+fi
+
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing$missing …"
