@@ -36,7 +36,7 @@ class SessionInfo(Struct, frozen=True, kw_only=True):
     bitrate: int = 0
     """bit/s sent during the last second, retransmissions and RTP headers included."""
     available_bitrate: int | None = None
-    """bit/s that the line carries, as the other end estimates."""
+    """bit/s that the line carries, as the other end estimates (REMB); far too little where it cannot tell."""
     fraction_lost: float = 0.0
     """Of video packets, as last reported; 0 to 1."""
     rtt_ms: float | None = None
@@ -44,7 +44,7 @@ class SessionInfo(Struct, frozen=True, kw_only=True):
     switches: int = 0
     """How often the rendition was changed for a line that had become too thin, or carried more again."""
     thin: str = ""
-    """Why less is sent than was asked for: `loss`, `delay` or `estimate`."""
+    """Why less is sent than was asked for: `loss` or `delay`."""
     keys_only: bool = False
     """The line does not even carry the smaller rendition: only its key pictures are sent."""
     latency_ms: float | None = None

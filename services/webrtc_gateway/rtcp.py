@@ -35,6 +35,8 @@ class ReceptionReport:
     """0 to 1, since the viewer's last report."""
     packets_lost: int
     """Since the beginning; duplicates make it less, even below 0."""
+    highest_sequence: int
+    """That came, with the number of times that sequence numbers went round in the upper 16 bits."""
     jitter: int
     """In the track's RTP clock."""
     last_report: int
@@ -126,6 +128,7 @@ def parse_feedback(packet: bytes) -> dict[int, Feedback]:
                 about(block.ssrc).report = ReceptionReport(
                     fraction_lost=block.fraction_lost / 256,
                     packets_lost=block.packets_lost,
+                    highest_sequence=block.highest_sequence,
                     jitter=block.jitter,
                     last_report=block.lsr,
                     delay=block.dlsr,

@@ -2,9 +2,11 @@
 
 from typing import Literal
 
+from services.webrtc_gateway.congestion.repairs import Repairs
 from services.webrtc_gateway.congestion.tally import TrackTally
 from services.webrtc_gateway.fanout import RenditionFeed
 from services.webrtc_gateway.history import TrackHistory
+from services.webrtc_gateway.offer import Media
 from services.webrtc_gateway.packetizer import RtpUnit
 from services.webrtc_gateway.rtp import RtpTrack
 
@@ -14,8 +16,11 @@ TrackKind = Literal["video", "audio"]
 class SentTrack:
     """An RtpTrack with what it is, and its tally."""
 
-    def __init__(self, kind: TrackKind, rtp: RtpTrack, mid: str, mime_type: str) -> None:
-        self.kind, self.rtp, self.mid, self.mime_type = kind, rtp, mid, mime_type
+    def __init__(self, kind: TrackKind, rtp: RtpTrack, media: Media, repairs: Repairs) -> None:
+        """`media`: the m-line of the offer that it is for."""
+        self.kind, self.rtp, self.mid = kind, rtp, media.mid
+        self.mime_type = media.codec.mimeType if media.codec else ""
+        self.repairs = repairs
         self.tally = TrackTally()
         self._last_time: int | None = None
 

@@ -11,6 +11,7 @@ from typing import Literal
 from schemas.sessions import SessionInfo
 from services.webrtc_gateway.congestion.key_requests import KeyRequests
 from services.webrtc_gateway.congestion.line import Line
+from services.webrtc_gateway.congestion.repairs import Repairs
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.datachannels.latency_record import LatencyRecord
 from services.webrtc_gateway.datachannels.plane import DataPlane
@@ -73,7 +74,7 @@ class Viewer:
         self.switches = 0
         self.connected_ns = 0
         self.tracks: tuple[SentTrack, ...] = tuple(
-            SentTrack(kind, media.track, media.mid, media.codec.mimeType if media.codec else "")
+            SentTrack(kind, media.track, media, Repairs(counters.drops))
             for kind in _KINDS
             for media in offer.media
             if media.track is not None and media.description.kind == kind
@@ -170,10 +171,12 @@ class Viewer:
             rtt_s = feedback.report.rtt_s(now_ns)
             self._counters.reported(feedback.report.fraction_lost, rtt_s)
             if track is self._video:
-                self.line.reported(feedback.report.fraction_lost, rtt_s)
+                self.line.reported(feedback.report, rtt_s)
         if feedback.lost:
+            lost = track.repairs.choose(feedback.lost, tally.rtt_s, now_s)
+            self._counters.nacks += len(feedback.lost) - len(lost)
             before = self._counters.retransmitted
-            self._sender.resend(track.rtp, track.history(self.feed), feedback.lost)
+            self._sender.resend(track.rtp, track.history(self.feed), lost)
             tally.retransmitted += self._counters.retransmitted - before
         if feedback.key_frame:
             self._counters.plis += 1
@@ -282,7 +285,9 @@ class Viewer:
                 self.close("connect_timeout")
             return
         self._sender.tick()
-        self.line.sent(self._sender.bytes, now_s)
+        self.line.tick(self._sender.bytes, now_s)
+        for track in self.tracks:
+            track.repairs.tick(track.rtp.packets, bool(self.line.sign))
         if self.ice.consent_expired(now_s):
             self.close("consent_expired")
             return

@@ -6,6 +6,7 @@ import fractions
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import av
 import numpy as np
@@ -33,6 +34,10 @@ class EncodedStream:
     forces_key_frames: bool = True
     key_interval: int = 3000
     bitrate: int = 1_000_000
+    width: int = WIDTH
+    height: int = HEIGHT
+    noise: int = 0
+    """So many levels of it in the picture, so that the encoder needs its whole bitrate."""
     delivers: list[Deliver] = field(default_factory=list)
     on_ended: list[Callable[[str], None]] = field(default_factory=list)
     key_requests: int = 0
@@ -56,7 +61,7 @@ class EncodedStream:
 
     async def play(self) -> None:
         video = av.CodecContext.create("libx264", "w")
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        video.width, video.height, video.pix_fmt = self.width, self.height, "yuv420p"
         video.time_base, video.framerate = fractions.Fraction(1, FPS), fractions.Fraction(FPS)
         video.bit_rate = self.bitrate
         video.options = {
@@ -66,6 +71,8 @@ class EncodedStream:
             "forced-idr": "1",
             "x264-params": "repeat-headers=1",
         }
+        if self.noise:
+            video.options |= {"maxrate": str(self.bitrate), "bufsize": str(self.bitrate // 5)}
         opus = av.CodecContext.create("libopus", "w")
         opus.sample_rate, opus.layout, opus.format = SAMPLE_RATE, "stereo", "s16"
         began, began_ns = time.monotonic(), time.time_ns()
@@ -79,10 +86,13 @@ class EncodedStream:
                 sounds += 1
 
     def _video(self, encoder: av.VideoCodecContext, number: int, pts_ns: int) -> None:
-        planes = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
-        x = number * 8 % WIDTH
-        planes[:HEIGHT] = np.linspace(16, 200, WIDTH, dtype=np.uint8)
-        planes[:HEIGHT, x : x + 64] = 235
+        width, height = self.width, self.height
+        planes = np.full((height * 3 // 2, width), 128, np.uint8)
+        x = number * 8 % width
+        planes[:height] = np.linspace(16, 200, width, dtype=np.uint8)
+        if self.noise:
+            planes[:height] += np.random.default_rng(number).integers(0, self.noise, (height, width), np.uint8)
+        planes[:height, x : x + 64] = 235
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts = number
         if self._force:
@@ -178,13 +188,14 @@ class Rig:
 
 @contextlib.asynccontextmanager
 async def gateway_rig(
-    stream: EncodedStream, *, max_sessions: int = 64, cors_origins: Sequence[str] = ()
+    stream: EncodedStream, *, max_sessions: int = 64, cors_origins: Sequence[str] = (), **options: Any
 ) -> AsyncIterator[Rig]:
-    """A gateway on 127.0.0.1 with free ports, with the stream playing; all of it gone at the end."""
+    """A gateway on 127.0.0.1 with free ports, with the stream playing; all of it gone at the end. `options` are for
+    the WhepGateway."""
     async with contextlib.AsyncExitStack() as stack:
         transport = SharedIceTransport.open(0, ["127.0.0.1"], bind="127.0.0.1")
         stack.callback(transport.close)
-        gateway = WhepGateway(stream, transport, max_sessions=max_sessions)
+        gateway = WhepGateway(stream, transport, max_sessions=max_sessions, **options)
         stack.push_async_callback(gateway.close)
         door = HttpDoor(build_app(gateway, QuietStatus(), Origins(cors_origins)), "127.0.0.1", 0)
         port = await door.start()

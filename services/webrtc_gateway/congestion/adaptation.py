@@ -34,7 +34,7 @@ class _Climber:
     asked: str
     """The rendition it came for."""
     ladder: Ladder
-    reports: int = 0
+    windows: int = 0
     task: asyncio.Task[None] | None = None
 
 
@@ -69,10 +69,10 @@ class Adaptation:
         """Once a second: judge each line that has reported since."""
         for climber in self._climbers.values():
             line = climber.viewer.line
-            if climber.task is not None or line.reports == climber.reports:
+            if climber.task is not None or line.windows == climber.windows:
                 continue
-            climber.reports = line.reports
-            sign = line.sign(now_s)
+            climber.windows = line.windows
+            sign = line.sign
             step = climber.ladder.next_step(sign, line.calm, now_s)
             if step != climber.ladder.step:
                 climber.task = asyncio.create_task(self._climb(climber, step, sign), name="adaptation")
