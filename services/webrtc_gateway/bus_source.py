@@ -23,6 +23,8 @@ from shared.ring import RingError
 from shared.state import StateMirrors
 from shared.stream_demand import StreamDemand
 
+PUBLISHED = "whip:"
+"""How the sources begin whose sender makes key pictures when asked: a browser."""
 _VIDEO_CODECS = frozenset(get_args(VideoCodec))
 
 
@@ -53,7 +55,16 @@ class BusPacketSource:
         except BaseException:  # a cancellation too: nobody is left who could close it
             demand.close()
             raise
-        return _BusSubscription(self._bus, stream, name, tracks, packets, demand, self._folder)
+        asks = self._key_frame_subject(stream, name)
+        return _BusSubscription(self._bus, stream, name, tracks, packets, demand, self._folder, asks)
+
+    def _key_frame_subject(self, stream: str, rendition: str) -> str:
+        """Where to ask for a key picture; empty: they come when they come, as a camera's do."""
+        if rendition != SOURCE_RENDITION:
+            return command("hw-encode", "keyframe", compound_id(stream, rendition))
+        source = self._streams.spec(stream)
+        published = source is not None and source[0].source.startswith(PUBLISHED)
+        return command("capture", "keyframe", stream) if published else ""
 
     def video_codec(self, stream: str, rendition: str | None) -> VideoCodec | None:
         name = rendition or DEFAULT_RENDITION
@@ -99,8 +110,10 @@ class _BusSubscription:
         packets: PacketSubscription,
         demand: StreamDemand,
         folder: Path,
+        key_frame_subject: str,
     ) -> None:
         self._bus = bus
+        self._key_frame_subject = key_frame_subject
         self._stream = stream
         self._packets = packets
         self._demand = demand
@@ -110,12 +123,11 @@ class _BusSubscription:
 
     @property
     def forces_key_frames(self) -> bool:
-        return self.rendition != SOURCE_RENDITION
+        return bool(self._key_frame_subject)
 
     def request_key_frame(self) -> None:
-        if self.forces_key_frames:
-            subject = command("hw-encode", "keyframe", compound_id(self._stream, self.rendition))
-            self._bus.post(subject, b"{}")
+        if self._key_frame_subject:
+            self._bus.post(self._key_frame_subject, b"{}")
 
     async def cached(self) -> list[tuple[PacketHeader, memoryview]]:
         # The server knows of the subscription before the ring is read, so no packet falls between the two.
