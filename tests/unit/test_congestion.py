@@ -1,0 +1,127 @@
+"""When a line looks thin, when a viewer moves, what is sent again, and whose key frames are asked for."""
+
+from collections import Counter
+
+import pytest
+
+from services.webrtc_gateway.congestion.key_requests import KeyRequests
+from services.webrtc_gateway.congestion.ladder import Ladder, Pace
+from services.webrtc_gateway.congestion.line import Line
+from services.webrtc_gateway.congestion.repairs import SHARE, SHARE_THIN, Repairs
+from services.webrtc_gateway.rtcp import ReceptionReport
+from shared.rtp.clock import ntp_timestamp
+
+pytestmark = pytest.mark.unit
+PACE = Pace(settle=3, calm_before_up=10, trial=6, max_calm_before_up=35)
+SECOND_NS = 1_000_000_000
+
+
+def report(highest: int, lost: float = 0.0, *, last_report: int = 0, delay: int = 0) -> ReceptionReport:
+    return ReceptionReport(lost, 0, highest, 0, last_report, delay)
+
+
+def test_a_round_trip_is_what_is_left_of_the_time_since_our_report() -> None:
+    sent_ns = 1_700_000_000 * SECOND_NS
+    last_report = ntp_timestamp(sent_ns) >> 16 & 0xFFFFFFFF
+    heard = report(1, last_report=last_report, delay=65_536 // 2)
+    assert heard.rtt_s(sent_ns + SECOND_NS * 3 // 4) == pytest.approx(0.25, abs=1e-4)
+    assert heard.rtt_s(sent_ns + SECOND_NS // 2 - 20_000) == 0.0, "a peer that rounds up"
+    assert heard.rtt_s(sent_ns + 3600 * SECOND_NS) is None, "a clock that was set"
+    assert report(1).rtt_s(sent_ns) is None, "it has heard no report of ours yet"
+
+
+def test_loss_is_that_of_a_second_however_often_it_is_reported() -> None:
+    line = Line()
+    line.reported(report(100), None)
+    for highest in range(101, 181):  # one packet a report, as with a NACK for each
+        line.reported(report(highest, lost=1.0 if highest % 8 == 0 else 0.0), None)
+    line.tick(0, 1.0)
+    assert line.fraction_lost == pytest.approx(1 / 8)
+    assert line.sign == "loss"
+    line.reported(report(280), None)
+    line.tick(0, 2.0)
+    assert (line.fraction_lost, line.sign, line.calm, line.windows) == (0.0, "", True, 2)
+
+
+def test_a_queue_is_seen_against_the_lines_own_delay() -> None:
+    line, highest = Line(), 0
+    for second, rtt_s in enumerate([0.3, 0.3, 0.55, 0.9]):
+        highest += 100
+        line.reported(report(highest), rtt_s)
+        line.reported(report(highest + 50), rtt_s)
+        line.tick(0, float(second))
+    assert line.queueing_s == pytest.approx(0.6, abs=0.05)
+    assert line.sign == "delay"
+    assert not line.calm
+
+
+@pytest.mark.parametrize("highest", [0, 5, 1 << 31])
+def test_reports_that_make_no_sense_are_no_loss(highest: int) -> None:
+    line = Line()
+    line.reported(report(1000), None)
+    line.reported(report(highest, lost=1.0), None)
+    line.tick(0, 10.0)
+    assert line.fraction_lost == 0.0
+
+
+def walk(ladder: Ladder, seconds: range, thin: bool, most: int = 9) -> list[tuple[int, int]]:
+    """(second, new step) of each step taken on a line that is `thin`, or calm; of `most` of them."""
+    taken = []
+    for second in seconds:
+        step = ladder.next_step("loss" if thin else "", not thin, float(second))
+        if step != ladder.step:
+            ladder.moved(step, float(second))
+            taken.append((second, step))
+        if len(taken) == most:
+            break
+    return taken
+
+
+def test_down_after_two_signs_and_no_faster_than_the_queue_empties() -> None:
+    ladder = Ladder(2, PACE)
+    assert walk(ladder, range(12), thin=True) == [(1, 1), (4, 2)]
+    assert walk(Ladder(2, PACE), range(1), thin=True) == [], "one bad second is none"
+
+
+def test_up_after_a_calm_and_later_each_time_that_fails() -> None:
+    ladder = Ladder(1, PACE)
+    assert walk(ladder, range(4), thin=True) == [(1, 1)]
+    waits, now = [], 10
+    for _ in range(4):
+        ((up, step),) = walk(ladder, range(now, now + 40), thin=False, most=1)
+        assert step == 0
+        waits.append(up - now)
+        now = up + 1
+        assert walk(ladder, range(now, now + 1), thin=True) == [(now, 1)], "a trial fails at its first sign"
+        now += 1
+    assert waits == [10, 20, 35, 35]
+
+
+def test_what_cannot_be_taken_is_tried_again_later() -> None:
+    ladder = Ladder(1, PACE)
+    assert ladder.next_step("loss", False, 0.0) == 0
+    assert ladder.next_step("loss", False, 1.0) == 1
+    ladder.not_now(1.0)
+    assert [ladder.next_step("loss", False, float(second)) for second in range(2, 6)] == [0, 0, 1, 1]
+
+
+def test_a_repair_is_on_its_way_once_and_has_its_share() -> None:
+    drops: Counter[str] = Counter()
+    repairs = Repairs(drops)
+    repairs.tick(1000, thin=False)
+    assert repairs.choose([1, 2, 3], 0.1, 0.0) == [1, 2, 3]
+    assert repairs.choose([2, 3, 4], 0.1, 0.05) == [4], "two and three are on their way"
+    assert repairs.choose([2, 3], 0.1, 0.2) == [2, 3], "and have been lost again"
+    assert len(repairs.choose(range(100, 2000), 0.1, 0.3)) == 1000 * SHARE - 6
+    repairs.tick(2000, thin=True)
+    assert len(repairs.choose(range(3000, 5000), 0.1, 1.3)) == 1000 * SHARE_THIN
+    assert drops["nack_on_its_way"] == 2
+    assert drops["nack_share"] == (1900 - 494) + (2000 - 100)
+
+
+def test_who_asks_for_key_frames_all_the_time_is_heard_less_and_forgiven() -> None:
+    requests = KeyRequests()
+    heard = [step / 8 for step in range(80) if requests.passes(step / 8)]
+    assert heard == [0.0, 0.375, 1.0, 2.25, 4.25, 6.25, 8.25]
+    assert requests.passes(25.0)
+    assert requests.passes(25.3), "after a quiet time it begins anew"
