@@ -23,7 +23,7 @@ from schemas.events import Event
 from schemas.resources import OutputActual, OutputSpec, Presence, RenditionActual, RenditionSpec
 from shared.media import timecode
 from tests.support.console_server import ConsoleServer, EncodedStreams, MadeUpMesh, stream
-from tests.support.pace import slowness
+from tests.support.pace import patience, slowness
 from tests.support.peers import free_port
 
 pytestmark = [
@@ -202,6 +202,7 @@ async def test_picture_big_view_and_sound_by_keyboard(page: Page, complaints: li
         print(f"join {report['joinMs']:.0f} ms, latency {report['latencyMs']:.0f} ms")
         assert report["width"] == 640
         assert 0 <= report["latencyMs"] < 500
+        await the_gateway_knows_the_latency(server, report["joinMs"])
         await page.get_by_role("link", name="Open cam0").focus()
         await page.keyboard.press("Enter")
         await expect(page.locator(".tile.big .name")).to_be_focused()
@@ -215,6 +216,20 @@ async def test_picture_big_view_and_sound_by_keyboard(page: Page, complaints: li
         assert await page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "Open cam0"
         assert await page.evaluate("() => framemesh.tiles.get('cam0').reconnects") == 0
     assert complaints == []
+
+
+async def the_gateway_knows_the_latency(server: ConsoleServer, join_ms: float) -> None:
+    """The page echoes what it shows: its own join time, and the capture time where no code is burnt in."""
+    assert server.gateway is not None
+    async with patience(5):
+        while (session := server.gateway.sessions()[0]).latency_ms is None:
+            await asyncio.sleep(0.02)
+    print(f"the gateway: key picture sent after {session.join_ms} ms, latency {session.latency_ms:.0f} ms")
+    assert session.picture_ms == pytest.approx(join_ms)
+    assert session.join_ms is not None
+    assert 0 < session.join_ms < join_ms
+    assert 0 <= session.latency_ms < 500
+    assert session.latency_source == "capture"
 
 
 async def test_only_visible_tiles_play(page: Page) -> None:

@@ -1,5 +1,6 @@
 // What one playing picture measures: frames per second, latency, bitrate, losses.
 
+import { capturedAt } from "./capturetime.js";
 import { TimecodeReader } from "./timecode.js";
 
 const FPS_WINDOW_MS = 1000;
@@ -7,8 +8,6 @@ const LATENCY_EVERY_MS = 100; // often enough for a median over a second, free n
 const TIMECODE_EVERY_MS = 500; // reading pixels back costs, so seldom
 const STATS_EVERY_MS = 1000;
 const LATENCY_SAMPLES = 10;
-const NTP_EPOCH_MS = 2208988800000; // 1900 to 1970
-const VIDEO_CLOCK_KHZ = 90; // RTP clock of video, RFC 6184
 const PLAUSIBLE_LATENCY_MS = 60000; // beyond this a clock is wrong, not the picture late
 
 export class Meter {
@@ -85,12 +84,9 @@ export class Meter {
     }
   }
 
-  // The capture instant travels with the packets (abs-capture-time); carry it to the picture on screen by RTP time.
   #fromCaptureTime(shown_ms, rtp_timestamp) {
-    const source = this.#session.videoReceiver?.getSynchronizationSources?.()[0];
-    if (!source?.captureTimestamp) return false;
-    const behind = rtp_timestamp === undefined ? 0 : (source.rtpTimestamp - rtp_timestamp) | 0; // wraps at 32 bits
-    const captured_ms = source.captureTimestamp - NTP_EPOCH_MS - behind / VIDEO_CLOCK_KHZ;
+    const captured_ms = capturedAt(this.#session.videoReceiver, rtp_timestamp);
+    if (captured_ms === null) return false;
     return this.#note(this.#clock.wallAt(shown_ms) - captured_ms, "capture");
   }
 

@@ -2,6 +2,7 @@
 
 import { Backoff } from "./backoff.js";
 import { el } from "./dom.js";
+import { Echo } from "./echo.js";
 import { Meter } from "./meter.js";
 import { Still } from "./still.js";
 import { WhepError, WhepSession } from "./whep.js";
@@ -154,7 +155,7 @@ export class Player {
     if (!this.#wanted || this.#next) return;
     if (!this.#live || document.hidden) return this.#set("waiting");
     this.#set(this.report.firstPictureAt === null ? "connecting" : "reconnecting");
-    const attempt = { session: null, video: null, meter: null };
+    const attempt = { session: null, video: null, meter: null, echo: null };
     attempt.session = new WhepSession(this.#url, {
       onStream: (media) => this.#attach(attempt, media),
       onLost: (reason) => this.#lost(attempt, reason),
@@ -185,6 +186,7 @@ export class Player {
       if (attempt === this.#next) this.#show(attempt, now_ms);
       if (attempt !== this.#front) return;
       attempt.meter.frame(now_ms, metadata);
+      attempt.echo.frame(metadata);
       this.report.lastFrameAt = now_ms;
       this.report.framesPresented += 1;
       video.requestVideoFrameCallback(onFrame);
@@ -203,6 +205,7 @@ export class Player {
     attempt.video.muted = this.#muted;
     this.report.transcoded = attempt.session.transcoded;
     this.report.joinMs = now_ms - attempt.session.postedAt;
+    attempt.echo = new Echo(attempt.session, attempt.video, this.#clock, this.report.joinMs);
     this.report.firstPictureAt ??= performance.timeOrigin + now_ms;
     this.report.error = null;
     this.report.failures = 0;

@@ -1,6 +1,7 @@
 // One WHEP session (draft-ietf-wish-whep): offer, answer, media, goodbye.
 
 const ANSWER_DEADLINE_MS = 6000; // an encoder that starts on demand needs a second or two
+const ECHO_LIFE_MS = 2000; // the gateway believes echoes of the last seconds only
 const ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 const PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 const WANTED_EXTENSIONS = new Set([ABS_CAPTURE_TIME, PLAYOUT_DELAY]);
@@ -20,6 +21,7 @@ export class WhepSession {
   #url;
   #handlers;
   #peer = null;
+  #echoes = null;
   #resource = null;
   #abort = new AbortController();
   #closed = false;
@@ -45,6 +47,8 @@ export class WhepSession {
   async open() {
     const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.#peer = peer;
+    // An echo that is late is of no use; one that is lost is not missed.
+    this.#echoes = peer.createDataChannel("latency", { ordered: false, maxPacketLifeTime: ECHO_LIFE_MS });
     const media = new MediaStream();
     for (const kind of ["video", "audio"]) {
       const transceiver = peer.addTransceiver(kind, { direction: "recvonly" });
@@ -68,6 +72,13 @@ export class WhepSession {
     if (this.#closed) return;
     await peer.setRemoteDescription({ type: "answer", sdp: answer });
     this.#watchTransport();
+  }
+
+  /** Tell the server what the page has shown; false when it cannot be told now. */
+  tell(echo) {
+    if (this.#closed || this.#echoes?.readyState !== "open") return false;
+    this.#echoes.send(JSON.stringify(echo));
+    return true;
   }
 
   /** End the session here and, without waiting for it, at the server. */
