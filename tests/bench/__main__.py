@@ -8,6 +8,7 @@ BENCHES = {
     "encode_mesh": "encoding through the mesh, beside the ffmpeg command line",
     "passthrough": "cameras that nobody looks at, 1 to 16 of them",
     "rtsp": "an RTSP client, beside GStreamer's server",
+    "egress": "a viewer's packets, beside aiortc and Janus",
     "glass": "capture to browser, and joining, beside the targets",
 }
 
