@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 START_SECONDS: Final = 10.0  # an encoder that starts on demand needs a second or two; a camera's key picture some more
 IDLE_SECONDS: Final = 12.0  # players ask every target duration; one that is reloaded finds its rendition flowing
+IDLE_TARGETS: Final = 3  # target durations, where those are longer
 MAX_PACKAGERS: Final = 32  # each holds its last segments in memory
 _CHECK_SECONDS: Final = 1.0
 _REPLAY_PACKETS: Final = 16  # a millisecond's work at 40 kB each
@@ -197,6 +198,6 @@ class Packagers:
         self._ticker = asyncio.get_running_loop().call_later(_CHECK_SECONDS, self._check)
         now_s = time.monotonic()
         for key, entry in list(self._open.items()):
-            longest_s = max(IDLE_SECONDS, 3 * entry.window.target_seconds)
+            longest_s = max(IDLE_SECONDS, IDLE_TARGETS * entry.window.target_seconds)
             if not entry.in_use and now_s - entry.used_s > longest_s:
                 self._stop(key)
