@@ -1,6 +1,5 @@
 """The HTTP door: WHEP, the console's pages and the console's data on one port."""
 
-import logging
 import mimetypes
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +12,7 @@ from schemas.errors import Conflict
 from services.webrtc_gateway.auth.grant import EVERYTHING, GRANT
 from services.webrtc_gateway.auth.guard import Guard
 from services.webrtc_gateway.auth.login import LoginRoutes
+from services.webrtc_gateway.auth.quiet_logs import keep_tokens_out
 from services.webrtc_gateway.auth.rules import rule_of
 from services.webrtc_gateway.events import EventRoutes
 from services.webrtc_gateway.gateway import WhepGateway
@@ -81,8 +81,7 @@ def build_app(
 
     app = web.Application(client_max_size=MAX_OFFER_BYTES, middlewares=[only_known_pages])
     app.on_response_prepare.append(add_headers)
-    # It would write down the protocols that nobody here knows, and a token can be among them.
-    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+    keep_tokens_out()
     WhepRoutes(gateway).add_to(app)
     EventRoutes(status, gateway.counters.console_dropped).add_to(app)
     if guard is not None:
