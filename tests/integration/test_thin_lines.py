@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page, async_playwright
 from whep_rig import FPS, EncodedStream, EncodedSubscription, Rig, gateway_rig
 
@@ -68,6 +69,7 @@ async (name) => {
 """
 FORGET_GAP = "(name) => { players[name].gap = 0; }"
 WATCHED_SECONDS = 5.0
+RELOADS, RELOAD_STORM_SECONDS = 10, 3.0
 
 
 @dataclass
@@ -211,3 +213,31 @@ async def test_bad_lines(tmp_path: Path) -> None:
         assert infos["choked"].keys_only
         assert after["choked"]["shown"] > before["choked"]["shown"]
         assert infos["choked"].bitrate < 200_000
+
+
+async def test_a_page_that_is_reloaded_again_and_again(tmp_path: Path) -> None:
+    async with stage(tmp_path, Pace()) as on:
+        began = time.monotonic()
+        for number in range(RELOADS):
+            joining = asyncio.create_task(on.join("reloaded"))
+            # At every stage of joining, and never waiting for a picture: the page goes before it is told anything.
+            await asyncio.sleep(max(0.0, began + (number + 1) * RELOAD_STORM_SECONDS / RELOADS - time.monotonic()))
+            await on.page.reload()
+            with contextlib.suppress(PlaywrightError):
+                await joining
+        took_s = time.monotonic() - began
+        await on.join("reloaded")
+        counters = on.rig.gateway.counters
+        # Who had connected has said goodbye; who had not is forgotten at the deadline.
+        left_s = await on.until(
+            lambda: all(info.state == "connecting" for info in on.rig.gateway.sessions()[:-1]), 10, "pages are gone"
+        )
+        left = len(on.rig.gateway.sessions()) - 1
+        print(
+            f"{RELOADS} reloads in {took_s:.1f} s: {counters.sessions_opened} sessions, {counters.sessions_connected}"
+        )
+        print(f"connected, {left} still connecting, the others gone after {left_s:.1f} s; {counters.closed}")
+        assert on.rig.gateway.sessions()[-1].state == "playing"
+        assert on.rig.stream.opened == 1, "the rendition kept flowing"
+        shown = (await on.look("reloaded"))["shown"]
+        await on.until_shown("reloaded", lambda found: found["shown"] > shown + 5)
