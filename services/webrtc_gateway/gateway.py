@@ -18,6 +18,7 @@ from services.webrtc_gateway.congestion.adaptation import Adaptation, Moved
 from services.webrtc_gateway.congestion.ladder import Pace
 from services.webrtc_gateway.congestion.smaller import Smaller
 from services.webrtc_gateway.counters import EgressCounters
+from services.webrtc_gateway.datachannels.gate import NO_RIGHTS, Rights
 from services.webrtc_gateway.datachannels.plane import DataPlane
 from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.feeds import Feeds, OpenFeed
@@ -86,11 +87,18 @@ class WhepGateway:
         self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
 
     async def create(
-        self, stream: str, rendition: str | None, offer_text: str, *, client: str = "", address: str = ""
+        self,
+        stream: str,
+        rendition: str | None,
+        offer_text: str,
+        *,
+        client: str = "",
+        address: str = "",
+        rights: Rights = NO_RIGHTS,
     ) -> Answer:
         """Answer a WHEP offer; media flows once ICE and DTLS are through.
 
-        `client` and `address` are for the list of sessions.
+        `client` and `address` are for the list of sessions, `rights` for what goes over data channels.
 
         Raises:
             BadRequest: the offer or a name is malformed.
@@ -119,7 +127,7 @@ class WhepGateway:
             self.counters.substituted += 1
             self._on_substitute(stream, refused, entry.subscription.rendition)
         try:
-            answer = self._make(entry, description, refused, asked_s, client, address)
+            answer = self._make(entry, description, refused, asked_s, client, address, rights)
         except BaseException:
             self._feeds.release(entry)
             raise
@@ -170,6 +178,7 @@ class WhepGateway:
         asked_s: float,
         client: str,
         address: str,
+        rights: Rights,
     ) -> Answer:
         feed, subscription = entry.feed, entry.subscription
         if self._draining:
@@ -186,6 +195,7 @@ class WhepGateway:
             identity=self._identity,
             counters=self.counters,
             data_plane=self.data_plane,
+            rights=rights,
             timings=self.timings,
             asked_s=asked_s,
             on_closed=self._forget,

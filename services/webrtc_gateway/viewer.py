@@ -13,8 +13,10 @@ from services.webrtc_gateway.congestion.key_requests import KeyRequests
 from services.webrtc_gateway.congestion.line import Line
 from services.webrtc_gateway.congestion.repairs import Repairs
 from services.webrtc_gateway.counters import EgressCounters
+from services.webrtc_gateway.datachannels.gate import Rights
 from services.webrtc_gateway.datachannels.latency_record import LatencyRecord
 from services.webrtc_gateway.datachannels.plane import DataPlane
+from services.webrtc_gateway.datachannels.session import DataSession
 from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
 from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed
 from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
@@ -52,6 +54,7 @@ class Viewer:
         identity: DtlsIdentity,
         counters: EgressCounters,
         data_plane: DataPlane,
+        rights: Rights,
         timings: Timings,
         asked_s: float,
         on_closed: Callable[["Viewer", str], None],
@@ -87,8 +90,9 @@ class Viewer:
         self._sender = MediaSender(transport, self.ice, batch, self.cname, counters)
         self._dtls = DtlsServer(identity, offer.fingerprints, self._sender.send_plain, self._keys_ready, self.close)
         self._srtp_in: SrtpReceiver | None = None
-        self._data = data_plane.open(session, feed.stream, offer.data, self._dtls.send_data) if offer.data else None
-        if self._data is not None:
+        self._data: DataSession | None = None
+        if offer.data is not None:
+            self._data = data_plane.open(session, feed.stream, offer.data, self._dtls.send_data, rights)
             self._dtls.on_data = self._data.receive
         self._timings, self._asked_s = timings, asked_s
         self.join_ms: float | None = None

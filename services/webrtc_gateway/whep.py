@@ -6,7 +6,9 @@ import msgspec
 from aiohttp import web
 
 from schemas.errors import BadRequest, ErrorInfo, MeshError, NotFound
+from services.webrtc_gateway.auth.grant import grant_of
 from services.webrtc_gateway.client_name import client_name
+from services.webrtc_gateway.datachannels.gate import Rights
 from services.webrtc_gateway.gateway import WhepGateway
 
 MAX_OFFER_BYTES = 64 * 1024  # Chromium's is 6-8 KiB
@@ -43,12 +45,14 @@ class WhepRoutes:
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 offer = (await request.read()).decode()
+            stream, grant = request.match_info["stream"], grant_of(request)
             answer = await self._gateway.create(
-                request.match_info["stream"],
+                stream,
                 request.match_info.get("rendition"),
                 offer,
                 client=client_name(request.headers.get("User-Agent", "")),
                 address=request.remote or "",
+                rights=Rights(control=grant.may("control", stream), all_streams=grant.sees_all),
             )
         except TimeoutError:
             return refusal(408, f"the offer did not arrive within {_BODY_SECONDS:.0f} s")

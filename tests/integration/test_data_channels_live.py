@@ -16,6 +16,7 @@ from whep_rig import EncodedStream, Rig, gateway_rig
 
 from services.webrtc_gateway.datachannels.bridge import Bridge, parse_bridges
 from services.webrtc_gateway.datachannels.bridges import Bridges
+from services.webrtc_gateway.datachannels.gate import Rights, may_use
 from shared.bus import Bus, Message
 from tests.support.nats import NatsServer
 from tests.support.pace import patience
@@ -72,8 +73,8 @@ async def site(server: NatsServer) -> AsyncIterator[Site]:
         await outside.subscribe(f"{APP}.>", heard.messages.append)
         await outside.flush()
 
-        def gate(session: str, stream: str, bridge: Bridge) -> bool:
-            return bridge.label != "private"
+        def gate(rights: Rights, bridge: Bridge) -> bool:
+            return bridge.label != "private" and may_use(rights, bridge)
 
         bridges = Bridges(bus, parse_bridges(WRITTEN), rig.gateway.data_plane.counters, gate)
         stack.push_async_callback(bridges.close)

@@ -4,6 +4,7 @@ import pytest
 
 from schemas.errors import InvalidValue
 from services.webrtc_gateway.datachannels.bridge import DEFAULT_SUBJECTS, Bridge, covers, overlaps, parse_bridges
+from services.webrtc_gateway.datachannels.gate import NO_RIGHTS, Rights, may_use
 from services.webrtc_gateway.settings import GatewaySettings
 from shared.settings import load_settings
 
@@ -96,6 +97,23 @@ def test_an_operator_may_allow_more_and_commands_by_name_only() -> None:
 def test_one_label_is_one_bridge() -> None:
     with pytest.raises(InvalidValue, match="there already"):
         parse_bridges(["a <- mesh.v1.evt.>", f"a -> {APP}.x.y"])
+
+
+@pytest.mark.parametrize(
+    ("text", "nothing", "all_streams", "control", "everything"),
+    [
+        (f"a <- {APP}.{{stream}}.said", True, True, True, True),
+        ("a <- mesh.v1.evt.>", False, True, False, True),
+        (f"a -> {APP}.{{stream}}.click", False, False, True, True),
+        (f"a <-> {APP}.chat.said", False, False, False, True),
+    ],
+)
+def test_who_may_use_a_bridge(text: str, nothing: bool, all_streams: bool, control: bool, everything: bool) -> None:
+    (bridge,) = parse_bridges([text])
+    assert may_use(NO_RIGHTS, bridge) is nothing
+    assert may_use(Rights(all_streams=True), bridge) is all_streams
+    assert may_use(Rights(control=True), bridge) is control
+    assert may_use(Rights(control=True, all_streams=True), bridge) is everything
 
 
 @pytest.mark.parametrize(

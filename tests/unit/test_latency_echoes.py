@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.webrtc_gateway.datachannels.counters import DataCounters
+from services.webrtc_gateway.datachannels.gate import Rights
 from services.webrtc_gateway.datachannels.latency import LatencyEchoes
 from services.webrtc_gateway.datachannels.rate import Rate
 from services.webrtc_gateway.datachannels.section import DataSection
@@ -25,7 +26,7 @@ class Desk:
         self.timings.register(self.registry)
         self.echoes = LatencyEchoes(self.timings, self.counters)
         self.session = DataSession(
-            "s", "cam0", DataSection("0"), lambda record: None, [self.echoes], self.counters, Rate(1, 1)
+            "s", "cam0", DataSection("0"), lambda record: None, Rights(), [self.echoes], self.counters, Rate(1, 1)
         )
         self.echoes.opened(self.session, "latency")
 

@@ -53,6 +53,11 @@ class Bridge:
     binary: bool = False
     """Pages get every message as bytes; else what is UTF-8 comes as text."""
 
+    @property
+    def of_one_stream(self) -> bool:
+        """Whether sessions meet those of their own stream only."""
+        return _STREAM in self.subject
+
     def subject_of(self, stream: str) -> str:
         """Of a session of `stream`, which is an id and so one safe token."""
         return self.subject.replace(_STREAM, stream)

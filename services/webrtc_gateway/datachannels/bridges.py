@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.webrtc_gateway.datachannels.bridge import Bridge
 from services.webrtc_gateway.datachannels.counters import DataCounters
-from services.webrtc_gateway.datachannels.gate import Gate, everyone
+from services.webrtc_gateway.datachannels.gate import Gate, may_use
 from services.webrtc_gateway.datachannels.rate import Rate
 from services.webrtc_gateway.datachannels.session import DataSession
 from services.webrtc_gateway.datachannels.topics import Topics
@@ -24,7 +24,7 @@ class _Crossing:
 class Bridges:
     """The user of every label that an operator has bridged."""
 
-    def __init__(self, bus: Bus, bridges: Sequence[Bridge], counters: DataCounters, gate: Gate = everyone) -> None:
+    def __init__(self, bus: Bus, bridges: Sequence[Bridge], counters: DataCounters, gate: Gate = may_use) -> None:
         self._bus, self._counters, self._gate = bus, counters, gate
         self._by_label = {bridge.label: bridge for bridge in bridges}
         self._topics = Topics(bus)
@@ -32,7 +32,7 @@ class Bridges:
 
     def takes(self, session: DataSession, label: str) -> bool:
         bridge = self._by_label.get(label)
-        return bridge is not None and self._gate(session.session, session.stream, bridge)
+        return bridge is not None and self._gate(session.rights, bridge)
 
     def opened(self, session: DataSession, label: str) -> None:
         bridge = self._by_label[label]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from services.webrtc_gateway.datachannels.counters import DataCounters
+from services.webrtc_gateway.datachannels.gate import Rights
 from services.webrtc_gateway.datachannels.latency import LatencyEchoes
 from services.webrtc_gateway.datachannels.rate import Rate
 from services.webrtc_gateway.datachannels.section import DataSection
@@ -26,6 +27,8 @@ class DataPlane:
         """Let `user` have the labels that it takes, where those before it do not."""
         self._users.append(user)
 
-    def open(self, session: str, stream: str, section: DataSection, send: Callable[[bytes], None]) -> DataSession:
+    def open(
+        self, session: str, stream: str, section: DataSection, send: Callable[[bytes], None], rights: Rights
+    ) -> DataSession:
         """The data channels of a session whose peer offered `section`; `send` takes one record for its DTLS."""
-        return DataSession(session, stream, section, send, self._users, self.counters, self._cpu)
+        return DataSession(session, stream, section, send, rights, self._users, self.counters, self._cpu)

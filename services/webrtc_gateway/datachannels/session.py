@@ -5,6 +5,7 @@ from typing import Protocol
 
 from services.webrtc_gateway.datachannels.channels import DataChannels
 from services.webrtc_gateway.datachannels.counters import DataCounters
+from services.webrtc_gateway.datachannels.gate import Rights
 from services.webrtc_gateway.datachannels.latency_record import LatencyRecord
 from services.webrtc_gateway.datachannels.rate import Rate
 from services.webrtc_gateway.datachannels.section import DataSection
@@ -33,12 +34,13 @@ class DataSession:
         stream: str,
         section: DataSection,
         send: Callable[[bytes], None],
+        rights: Rights,
         users: Sequence[LabelUser],
         counters: DataCounters,
         all_cpu: Rate,
     ) -> None:
         """`send` takes one record of application data; `all_cpu` is what every session together may use."""
-        self.session, self.stream = session, stream
+        self.session, self.stream, self.rights = session, stream, rights
         self.latency = LatencyRecord()
         self.channels = DataChannels(section, send, self, counters, all_cpu)
         self._users = users
