@@ -13,6 +13,7 @@ import { SystemPage } from "./pages/system.js";
 import { addressOf, currentRoute, go } from "./router.js";
 import { Services } from "./services.js";
 import { Shortcuts } from "./shortcuts.js";
+import { askToken, rights } from "./signin.js";
 import { Tiles } from "./tiles.js";
 
 const CLOCK_SHOWN_EVERY_MS = 1000;
@@ -114,6 +115,8 @@ const feed = new Feed(new URL("api/events", document.baseURI.replace(/^http/, "w
     showFeed("reconnecting");
     tiles.suspect();
   },
+  // A browser does not tell why: the door may want a token, or be closed.
+  onRefused: () => document.querySelector("dialog.signin") || askRights(),
   onStatus: showStatus,
   onEvent: (event) => events.add(event),
 });
@@ -133,6 +136,12 @@ PAGES.forEach(([page, title], index) => shortcuts.add(String(index + 1), `page $
 shortcuts.add("e", "events", () => part("events-toggle").click());
 shortcuts.add("t", "dark or light", () => window.framemeshTheme.toggle());
 tiles.addShortcuts(shortcuts);
+
+document.addEventListener("framemesh:signin", askToken);
+
+async function askRights() {
+  if ((await rights()) === null) askToken();
+}
 
 showTheme();
 services.update([]);

@@ -10,6 +10,11 @@ export class CommandError extends Error {
     this.code = code;
   }
 
+  /** The text without what stands at a form's field anyway: the command, and the path within it. */
+  get plain() {
+    return this.message.replace(/^[a-z-]+\.[a-z-]+: /, "").replace(/ - at `\$\.[a-z_]+`$/, "");
+  }
+
   /** The one of `names` that the text is about, or null: errors begin with their field, or name its path. */
   fieldOf(names) {
     const [, first] = /^([a-z_]+)[ .:]/.exec(this.message) ?? [];

@@ -17,7 +17,7 @@ export class Feed {
   #timers = new Set();
   #pings = 0;
 
-  /** `handlers`: onOpen(), onDrop(), onStatus(status), onEvent(event). */
+  /** `handlers`: onOpen(), onDrop(), onRefused() when it does not open, onStatus(status), onEvent(event). */
   constructor(url, clock, handlers) {
     this.#url = url;
     this.#clock = clock;
@@ -51,6 +51,7 @@ export class Feed {
       for (const timer of this.#timers) clearTimeout(timer);
       this.#timers.clear();
       if (opened) this.#handlers.onDrop();
+      else this.#handlers.onRefused();
       this.#after(this.#backoff.next(), () => this.start());
     });
   }

@@ -3,6 +3,13 @@
 import { CommandError } from "./commands.js";
 import { el, setAttribute, setText } from "./dom.js";
 
+/** Of a field for the name of something in the mesh. */
+export const NAME = {
+  pattern: "(?!.*--)[a-z0-9]([a-z0-9\\-]{0,61}[a-z0-9])?",
+  maxlength: 63,
+  help: "Small letters and digits, with single hyphens between them.",
+};
+
 let numbered = 0;
 
 /** One labelled control. `options` makes it a select: strings, or [value, text]. */
@@ -55,6 +62,10 @@ export class Field {
     if (pairs.some(([value]) => value === before)) this.control.value = before;
   }
 
+  get help() {
+    return this.#help.textContent;
+  }
+
   setHelp(text) {
     setText(this.#help, text);
   }
@@ -96,6 +107,7 @@ export class Form {
     event.preventDefault();
     if (this.#button.disabled) return;
     this.show("");
+    if (this.#unfit()) return;
     const said = this.#button.textContent;
     this.#button.disabled = true;
     setText(this.#button, "Working …");
@@ -116,8 +128,17 @@ export class Form {
     const field = this.#fields.find((one) => one.name === name);
     if (!field) return this.show(error.message);
     field.element.closest("details")?.setAttribute("open", "");
-    field.setError(error.message);
+    field.setError(error.plain);
     field.control.focus();
+  }
+
+  // The field's own rule, before the mesh is asked: its help is the better text.
+  #unfit() {
+    const field = this.#fields.find(({ control }) => control.validity.patternMismatch);
+    if (!field) return false;
+    field.setError(`“${field.value}” cannot be used. ${field.help}`);
+    field.control.focus();
+    return true;
   }
 
   show(text) {

@@ -17,6 +17,7 @@ export class TimecodeReader {
 
   /** The code of the picture `video` shows, in ms since 1970 nearest to `near_ms`; null when there is none. */
   read(video, near_ms) {
+    if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return null; // it is being taken off the page
     const scales = this.#scale ? [this.#scale, ...SCALES] : SCALES;
     const largest = Math.max(...scales.filter((scale) => fits(video, scale)), 0);
     if (!largest) return null;

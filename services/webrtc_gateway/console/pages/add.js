@@ -2,12 +2,10 @@
 
 import { call, CommandError } from "../commands.js";
 import { el, setAttribute } from "../dom.js";
-import { Field, Form } from "../form.js";
+import { Field, Form, NAME } from "../form.js";
 import { addressOf, go } from "../router.js";
 import { toast } from "../toasts.js";
 import { KINDS } from "./source_kinds.js";
-
-const ID = "[a-z0-9][a-z0-9-]{0,62}";
 
 export class AddPage {
   #mesh;
@@ -22,7 +20,7 @@ export class AddPage {
 
   constructor(mesh) {
     this.#mesh = mesh;
-    this.#stream = new Field("stream", "Name", { required: true, pattern: ID, maxlength: 63, placeholder: "cam0", help: "Small letters, digits and hyphens." });
+    this.#stream = new Field("stream", "Name", { required: true, ...NAME, placeholder: "cam0" });
     this.#source = new Field("source", "Source", { required: true, inputmode: "url", help: KINDS[0].help, placeholder: KINDS[0].example });
     const more = [
       new Field("size", "Size", { placeholder: "as the source", help: "For example 1280x720." }),

@@ -2,7 +2,7 @@
 
 import { CommandError } from "../commands.js";
 import { el, setAttribute, setText } from "../dom.js";
-import { Field, Form } from "../form.js";
+import { Field, Form, NAME } from "../form.js";
 import * as format from "../format.js";
 import { addressOf } from "../router.js";
 import { WhipSession } from "../whip.js";
@@ -26,7 +26,7 @@ export class PublishPage {
   #camera = new Field("camera", "Camera", { options: [["default", "default camera"], ...NO_DEVICE] });
   #microphone = new Field("microphone", "Microphone", { options: [["default", "default microphone"], ...NO_DEVICE] });
   #size = new Field("size", "Size", { options: SIZES });
-  #stream = new Field("stream", "Name of the stream", { value: "webcam", help: "Small letters, digits and hyphens." });
+  #stream = new Field("stream", "Name of the stream", { value: "webcam", ...NAME });
   #form;
   #media = null;
   #session = null;

@@ -9,6 +9,8 @@ import { toast } from "../toasts.js";
 import { Table } from "./table.js";
 
 const ASK_EVERY_MS = 2000;
+const DROPS_EVERY_MS = 10000; // one command for each stream: the door admits 20 in a second
+const DROPS_OF_STREAMS = 40;
 
 export class SystemPage {
   #mesh;
@@ -17,6 +19,7 @@ export class SystemPage {
   #drops = new Table("Drops", ["Stream", "Reason", "Pictures"], "Nothing was dropped.");
   #bus = el("dl", { class: "facts bus" });
   #asked_at_ms = -Infinity;
+  #drops_at_ms = -Infinity;
   #asking = false;
   #before = new Map(); // session -> [performance ms, bytes], for rates
 
@@ -32,7 +35,7 @@ export class SystemPage {
   }
 
   enter() {
-    this.#asked_at_ms = -Infinity;
+    this.#asked_at_ms = this.#drops_at_ms = -Infinity;
     this.element.querySelector("h2").focus();
     this.update();
     this.tick();
@@ -41,6 +44,7 @@ export class SystemPage {
   leave() {}
 
   update() {
+    this.#showBus();
     const presences = this.#mesh.status?.services ?? [];
     const absent = SERVICES.filter((name) => !presences.some(({ service }) => service === name));
     const sorted = [...presences].sort((a, b) => a.service.localeCompare(b.service) || a.node.localeCompare(b.node));
@@ -50,8 +54,7 @@ export class SystemPage {
     ]);
   }
 
-  /** Called once a second while the page is open. */
-  tick() {
+  #showBus() {
     const connected = this.#mesh.feedState === "connected";
     const rtt_ms = this.#mesh.clock.rttMs;
     const facts = [
@@ -65,6 +68,10 @@ export class SystemPage {
       this.#bus.dataset.shown = shown;
       this.#bus.replaceChildren(...facts.map(([term, text]) => el("div", {}, el("dt", { text: term }), el("dd", { text }))));
     }
+  }
+
+  /** Called once a second while the page is open. */
+  tick() {
     this.update();
     if (performance.now() - this.#asked_at_ms < ASK_EVERY_MS || this.#asking || document.hidden) return;
     this.#asked_at_ms = performance.now();
@@ -98,16 +105,15 @@ export class SystemPage {
     const measured = now_ms > then_ms ? ((info.bytes_sent - bytes) * 8000) / (now_ms - then_ms) : null;
     const kick = el("button", { type: "button", class: "button small", text: "Kick", "aria-label": `Kick the viewer of ${info.stream}` });
     kick.addEventListener("click", () => this.#kick(info, kick));
-    const rtt = info.rtt_ms ?? (info.rtt_s ? info.rtt_s * 1000 : info.rtt ? info.rtt * 1000 : null);
     return [
-      [info.kind, info.client].filter(Boolean).join(" · ") || "viewer",
+      [info.kind, info.client, info.address].filter(Boolean).join(" · ") || "viewer",
       info.stream,
-      info.instead_of ? `${info.rendition} instead of ${info.instead_of}` : info.rendition,
+      renditionOf(info),
       chip(info.state, info.state === "connected" ? "good" : "busy"),
       format.bytes(info.bytes_sent),
       format.bitrate(info.bitrate || measured),
-      format.milliseconds(rtt),
-      info.fraction_lost === undefined || info.fraction_lost === null ? "–" : `${(info.fraction_lost * 100).toFixed(1)} %`,
+      format.milliseconds(info.rtt_ms),
+      `${((info.fraction_lost ?? 0) * 100).toFixed(1)} %`,
       info.connected_ns ? format.since(info.connected_ns, Date.now()) : "–",
       kick,
     ];
@@ -129,7 +135,9 @@ export class SystemPage {
   }
 
   async #askDrops() {
-    const names = this.#mesh.streams.filter(({ live }) => live).map(({ name }) => name);
+    if (performance.now() - this.#drops_at_ms < DROPS_EVERY_MS) return;
+    this.#drops_at_ms = performance.now();
+    const names = this.#mesh.streams.filter(({ live }) => live).map(({ name }) => name).slice(0, DROPS_OF_STREAMS);
     const answers = await Promise.allSettled(names.map((name) => call("capture.stats", {}, name)));
     const dropped = answers.flatMap(({ value }) => Object.entries(value?.dropped ?? {}).map(([reason, count]) => [value.stream, reason, count]));
     const rows = dropped.filter(([, , count]) => count > 0).sort((a, b) => b[2] - a[2]);
@@ -142,6 +150,11 @@ function serviceCells({ service, node, version, pid, started_ns, metrics_url, ht
   const cell = el("span", { class: "links" }, ...links.map(([text, url]) => el("a", { href: safeLink(url), target: "_blank", rel: "noopener noreferrer", text, "aria-label": `${text} of ${service} on ${node}` })));
   if (rtsp_url) cell.append(el("code", { text: rtsp_url }));
   return [service, node, chip("up", "good"), version, started_ns ? format.since(started_ns, Date.now()) : "–", String(pid), cell];
+}
+
+function renditionOf({ rendition, instead_of, thin, keys_only }) {
+  const why = [instead_of ? `instead of ${instead_of}` : "", thin ? `thin line: ${thin}` : "", keys_only ? "key pictures only" : ""];
+  return [rendition, ...why.filter(Boolean)].join(" · ");
 }
 
 function chip(text, tone) {

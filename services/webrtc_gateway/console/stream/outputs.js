@@ -2,7 +2,7 @@
 
 import { call, CommandError } from "../commands.js";
 import { el } from "../dom.js";
-import { Field, Form } from "../form.js";
+import { Field, Form, NAME } from "../form.js";
 import * as format from "../format.js";
 import { toast } from "../toasts.js";
 
@@ -71,7 +71,7 @@ export class Outputs {
 
   #form() {
     const fields = [
-      new Field("output", "Name", { value: "live" }),
+      new Field("output", "Name", { value: "live", ...NAME }),
       new Field("to", "To", { list: EXAMPLES, placeholder: "rtmp://server/app/key", help: "file, rtmp, rtsp, srt, udp, or http(s) for WHIP. Keys and passwords are kept apart and shown nowhere." }),
       this.#rendition,
       new Field("format", "Format", { options: FORMATS }),

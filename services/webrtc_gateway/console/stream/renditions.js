@@ -2,7 +2,7 @@
 
 import { call, CommandError } from "../commands.js";
 import { el, setAttribute, setText } from "../dom.js";
-import { Field, Form } from "../form.js";
+import { Field, Form, NAME } from "../form.js";
 import * as format from "../format.js";
 import { toast } from "../toasts.js";
 
@@ -76,7 +76,7 @@ export class Renditions {
 
   #form() {
     const fields = [
-      new Field("rendition", "Name", { value: "main" }),
+      new Field("rendition", "Name", { value: "main", ...NAME }),
       new Field("codec", "Codec", { options: CODECS }),
       new Field("size", "Size", { placeholder: "as the source", help: "For example 1280x720." }),
       new Field("bitrate", "Bitrate", { placeholder: "4M", help: "For example 2M or 800k." }),

@@ -1,0 +1,332 @@
+"""The console on a real mesh in headless Chromium: what an operator clicks happens, and looks as it should.
+
+Pictures of every page stay in tests/artefacts/console.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from tests.support.console import ARGUMENTS, CHROMIUM, ConsolePage
+from tests.support.mesh import RunningMesh
+from tests.support.pace import Patience
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.browser,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium"),
+]
+ARTEFACTS = Path(__file__).parents[1] / "artefacts" / "console"
+SIZES = {"desk": (1440, 900), "phone": (390, 844)}
+PAGES = {"wall": "", "stream": "stream/cam0", "add": "add", "publish": "publish", "system": "system"}
+FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+SEVERE = {"serious", "critical"}
+PATIENT_MS = 20_000  # of a machine that others use too; what is waited for takes a tenth of it
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Iterator[RunningMesh]:
+    with RunningMesh() as running:
+        for name in ("cam0", "cam1"):
+            running.call("capture.start", stream=name, source="test://?size=384x216&fps=15")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*ARGUMENTS, *FAKE_CAMERA])
+        try:
+            yield launched
+        finally:
+            launched.close()
+
+
+@pytest.fixture
+def console(browser: Browser) -> Iterator[ConsolePage]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    opened = ConsolePage(context.new_page())
+    opened.page.set_default_timeout(PATIENT_MS)
+    expect.set_options(timeout=PATIENT_MS)
+    try:
+        yield opened
+    finally:
+        context.close()
+
+
+def at(mesh: RunningMesh, route: str) -> str:
+    return f"{mesh.console}#/{route}"
+
+
+def card(page: Page, name: str) -> Locator:
+    return page.locator(f'.big section[aria-label="{name}"]')
+
+
+def act(page: Page, name: str) -> None:
+    page.click(f'.big [data-action="{name}"]')
+
+
+def streams_video(file: Path) -> dict[str, Any]:
+    """What ffprobe says of the first video stream; fails when it complains."""
+    command = [
+        "ffprobe",
+        "-v",
+        "error",
+        "-count_packets",
+        "-select_streams",
+        "v:0",
+        "-show_streams",
+        "-of",
+        "json",
+        file,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stderr == ""
+    found: dict[str, Any] = json.loads(done.stdout)["streams"][0]
+    return found
+
+
+def test_record_play_and_download(mesh: RunningMesh, console: ConsolePage, tmp_path: Path) -> None:
+    page = console.page
+    console.open(at(mesh, "stream/cam0"))  # a deep link
+    console.playing("cam0", 20)
+    page.reload()
+    console.playing("cam0", 20)
+    expect(page.locator(".big .name")).to_have_text("cam0")
+    act(page, "record")
+    expect(page.locator(".big .rec")).to_be_visible()
+    expect(page.locator('.big [data-action="record"]')).to_have_attribute("aria-pressed", "true")
+    expect(page.locator('.big [data-action="record"]')).to_contain_text("0:01")
+    page.keyboard.press("r")
+    expect(page.locator(".toast").last).to_contain_text("Recorded")
+    expect(page.locator(".big .rec")).to_be_hidden()
+    row = card(page, "Recordings").locator(".recording").first
+    with page.expect_download() as download:
+        row.get_by_role("button", name="Download").click()
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    video = streams_video(file)
+    assert (video["codec_name"], video["width"], video["height"]) == ("h264", 384, 216)
+    assert int(video["nb_read_packets"]) >= 10
+    row.get_by_role("button", name="Play").click()
+    page.wait_for_function(
+        "() => { const v = document.querySelector('video.recorded'); return v && v.currentTime > 0.2; }"
+    )
+    assert page.evaluate("() => document.querySelector('video.recorded').videoWidth") == 384
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    assert console.complaints == []
+
+
+def test_snapshot_key_frame_and_restart(mesh: RunningMesh, console: ConsolePage, tmp_path: Path) -> None:
+    page = console.page
+    console.open(at(mesh, "stream/cam0"))
+    console.playing("cam0", 20)
+    page.keyboard.press("s")
+    assert page.wait_for_selector("canvas.snapshot")
+    assert page.evaluate("() => document.querySelector('canvas.snapshot').width") == 384
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert Path(download.value.path()).read_bytes()[:3] == b"\xff\xd8\xff", "a JPEG"
+    page.keyboard.press("Escape")
+    act(page, "keyframe")
+    expect(page.locator(".toast").last).to_contain_text("Key frame asked of main")
+    before = mesh.actual("streams", "cam0")["epoch"]
+    act(page, "restart")
+    mesh.wait_for(lambda: mesh.actual("streams", "cam0")["epoch"] > before, what="a new epoch")
+    console.playing("cam0", 20)
+    expect(card(page, "Measurements").locator(".graph-value").first).to_contain_text("fps")
+    expect(card(page, "Events").locator(".event").first).to_be_visible()
+    assert console.complaints == []
+
+
+def test_renditions_and_outputs(mesh: RunningMesh, console: ConsolePage) -> None:
+    page = console.page
+    console.open(at(mesh, "stream/cam0"))
+    renditions, outputs = card(page, "Renditions"), card(page, "Outputs")
+    renditions.locator("summary").click()
+    renditions.get_by_label("Name").fill("low")
+    renditions.get_by_label("Size").fill("postcard")
+    renditions.get_by_role("button", name="Start").click()
+    expect(renditions.locator('[data-field="size"] .field-error')).to_contain_text("postcard")
+    renditions.get_by_label("Size").fill("160x90")
+    renditions.get_by_label("Encode even while nobody watches").check()
+    renditions.get_by_role("button", name="Start").click()
+    low = renditions.locator('[data-rendition="low"]')
+    expect(low).to_contain_text("running")
+    expect(low).to_contain_text("160×90")
+    low.get_by_role("button", name="Stop").click()
+    expect(low).to_have_count(0)
+    outputs.locator("summary").click()
+    outputs.get_by_label("To", exact=True).fill("carrier-pigeon://coop")
+    outputs.get_by_role("button", name="Start").click()
+    expect(outputs.locator('[data-field="to"] .field-error')).to_contain_text("carrier-pigeon")
+    outputs.get_by_label("Name").fill("archive")
+    outputs.get_by_label("To", exact=True).fill("file://archive.ts")
+    outputs.get_by_role("button", name="Start").click()
+    archive = outputs.locator('[data-output="archive"]')
+    expect(archive).to_contain_text("running")
+    archive.get_by_role("button", name="Stop").click()
+    expect(archive).to_have_count(0)
+    assert mesh.actual("outputs", "cam0", "archive") is None
+
+
+def test_add_and_remove_a_stream(mesh: RunningMesh, console: ConsolePage) -> None:
+    page = console.page
+    console.open(at(mesh, "stream/door"))
+    expect(page.get_by_role("heading", name="There is no stream door")).to_be_visible()
+    page.get_by_role("link", name="Add a stream").click()
+    page.get_by_role("button", name="Test pattern").click()
+    page.locator("#page").get_by_label("Source", exact=True).fill("gopher://hole")
+    page.locator("#page").get_by_label("Name").fill("Front Door")
+    page.get_by_role("button", name="Add the stream").click()
+    expect(page.locator('#page [data-field="stream"] .field-error')).to_contain_text("Front Door")
+    page.locator("#page").get_by_label("Name").fill("door")
+    page.get_by_role("button", name="Add the stream").click()
+    expect(page.locator('#page [data-field="source"] .field-error')).to_contain_text("gopher")
+    page.locator("#page").get_by_label("Source", exact=True).fill("test://?size=384x216&fps=15")
+    page.get_by_role("button", name="Add the stream").click()
+    page.wait_for_url("**/#/stream/door")
+    console.playing("door", 20)
+    act(page, "remove")
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    page.wait_for_url("**/#/")
+    expect(page.locator('[data-stream="door"]')).to_have_count(0)
+    assert mesh.actual("streams", "door") is None
+
+
+def test_system_page_and_kick(mesh: RunningMesh, browser: Browser, console: ConsolePage) -> None:
+    page = console.page
+    other = browser.new_context()
+    try:
+        viewer = ConsolePage(other.new_page())
+        viewer.open(mesh.console)
+        viewer.playing("cam1", 20)
+        console.open(at(mesh, "system"))
+        expect(page.locator('tr[data-key="capture test"] .chip')).to_have_text("up")
+        row = page.locator('section[aria-label="Sessions"] tbody tr', has_text="cam1").first
+        expect(row).to_contain_text("playing")
+        session = row.get_attribute("data-key")
+        row.get_by_role("button").click()
+        page.get_by_role("dialog").get_by_role("button", name="Kick").click()
+        expect(page.locator(f'tr[data-key="{session}"]')).to_have_count(0)
+    finally:
+        other.close()
+
+
+def test_by_keyboard_alone(mesh: RunningMesh, console: ConsolePage) -> None:
+    page = console.page
+    console.open(mesh.console)
+    console.playing("cam0", 20)
+
+    def focused() -> str:
+        return str(
+            page.evaluate(
+                "() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
+            )
+        )
+
+    page.keyboard.press("Tab")
+    assert focused() == "Skip to content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert focused() == "Open cam0"
+    ring = page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
+    assert ring == "solid", "the focus is seen"
+    page.keyboard.press("ArrowRight")
+    assert focused() == "Open cam1"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/#/stream/cam1")
+    expect(page.locator('.big[data-stream="cam1"]')).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url("**/#/stream/cam0")
+    page.keyboard.press("Escape")
+    page.wait_for_url("**/#/")
+    assert focused() == "Open cam0"
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard")).to_contain_text("start or stop recording")
+    page.keyboard.press("Escape")
+    page.keyboard.press("4")
+    page.wait_for_url("**/#/system")
+    page.keyboard.press("2")
+    page.wait_for_url("**/#/add")
+    page.locator("#page").get_by_label("Name").focus()
+    page.keyboard.type("tree4")  # letters are letters in a field
+    assert page.locator("#page").get_by_label("Name").input_value() == "tree4"
+    assert page.url.endswith("#/add")
+
+
+def test_theme_is_the_system_s_until_chosen(mesh: RunningMesh, console: ConsolePage) -> None:
+    page = console.page
+    page.emulate_media(color_scheme="light")
+    console.open(mesh.console)
+    theme = "() => document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "light"
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
+    page.click("#theme-toggle")
+    assert page.evaluate(theme) == "light"
+    page.reload()
+    assert page.evaluate(theme) == "light"
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_page_is_accessible_and_fits(mesh: RunningMesh, browser: Browser, scheme: Any, size: str) -> None:
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    try:
+        console = ConsolePage(context.new_page())
+        page = console.page
+        page.add_init_script(
+            "window.shift = 0; new PerformanceObserver((list) => { for (const entry of list.getEntries())"
+            " if (!entry.hadRecentInput) window.shift += entry.value; }).observe({type: 'layout-shift', buffered: true})"
+        )
+        for name, route in PAGES.items():
+            page.goto("about:blank")
+            console.open(at(mesh, route))
+            if name in ("wall", "stream"):
+                console.playing("cam0", 20)
+            else:
+                expect(page.locator("#page")).to_be_visible()
+                page.wait_for_function("() => document.querySelector('#summary').textContent !== ''")
+            page.evaluate(AXE)
+            found = page.evaluate("() => axe.run({resultTypes: ['violations']})")
+            page.screenshot(path=ARTEFACTS / f"{name}-{size}-{scheme}.png", full_page=size == "phone")
+            severe = {
+                violation["id"]: [node["html"] for node in violation["nodes"]]
+                for violation in found["violations"]
+                if violation["impact"] in SEVERE
+            }
+            assert severe == {}, name
+            assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
+            shift = page.evaluate("() => window.shift")
+            print(f"{name} {size} {scheme}: layout shift {shift:.3f}")
+            assert shift < 0.1, f"{name}: parts move while it loads"  # web.dev's bound of a good page
+        assert console.complaints == []
+    finally:
+        context.close()
+
+
+def test_a_lost_gateway_is_told(mesh: RunningMesh, console: ConsolePage) -> None:
+    """Last of this file: the gateway is killed, and comes back."""
+    page = console.page
+    console.open(mesh.console)
+    console.playing("cam0", 20)
+    mesh.kill("webrtc-gateway")
+    patience = Patience(10)
+    seen = False
+    while not patience.is_over() and not seen:
+        seen = page.locator("#lost").is_visible() or page.evaluate("() => document.body.dataset.feed") == "reconnecting"
+        time.sleep(0.05)
+    assert seen
