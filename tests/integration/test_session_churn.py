@@ -18,7 +18,7 @@ from tests.support.pace import patience
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 LONG = bool(os.environ.get("FRAMEMESH_TEST_LONG"))
 WARM_UP, CYCLES = 40, 2_000 if LONG else 100
-# What the allocator takes, whatever the number: 2,000 sessions made it 2.6 MB, and each has about 40 kB while open.
+# What the allocator takes once, whatever the number: 2,000 sessions made it 2.6 MB.
 MAX_GROWTH_BYTES = 6_000_000
 SDP = {"Content-Type": "application/sdp", "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}
 

@@ -1,4 +1,5 @@
-"""A WebRTC viewer that costs next to nothing: ICE check, DTLS handshake, and it counts what comes."""
+"""A WebRTC viewer that costs next to nothing: ICE check, DTLS handshake; it counts what comes and reports what it is
+told to."""
 
 import asyncio
 import re
@@ -6,13 +7,17 @@ import socket
 from typing import Self
 
 from aioice import stun
+from aiortc.rtcdtlstransport import SRTP_AEAD_AES_128_GCM, SRTP_AES128_CM_SHA1_80
+from aiortc.rtp import RtcpReceiverInfo, RtcpRrPacket
 from OpenSSL import SSL
 
 from services.webrtc_gateway.dtls import DtlsIdentity
+from services.webrtc_gateway.srtp import SrtpSender
 from tests.support.pace import patience
 
 _STEP_SECONDS = 5.0
 _DATAGRAM_BYTES = 2048
+_PROFILES = (SRTP_AEAD_AES_128_GCM, SRTP_AES128_CM_SHA1_80)
 _OFFER = """v=0
 o=- 1 1 IN IP4 127.0.0.1
 s=-
@@ -45,6 +50,10 @@ class LightPeer:
         self._dtls = SSL.Connection(self._identity.context)
         self._dtls.set_connect_state()
         self.packets = 0
+        self.ssrc = 0
+        """Of the last packet."""
+        self._srtp: SrtpSender | None = None
+        self._reported = 0
 
     @property
     def offer(self) -> str:
@@ -66,12 +75,27 @@ class LightPeer:
             await self._receive()
             while not self._shake():
                 self._dtls.bio_write(await self._receive())
+        name = self._dtls.get_selected_srtp_profile()
+        profile = next(profile for profile in _PROFILES if profile.openssl_profile == name)
+        length = 2 * (profile.key_length + profile.salt_length)
+        material = self._dtls.export_keying_material(b"EXTRACTOR-dtls_srtp", length)
+        self._srtp = SrtpSender(profile.get_key_and_salt(material, 0), profile.libsrtp_profile)
 
     async def media(self, packets: int = 1) -> None:
-        """Wait for so many RTP or RTCP packets."""
+        """Wait for so many RTP packets in all."""
         async with patience(_STEP_SECONDS):
             while self.packets < packets:
-                self.packets += 128 <= (await self._receive())[0] <= 191
+                datagram = await self._receive()
+                if 128 <= datagram[0] <= 191 and not 192 <= datagram[1] <= 223:
+                    self.packets += 1
+                    self.ssrc = int.from_bytes(datagram[8:12], "big")
+
+    def report(self, lost: float, packets: int = 100) -> None:
+        """Tell the gateway that of so many more packets this part was lost."""
+        assert self._srtp is not None
+        self._reported += packets
+        block = RtcpReceiverInfo(self.ssrc, int(lost * 256), 0, self._reported, 0, 0, 0)
+        self._socket.send(self._srtp.protect_rtcp(bytes(RtcpRrPacket(ssrc=1, reports=[block]))))
 
     def leave(self) -> None:
         """Say goodbye, as a page that is closed does."""
