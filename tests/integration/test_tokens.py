@@ -228,6 +228,9 @@ def test_a_session_is_ended_by_its_own_token_only(door: Guarded) -> None:
     assert door.ask("DELETE", session, STATIC_LINE).status == 403
     assert door.ask("DELETE", session, other).status == 403
     assert door.ask("PATCH", session, other, b"", SDP).status == 403
+    elsewhere = session.replace("/cam0/", "/line-1/")
+    assert door.ask("DELETE", elsewhere, STATIC_LINE).status == 403, "named under a stream of another token"
+    assert door.ask("DELETE", elsewhere, door.token("*", "view", name="wall")).status == 403
     assert door.ask("DELETE", session, same).status == 200, "another token of the same name"
     second = door.ask("POST", "/whep/cam0", mine, OFFER, SDP).headers["Location"]
     assert door.ask("DELETE", second, STATIC_ALL).status == 200, "who has control"

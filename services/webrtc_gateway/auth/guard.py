@@ -12,7 +12,7 @@ from services.webrtc_gateway.auth.cookies import Cookies
 from services.webrtc_gateway.auth.credentials import token_in
 from services.webrtc_gateway.auth.denials import Forbidden, Unauthorized, require
 from services.webrtc_gateway.auth.grant import EVERYTHING, GRANT, NOTHING, Grant
-from services.webrtc_gateway.auth.owners import SessionOwners
+from services.webrtc_gateway.auth.owners import Owner, SessionOwners
 from services.webrtc_gateway.auth.rates import Buckets
 from services.webrtc_gateway.auth.rules import Rule, rule_of
 from services.webrtc_gateway.auth.tokens import Tokens
@@ -91,9 +91,12 @@ class Guard:
             return
         stream = request.match_info["stream"] if rule.streams == "named" else None
         require(grant, rule.action, stream)
-        owner = self._owners.of(request.path) if request.method in ("DELETE", "PATCH") else None
-        if owner not in (None, grant.identity) and not grant.may("control", stream):
-            raise Forbidden("another token opened this session; it or action control can end it", f"control:{stream}")
+        owner = self._owners.of(request.match_info.get("session", ""))
+        if owner is None or owner == Owner(grant.identity, stream or ""):
+            return
+        if not grant.may("control", owner.stream):
+            scope = f"control:{owner.stream}"
+            raise Forbidden("another token opened this session; only that one and action control may touch it", scope)
 
     def _too_often(self, request: web.Request, rule: Rule, grant: Grant, address: str) -> int:
         if rule.kind == "command":
@@ -131,7 +134,9 @@ class Guard:
     def _note_session(self, request: web.Request, response: web.StreamResponse, grant: Grant) -> None:
         if not self.tokens.configured:
             return
+        stream = request.match_info.get("stream", "")
         if request.method == "POST" and response.status == 201 and "Location" in response.headers:
-            self._owners.opened(response.headers["Location"], grant.identity)
+            session = response.headers["Location"].rpartition("/")[2]
+            self._owners.opened(session, Owner(grant.identity, stream))
         elif request.method == "DELETE" and response.status == 200:
-            self._owners.closed(request.path)
+            self._owners.closed(request.match_info.get("session", ""))
