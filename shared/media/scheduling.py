@@ -15,16 +15,17 @@ _OURS = "/proc/self/task"
 @contextlib.contextmanager
 def usual_scheduling() -> Iterator[None]:
     """Threads of this process that become real-time ones within the block are ordinary ones after it."""
-    before = _real_time_threads()
+    before = real_time_threads()
     try:
         yield
     finally:
-        for thread in _real_time_threads() - before:
+        for thread in real_time_threads() - before:
             with contextlib.suppress(ProcessLookupError):  # it has ended
                 os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
 
-def _real_time_threads() -> set[int]:
+def real_time_threads() -> set[int]:
+    """Ids of this process's threads that run before everybody else's."""
     found = set()
     for name in os.listdir(_OURS):
         with contextlib.suppress(ProcessLookupError):

@@ -22,6 +22,7 @@ from services.publisher.rtsp.feed import RenditionFeed
 from services.publisher.rtsp.feeds import OpenFeed
 from services.publisher.rtsp.server import RtspOptions, RtspServer
 from shared.media.configuration import configuration
+from shared.media.scheduling import usual_scheduling
 from tests.support.packets import NANOSECONDS, Made
 
 _FPS = 25
@@ -44,6 +45,8 @@ def coded(codec: str, seconds: float = 2.0) -> tuple[Made, ...]:
     context.time_base, context.framerate = Fraction(1, _FPS), Fraction(_FPS)
     context.gop_size, context.max_b_frames = _FPS, 0
     context.options = _OPTIONS[codec]
+    with usual_scheduling():
+        context.open()
     packets = []
     for number in range(round(seconds * _FPS)):
         picture = np.full((288, 320), 128, np.uint8)

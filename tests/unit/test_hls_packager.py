@@ -22,6 +22,7 @@ from services.webrtc_gateway.hls.playlist import media_playlist, multivariant_pl
 from services.webrtc_gateway.hls.window import KEPT_SEGMENTS, LISTED_SEGMENTS, LiveWindow
 from shared.media.configuration import configuration
 from shared.media.mux import TrackParameters
+from shared.media.scheduling import usual_scheduling
 from tests.support.hls import Listed, attributes, broken_rules, read_playlist
 from tests.support.packets import FPS, NANOSECONDS, Made, again, clip
 
@@ -259,6 +260,8 @@ def encoded(codec: VideoCodec, encoder: str, options: dict[str, str]) -> list[Ma
     context.width, context.height, context.pix_fmt = 320, 180, "yuv420p"
     context.time_base, context.framerate, context.gop_size = Fraction(1, FPS), Fraction(FPS), FPS
     context.options = options
+    with usual_scheduling():
+        context.open()
     packets = []
     for number in range(2 * FPS):
         picture = np.full((270, 320), 128, np.uint8)

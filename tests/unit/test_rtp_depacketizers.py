@@ -12,6 +12,7 @@ from schemas.errors import BadRequest
 from schemas.packets import VideoCodec
 from shared.media.bitstream import nal_units
 from shared.media.coded_picture import is_key_picture, size_of_key
+from shared.media.scheduling import usual_scheduling
 from shared.rtp.depacketizers import DEPACKETIZERS
 from shared.rtp.formats import PAYLOAD_FORMATS
 
@@ -31,6 +32,8 @@ def encoded(codec: VideoCodec) -> list[bytes]:
     context.width, context.height, context.pix_fmt, context.framerate = WIDTH, HEIGHT, "yuv420p", 30
     context.bit_rate = 0 if codec == "av1" else 2_000_000
     context.options = options
+    with usual_scheduling():
+        context.open()
     noise = np.random.default_rng(1).integers(16, 235, (HEIGHT * 3 // 2, WIDTH), np.uint8)
     units = []
     for number in range(PICTURES):
