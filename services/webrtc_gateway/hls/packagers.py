@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from typing import Final
+from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from schemas.errors import Conflict, NotFound, TooMany, Unavailable
@@ -26,13 +26,20 @@ _REMEMBERED: Final = 1_024  # renditions; the one that was stopped longest ago i
 _MAX_HELD: Final = 4_096
 
 
+class _Past(NamedTuple):
+    """What a rendition's packaging must begin above, when there has been one before."""
+
+    next_number: int = 0
+    discontinuities: int = 0
+
+
 class PackagedRendition:
     """One rendition with its subscription; `in_use` counts the requests that are being answered."""
 
-    def __init__(self, stream: str, rendition: str, dropped: Counter[str], discontinuities: int) -> None:
-        # Seconds of the epoch: after a pause, or a restart, no number comes again, as no segment is that short.
-        number = int(time.time())
-        self.window = LiveWindow(discontinuities)
+    def __init__(self, stream: str, rendition: str, dropped: Counter[str], after: "_Past") -> None:
+        # Seconds of the epoch: after a pause, or a restart, no number comes again, as segments are longer.
+        number = max(int(time.time()), after.next_number)
+        self.window = LiveWindow(after.discontinuities)
         self.packager = Packager(f"{stream}/{rendition}", self.window, number, self._ask_for_key, dropped)
         self.in_use = 0
         self.used_s = time.monotonic()
@@ -76,8 +83,7 @@ class Packagers:
         self._source = source
         self._open: dict[tuple[str, str], PackagedRendition] = {}
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
-        self._discontinuities: dict[tuple[str, str], int] = {}
-        """Of renditions that were packaged before: a player that comes back must find a higher number."""
+        self._past: dict[tuple[str, str], _Past] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
         self._ticker = asyncio.get_running_loop().call_later(_CHECK_SECONDS, self._check)
@@ -144,7 +150,7 @@ class Packagers:
         if len(self._open) >= MAX_PACKAGERS:
             raise TooMany(f"{MAX_PACKAGERS} renditions are being played over HLS; try again when one has ended")
         stream, rendition = key
-        entry = PackagedRendition(stream, rendition, self.dropped, self._discontinuities.get(key, 0))
+        entry = PackagedRendition(stream, rendition, self.dropped, self._past.get(key, _Past()))
         subscription = await self._source.open(stream, rendition, entry.deliver)
         self._open[key] = entry
         try:
@@ -178,8 +184,7 @@ class Packagers:
         if found is None or (entry is not None and found is not entry):
             return
         del self._open[key]
-        if found.window.segments:
-            self._remember(key, found.window.all_discontinuities + 1)
+        self._remember(key, found.window)
         found.window.ended = True
         found.window.wake()
         logger.info("%s/%s is no longer packaged for HLS", *key)
@@ -188,11 +193,14 @@ class Packagers:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
-    def _remember(self, key: tuple[str, str], discontinuities: int) -> None:
-        self._discontinuities.pop(key, None)
-        self._discontinuities[key] = discontinuities
-        if len(self._discontinuities) > _REMEMBERED:
-            del self._discontinuities[next(iter(self._discontinuities))]
+    def _remember(self, key: tuple[str, str], window: LiveWindow) -> None:
+        last = window.last
+        if last is None:
+            return
+        self._past.pop(key, None)
+        self._past[key] = _Past(last.number + 1, window.all_discontinuities + 1)
+        if len(self._past) > _REMEMBERED:
+            del self._past[next(iter(self._past))]
 
     def _check(self) -> None:
         self._ticker = asyncio.get_running_loop().call_later(_CHECK_SECONDS, self._check)
