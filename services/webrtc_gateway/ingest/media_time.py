@@ -11,7 +11,8 @@ _WRAP = 1 << 32
 # Clocks set by NTP are off by milliseconds; a picture needs less than a second from camera to gateway.
 _AHEAD_NS, _SOON_NS = -20_000_000, 1_000_000_000
 _STEP_NS = 500_000_000  # a mistake as large as this is put right at once
-_SLEW = 0.02  # smaller ones slowly: nobody hears sound that is 2 % slower for a second
+# Smaller ones by so much of the time that passes: nobody hears sound that is 2 % slower, nor sees pictures hurry.
+SOUND_SLEW, PICTURE_SLEW = 0.02, 0.5
 _DRIFT_NS_PER_S = 100_000  # how fast two clocks part at most (100 ppm), so how fast the quickest way may grow
 
 
@@ -45,8 +46,8 @@ class PublisherClock:
 class TrackTime:
     """Times of one track. Before its first report, they are those of arrival."""
 
-    def __init__(self, rate_hz: int, clock: PublisherClock) -> None:
-        self._rate_hz, self._clock = rate_hz, clock
+    def __init__(self, rate_hz: int, clock: PublisherClock, slew: float) -> None:
+        self._rate_hz, self._clock, self._slew = rate_hz, clock, slew
         self._last = 0
         """The newest timestamp, unwrapped."""
         self._begun = False
@@ -83,7 +84,7 @@ class TrackTime:
             media_ns = (number - before) * _NS // self._rate_hz
             wrong_ns = captured_ns - (before_ns + media_ns)
             if abs(wrong_ns) < _STEP_NS:
-                most_ns = int(abs(media_ns) * _SLEW)
+                most_ns = int(abs(media_ns) * self._slew)
                 pts_ns = before_ns + media_ns + max(-most_ns, min(most_ns, wrong_ns))
         self._shown = (number, pts_ns)
         return min(captured_ns, arrived_ns), pts_ns

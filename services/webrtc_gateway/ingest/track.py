@@ -10,11 +10,12 @@ from schemas.errors import BadRequest
 from schemas.packets import Track, VideoCodec
 from services.webrtc_gateway.ingest.assembler import ReceivedUnit, UnitAssembler
 from services.webrtc_gateway.ingest.counters import IngestCounters
-from services.webrtc_gateway.ingest.media_time import PublisherClock, TrackTime, ntp_to_ns
+from services.webrtc_gateway.ingest.media_time import PICTURE_SLEW, SOUND_SLEW, PublisherClock, TrackTime, ntp_to_ns
 from services.webrtc_gateway.ingest.reception import Reception
 from services.webrtc_gateway.ingest.reorder import ReorderBuffer
 from services.webrtc_gateway.ingest.rtp_packet import RtpPacket
 from services.webrtc_gateway.ingest.terms import TrackTerms
+from shared.media.audio_config import OpusHead, build_opus_head
 from shared.media.bitstream import ensure_parameter_sets
 from shared.media.coded_picture import is_key_picture
 from shared.media.configuration import configuration
@@ -29,6 +30,8 @@ _VIDEO_WAIT_SECONDS, _VIDEO_PACKETS = 0.5, 2048
 _SOUND_WAIT_SECONDS, _SOUND_PACKETS = 0.06, 64
 _OTHER_SENDER_SECONDS = 1.0  # silence after which another SSRC may go on in the place of the first
 _MIN_STEP_NS = 11_112  # one tick of the 90 kHz clock
+_OPUS_HEAD = build_opus_head(OpusHead(2))  # RFC 7587 section 7: two channels, whatever is in a packet
+_WRAP = 1 << 32  # of RTP timestamps
 _CAPTURE_TIME_BYTES = (8, 16)  # without and with the estimated offset of the capturing clock
 
 
@@ -69,11 +72,12 @@ class ReceivingTrack:
         self.key_at_s = float("-inf")
         """Monotonic seconds of the last key picture."""
         self._counters, self._deliver = counters, deliver
-        self._time = TrackTime(terms.clock_hz, clock)
+        self._time = TrackTime(terms.clock_hz, clock, PICTURE_SLEW if terms.codec else SOUND_SLEW)
         self._heard_s = 0.0
         self._index = 0
         self._last_dts_ns = 0
         self._reordered = False
+        self._last_timestamp: int | None = None
         self._extradata = terms.extradata
         self._begin()
 
@@ -158,7 +162,7 @@ class ReceivingTrack:
         codec = self.terms.codec
         try:
             if codec is None:
-                duration_ns = opus_duration_ns(data)
+                duration_ns, extradata = opus_duration_ns(data), _OPUS_HEAD
             else:
                 key = is_key_picture(data, codec)
                 if key:
@@ -174,7 +178,7 @@ class ReceivingTrack:
         elif self.needs_key:
             self._counters.drops["no_key"] += 1
             return
-        self._reordered = self._reordered or pts_ns < self._last_dts_ns
+        self._note_order(unit.timestamp)
         self._last_dts_ns = dts_ns = max(pts_ns, self._last_dts_ns + _MIN_STEP_NS)
         self._index += 1
         self.units += 1
@@ -203,6 +207,12 @@ class ReceivingTrack:
         data = ensure_parameter_sets(data, self._extradata, True, codec)
         self._extradata = configuration(data, codec) or self._extradata
         return data, self._extradata
+
+    def _note_order(self, timestamp: int) -> None:
+        """A time that goes back is of a picture that others were made from before it: B-frames."""
+        if self._last_timestamp is not None:
+            self._reordered = self._reordered or 0 < (self._last_timestamp - timestamp) % _WRAP < _WRAP // 2
+        self._last_timestamp = timestamp
 
     def _note_capture_time(self, unit: ReceivedUnit) -> None:
         number = self.terms.capture_time_id
