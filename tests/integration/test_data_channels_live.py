@@ -171,6 +171,7 @@ async (path) => {
     channel.onmessage = ({data}) => page.got[label].push(
       typeof data === 'string' ? data : Array.from(new Uint8Array(data)).reduce((sum, byte) => sum + byte, 0));
   }
+  pc.addEventListener('datachannel', ({channel}) => { page.offered = channel; });
   const open = Promise.all(Object.values(page.channels).map((channel) =>
     new Promise((resolve, reject) => { channel.onopen = resolve; channel.onerror = reject; })));
   await pc.setLocalDescription(await pc.createOffer());
@@ -187,6 +188,16 @@ async (size) => {
   page.channels.chat.send('from the page: gr\u00fc\u00dfe');
   page.channels.raw.send(new Uint8Array(size).fill(3));
   page.channels.raw.send(new Uint8Array([1, 2, 3]));
+}
+"""
+REFUSED = """
+() => new Promise((resolve) => { page.pc.createDataChannel('unheard-of').onclose = resolve; })
+"""
+OFFERED = """
+async () => {
+  const coming = () => new Promise((resolve) => { page.pc.ondatachannel = ({channel}) => resolve(channel); });
+  const channel = page.offered ?? await coming();
+  return [channel.label, channel.ordered, channel.maxRetransmits, channel.readyState];
 }
 """
 FLOOD = """
@@ -221,6 +232,12 @@ async def test_chromium_talks_and_a_flood_leaves_the_others_their_pictures(site:
         await page_got(page, "chat", ["from the page: grüße"])
         await page_got(page, "events", ['{"event":"lost"}'])
         await page_got(page, "raw", [6, 3 * LARGE_BYTES])
+
+        await page.evaluate(REFUSED)
+        (viewer,) = site.rig.gateway.viewers
+        assert viewer._data is not None
+        assert viewer._data.channels.open("#ours", ordered=False, max_retransmits=1)
+        assert await page.evaluate(OFFERED) == ["#ours", False, 1, "open"]
 
         async with talking(site, "chat") as (other, _):
             await other.until(lambda: len(other.pictures) >= 3)

@@ -101,6 +101,16 @@ async def test_times_that_cannot_be(desk: Desk) -> None:
     assert desk.sample("framemesh_webrtc_glass_to_glass_seconds_count", stream="cam0") is None
 
 
+async def test_streams_that_come_and_go_leave_a_bounded_number_of_series(desk: Desk) -> None:
+    for number in range(300):
+        desk.timings.glass_to_glass(f"cam{number}", 0.02)
+        desk.timings.glass_to_glass("always", 0.02)
+    name = "framemesh_webrtc_glass_to_glass_seconds_count"
+    assert desk.sample(name, stream="always") == 300
+    assert desk.sample(name, stream="cam299") == 1
+    assert desk.sample(name, stream="cam0") is None
+
+
 async def test_a_flood_of_echoes(desk: Desk) -> None:
     for _ in range(100):
         desk.tell(join_ms=50)
