@@ -24,6 +24,7 @@ from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.feeds import Feeds, OpenFeed
 from services.webrtc_gateway.ice import SharedIceTransport
 from services.webrtc_gateway.offer import match_offer, offered_codecs, read_offer
+from services.webrtc_gateway.session_stats import session_info
 from services.webrtc_gateway.source import NotViewable, PacketSource
 from services.webrtc_gateway.srtp import PacketBatch
 from services.webrtc_gateway.timings import Timings
@@ -159,7 +160,7 @@ class WhepGateway:
         return tuple(viewer for viewer, _ in self._viewers.values())
 
     def sessions(self, stream: str | None = None) -> tuple[SessionInfo, ...]:
-        infos = (viewer.info for viewer in self.viewers)
+        infos = (session_info(viewer, time.monotonic()) for viewer in self.viewers)
         return tuple(info for info in infos if stream is None or info.stream == stream)
 
     async def close(self) -> None:

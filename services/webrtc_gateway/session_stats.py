@@ -6,6 +6,7 @@ from schemas.sessions import (
     CodecStats,
     OutboundRtpStats,
     RemoteInboundRtpStats,
+    SessionInfo,
     SessionStats,
     TransportStats,
 )
@@ -14,6 +15,40 @@ from services.webrtc_gateway.viewer import Viewer
 
 _TRANSPORT = "T"  # everything is bundled: there is one
 _PAIR = "P"
+
+
+def session_info(viewer: Viewer, now_s: float) -> SessionInfo:
+    """One line of the list of sessions; `now_s` in monotonic seconds."""
+    track = viewer.tracks[0] if viewer.tracks else None
+    report = track.tally.report if track else None
+    rtt_s = track.tally.rtt_s if track else None
+    refused, latency = viewer.refused, viewer.latency
+    return SessionInfo(
+        session=viewer.session,
+        stream=viewer.feed.stream,
+        rendition=viewer.rendition,
+        instead_of=refused.rendition if refused else "",
+        reason=refused.why if refused else "",
+        state=viewer.state,
+        packets_sent=viewer.packets_sent,
+        bytes_sent=viewer.bytes_sent,
+        connected_ns=viewer.connected_ns,
+        client=viewer.client,
+        address=viewer.address,
+        bitrate=viewer.line.bitrate_bps,
+        available_bitrate=viewer.line.estimate_bps(now_s),
+        fraction_lost=viewer.line.fraction_lost,
+        rtt_ms=None if rtt_s is None else round(rtt_s * 1e3, 1),
+        jitter_ms=None if report is None or track is None else round(report.jitter / track.rtp.clock_rate_hz * 1e3, 1),
+        switches=viewer.switches,
+        thin=viewer.thin,
+        keys_only=viewer.keys_only,
+        latency_ms=latency.median_ms,
+        latency_last_ms=latency.last_ms,
+        latency_source=latency.source,
+        join_ms=viewer.join_ms,
+        picture_ms=latency.picture_ms,
+    )
 
 
 def session_stats(viewer: Viewer, now_ns: int, now_s: float) -> SessionStats:
@@ -52,7 +87,7 @@ def session_stats(viewer: Viewer, now_ns: int, now_s: float) -> SessionStats:
                 available_outgoing_bitrate=viewer.line.estimate_bps(now_s),
             )
         )
-    return SessionStats(info=viewer.info, stats=tuple(stats))
+    return SessionStats(info=session_info(viewer, now_s), stats=tuple(stats))
 
 
 def _track(viewer: Viewer, track: SentTrack, at_ms: float) -> list[AnyStats]:

@@ -2,15 +2,12 @@
 
 import logging
 import secrets
-import struct
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from schemas.sessions import SessionInfo
-from services.webrtc_gateway.congestion.key_requests import KeyRequests
-from services.webrtc_gateway.congestion.line import Line
+from services.webrtc_gateway.congestion.hearing import Hearing
 from services.webrtc_gateway.congestion.repairs import Repairs
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.datachannels.gate import Rights
@@ -22,7 +19,6 @@ from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed
 from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
 from services.webrtc_gateway.offer import Offer
 from services.webrtc_gateway.packetizer import RtpUnit
-from services.webrtc_gateway.rtcp import Feedback, parse_feedback
 from services.webrtc_gateway.sender import MediaSender
 from services.webrtc_gateway.sent_track import SentTrack, TrackKind
 from services.webrtc_gateway.source import NotViewable
@@ -66,10 +62,9 @@ class Viewer:
         self.client, self.address = client, address
         self.cname = secrets.token_hex(8)  # ties sound and pictures together; tells nothing about the session
         self.feed = feed
-        self.rendition, self._refused = rendition, refused
+        self.rendition, self.refused = rendition, refused
         self.state: ViewerState = "connecting"
         self.ice = IcePeer(self)
-        self.line = Line()
         self.keys_only = False
         """The line carries no more than the key pictures; see `send_keys_only`."""
         self.thin = ""
@@ -85,9 +80,10 @@ class Viewer:
         """Pictures before sound; of each at most one."""
         self._video = next((track for track in self.tracks if track.kind == "video"), None)
         self._audio = next((track for track in self.tracks if track.kind == "audio"), None)
-        self._key_requests = KeyRequests()
         self._transport, self._counters, self._on_closed = transport, counters, on_closed
         self._sender = MediaSender(transport, self.ice, batch, self.cname, counters)
+        self._hearing = Hearing(self.tracks, self._sender, counters)
+        self.line = self._hearing.line
         self._dtls = DtlsServer(identity, offer.fingerprints, self._sender.send_plain, self._keys_ready, self.close)
         self._srtp_in: SrtpReceiver | None = None
         self._data: DataSession | None = None
@@ -110,37 +106,8 @@ class Viewer:
         return self._sender.bytes
 
     @property
-    def info(self) -> SessionInfo:
-        track = self._video or self._audio
-        tally = track.tally if track else None
-        report = tally.report if tally else None
-        latency = self._data.latency if self._data else LatencyRecord()
-        return SessionInfo(
-            session=self.session,
-            stream=self.feed.stream,
-            rendition=self.rendition,
-            instead_of=self._refused.rendition if self._refused else "",
-            reason=self._refused.why if self._refused else "",
-            state=self.state,
-            packets_sent=self._sender.packets,
-            bytes_sent=self._sender.bytes,
-            connected_ns=self.connected_ns,
-            client=self.client,
-            address=self.address,
-            bitrate=self.line.bitrate_bps,
-            available_bitrate=self.line.estimate_bps(time.monotonic()),
-            fraction_lost=self.line.fraction_lost,
-            rtt_ms=None if tally is None or tally.rtt_s is None else round(tally.rtt_s * 1e3, 1),
-            jitter_ms=None if report is None or track is None else report.jitter / track.rtp.clock_rate_hz * 1e3,
-            switches=self.switches,
-            thin=self.thin,
-            keys_only=self.keys_only,
-            latency_ms=latency.median_ms,
-            latency_last_ms=latency.last_ms,
-            latency_source=latency.source,
-            join_ms=self.join_ms,
-            picture_ms=latency.picture_ms,
-        )
+    def latency(self) -> LatencyRecord:
+        return self._data.latency if self._data else LatencyRecord()
 
     # --- from the network
 
@@ -156,38 +123,11 @@ class Viewer:
         if self._srtp_in is None or len(datagram) < 2 or not 192 <= datagram[1] <= 223:
             return  # RFC 5761 section 4: not RTCP; viewers send no media
         try:
-            feedback = parse_feedback(self._srtp_in.unprotect_rtcp(datagram))
-        except (SrtpError, ValueError, struct.error):
+            packet = self._srtp_in.unprotect_rtcp(datagram)
+        except (SrtpError, ValueError):
             self._counters.drops["rtcp_malformed"] += 1
             return
-        for track in self.tracks:
-            about = feedback.get(track.rtp.ssrc)
-            if about is not None:
-                self._heed(track, about)
-
-    def _heed(self, track: SentTrack, feedback: Feedback) -> None:
-        now_ns, now_s = time.time_ns(), time.monotonic()
-        tally = track.tally
-        tally.take(feedback, now_ns)
-        if feedback.estimate_bps is not None:
-            self.line.estimated(feedback.estimate_bps, now_s)
-        if feedback.report is not None:
-            rtt_s = feedback.report.rtt_s(now_ns)
-            self._counters.reported(feedback.report.fraction_lost, rtt_s)
-            if track is self._video:
-                self.line.reported(feedback.report, rtt_s)
-        if feedback.lost:
-            lost = track.repairs.choose(feedback.lost, tally.rtt_s, now_s)
-            self._counters.nacks += len(feedback.lost) - len(lost)
-            before = self._counters.retransmitted
-            self._sender.resend(track.rtp, track.history(self.feed), lost)
-            tally.retransmitted += self._counters.retransmitted - before
-        if feedback.key_frame:
-            self._counters.plis += 1
-            if self._key_requests.passes(now_s):
-                self.feed.request_key_frame()
-            else:
-                self._counters.plis_withheld += 1
+        self._hearing.heed(packet, self.feed)
 
     # --- from the feed
 
@@ -289,9 +229,7 @@ class Viewer:
                 self.close("connect_timeout")
             return
         self._sender.tick()
-        self.line.tick(self._sender.bytes, now_s)
-        for track in self.tracks:
-            track.repairs.tick(track.rtp.packets, bool(self.line.sign))
+        self._hearing.tick(now_s)
         if self.ice.consent_expired(now_s):
             self.close("consent_expired")
             return

@@ -1,0 +1,64 @@
+"""What a viewer says by RTCP, and what is done about it at once: repairs, key frames, and what its line is known by."""
+
+import struct
+import time
+from collections.abc import Sequence
+
+from services.webrtc_gateway.congestion.key_requests import KeyRequests
+from services.webrtc_gateway.congestion.line import Line
+from services.webrtc_gateway.counters import EgressCounters
+from services.webrtc_gateway.fanout import RenditionFeed
+from services.webrtc_gateway.rtcp import Feedback, parse_feedback
+from services.webrtc_gateway.sender import MediaSender
+from services.webrtc_gateway.sent_track import SentTrack
+
+
+class Hearing:
+    """Of one viewer."""
+
+    def __init__(self, tracks: Sequence[SentTrack], sender: MediaSender, counters: EgressCounters) -> None:
+        self.line = Line()
+        self._tracks, self._sender, self._counters = tracks, sender, counters
+        self._key_requests = KeyRequests()
+
+    def heed(self, packet: bytes, feed: RenditionFeed) -> None:
+        """Take one RTCP compound packet of a viewer of `feed`; what is malformed is counted."""
+        try:
+            feedback = parse_feedback(packet)
+        except (ValueError, struct.error):
+            self._counters.drops["rtcp_malformed"] += 1
+            return
+        for track in self._tracks:
+            about = feedback.get(track.rtp.ssrc)
+            if about is not None:
+                self._heed_track(track, about, feed)
+
+    def tick(self, now_s: float) -> None:
+        """Once a second."""
+        self.line.tick(self._sender.bytes, now_s)
+        for track in self._tracks:
+            track.repairs.tick(track.rtp.packets, bool(self.line.sign))
+
+    def _heed_track(self, track: SentTrack, feedback: Feedback, feed: RenditionFeed) -> None:
+        now_ns, now_s = time.time_ns(), time.monotonic()
+        tally, counters = track.tally, self._counters
+        tally.take(feedback, now_ns)
+        if feedback.estimate_bps is not None:
+            self.line.estimated(feedback.estimate_bps, now_s)
+        if feedback.report is not None:
+            rtt_s = feedback.report.rtt_s(now_ns)
+            counters.reported(feedback.report.fraction_lost, rtt_s)
+            if track is self._tracks[0]:  # the pictures, where there are any: sound is a trickle beside them
+                self.line.reported(feedback.report, rtt_s)
+        if feedback.lost:
+            lost = track.repairs.choose(feedback.lost, tally.rtt_s, now_s)
+            counters.nacks += len(feedback.lost) - len(lost)
+            before = counters.retransmitted
+            self._sender.resend(track.rtp, track.history(feed), lost)
+            tally.retransmitted += counters.retransmitted - before
+        if feedback.key_frame:
+            counters.plis += 1
+            if self._key_requests.passes(now_s):
+                feed.request_key_frame()
+            else:
+                counters.plis_withheld += 1
