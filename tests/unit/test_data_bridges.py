@@ -1,5 +1,8 @@
 """Bridges as an operator writes them, and what may not be bridged."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from schemas.errors import InvalidValue
@@ -92,6 +95,14 @@ def test_an_operator_may_allow_more_and_commands_by_name_only() -> None:
         parse_bridges(["a <- mesh.>"], ["mesh.>"])
     with pytest.raises(InvalidValue, match="BRIDGE_SUBJECTS"):
         parse_bridges([], ["$KV.>"])
+
+
+def test_what_the_document_shows() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "datachannels.md").read_text()
+    rows = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    assert len(parse_bridges(rows)) == len(rows) >= 5
+    (setting,) = re.findall(r"FRAMEMESH_WEBRTC_GATEWAY_BRIDGES='([^']+)'", text)
+    assert len(parse_bridges(setting.split(", "))) == 2
 
 
 def test_one_label_is_one_bridge() -> None:
