@@ -103,6 +103,7 @@ async def build(context: Context[GatewaySettings]) -> None:
     packagers = Packagers(HlsPacketSource(context.bus, mirrors, wants, settings.shm_dir))
     context.stack.push_async_callback(packagers.close)
     register_hls_metrics(context.figures, packagers)
+    entry.guard.enders += [lambda _, session: gateway.delete(session), ingest.delete]
     parts: list[Routes] = [
         WhipRoutes(ingest),
         CommandRoutes(context.bus),

@@ -19,7 +19,7 @@ import pytest
 from schemas.tokens import TokenClaims
 from shared.tokens import TokenKey, claims_for, new_key_pair, parse_key, sign
 from tests.support.mesh import RunningMesh
-from tests.support.pace import Patience
+from tests.support.pace import Patience, patience
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
@@ -70,6 +70,10 @@ class Guarded:
 
 STATIC_ALL = "the-token-of-the-control-room"
 STATIC_LINE = "the-token-of-line-pc-number-7"
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def tokens_file(*entries: tuple[str, str, str, str]) -> str:
@@ -283,9 +287,23 @@ async def test_the_event_socket(door: Guarded) -> None:
                 message = await socket.receive_json(timeout=10)
                 seen |= {message["event"]["id"]} if message["type"] == "event" else set()
             assert "cam0" not in seen
+        async with http.ws_connect(url, headers=bearer(STATIC_LINE)) as socket:
+            assert await socket.receive_json(timeout=5)
+            path = door.folder / "tokens.yaml"
+            path.write_text(tokens_file(ENTRIES[0]))
+            async with patience(5):
+                async for _ in socket:
+                    pass
+            path.write_text(tokens_file(*ENTRIES))
+            async with patience(5):
+                while True:
+                    async with http.get(url.replace("events", "status"), headers=bearer(STATIC_LINE)) as response:
+                        if response.status == 200:
+                            break
+                    await asyncio.sleep(0.1)
         short = door.token("*", "view", seconds=2)
-        async with http.ws_connect(url, headers={"Authorization": f"Bearer {short}"}) as socket:
-            async with asyncio.timeout(10):
+        async with http.ws_connect(url, headers=bearer(short)) as socket:
+            async with patience(10):
                 async for _ in socket:
                     pass
             assert socket.close_code == 1008
@@ -296,17 +314,21 @@ def test_the_tokens_file_is_read_again(door: Guarded) -> None:
     fresh = "a-token-that-came-later-on"
     cookie = door.ask("POST", "/api/login", STATIC_LINE).headers["Set-Cookie"].partition(";")[0]
     assert door.ask("GET", "/api/status", fresh).status == 401
+    line = door.ask("POST", "/whep/line-1", STATIC_LINE, OFFER, SDP).headers["Location"]
+    room = door.ask("POST", "/whep/line-1", STATIC_ALL, OFFER, SDP).headers["Location"]
     path.write_text(tokens_file(ENTRIES[0], ("later", fresh, "*", "view")))
-    patience = Patience(5)
+    waited = Patience(5)
     while door.ask("GET", "/api/status", fresh).status != 200:
-        assert not patience.is_over(), "the file was not read again"
+        assert not waited.is_over(), "the file was not read again"
         time.sleep(0.1)
     assert door.ask("GET", "/api/status", STATIC_LINE).status == 401
     assert door.ask("GET", "/api/status", Cookie=cookie).status == 401, "the cookie ends with its token"
+    assert door.ask("DELETE", line, STATIC_ALL).status == 404, "and so do its sessions"
+    assert door.ask("DELETE", room, STATIC_ALL).status == 200
     path.write_text("- {token: broken")
-    patience = Patience(5)
+    waited = Patience(5)
     while "tokens stays as it was" not in door.mesh.log.read_text():
-        assert not patience.is_over(), "a broken file is not told of"
+        assert not waited.is_over(), "a broken file is not told of"
         time.sleep(0.1)
     assert door.ask("GET", "/api/status", fresh).status == 200, "what was read stays"
     path.write_text(tokens_file(*ENTRIES))

@@ -12,6 +12,7 @@ from services.webrtc_gateway.auth.clients import Clients
 from services.webrtc_gateway.auth.cookies import Cookies, cookie_key
 from services.webrtc_gateway.auth.file_watch import FileWatch
 from services.webrtc_gateway.auth.guard import Guard
+from services.webrtc_gateway.auth.metrics import register_door_metrics
 from services.webrtc_gateway.auth.settings import DoorSettings
 from services.webrtc_gateway.auth.tls import TlsDoor, tls_files
 from services.webrtc_gateway.auth.token_file import read_tokens
@@ -52,11 +53,11 @@ async def open_door(context: Context[Any], settings: DoorSettings, session_burst
     def tell(what: str, error: MeshError | None) -> None:
         name = "files-refused" if error else "files-reloaded"
         context.event(context.service, name, error=error.info if error else None, detail={"files": what})
+        guard.end_withdrawn()
 
     watch = FileWatch(tell)
     tokens = await asyncio.to_thread(_tokens, settings, watch)
     tls = await asyncio.to_thread(_tls, settings, watch)
-    context.spawn(watch.run(), "look for changed tokens and certificates")
     if not tokens.configured and not ipaddress.ip_address(settings.bind).is_loopback:
         logger.warning(
             "whoever reaches %s may watch, publish and give commands: set %sTOKENS_FILE or %sTOKEN_KEY_FILE",
@@ -78,6 +79,8 @@ async def open_door(context: Context[Any], settings: DoorSettings, session_burst
         commands_per_second=settings.commands_per_second,
         failures_per_second=settings.failures_per_second,
     )
+    register_door_metrics(context.figures, guard)
+    context.spawn(watch.run(), "look for changed tokens and certificates")
     return Door(guard, tls)
 
 

@@ -1,12 +1,13 @@
 """The guard at the door: who is it, how often do they come, may they. Every request passes it before its route."""
 
+import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
 
-from schemas.errors import MeshError
+from schemas.errors import MeshError, NotFound
 from services.webrtc_gateway.auth.clients import Clients
 from services.webrtc_gateway.auth.cookies import Cookies
 from services.webrtc_gateway.auth.credentials import token_in
@@ -44,7 +45,10 @@ class Guard:
         self.tokens, self.cookies, self.clients = tokens, cookies, clients or Clients()
         self.refused: Counter[str] = Counter()
         """Requests that were not let in, by reason."""
+        self.enders: list[Callable[[str, str], None]] = []
+        """Called with stream and session when the rights of whoever opened it were taken away."""
         self._owners = SessionOwners()
+        self._sockets: dict[int, tuple[web.Request, Grant]] = {}
         self._sessions = Buckets(sessions_per_second, session_burst)
         self._commands = Buckets(commands_per_second, COMMAND_BURST)
         self._failures = Buckets(failures_per_second, FAILURE_BURST)
@@ -65,9 +69,33 @@ class Guard:
             self.refused["forbidden"] += 1
             return refused(error)
         request[GRANT] = grant
-        response = await handler(request)
+        with self._socket(request, grant):
+            response = await handler(request)
         self._note_session(request, response, grant)
         return response
+
+    def end_withdrawn(self) -> None:
+        """Tokens or their key have changed: end what those that are gone have opened."""
+        for session, stream in self._owners.withdrawn(self.tokens):
+            logger.info("session of %s ends: its token was taken back", stream)
+            for end in self.enders:
+                with contextlib.suppress(NotFound):  # of the other kind, or it has ended by itself
+                    end(stream, session)
+        for request, grant in list(self._sockets.values()):
+            if self.tokens.still(grant) != grant and request.transport is not None:
+                request.transport.abort()  # the page comes back, and is judged anew
+
+    @contextlib.contextmanager
+    def _socket(self, request: web.Request, grant: Grant) -> Iterator[None]:
+        """A WebSocket's handler runs for as long as it is open."""
+        if not self.tokens.configured or request.headers.get("Upgrade", "").lower() != "websocket":
+            yield
+            return
+        self._sockets[id(request)] = (request, grant)
+        try:
+            yield
+        finally:
+            del self._sockets[id(request)]
 
     def _grant(self, request: web.Request, rule: Rule) -> Grant:
         if not self.tokens.configured:
@@ -92,7 +120,7 @@ class Guard:
         stream = request.match_info["stream"] if rule.streams == "named" else None
         require(grant, rule.action, stream)
         owner = self._owners.of(request.match_info.get("session", ""))
-        if owner is None or owner == Owner(grant.identity, stream or ""):
+        if owner is None or (owner.grant.identity, owner.stream) == (grant.identity, stream):
             return
         if not grant.may("control", owner.stream):
             scope = f"control:{owner.stream}"
@@ -137,6 +165,6 @@ class Guard:
         stream = request.match_info.get("stream", "")
         if request.method == "POST" and response.status == 201 and "Location" in response.headers:
             session = response.headers["Location"].rpartition("/")[2]
-            self._owners.opened(session, Owner(grant.identity, stream))
+            self._owners.opened(session, Owner(grant, stream))
         elif request.method == "DELETE" and response.status == 200:
             self._owners.closed(request.match_info.get("session", ""))

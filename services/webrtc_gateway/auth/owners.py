@@ -3,6 +3,9 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from services.webrtc_gateway.auth.grant import Grant
+from services.webrtc_gateway.auth.tokens import Tokens
+
 MAX_OWNERS = 10_000  # as many as `max_sessions` can be
 
 
@@ -10,8 +13,7 @@ MAX_OWNERS = 10_000  # as many as `max_sessions` can be
 class Owner:
     """Of one session."""
 
-    identity: str
-    """See `auth.grant.Grant`."""
+    grant: Grant
     stream: str
 
 
@@ -30,6 +32,17 @@ class SessionOwners:
 
     def closed(self, session: str) -> None:
         self._by_session.pop(session, None)
+
+    def withdrawn(self, tokens: Tokens) -> list[tuple[str, str]]:
+        """(session, stream) of those whose rights were taken away; they are forgotten here."""
+        found = [
+            (session, owner.stream)
+            for session, owner in self._by_session.items()
+            if tokens.withdrawn(owner.grant, owner.stream)
+        ]
+        for session, _ in found:
+            self.closed(session)
+        return found
 
     def of(self, session: str) -> Owner | None:
         return self._by_session.get(session)

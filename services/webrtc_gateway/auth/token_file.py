@@ -24,6 +24,8 @@ MAX_ENTRIES = 256  # every one is compared with what comes
 MIN_TOKEN_CHARACTERS = 20  # of 64 different ones that is 120 bits: nobody guesses it at the rate of a network
 # What a header and a WebSocket's subprotocol carry as it is (RFC 6750 b64token without `/`, `=` and `+`).
 TOKEN_PATTERN = rf"^[A-Za-z0-9._~-]{{{MIN_TOKEN_CHARACTERS},512}}$(?!\n)"
+FILE_IDENTITY = "file:"
+"""How identities of the file begin; those of signed tokens begin with their key's fingerprint."""
 _WHAT = "tokens file"
 
 
@@ -83,7 +85,7 @@ def read_tokens(path: Path) -> TokenList:
         if any(known == digest for known, _ in entries):
             raise BadRequest(f"{_WHAT} {str(path)!r}, entry {number}: this {'token' if plain else 'sha256'} was given")
         # Of the hash's hash: what is in logs and cookies must not be what the file has.
-        identity = f"file:{hashlib.sha256(digest).hexdigest()[:16]}"
+        identity = f"{FILE_IDENTITY}{hashlib.sha256(digest).hexdigest()[:16]}"
         entries.append((digest, Grant(entry.name, identity, entry.streams, frozenset(entry.actions))))
     return TokenList(tuple(entries))
 

@@ -4,7 +4,7 @@ import hashlib
 
 from services.webrtc_gateway.auth.denials import Unauthorized
 from services.webrtc_gateway.auth.grant import Grant
-from services.webrtc_gateway.auth.token_file import TokenList
+from services.webrtc_gateway.auth.token_file import FILE_IDENTITY, TokenList
 from shared.tokens import MAX_TOKEN_CHARACTERS, TokenKey, TokenRefused, verify
 
 
@@ -52,3 +52,11 @@ class Tokens:
             return found
         signed = self.key is not None and grant.identity.startswith(f"{self.key.fingerprint}:")
         return grant if signed and grant.left_seconds else None
+
+    def withdrawn(self, grant: Grant, stream: str) -> bool:
+        """Whether what was opened with these rights must end: the token is no longer in the file, or not for this
+        stream, or its key was replaced. That it has expired is no reason: it was good when it was used."""
+        if grant.identity.startswith(FILE_IDENTITY):
+            found = self.known.of_identity(grant.identity) if self.known is not None else None
+            return found is None or not found.covers(stream) or not grant.actions <= found.actions
+        return self.key is None or not grant.identity.startswith(f"{self.key.fingerprint}:")
