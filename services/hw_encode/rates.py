@@ -51,8 +51,12 @@ def x26x(rate: Rate) -> dict[str, str]:
 
 
 def svt_av1(rate: Rate) -> dict[str, str]:
-    """SVT in low delay (pred-struct=1) has CBR (rc=2), which takes no bound besides, and constant quality."""
-    parameters = {"svtav1-params": "pred-struct=1:rc=2" if rate.control == "cbr" else "pred-struct=1"}
+    """SVT in low delay (pred-struct=1) has CBR (rc=2), which takes no bound besides, and constant quality.
+
+    Where it finds screen content by itself (scm), the fast presets leave blocks of earlier pictures standing: of the
+    test pattern's time codes every other one was wrong, and the packets took half as much again.
+    """
+    parameters = {"svtav1-params": f"pred-struct=1:scm=0{':rc=2' if rate.control == 'cbr' else ''}"}
     if rate.control == "cbr":
         return parameters
     return {**parameters, rate.control: str(rate.quality)}
