@@ -8,7 +8,6 @@ from schemas.ids import Id
 from schemas.units import BitrateText
 from services.webrtc_gateway.auth.settings import DoorSettings
 from services.webrtc_gateway.datachannels.bridge import DEFAULT_SUBJECTS
-from services.webrtc_gateway.auth.settings import DoorSettings
 from services.webrtc_gateway.gateway import DEFAULT_MAX_SESSIONS
 from services.webrtc_gateway.ingest.gateway import DEFAULT_MAX_PUBLISHERS
 from shared.settings import Port
