@@ -43,7 +43,7 @@ class IngestOffer:
 
 
 def match_ingest(description: SessionDescription, text: str) -> IngestOffer:
-    """Take one video and one sound of what is offered. Simulcast is declined: one layer comes, the page's largest.
+    """Take one video and one sound of what is offered. Simulcast is declined: the page sends its first layer alone.
 
     `text` is the offer that `description` was read from: feedback is looked up in it.
 

@@ -11,6 +11,7 @@ _MAX_STEP = 3000
 _REORDERED_SECONDS = 0.005  # packets that overtake one another arrive within this; then it is a loss
 _ASK_AGAIN_SECONDS = 0.06  # a round trip to a distant publisher
 _MAX_ASKS = 8
+_MAX_ASKED_AT_ONCE = 256  # one datagram holds them, wherever they are; who lost more needs a key picture
 
 
 @dataclass(slots=True)
@@ -81,6 +82,8 @@ class ReorderBuffer:
         """Sequence numbers that shall be asked for now, in their order."""
         wanted = []
         for number, missing in self._missing.items():
+            if len(wanted) == _MAX_ASKED_AT_ONCE:
+                break
             since_s = missing.asked_s if missing.asks else missing.since_s
             distance_s = _ASK_AGAIN_SECONDS if missing.asks else _REORDERED_SECONDS
             if missing.asks < _MAX_ASKS and now_s - since_s >= distance_s:
