@@ -17,8 +17,7 @@ Address = tuple[Any, ...]  # as the socket module gives it: 2 fields for IPv4, 4
 
 MAX_RUN_DATAGRAMS = 32  # of one call; at 1200 bytes far below the 65,507 bytes and 64 segments that kernels take
 _UDP_SEGMENT = 103  # linux/udp.h; Python has no name for it
-# What kernels, drivers and sandboxes say that cannot.
-_CANNOT = frozenset({errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT, errno.ENOSYS, errno.EPERM})
+_CANNOT_CUT = frozenset({errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT})  # what drivers say that cannot
 _KNOWN_ADDRESSES = 4096  # more than there are sessions
 
 
@@ -29,6 +28,8 @@ class DatagramSender:
         """`segments`: let the kernel cut one large send into datagrams (UDP GSO) until it refuses."""
         self._sock = sock
         self._segments = segments
+        self._uncut: set[Address] = set()
+        """Where nothing is cut: paths whose MTU is smaller than a datagram; on old kernels, all of them."""
         self._list: DatagramList | None = DatagramList.of(sock)
 
     def send(self, data: memoryview, size: int, address: Address) -> int:
@@ -41,7 +42,7 @@ class DatagramSender:
         """
         count = -(-len(data) // size)
         try:
-            if count > 1 and self._segments and self._send_segments(data, size, address):
+            if count > 1 and self._segments and address not in self._uncut and self._send_cut(data, size, address):
                 return count
             if count > 1 and self._list is not None:
                 return self._send_list(data, size, address)
@@ -49,14 +50,19 @@ class DatagramSender:
             return 0
         return self._send_each(data, size, address)
 
-    def _send_segments(self, data: memoryview, size: int, address: Address) -> bool:
+    def _send_cut(self, data: memoryview, size: int, address: Address) -> bool:
         try:
             self._sock.sendmsg((data,), _ancillary(size), 0, address)
         except OSError as error:
-            if error.errno not in _CANNOT:
+            if error.errno in _CANNOT_CUT:
+                self._segments = False
+                logger.info("datagrams are not cut by the kernel: %s", error.strerror)
+            elif error.errno == errno.EINVAL:
+                if len(self._uncut) >= _KNOWN_ADDRESSES:
+                    self._uncut.clear()
+                self._uncut.add(address)
+            else:
                 raise
-            self._segments = False
-            logger.info("datagrams are not cut by the kernel: %s", error.strerror)
             return False
         return True
 
@@ -65,10 +71,10 @@ class DatagramSender:
         try:
             return self._list.send(data, size, address)
         except OSError as error:
-            if error.errno not in _CANNOT:
+            if error.errno != errno.ENOSYS:
                 raise
             self._list = None
-            logger.info("datagrams are sent one by one: %s", error.strerror)
+            logger.info("datagrams are sent one by one: there is no sendmmsg")
             return self._send_each(data, size, address)
 
     def _send_each(self, data: memoryview, size: int, address: Address) -> int:

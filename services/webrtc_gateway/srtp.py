@@ -46,7 +46,7 @@ class PacketBatch:
         self.lengths: NDArray[np.int32] = np.frombuffer(ffi.buffer(self._c_lengths), np.int32)
         """Of each packet: as long as it is written, then as it is protected."""
         self.length_pointers = tuple(self._c_lengths + index for index in range(BATCH_PACKETS))
-        self._layouts: dict[int, _Layout] = {}  # there are no more sizes than bytes in a packet
+        self._layouts: dict[int, _Layout] = {}  # as many as there are sizes, so 2.5 MB at most
 
     def layout(self, stride: int) -> _Layout:
         layout = self._layouts.get(stride)

@@ -241,6 +241,31 @@ def test_a_kernel_that_cannot_cut_is_asked_once(number: int, pair: tuple[socket.
     assert refusing.asked == 1
 
 
+def test_an_address_that_cannot_be_sent_to_unlearns_nothing_for_the_others() -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as to,
+    ):
+        to.bind(("127.0.0.1", 0))
+        sender, data = DatagramSender(out), memoryview(bytearray(2500))
+        with pytest.raises(OSError, match="EINVAL"):
+            sender.send(data, 1000, ("127.0.0.1", 0))
+        asked = _Counting(out)
+        sender._sock = asked  # type: ignore[assignment]
+        assert sender.send(data, 1000, to.getsockname()) == 3
+        assert asked.asked == 1
+
+
+class _Counting:
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock, self.asked = sock, 0
+        self.fileno, self.sendto = sock.fileno, sock.sendto
+
+    def sendmsg(self, *arguments: Any) -> int:
+        self.asked += 1
+        return self._sock.sendmsg(*arguments)
+
+
 class _Refusing:
     def __init__(self, sock: socket.socket, number: int) -> None:
         self._number, self.asked = number, 0
