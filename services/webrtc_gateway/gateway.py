@@ -156,6 +156,11 @@ class WhepGateway:
         return len(self._viewers)
 
     @property
+    def thin_count(self) -> int:
+        """Viewers that have less than they asked for, as their lines are thin; safe from any thread."""
+        return sum(bool(viewer.thin) for viewer, _ in list(self._viewers.values()))
+
+    @property
     def viewers(self) -> tuple[Viewer, ...]:
         return tuple(viewer for viewer, _ in self._viewers.values())
 

@@ -53,4 +53,5 @@ def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
         "Datagrams the full socket buffer refused.",
         one(lambda: transport.dropped_send_full),
     )
+    figures.gauge("framemesh_webrtc_thin_sessions", "Sessions given less than asked.", one(lambda: gateway.thin_count))
     figures.gauge("framemesh_webrtc_sessions", "Sessions open now.", one(lambda: gateway.session_count))
