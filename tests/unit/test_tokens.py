@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import time
 from pathlib import Path
@@ -118,13 +119,18 @@ def _by_hand(header: dict[str, Any], key: bytes) -> str:
         signed(SECRET),
         signed(parse_key(new_key_pair()[0], "another")),
     ],
+    ids=itertools.count(),
 )
 def test_the_key_decides_the_algorithm(token: str) -> None:
     with pytest.raises(TokenRefused):
         verify(token, PUBLIC)
 
 
-@pytest.mark.parametrize("token", [signed(PAIR), f"{part({'alg': 'none'})}.{part(payload())}.", signed(SECRET) + "A"])
+@pytest.mark.parametrize(
+    "token",
+    [signed(PAIR), f"{part({'alg': 'none'})}.{part(payload())}.", signed(SECRET) + "A"],
+    ids=itertools.count(),
+)
 def test_a_secret_takes_its_own_only(token: str) -> None:
     with pytest.raises(TokenRefused):
         verify(token, SECRET)
@@ -151,6 +157,7 @@ def test_one_changed_character_is_enough() -> None:
         "A" * 5000,
         _by_hand({"alg": "HS256", "crit": ["exp"]}, b"x"),
     ],
+    ids=itertools.count(),
 )
 @pytest.mark.parametrize("key", [SECRET, PUBLIC])
 def test_hostile_texts_are_refused_and_nothing_else(token: str, key: TokenKey) -> None:
@@ -206,7 +213,9 @@ def test_a_public_key_may_be_read_by_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "short", "-----BEGIN CERTIFICATE-----\nAA\n", PRIVATE_PEM.decode()[:60], "-----BEGIN PRIVATE KEY-----"]
+    "text",
+    ["", "short", "-----BEGIN CERTIFICATE-----\nAA\n", PRIVATE_PEM.decode()[:60], "-----BEGIN PRIVATE KEY-----"],
+    ids=itertools.count(),
 )
 def test_what_is_no_key_is_named_and_not_shown(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadRequest, match="key") as refused:
