@@ -1,6 +1,7 @@
 """Packets of one rendition in, fragments of MP4 out: parts, and segments that begin with a key picture.
 
-Nothing is decoded or encoded and nothing waits; it runs in the event loop. Measured: see `_finish_part`.
+Nothing is decoded or encoded and nothing waits, so it runs in the event loop: 1.3 ms of CPU per megabyte, 0.16 % of a
+core for 10 Mbit/s; the longest turn is the end of a segment, 1.5 ms at that rate (two cores of an x86 server).
 """
 
 import logging

@@ -1,6 +1,7 @@
 """HLS and LL-HLS over HTTP: playlists, headers, segments and parts under `/hls/`; `origins` says to which pages."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -12,7 +13,7 @@ from schemas.subjects import DEFAULT_RENDITION
 from services.webrtc_gateway.auth.denials import require
 from services.webrtc_gateway.auth.grant import grant_of
 from services.webrtc_gateway.hls.packagers import PackagedRendition, Packagers
-from services.webrtc_gateway.hls.playlist import media_playlist, multivariant_playlist
+from services.webrtc_gateway.hls.playlist import multivariant_playlist
 from services.webrtc_gateway.hls.window import LiveWindow
 from services.webrtc_gateway.whep import refused
 
@@ -27,6 +28,10 @@ _NAME = re.compile(r"([sp])(\d{1,15})\.m4s|i(\d{1,15})\.mp4")
 _NUMBER = re.compile(r"\d{1,15}")
 _BLOCKED_TARGETS: Final = 3  # RFC 8216bis, 6.2.5.2: longer than that nobody waits
 _MOST_AHEAD: Final = 2  # segments; further ahead is a player of another playlist
+# Chromium's own player asks for playlists by itself, and gives up on one that runs dry before the next segment is
+# there; with four to begin with it never did. Pages' players ask again.
+_MEDIA_ELEMENTS: Final = frozenset({"video", "audio"})
+_FULL_SEGMENTS: Final = 4
 _SHOWN_CHARACTERS: Final = 40
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "OPTIONS, GET, HEAD",
@@ -56,14 +61,14 @@ class HlsRoutes:
 
     async def _multivariant(self, request: web.Request) -> web.Response:
         async def answer(entry: PackagedRendition) -> web.Response:
-            return _playlist(multivariant_playlist(entry.window, f"{DEFAULT_RENDITION}/index.m3u8"))
+            return _playlist(multivariant_playlist(entry.window, f"{DEFAULT_RENDITION}/index.m3u8").encode())
 
         return await self._answered(request, DEFAULT_RENDITION, answer)
 
     async def _media(self, request: web.Request) -> web.Response:
         async def answer(entry: PackagedRendition) -> web.Response:
             await _await_reload(request, entry.window)
-            return _playlist(media_playlist(entry.window, entry.packager.next_part_number))
+            return _playlist(entry.playlist())
 
         return await self._answered(request, request.match_info["rendition"], answer)
 
@@ -89,6 +94,8 @@ class HlsRoutes:
             require(grant_of(request), "view", stream)
             entry = await self._packagers.acquire(stream, rendition)
             try:
+                if request.headers.get("Sec-Fetch-Dest") in _MEDIA_ELEMENTS:
+                    await _await_full(entry.window)
                 return await answer(entry)
             finally:
                 self._packagers.release(entry)
@@ -104,8 +111,8 @@ class HlsRoutes:
         self._packagers.wake_all()
 
 
-def _playlist(text: str) -> web.Response:
-    return web.Response(body=text.encode(), content_type=_PLAYLIST_TYPE, headers={"Cache-Control": _PLAYLIST_CACHE})
+def _playlist(text: bytes) -> web.Response:
+    return web.Response(body=text, content_type=_PLAYLIST_TYPE, headers={"Cache-Control": _PLAYLIST_CACHE})
 
 
 async def _await_reload(request: web.Request, window: LiveWindow) -> None:
@@ -124,6 +131,12 @@ async def _await_reload(request: web.Request, window: LiveWindow) -> None:
     if last is not None and segment > last.number + _MOST_AHEAD:
         raise BadRequest(f"_HLS_msn {segment}: the last segment is {last.number}; ask for the next one at most")
     await _wait(window, lambda: window.has(segment, part), _BLOCKED_TARGETS * window.target_seconds)
+
+
+async def _await_full(window: LiveWindow) -> None:
+    """Wait for a playlist as long as it usually is, or for as long as that should take."""
+    with contextlib.suppress(Unavailable):
+        await _wait(window, lambda: len(window.segments) > _FULL_SEGMENTS, _FULL_SEGMENTS * window.target_seconds)
 
 
 async def _piece_data(entry: PackagedRendition, kind: str, number: int) -> bytes | memoryview:

@@ -82,6 +82,8 @@ class LiveWindow:
         self.ended = False
         self.held_bytes = 0
         """Of complete segments."""
+        self.version = 0
+        """Grows with each change."""
         self._changed = asyncio.Event()
 
     @property
@@ -119,6 +121,7 @@ class LiveWindow:
         self.wake()
 
     def wake(self) -> None:
+        self.version += 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
