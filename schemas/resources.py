@@ -59,7 +59,7 @@ class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rendition: Id = "main"
     node: Id | None = None
     codec: VideoCodec = "h264"
-    """WebRTC viewers take h264 only; what each output takes, its error tells."""
+    """WebRTC viewers take all but mjpeg, as far as their browsers do; what each output takes, its error tells."""
     size: SizeText | None = None
     """None: that of the stream's pictures."""
     fit: Fit = "contain"

@@ -149,7 +149,7 @@ def test_odd_sizes_lose_a_line_at_most(folder: Path, codec: VideoCodec, pixel_fo
     assert decode(packets, codec)[0].shape == (240, 322, 3)
 
 
-def test_the_mesh_refuses_what_cannot_be_and_viewers_of_what_webrtc_does_not_carry() -> None:
+def test_the_mesh_refuses_what_cannot_be_and_serves_viewers_what_they_can_take() -> None:
     with RunningMesh() as mesh:
         mesh.call("capture.start", stream="cam0", source="test://?size=640x360&fps=30")
         for request, words in (
@@ -169,12 +169,16 @@ def test_the_mesh_refuses_what_cannot_be_and_viewers_of_what_webrtc_does_not_car
             f"{mesh.console}whep/cam0/wide", data=OFFER, headers={"Content-Type": "application/sdp"}
         )
         with urllib.request.urlopen(offer, timeout=10) as answered:
+            assert answered.headers["X-Framemesh-Rendition"] == "wide"
+        offer.data = OFFER.replace(b" VP9/", b" X/")
+        with urllib.request.urlopen(offer, timeout=10) as answered:
             assert answered.headers["X-Framemesh-Rendition"] == 'main; instead-of=wide; reason="its codec is vp9"'
         mesh.call("hw-encode.start", stream="cam0", rendition="main", codec="vp9", encoder="software")
         offer.full_url = f"{mesh.console}whep/cam0"
+        with urllib.request.urlopen(offer, timeout=10) as answered:
+            assert answered.headers["X-Framemesh-Rendition"] == 'h264; instead-of=main; reason="its codec is vp9"'
+        offer.data = OFFER.replace(b"/90000", b"x/90000")
         with pytest.raises(urllib.error.HTTPError) as refusal:
             urllib.request.urlopen(offer, timeout=10)
-        assert refusal.value.code == 409
-        assert msgspec.json.decode(refusal.value.read())["message"] == (
-            "cam0/main cannot be viewed over WebRTC: its codec is vp9; view an h264 rendition without B-frames instead"
-        )
+        assert refusal.value.code == 406
+        assert "has no H.264" in msgspec.json.decode(refusal.value.read())["message"]
