@@ -5,7 +5,6 @@ Pictures of every page stay in tests/artefacts/console.
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.support.console import ARGUMENTS, CHROMIUM, ConsolePage
 from tests.support.mesh import RunningMesh
-from tests.support.pace import Patience
 
 pytestmark = [
     pytest.mark.integration,
@@ -30,6 +28,12 @@ PAGES = {"wall": "", "stream": "stream/cam0", "add": "add", "publish": "publish"
 FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 SEVERE = {"serious", "critical"}
 PATIENT_MS = 20_000  # of a machine that others use too; what is waited for takes a tenth of it
+SUM_UP_SHIFTS = """
+  window.shift = 0;
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+  }).observe({type: "layout-shift", buffered: true});
+"""
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 
 
@@ -223,6 +227,21 @@ def test_system_page_and_kick(mesh: RunningMesh, browser: Browser, console: Cons
         other.close()
 
 
+def test_publish_a_camera(mesh: RunningMesh, console: ConsolePage) -> None:
+    page = console.page
+    console.open(at(mesh, "publish"))
+    page.locator("#page").get_by_label("Size").select_option("640x360")
+    page.get_by_role("button", name="Start sending").click()
+    expect(page.locator(".sending .chip")).to_have_text("sending")
+    page.get_by_role("link", name="Open the stream").click()
+    page.wait_for_url("**/#/stream/webcam")
+    console.playing("webcam", 20)
+    page.goto(at(mesh, "publish"))  # the camera has been sending all the while
+    expect(page.locator(".sending .chip")).to_have_text("sending")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".sending .chip")).to_have_text("not sending")
+
+
 def test_by_keyboard_alone(mesh: RunningMesh, console: ConsolePage) -> None:
     page = console.page
     console.open(mesh.console)
@@ -279,19 +298,23 @@ def test_theme_is_the_system_s_until_chosen(mesh: RunningMesh, console: ConsoleP
     assert page.evaluate(theme) == "light"
 
 
-@pytest.mark.parametrize("scheme", ["dark", "light"])
-@pytest.mark.parametrize("size", SIZES)
-def test_every_page_is_accessible_and_fits(mesh: RunningMesh, browser: Browser, scheme: Any, size: str) -> None:
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        ("desk", "dark"),
+        ("phone", "light"),
+        pytest.param("desk", "light", marks=pytest.mark.long),
+        pytest.param("phone", "dark", marks=pytest.mark.long),
+    ],
+)
+def test_every_page_is_accessible_and_fits(mesh: RunningMesh, browser: Browser, size: str, scheme: Any) -> None:
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
     width, height = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     try:
         console = ConsolePage(context.new_page())
         page = console.page
-        page.add_init_script(
-            "window.shift = 0; new PerformanceObserver((list) => { for (const entry of list.getEntries())"
-            " if (!entry.hadRecentInput) window.shift += entry.value; }).observe({type: 'layout-shift', buffered: true})"
-        )
+        page.add_init_script(SUM_UP_SHIFTS)
         for name, route in PAGES.items():
             page.goto("about:blank")
             console.open(at(mesh, route))
@@ -318,15 +341,38 @@ def test_every_page_is_accessible_and_fits(mesh: RunningMesh, browser: Browser, 
         context.close()
 
 
+def test_signing_in(console: ConsolePage, tmp_path: Path) -> None:
+    token = "viewers-are-welcome-here"
+    tokens = tmp_path / "tokens.yaml"
+    tokens.write_text(f'- {{name: guests, token: {token}, streams: ["*"], actions: [view]}}\n')
+    tokens.chmod(0o600)
+    page = console.page
+    with RunningMesh(environment={"FRAMEMESH_WEBRTC_GATEWAY_TOKENS_FILE": str(tokens)}) as shut:
+        shut.call("capture.start", stream="cam0", source="test://?size=384x216&fps=15")
+        console.open(at(shut, "stream/cam0"))
+        dialog = page.get_by_role("dialog", name="Sign in")
+        dialog.get_by_label("Token").fill("not-the-one-that-is-wanted")
+        dialog.get_by_role("button", name="Sign in").click()
+        expect(dialog.locator(".field-error")).not_to_be_empty()
+        dialog.get_by_label("Token").fill(token)
+        dialog.get_by_role("button", name="Sign in").click()
+        expect(dialog).to_have_count(0)  # the page is loaded anew
+        console.playing("cam0", 20)
+        expect(page.locator('.big [data-action="snapshot"]')).to_be_visible()
+        expect(page.locator('.big [data-action="remove"]')).to_be_hidden()
+        assert page.evaluate("() => document.cookie + JSON.stringify(localStorage)") == "{}", "no script sees the token"
+        page.goto(at(shut, "system"))
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+
+
 def test_a_lost_gateway_is_told(mesh: RunningMesh, console: ConsolePage) -> None:
     """Last of this file: the gateway is killed, and comes back."""
     page = console.page
     console.open(mesh.console)
     console.playing("cam0", 20)
     mesh.kill("webrtc-gateway")
-    patience = Patience(10)
-    seen = False
-    while not patience.is_over() and not seen:
-        seen = page.locator("#lost").is_visible() or page.evaluate("() => document.body.dataset.feed") == "reconnecting"
-        time.sleep(0.05)
-    assert seen
+    expect(page.locator("body")).to_have_attribute("data-feed", "reconnecting")
+    expect(page.locator("body")).to_have_attribute("data-feed", "connected")
+    console.playing("cam0", 20)
+    expect(page.locator("#lost")).to_be_hidden()

@@ -18,6 +18,9 @@ from schemas.errors import ErrorInfo, NotFound
 from schemas.events import Event
 from schemas.packets import VideoCodec
 from schemas.resources import AudioInfo, StreamActual, StreamSpec, StreamState, VideoInfo
+from services.webrtc_gateway.auth.cookies import Cookies
+from services.webrtc_gateway.auth.guard import Guard
+from services.webrtc_gateway.auth.tokens import Tokens
 from services.webrtc_gateway.commands.routes import CommandRoutes
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.http import HttpDoor, build_app
@@ -111,7 +114,8 @@ class ConsoleServer:
         self._stack.callback(transport.close)
         self.gateway = WhepGateway(self.streams, transport)
         self._stack.push_async_callback(self.gateway.close)
-        app = build_app(self.gateway, self.mesh, parts=[CommandRoutes(self.mesh)])
+        guard = Guard(Tokens(), Cookies(b"no tokens, so no cookies"))
+        app = build_app(self.gateway, self.mesh, parts=[CommandRoutes(self.mesh)], guard=guard)
         door = HttpDoor(app, "127.0.0.1", self.http_port)
         self.http_port = await door.start()
         self._stack.push_async_callback(door.close)

@@ -13,7 +13,7 @@ import { SystemPage } from "./pages/system.js";
 import { addressOf, currentRoute, go } from "./router.js";
 import { Services } from "./services.js";
 import { Shortcuts } from "./shortcuts.js";
-import { askToken, rights } from "./signin.js";
+import { askToken, learnRights, staySignedIn } from "./signin.js";
 import { Tiles } from "./tiles.js";
 
 const CLOCK_SHOWN_EVERY_MS = 1000;
@@ -110,13 +110,14 @@ const feed = new Feed(new URL("api/events", document.baseURI.replace(/^http/, "w
   onOpen() {
     showFeed("connected");
     tiles.poke();
+    learnRights(); // they may have changed while the gateway was away
   },
   onDrop() {
     showFeed("reconnecting");
     tiles.suspect();
   },
   // A browser does not tell why: the door may want a token, or be closed.
-  onRefused: () => document.querySelector("dialog.signin") || askRights(),
+  onRefused: () => document.querySelector("dialog.signin") || learnRights(),
   onStatus: showStatus,
   onEvent: (event) => events.add(event),
 });
@@ -139,14 +140,11 @@ tiles.addShortcuts(shortcuts);
 
 document.addEventListener("framemesh:signin", askToken);
 
-async function askRights() {
-  if ((await rights()) === null) askToken();
-}
-
 showTheme();
 services.update([]);
 showRoute();
 feed.start();
+staySignedIn();
 setInterval(() => {
   showFeed(document.body.dataset.feed);
   shown?.tick();

@@ -221,7 +221,8 @@ export class Tile {
 
   #showError(report) {
     const errors = [...(this.#stream?.errors ?? [])];
-    if (report.error && report.failures >= HICCUP_FAILURES) errors.push({ who: "picture", ...report.error });
+    const explained = errors.some(({ who }) => who === "capture"); // no picture, and that is why
+    if (report.error && report.failures >= HICCUP_FAILURES && !explained) errors.push({ who: "picture", ...report.error });
     const { error } = this.#parts;
     const lines = errors.map(({ who, message }) => `${who}: ${message}`);
     error.hidden = lines.length === 0;

@@ -5,6 +5,7 @@ import { confirmed } from "../dialog.js";
 import { el, safeLink } from "../dom.js";
 import * as format from "../format.js";
 import { SERVICES } from "../services.js";
+import { learnRights, signOut } from "../signin.js";
 import { toast } from "../toasts.js";
 import { Table } from "./table.js";
 
@@ -18,6 +19,7 @@ export class SystemPage {
   #sessions = new Table("Sessions", ["Client", "Stream", "Rendition", "State", "Sent", "Rate", "Round trip", "Lost", "For", ""], "Nobody is watching.");
   #drops = new Table("Drops", ["Stream", "Reason", "Pictures"], "Nothing was dropped.");
   #bus = el("dl", { class: "facts bus" });
+  #signedIn = el("p", { class: "signed-in", hidden: true });
   #asked_at_ms = -Infinity;
   #drops_at_ms = -Infinity;
   #asking = false;
@@ -29,7 +31,7 @@ export class SystemPage {
       "div",
       { class: "stack" },
       el("h2", { class: "unseen", text: "System", tabindex: "-1" }),
-      el("section", { class: "card", "aria-label": "Bus" }, el("h2", { text: "Bus" }), this.#bus),
+      el("section", { class: "card", "aria-label": "Bus" }, el("h2", { text: "Bus" }), this.#bus, this.#signedIn),
       ...[this.#services, this.#sessions, this.#drops].map(({ element }) => element),
     );
   }
@@ -39,6 +41,15 @@ export class SystemPage {
     this.element.querySelector("h2").focus();
     this.update();
     this.tick();
+    this.#tellRights();
+  }
+
+  async #tellRights() {
+    const rights = await learnRights();
+    this.#signedIn.hidden = !rights?.tokens;
+    if (!rights?.tokens) return;
+    const leave = el("button", { type: "button", class: "button small", text: "Sign out", on: { click: signOut } });
+    this.#signedIn.replaceChildren(`Signed in as ${rights.name}: ${rights.actions.join(", ")} of ${rights.streams.join(", ")}`, leave);
   }
 
   leave() {}
@@ -103,7 +114,7 @@ export class SystemPage {
   #sessionCells(info, now_ms) {
     const [then_ms, bytes] = this.#before.get(info.session) ?? [now_ms, 0];
     const measured = now_ms > then_ms ? ((info.bytes_sent - bytes) * 8000) / (now_ms - then_ms) : null;
-    const kick = el("button", { type: "button", class: "button small", text: "Kick", "aria-label": `Kick the viewer of ${info.stream}` });
+    const kick = el("button", { type: "button", class: "button small kick", text: "Kick", "aria-label": `Kick the viewer of ${info.stream}` });
     kick.addEventListener("click", () => this.#kick(info, kick));
     return [
       [info.kind, info.client, info.address].filter(Boolean).join(" · ") || "viewer",

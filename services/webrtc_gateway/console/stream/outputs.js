@@ -44,7 +44,7 @@ export class Outputs {
 
   #row({ name, rendition, state, tone, to, file, bytes, retries, error }) {
     const facts = [rendition, bytes ? format.bytes(bytes) : "", retries ? `${retries} retries` : ""].filter(Boolean);
-    const stop = el("button", { type: "button", class: "button small", text: "Stop", "aria-label": `Stop output ${name}` });
+    const stop = el("button", { type: "button", class: "button small stop", text: "Stop", "aria-label": `Stop output ${name}` });
     stop.addEventListener("click", () => this.#stop(name, stop));
     return el(
       "li",

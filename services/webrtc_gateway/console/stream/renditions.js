@@ -50,7 +50,7 @@ export class Renditions {
   #row(rendition) {
     const { name, asked, codec, size, state, tone, encoder, where, bitrate, reason, error } = rendition;
     const facts = [codec, size, bitrate ? format.bitrate(bitrate) : "", [encoder, where].filter(Boolean).join(" ")];
-    const stop = el("button", { type: "button", class: "button small", text: "Stop", "aria-label": `Stop rendition ${name}` });
+    const stop = el("button", { type: "button", class: "button small stop", text: "Stop", "aria-label": `Stop rendition ${name}` });
     stop.addEventListener("click", () => this.#stop(name, stop));
     return el(
       "li",
