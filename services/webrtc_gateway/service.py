@@ -96,6 +96,7 @@ async def build(context: Context[GatewaySettings]) -> None:
         transport,
         max_publishers=settings.max_publishers,
         max_bps=parse_bitrate(settings.publish_bitrate, "publish_bitrate"),
+        data_plane=gateway.data_plane,
         on_event=lambda stream, name, detail: context.event(stream, name, detail=detail),
     )
     context.stack.push_async_callback(ingest.close)

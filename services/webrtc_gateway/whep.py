@@ -45,14 +45,14 @@ class WhepRoutes:
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 offer = (await request.read()).decode()
-            stream, grant = request.match_info["stream"], grant_of(request)
+            stream = request.match_info["stream"]
             answer = await self._gateway.create(
                 stream,
                 request.match_info.get("rendition"),
                 offer,
                 client=client_name(request.headers.get("User-Agent", "")),
                 address=request.remote or "",
-                rights=Rights(control=grant.may("control", stream), all_streams=grant.sees_all),
+                rights=rights_of(request, stream),
             )
         except TimeoutError:
             return refusal(408, f"the offer did not arrive within {_BODY_SECONDS:.0f} s")
@@ -86,6 +86,12 @@ class WhepRoutes:
 
     async def _preflight(self, request: web.Request) -> web.Response:
         return web.Response(status=204, headers=_PREFLIGHT)
+
+
+def rights_of(request: web.Request, stream: str) -> Rights:
+    """What the token of a request lets the data channels of its session do."""
+    grant = grant_of(request)
+    return Rights(control=grant.may("control", stream), all_streams=grant.sees_all)
 
 
 def refused(error: MeshError) -> web.Response:

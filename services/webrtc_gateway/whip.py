@@ -6,7 +6,7 @@ from aiohttp import web
 
 from schemas.errors import BadRequest, MeshError
 from services.webrtc_gateway.ingest.gateway import IngestGateway
-from services.webrtc_gateway.whep import MAX_OFFER_BYTES, refusal, refused
+from services.webrtc_gateway.whep import MAX_OFFER_BYTES, refusal, refused, rights_of
 
 _BODY_SECONDS = 5.0  # an offer fits a few packets; whoever needs longer is holding the door
 _SDP = "application/sdp"
@@ -46,7 +46,7 @@ class WhipRoutes:
         except UnicodeDecodeError:
             return refused(BadRequest("the offer is not UTF-8 text"))
         try:
-            answer = await self._gateway.create(stream, offer)
+            answer = await self._gateway.create(stream, offer, rights_of(request, stream))
         except MeshError as error:
             return refused(error)
         headers = {"Location": f"/whip/{stream}/{answer.session}", "ETag": f'"{answer.session[:8]}"'}

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from aiortc import RTCDataChannel
+from aiortc import AudioStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from playwright.async_api import Page
 from test_whep_aiortc import Player
 from test_whep_chromium import CHROMIUM, chromium
@@ -17,6 +17,12 @@ from whep_rig import EncodedStream, Rig, gateway_rig
 from services.webrtc_gateway.datachannels.bridge import Bridge, parse_bridges
 from services.webrtc_gateway.datachannels.bridges import Bridges
 from services.webrtc_gateway.datachannels.gate import Rights, may_use
+from services.webrtc_gateway.dtls import DtlsIdentity
+from services.webrtc_gateway.ingest.answer import write_ingest_answer
+from services.webrtc_gateway.ingest.counters import IngestCounters
+from services.webrtc_gateway.ingest.offer import match_ingest
+from services.webrtc_gateway.ingest.publisher import Publisher
+from services.webrtc_gateway.offer import read_offer
 from shared.bus import Bus, Message
 from tests.support.nats import NatsServer
 from tests.support.pace import patience
@@ -279,6 +285,57 @@ async def page_got(page: Page, label: str, wanted: list[object]) -> None:
             if sorted(got) == sorted(wanted):
                 return
             await asyncio.sleep(0.02)
+
+
+async def test_a_publisher_talks_too(site: Site) -> None:
+    """On the transport of what is published, with the same bridges."""
+    peer = RTCPeerConnection()
+    peer.addTrack(AudioStreamTrack())
+    chat = peer.createDataChannel("chat")
+    said: list[bytes | str] = []
+    chat.on("message", said.append)
+    await peer.setLocalDescription(await peer.createOffer())
+    text, identity, transport = peer.localDescription.sdp, DtlsIdentity(), site.rig.transport
+    offer = match_ingest(read_offer(text), text)
+    ended: list[str] = []
+    publisher = Publisher(
+        session="s",
+        stream="studio",
+        run=1,
+        terms=offer.terms,
+        transport=transport,
+        identity=identity,
+        counters=IngestCounters(),
+        max_bps=1_000_000,
+        data_plane=site.rig.gateway.data_plane,
+        rights=Rights(control=True),
+        deliver=lambda publisher, unit: None,
+        on_connected=lambda publisher: None,
+        on_closed=lambda publisher, reason: ended.append(reason),
+    )
+    transport.add(publisher.ice)
+    answer = write_ingest_answer(
+        offer,
+        ufrag=publisher.ice.ufrag,
+        password=publisher.ice.password,
+        fingerprint=identity.fingerprint,
+        candidates=transport.candidates,
+        max_bps=1_000_000,
+    )
+    try:
+        await peer.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
+        await site.until(lambda: chat.readyState == "open", 10)
+        chat.send("on air")
+        await site.until(lambda: site.heard.on(f"{APP}.studio.chat") == [b"on air"])
+        async with patience(5):
+            while not said:
+                site.bus.post(f"{APP}.studio.chat", b"heard")
+                await asyncio.sleep(0.02)
+        publisher.close("deleted")
+        await site.until(lambda: chat.readyState == "closed")
+        assert ended == ["deleted"]
+    finally:
+        await peer.close()
 
 
 async def test_echoes_reach_the_list_of_sessions(site: Site) -> None:

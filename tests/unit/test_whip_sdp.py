@@ -76,6 +76,17 @@ def test_a_page_chooses_by_what_it_offers(offered: tuple[str, ...], taken: str) 
     assert (video.retransmission_type is not None) == ("rtx" in offered)
 
 
+def test_data_channels_are_taken_in_the_bundle() -> None:
+    data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:7\r\na=sctp-port:5000\r\n"
+    offer = match(CHROMIUM + data)
+    assert offer.terms.data is not None
+    answer = SessionDescription.parse(answer_to(offer))
+    assert (answer.media[2].kind, answer.media[2].port, answer.media[2].sctp_port) == ("application", 9, 5000)
+    assert answer.group[0].items == ["0", "1", "7"]
+    refused = SessionDescription.parse(answer_to(match(CHROMIUM + data.replace("sctp-port:5000", "sctp-port:0"))))
+    assert (refused.media[2].port, refused.group[0].items) == (0, ["0", "1"])
+
+
 @pytest.mark.parametrize("kind", ["audio", "video"])
 def test_one_of_both_is_enough(kind: str) -> None:
     head, audio, video = CHROMIUM.replace("m=", "\0m=").split("\0")

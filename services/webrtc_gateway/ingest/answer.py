@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Sequence
 
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS, parameters
+from services.webrtc_gateway.datachannels.section import write_section
 from services.webrtc_gateway.ingest.offer import FEEDBACK, IngestMedia, IngestOffer
 from services.webrtc_gateway.offer import CAPTURE_TIME, MID
 from shared.rtp.clock import VIDEO_CLOCK_HZ
@@ -16,7 +17,7 @@ def write_ingest_answer(
     offer: IngestOffer, *, ufrag: str, password: str, fingerprint: str, candidates: Sequence[str], max_bps: int
 ) -> str:
     """The answer: ICE-lite, DTLS server, everything bundled, we only receive, at most `max_bps` of pictures."""
-    bundled = " ".join(m.description.rtp.muxId for m in offer.media if m.codec)
+    bundled = " ".join(m.description.rtp.muxId for m in offer.media if m.accepted)
     lines = [
         "v=0",
         f"o=- {secrets.randbits(62)} 1 IN IP4 0.0.0.0",
@@ -29,10 +30,10 @@ def write_ingest_answer(
     ]
     told = False
     for media in offer.media:
-        if media.codec is None:
+        if not media.accepted:
             lines += _rejected(media)
             continue
-        lines += _accepted(media, max_bps)
+        lines += write_section(media.data.mid) if media.data else _accepted(media, max_bps)
         lines += [f"a=ice-ufrag:{ufrag}", f"a=ice-pwd:{password}"]
         lines += [f"a=fingerprint:sha-256 {fingerprint}", "a=setup:passive"]
         if not told:  # the others are bundled with it

@@ -11,6 +11,8 @@ from weakref import WeakValueDictionary
 
 from schemas.errors import Conflict, NotFound, TooMany, Unavailable
 from schemas.ids import check_id
+from services.webrtc_gateway.datachannels.gate import NO_RIGHTS, Rights
+from services.webrtc_gateway.datachannels.plane import DataPlane
 from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.ice import SharedIceTransport
 from services.webrtc_gateway.ingest.answer import write_ingest_answer
@@ -19,6 +21,7 @@ from services.webrtc_gateway.ingest.offer import IngestOffer, match_ingest
 from services.webrtc_gateway.ingest.publisher import Publisher
 from services.webrtc_gateway.ingest.streams import IngestStreams
 from services.webrtc_gateway.offer import read_offer
+from services.webrtc_gateway.timings import Timings
 from shared.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
@@ -52,12 +55,16 @@ class IngestGateway:
         max_publishers: int = DEFAULT_MAX_PUBLISHERS,
         max_bps: int = DEFAULT_MAX_BPS,
         linger_seconds: float = LINGER_SECONDS,
+        data_plane: DataPlane | None = None,
         on_event: Callable[[str, str, dict[str, Any]], None] = lambda stream, name, detail: None,
     ) -> None:
-        """`on_event` is told (stream, `publishing` or `publishing-ended`, details)."""
+        """`data_plane` takes the data channels of publishers; None: one of their own, without bridges.
+
+        `on_event` is told (stream, `publishing` or `publishing-ended`, details)."""
         self.counters = IngestCounters()
         self._streams, self._transport = streams, transport
         self._max_publishers, self._max_bps, self._linger_seconds = max_publishers, max_bps, linger_seconds
+        self._data_plane = data_plane or DataPlane(Timings())
         self._on_event = on_event
         self._identity = DtlsIdentity()
         self._publishers: dict[str, Publisher] = {}
@@ -73,8 +80,10 @@ class IngestGateway:
         for stream in streams.deserted():  # made by an earlier run of this gateway
             self._linger(stream)
 
-    async def create(self, stream: str, offer_text: str) -> IngestAnswer:
+    async def create(self, stream: str, offer_text: str, rights: Rights = NO_RIGHTS) -> IngestAnswer:
         """Answer an offer to send; the stream is there when this returns, and live with the first key picture.
+
+        `rights` are for what goes over data channels.
 
         Raises:
             BadRequest: the offer or the name is malformed.
@@ -95,7 +104,7 @@ class IngestGateway:
             self._opening += 1
             try:
                 await self._streams.prepare(stream)
-                return await self._open(stream, offer)
+                return await self._open(stream, offer, rights)
             finally:
                 self._opening -= 1
 
@@ -156,7 +165,7 @@ class IngestGateway:
             await asyncio.sleep(_LOOK_SECONDS)  # that nothing comes is no event
         first.close("replaced")
 
-    async def _open(self, stream: str, offer: IngestOffer) -> IngestAnswer:
+    async def _open(self, stream: str, offer: IngestOffer, rights: Rights) -> IngestAnswer:
         publisher = Publisher(
             session=secrets.token_urlsafe(_SESSION_BYTES),
             stream=stream,
@@ -166,6 +175,8 @@ class IngestGateway:
             identity=self._identity,
             counters=self.counters,
             max_bps=self._max_bps,
+            data_plane=self._data_plane,
+            rights=rights,
             deliver=self._streams.send,
             on_connected=self._connected,
             on_closed=self._closed,

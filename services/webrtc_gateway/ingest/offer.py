@@ -11,6 +11,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 from schemas.errors import BadRequest
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS, best_payload, parameters
+from services.webrtc_gateway.datachannels.section import DataSection, read_section
 from services.webrtc_gateway.ingest.terms import SessionTerms, TrackTerms
 from services.webrtc_gateway.offer import CAPTURE_TIME, NotAcceptable, is_absent, payload_type_of
 from shared.media.bitstream import START_CODE
@@ -27,11 +28,17 @@ _SPROPS = ("sprop-vps", "sprop-sps", "sprop-pps", "sprop-parameter-sets")
 
 @dataclass(frozen=True)
 class IngestMedia:
-    """One m-line of the offer; `codec` None: rejected, `terms` None: inactive."""
+    """One m-line of the offer; neither `codec` nor `data`: rejected; a codec without `terms`: inactive."""
 
     description: MediaDescription
     codec: RTCRtpCodecParameters | None = None
     terms: TrackTerms | None = None
+    data: DataSection | None = None
+    """Of data channels: what the publisher says of its side."""
+
+    @property
+    def accepted(self) -> bool:
+        return self.codec is not None or self.data is not None
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ def match_ingest(description: SessionDescription, text: str) -> IngestOffer:
     understood = _feedback(text)
     media: list[IngestMedia] = []
     for section in description.media:
-        taken = any(m.codec and m.description.kind == section.kind for m in media)
+        taken = any(m.accepted and m.description.kind == section.kind for m in media)
         media.append(IngestMedia(section) if taken else _match(section, understood))
     tracks = tuple(m.terms for m in media if m.terms)
     if not tracks:
@@ -73,7 +80,8 @@ def match_ingest(description: SessionDescription, text: str) -> IngestOffer:
         raise BadRequest("the offer has no a=ice-ufrag")
     if not first.rtcp_mux:
         raise BadRequest("the offer has no a=rtcp-mux; RTP and RTCP share one port here")
-    return IngestOffer(tuple(media), SessionTerms(tracks, first.dtls.fingerprints))
+    data = next((m.data for m in media if m.data), None)
+    return IngestOffer(tuple(media), SessionTerms(tracks, first.dtls.fingerprints, data))
 
 
 def _match(section: MediaDescription, understood: Mapping[str, frozenset[str]]) -> IngestMedia:
@@ -88,6 +96,8 @@ def _match(section: MediaDescription, understood: Mapping[str, frozenset[str]]) 
                 break
     elif section.kind == "audio":
         codec = next((offered for offered in section.rtp.codecs if offered.mimeType.lower() == "audio/opus"), None)
+    elif section.kind == "application":
+        return IngestMedia(section, data=read_section(section))
     if codec is None:
         return IngestMedia(section)
     payload_type = payload_type_of(section, codec)

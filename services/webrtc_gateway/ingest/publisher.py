@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from schemas.packets import Track
+from services.webrtc_gateway.datachannels.gate import Rights
+from services.webrtc_gateway.datachannels.plane import DataPlane
+from services.webrtc_gateway.datachannels.session import DataSession
 from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
 from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
 from services.webrtc_gateway.ingest.counters import IngestCounters
@@ -45,11 +48,15 @@ class Publisher:
         identity: DtlsIdentity,
         counters: IngestCounters,
         max_bps: int,
+        data_plane: DataPlane,
+        rights: Rights,
         deliver: Callable[["Publisher", MediaUnit], None],
         on_connected: Callable[["Publisher"], None],
         on_closed: Callable[["Publisher", str], None],
     ) -> None:
-        """`run` grows with every publisher of a stream; `max_bps` is the most that it may send."""
+        """`run` grows with every publisher of a stream; `max_bps` is the most that it may send.
+
+        `rights` are for what goes over data channels."""
         self.session, self.stream, self.run = session, stream, run
         self.state: PublisherState = "connecting"
         self.ice = IcePeer(self)
@@ -67,6 +74,10 @@ class Publisher:
         self._transport, self._counters, self._max_bps = transport, counters, max_bps
         self._on_connected, self._on_closed = on_connected, on_closed
         self._dtls = DtlsServer(identity, terms.fingerprints, self._send, self._keys_ready, self.close)
+        self._data: DataSession | None = None
+        if terms.data is not None:
+            self._data = data_plane.open(session, stream, terms.data, self._dtls.send_data, rights)
+            self._dtls.on_data = self._data.receive
         self._srtp_out: SrtpSender | None = None
         self._srtp_in: SrtpReceiver | None = None
         self._feedback = FeedbackWriter()
@@ -214,6 +225,8 @@ class Publisher:
         self.state = "closed"
         if self._poll is not None:
             self._poll.cancel()
+        if self._data is not None:
+            self._data.close()
         self._dtls.close()
         self._transport.remove(self.ice)
         self._counters.closed[reason if reason.isidentifier() else "dtls"] += 1
@@ -231,4 +244,6 @@ class Publisher:
             self.stream,
             (time.monotonic() - self._created_s) * 1e3,
         )
+        if self._data is not None:
+            self._data.start()
         self._on_connected(self)

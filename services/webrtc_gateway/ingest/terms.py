@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint
 
 from schemas.packets import Track, VideoCodec
+from services.webrtc_gateway.datachannels.section import DataSection
 
 
 @dataclass(frozen=True)
@@ -31,3 +32,5 @@ class TrackTerms:
 class SessionTerms:
     tracks: tuple[TrackTerms, ...]
     fingerprints: list[RTCDtlsFingerprint]
+    data: DataSection | None = None
+    """The publisher's side of data channels; None: there are none."""
