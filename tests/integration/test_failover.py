@@ -27,4 +27,8 @@ async def test_the_next_encoder_takes_over_and_it_is_said() -> None:
         assert (actual["state"], actual["encoder"], actual["hardware"]) == ("running", "libx264", False)
         metrics = mesh.ready["metrics"]["hw-encode"]
         assert total(metrics, "framemesh_hw_encode_failovers_total", stream="cam0", rendition="main") == 1
-        assert total(metrics, "framemesh_hw_encode_key_frames_total", stream="cam0", rendition="main") >= 2
+        # Told of at the change, made with the next picture.
+        mesh.wait_for(
+            lambda: total(metrics, "framemesh_hw_encode_key_frames_total", stream="cam0", rendition="main") >= 2,
+            what="a key frame of the next encoder",
+        )
