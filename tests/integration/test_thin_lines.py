@@ -160,7 +160,7 @@ async def test_bad_lines(tmp_path: Path) -> None:
         port = on.rig.transport.port
         with (
             ImpairedLine(port, Line(loss=0.05, delay_ms=80, jitter_ms=20, reorder=0.05), Line(delay_ms=10)) as lossy,
-            ImpairedLine(port, Line(rate_bps=100_000)) as choked,
+            ImpairedLine(port, Line(rate_bps=100_000, queue_ms=1000)) as choked,
             ImpairedLine(port) as thin,
         ):
             lines = {"healthy": None, "lossy": lossy, "choked": choked, "thin": thin}
@@ -174,8 +174,12 @@ async def test_bad_lines(tmp_path: Path) -> None:
             down_s = await on.until(lambda: on.session(ids["thin"]).rendition == "low", 10, "thin gets low")
             (told,) = [move for move in on.moves if move["session"] == ids["thin"][:8]]
             await on.until_shown("thin", lambda found: found["sizes"][-1] == 160)
+            await on.until(lambda: on.session(ids["choked"]).keys_only, 10, "choked gets key pictures only")
+            await on.until(lambda: on.session(ids["choked"]).bitrate < 100_000, 5, "and hardly anything else")
+            keys_before = (await on.look("choked"))["shown"]
             await asyncio.sleep(max(0.0, WATCHED_SECONDS - (time.monotonic() - began)))
             after, seconds = {name: await on.look(name) for name in ids}, time.monotonic() - began
+            await on.until_shown("choked", lambda found: found["shown"] > keys_before)
             infos = {name: on.session(session) for name, session in ids.items()}
             thin.change(down=Line())
             choked.change(down=Line())
@@ -213,9 +217,8 @@ async def test_bad_lines(tmp_path: Path) -> None:
         assert restored["ssrc"] == before["thin"]["ssrc"]
         assert restored["sizes"] == [320, 160, 320]
         # Too thin even for low: whole pictures now and then, and hardly more on the line than it carries.
-        assert infos["choked"].keys_only
-        assert after["choked"]["shown"] > before["choked"]["shown"]
-        assert infos["choked"].bitrate < 200_000
+        assert (infos["choked"].rendition, infos["choked"].keys_only) == ("low", True)
+        assert choked.counts["down"]["queue_full"] > 0
 
 
 @pytest.mark.long

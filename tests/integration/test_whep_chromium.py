@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import statistics
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -186,14 +186,17 @@ async def test_loss_is_mended_by_retransmission(tmp_path: Path) -> None:
     stream = EncodedStream(bitrate=4_000_000)
     async with gateway_rig(stream) as rig, chromium(rig, tmp_path) as page:
         await page.evaluate(PLAYER, "/whep/cam0")
-        send, counted = rig.transport.send, itertools.count()
+        send, counted = rig.transport.send_run, itertools.count()
 
-        def lossy(peer: IcePeer, batch: Sequence[bytes | memoryview]) -> int:
+        def lossy(peer: IcePeer, datagrams: memoryview, size: int) -> int:
             """Every 25th datagram gets lost on its way."""
-            send(peer, [datagram for datagram in batch if next(counted) % 25])
-            return len(batch)
+            run = [datagrams[start : start + size] for start in range(0, len(datagrams), size)]
+            for datagram in run:
+                if next(counted) % 25:
+                    send(peer, datagram, size)
+            return len(run)
 
-        rig.transport.send = lossy  # type: ignore[method-assign]
+        rig.transport.send_run = lossy  # type: ignore[method-assign]
         found = await stats_when(page, "s.video?.framesDecoded >= 150", 15)
         assert found["video"]["framesDecoded"] >= 150
         assert found["video"]["nackCount"] > 0
