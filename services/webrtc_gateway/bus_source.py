@@ -75,8 +75,9 @@ class BusPacketSource:
         asked = self._renditions.spec(compound_id(stream, name))
         if asked is not None:
             return asked[0].codec
-        unasked: tuple[VideoCodec, ...] = tuple(codec for codec in CODEC_RENDITIONS if codec == name)
-        return unasked[0] if unasked else RenditionSpec(stream=stream).codec
+        if name == DEFAULT_RENDITION:
+            return RenditionSpec(stream=stream).codec
+        return next((codec for codec in CODEC_RENDITIONS if codec == name), None)
 
     def _tracks(self, stream: str, rendition: str) -> tuple[str, ...]:
         codec = self.video_codec(stream, rendition)

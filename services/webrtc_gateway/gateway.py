@@ -13,6 +13,7 @@ from schemas.ids import check_id
 from schemas.sessions import SessionInfo
 from schemas.subjects import DEFAULT_RENDITION
 from services.webrtc_gateway.answer import write_answer
+from services.webrtc_gateway.codecs.audible import AudibleSource
 from services.webrtc_gateway.codecs.choice import RenditionChoice
 from services.webrtc_gateway.congestion.adaptation import Adaptation, Moved
 from services.webrtc_gateway.congestion.ladder import Pace
@@ -75,7 +76,7 @@ class WhepGateway:
         self.max_sessions = max_sessions
         self._on_substitute = on_substitute
         self._show_addresses = show_addresses
-        self._feeds = Feeds(source, self.counters)
+        self._feeds = Feeds(AudibleSource(source, self.counters.drops), self.counters)
         self._choice = RenditionChoice(source, self._feeds)
         self._identity = DtlsIdentity()
         self._batch = PacketBatch()  # one is enough: filling and sending never yields

@@ -1,5 +1,6 @@
 """Viewers of every codec in a running mesh: what they take goes out as it is, for the others there is a rendition."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ WIDTH, HEIGHT = 480, 270
 JOIN = """
 async ([name, path, mimeTypes]) => {
   const pc = new RTCPeerConnection(), video = document.createElement("video");
-  video.muted = video.autoplay = true;
+  video.autoplay = true;
   document.body.append(video);
   pc.ontrack = ({streams, track}) => { if (track.kind === "video") video.srcObject = streams[0]; };
   const transceiver = pc.addTransceiver("video", {direction: "recvonly"});
@@ -58,6 +59,17 @@ PIXELS = """
   context.drawImage(video, 0, 0);
   const green = context.getImageData(0, 0, size[0], 32).data.filter((_, i) => i % 4 === 1);
   return [nowMs, size, Array.from(green)];
+}
+"""
+HEARS = """
+async ([name, ms]) => {
+  const {pc} = players[name], until = performance.now() + ms;
+  for (;;) {
+    for (const report of (await pc.getStats()).values())
+      if (report.type === "inbound-rtp" && report.kind === "audio" && report.totalAudioEnergy > 0.001) return report;
+    if (performance.now() > until) throw new Error(JSON.stringify([...(await pc.getStats()).values()]));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 """
 LEAVE = "() => { for (const {pc} of Object.values(players)) pc.close(); players = {}; }"
@@ -97,6 +109,17 @@ def test_every_codec_and_what_those_get_who_lack_it(tmp_path: Path) -> None:
             assert told == name
             plays(page, codec, mime_type)
         page.screenshot(path=str(tmp_path / "codecs.png"))
+        page.evaluate(LEAVE)
+
+        # A source with AAC is heard, and nothing is decoded for that.
+        clip = "-f lavfi -i testsrc2=size=320x180:rate=15 -f lavfi -i sine=f=800 -t 4 -c:v libx264 -preset ultrafast"
+        subprocess.run(f"ffmpeg -v error {clip} -bf 0 -g 15 {mesh.media_dir}/aac.mp4".split(), check=True)
+        mesh.call("capture.start", stream="cam1", source="file://aac.mp4")
+        told = page.evaluate(JOIN, ["aac", "/whep/cam1/source", ["video/H264"]])
+        assert told == "source"
+        heard = page.evaluate(HEARS, ["aac", 10_000])
+        assert (heard["packetsLost"], heard["packetsDiscarded"]) == (0, 0)
+        assert (mesh.actual("streams", "cam1") or {})["decoding"] is False
         page.evaluate(LEAVE)
 
         # Who lacks the codec: main, or else a rendition that is there for them.
