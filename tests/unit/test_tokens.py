@@ -34,11 +34,12 @@ pytestmark = pytest.mark.unit
 SECRET = parse_key(new_secret(), "key")
 PRIVATE_PEM, PUBLIC_PEM = new_key_pair()
 PAIR, PUBLIC = parse_key(PRIVATE_PEM, "key"), parse_key(PUBLIC_PEM, "key")
+LATER_SECONDS = 86_400  # some are made when tests are collected, and a whole run takes its time
 STATIC = "a-token-of-the-control-room"
 
 
 def payload(**changes: Any) -> dict[str, Any]:
-    made = {"streams": ["cam0"], "actions": ["view"], "exp": int(time.time()) + 60, **changes}
+    made = {"streams": ["cam0"], "actions": ["view"], "exp": int(time.time()) + LATER_SECONDS, **changes}
     return {name: value for name, value in made.items() if value is not None}
 
 
@@ -68,8 +69,8 @@ def test_a_public_key_signs_nothing() -> None:
         ({"exp": int(time.time()) - 20}, "expired"),
         ({"exp": None}, "no end"),
         ({"exp": "soon"}, "malformed"),
-        ({"nbf": int(time.time()) + 60}, "not valid yet"),
-        ({"iat": int(time.time()) + 60}, "not valid yet"),
+        ({"nbf": int(time.time()) + LATER_SECONDS}, "not valid yet"),
+        ({"iat": int(time.time()) + LATER_SECONDS}, "not valid yet"),
         ({"streams": []}, "streams or actions"),
         ({"streams": ["Cam 0"]}, "streams or actions"),
         ({"streams": "cam0"}, "streams or actions"),
