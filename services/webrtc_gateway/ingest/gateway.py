@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_PUBLISHERS = 16  # about what one core takes in at 2.5 Mbit/s each
 DEFAULT_MAX_BPS = 8_000_000  # 1080p60 of a browser's encoder; more would starve a shared uplink
-LINGER_SECONDS = 8.0  # a page that is reloaded finds its stream, and so do its viewers
+LINGER_SECONDS = 5.0  # a page that is reloaded finds its stream, and so do its viewers
 _SESSION_BYTES = 16  # 128 random bits: whoever knows the id may end the session
 _TICK_SECONDS = 1.0
 # A publisher that was heard within this time is at work: sound and pictures come many times a second.
@@ -155,11 +155,8 @@ class IngestGateway:
         if first is None:
             return
         asked_s = time.monotonic()
-        if first.state == "connecting":
-            # Answered, and not connected: a page that was closed meanwhile, or one that will be here in a moment.
-            raise Conflict(f"{stream} is about to be published by somebody else; try again in some seconds")
         # Whoever was heard before may have vanished since: a reloaded page says no goodbye.
-        while first.state == "connected" and time.monotonic() - first.heard_s < _SIGN_OF_LIFE_SECONDS:
+        while first.state != "closed" and time.monotonic() - first.heard_s < _SIGN_OF_LIFE_SECONDS:
             if first.heard_s > asked_s:
                 raise Conflict(f"{stream} is published by somebody else; end that first, or take another name")
             await asyncio.sleep(_LOOK_SECONDS)  # that nothing comes is no event
