@@ -80,7 +80,7 @@ class ReorderBuffer:
 
     def to_ask(self, now_s: float) -> list[int]:
         """Sequence numbers that shall be asked for now, in their order."""
-        wanted = []
+        wanted: list[int] = []
         for number, missing in self._missing.items():
             if len(wanted) == _MAX_ASKED_AT_ONCE:
                 break
