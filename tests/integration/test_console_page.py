@@ -11,16 +11,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 from test_whep_chromium import CHROMIUM
 
+from schemas.capture_commands import StreamStats
 from schemas.commands import MeshStatus, OutputEntry, RenditionEntry
 from schemas.errors import ErrorInfo
 from schemas.events import Event
+from schemas.recordings import RecordedFile, RecordedFiles
 from schemas.resources import OutputActual, OutputSpec, Presence, RenditionActual, RenditionSpec
+from schemas.sessions import SessionInfo, SessionList
 from shared.media import timecode
 from tests.support.console_server import ConsoleServer, EncodedStreams, MadeUpMesh, stream
 from tests.support.pace import patience, slowness
@@ -158,13 +162,23 @@ async def test_streams_with_states_and_errors(page: Page) -> None:
 async def test_hostile_texts_stay_texts(page: Page, complaints: list[str]) -> None:
     error = ErrorInfo(code=500, message=HOSTILE)
     status = MeshStatus(
-        services=(presence("capture", "javascript:window.pwned=1"),),
+        services=(presence("capture", "javascript:window.pwned=1"), presence("publisher", "")),
         streams=(stream("cam0", "failed", error, source=HOSTILE),),
         renditions=(rendition("cam0", state="running", encoder=HOSTILE, encoder_reason=HOSTILE),),
         outputs=(output("cam0", "live", state="failed", to=HOSTILE, error=error),),
         error=error,
     )
-    async with ConsoleServer(MadeUpMesh(status), EncodedStreams()) as server:
+    mesh = MadeUpMesh(status)
+    recorded = {"stream": "cam0", "output": "archive", "rendition": "main", "format": HOSTILE, "codec": HOSTILE}
+    sizes = {"start_ns": 1, "end_ns": 2, "size_bytes": 3, "pictures": 4}
+    mesh.replies = {
+        "cam0.stats": StreamStats(stream="cam0", node="edge1", state="live", status=2, dropped={HOSTILE: 1}),
+        "recordings": RecordedFiles(node="edge1", files=(RecordedFile(file=HOSTILE, **recorded, **sizes),)),
+        "sessions": SessionList(
+            sessions=(SessionInfo(session=HOSTILE, stream="cam0", rendition="main", state=HOSTILE, client=HOSTILE),)
+        ),
+    }
+    async with ConsoleServer(mesh, EncodedStreams()) as server:
         await page.goto(server.url)
         await expect(page.locator(".source")).to_have_text(HOSTILE)
         event = Event(service="capture", id="cam0", event="state", node="edge1", at_ns=1, state=HOSTILE, error=error)
@@ -174,6 +188,12 @@ async def test_hostile_texts_stay_texts(page: Page, complaints: list[str]) -> No
         await page.keyboard.press("Escape")
         await page.get_by_role("link", name="Open cam0").click()
         await expect(page.locator(".errors li span").first).to_have_text(HOSTILE)
+        await expect(page.locator(".side .facts")).to_contain_text(f"1 {HOSTILE}")
+        await expect(page.locator(".recording .row-facts")).to_contain_text(HOSTILE)
+        await page.goto(f"{server.url}#/system")
+        await expect(page.locator('section[aria-label="Sessions"] tbody')).to_contain_text(HOSTILE)
+        await page.goto(f"{server.url}#/stream/{quote(HOSTILE)}")
+        await expect(page.locator("#page h2")).to_have_text(f"There is no stream {HOSTILE}")
         assert await page.evaluate("() => document.querySelectorAll('img:not(.mark), script:not([src])').length") == 0
         assert await page.evaluate("() => window.pwned") is None
         assert await page.locator(".service a").count() == 0, "a javascript: address must not become a link"

@@ -14,11 +14,14 @@ export class Sparkline {
   #drawing;
   #title;
   #format;
+  #worst;
   #shown = "";
 
-  constructor(title, format) {
+  /** `worst`: `least` or `most`, whichever of the two minutes is the bad one. */
+  constructor(title, format, worst) {
     this.#title = title;
     this.#format = format;
+    this.#worst = worst;
     this.#drawing = svg("svg", { class: "graph-drawing", viewBox: `0 0 ${KEPT_SECONDS - 1} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
     this.#drawing.append(this.#area, this.#line);
     this.element = el("div", { class: "graph" }, el("h3", { text: title }), this.#value, this.#drawing, this.#range);
@@ -28,11 +31,11 @@ export class Sparkline {
   /** Draw the values, oldest first; null breaks the line. */
   update(values) {
     const known = values.filter((value) => value !== null && Number.isFinite(value));
-    const lowest = Math.min(...known);
     const highest = Math.max(...known);
+    const worst = this.#worst === "least" ? Math.min(...known) : highest;
     setText(this.#value, this.#format(values.at(-1) ?? null));
-    setText(this.#range, known.length ? `${this.#format(lowest)} to ${this.#format(highest)}` : "no picture yet");
-    const said = known.length ? `${this.#title}, last two minutes: ${this.#range.textContent}` : `${this.#title}: no picture yet`;
+    setText(this.#range, known.length ? `${this.#worst} ${this.#format(worst)}` : "no picture yet");
+    const said = `${this.#title}, last two minutes: ${this.#range.textContent}`;
     setAttribute(this.#drawing, "aria-label", said);
     const top = highest * HEADROOM || 1;
     const left = KEPT_SECONDS - values.length;

@@ -125,6 +125,7 @@ export class WhepSession {
   #watchTransport() {
     const transport = this.videoReceiver?.transport;
     const check = () => {
+      if (transport?.state === "closed") this.#resource = ""; // the server's goodbye: it has no session left to end
       if (GONE_TRANSPORT_STATES.has(transport?.state)) this.#lost(`transport ${transport.state}`);
     };
     transport?.addEventListener("statechange", check);

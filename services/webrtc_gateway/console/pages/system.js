@@ -120,7 +120,7 @@ export class SystemPage {
       [info.kind, info.client, info.address].filter(Boolean).join(" · ") || "viewer",
       info.stream,
       renditionOf(info),
-      chip(info.state, info.state === "connected" ? "good" : "busy"),
+      chip(info.state, ["connected", "playing", "receiving"].includes(info.state) ? "good" : "busy"),
       format.bytes(info.bytes_sent),
       format.bitrate(info.bitrate || measured),
       format.milliseconds(info.rtt_ms),

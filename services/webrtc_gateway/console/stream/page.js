@@ -19,14 +19,14 @@ export class StreamPage {
   #mesh;
   #facts = new Facts();
   #graphs = [
-    ["fps", new Sparkline("Pictures shown", format.rate)],
-    ["bitrate", new Sparkline("Bitrate received", format.bitrate)],
-    ["latency", new Sparkline("Latency", format.milliseconds)],
+    ["fps", new Sparkline("Pictures", format.rate, "least")],
+    ["bitrate", new Sparkline("Bitrate", format.bitrate, "most")],
+    ["latency", new Sparkline("Latency", format.milliseconds, "most")],
   ];
   #renditions;
   #outputs;
   #recordings;
-  #events = el("ol", { class: "event-list" });
+  #events = el("ol", { class: "event-list", tabindex: "0", "aria-label": "Latest events of the stream" });
   #stream = null;
   #stats = null;
   #stats_at_ms = -Infinity;
