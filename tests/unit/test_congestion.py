@@ -53,6 +53,9 @@ def test_a_queue_is_seen_against_the_lines_own_delay() -> None:
     assert line.queueing_s == pytest.approx(0.6, abs=0.05)
     assert line.sign == "delay"
     assert not line.calm
+    line.reported(report(highest + 200), 0.8)
+    line.tick(0, 9.0)
+    assert (line.sign, line.calm) == ("", False), "the queue is long and grows shorter: neither down nor up"
 
 
 @pytest.mark.parametrize("highest", [0, 5, 1 << 31])
@@ -81,6 +84,9 @@ def test_down_after_two_signs_and_no_faster_than_the_queue_empties() -> None:
     ladder = Ladder(2, PACE)
     assert walk(ladder, range(12), thin=True) == [(1, 1), (4, 2)]
     assert walk(Ladder(2, PACE), range(1), thin=True) == [], "one bad second is none"
+    slow = Ladder(2, PACE)
+    slow.moved(1, 0.0, rtt_s=2.0)
+    assert walk(slow, range(12), thin=True) == [(7, 2)], "a long round trip tells late"
 
 
 def test_up_after_a_calm_and_later_each_time_that_fails() -> None:

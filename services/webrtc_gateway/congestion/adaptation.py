@@ -118,7 +118,7 @@ class Adaptation:
     def _done(self, climber: _Climber, step: int, sign: Sign, before: str) -> None:
         viewer, loop = climber.viewer, asyncio.get_running_loop()
         down = step > climber.ladder.step
-        climber.ladder.moved(step, loop.time())
+        climber.ladder.moved(step, loop.time(), viewer.line.rtt_s)
         if down:
             viewer.thin = sign
             self._counters.moved_down[sign or "unknown"] += 1

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from services.webrtc_gateway.congestion.line import Sign
 
+_LATER_ROUND_TRIPS = 2.0  # the last of the old packets arrives, and its report
 _SIGNS_DOWN = 2  # in a row: one report may be of a second in which a neighbour sent a file
 
 
@@ -55,11 +56,12 @@ class Ladder:
             return 0
         return self.step - (calm_s >= self._calm_before_up)
 
-    def moved(self, step: int, now_s: float) -> None:
-        """The viewer gets what step `step` is."""
+    def moved(self, step: int, now_s: float, rtt_s: float = 0.0) -> None:
+        """The viewer gets what step `step` is. A long round trip tells of it that much later, and of what the queue
+        still held before."""
         if step > self.step:
             self._failed_trials += now_s < self._trial_until_s
-            self._settled_s, self._trial_until_s = now_s + self.pace.settle, float("-inf")
+            self._settled_s, self._trial_until_s = now_s + self.pace.settle + _LATER_ROUND_TRIPS * rtt_s, float("-inf")
         else:
             self._trial_until_s = now_s + self.pace.trial
         self.step = step

@@ -39,6 +39,7 @@ class Line:
     _rtts_s: list[float] = field(default_factory=list)
     _window_s: float = 0.0
     _rtt_s: float | None = None
+    _rtt_before_s: float | None = None
     _floor_s: float | None = None
     _estimate_bps: int | None = None
     _estimated_s: float = float("-inf")
@@ -71,6 +72,7 @@ class Line:
             return
         self.fraction_lost = self._lost / self._expected
         if self._rtts_s:
+            self._rtt_before_s = self._rtt_s
             rtt_s = self._rtt_s = fmean(self._rtts_s)
             self._floor_s = rtt_s if self._floor_s is None else min(rtt_s, self._floor_s + _FLOOR_RISE_SECONDS)
         self._lost, self._expected, self._window_s = 0.0, 0, now_s
@@ -95,7 +97,17 @@ class Line:
         """Whether the line looks too thin for what is sent."""
         if self.fraction_lost > LOSS_THIN:
             return "loss"
-        return "delay" if self.queueing_s > DELAY_THIN_SECONDS else ""
+        return "delay" if self.queueing_s > DELAY_THIN_SECONDS and not self._emptying else ""
+
+    @property
+    def rtt_s(self) -> float:
+        """Of the last window; 0 where it is not known."""
+        return self._rtt_s or 0.0
+
+    @property
+    def _emptying(self) -> bool:
+        """The queue is long but grows shorter: what is sent now is not too much."""
+        return self._rtt_s is not None and self._rtt_before_s is not None and self._rtt_s < self._rtt_before_s
 
     @property
     def calm(self) -> bool:
