@@ -144,7 +144,7 @@ def broken_rules(listed: Listed) -> list[str]:
             apart_s = after.time_s - before.time_s
             if abs(apart_s - before.seconds) > 0.1:
                 found.append(f"{after.uri or 'the last'} is {apart_s:.3f} s after one of {before.seconds:.3f} s")
-    if listed.part_hold_back_seconds < 3 * listed.part_target_seconds:
+    if listed.part_hold_back_seconds < 3 * listed.part_target_seconds - 1e-9:
         found.append("PART-HOLD-BACK is less than three parts")
     if listed.hold_back_seconds < 3 * listed.target_seconds:
         found.append("HOLD-BACK is less than three segments")

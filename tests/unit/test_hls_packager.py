@@ -176,6 +176,20 @@ def test_after_a_loss_pictures_go_on_at_a_key_picture(tmp_path: Path) -> None:
     assert int(found["h264"]["nb_read_packets"]) == 40 + 2 * FPS - 6, "the last part is not cut yet"
 
 
+def test_a_picture_that_stood_for_long_is_told_of_while_it_is_listed() -> None:
+    packets = clip(9.0, tracks=("video",))
+    stood_ns = NANOSECONDS // 2
+    shifted = again(packets, run=1, start_ns=packets[0].header.pts_ns + stood_ns)
+    later = [late if late.header.index >= 45 else made for made, late in zip(packets, shifted, strict=True)]
+    packaged = Packaged().take(later[:75])
+    listed = packaged.listed
+    assert listed.part_target_seconds > 0.5
+    assert {rule.partition(" is ")[2] for rule in broken_rules(listed)} == {"too short"}
+    packaged.take(later[75:])
+    assert packaged.listed.part_target_seconds < 0.25
+    assert broken_rules(packaged.listed) == []
+
+
 def test_sound_that_ends_does_not_stay_in_the_header() -> None:
     silent_from_ns = _START_NS + 2 * NANOSECONDS
     packets = [made for made in clip(9.0) if made.header.track == "video" or made.header.pts_ns < silent_from_ns]

@@ -1,5 +1,6 @@
 """Playlists as text (RFC 8216; parts and blocking reload: draft-ietf-hls-rfc8216bis, 4.4.3.7, 4.4.3.8, 4.4.4.9)."""
 
+import math
 from datetime import UTC, datetime
 from typing import Final
 
@@ -29,22 +30,23 @@ def media_playlist(window: LiveWindow, next_part_number: int) -> str:
     """The playlist of a window that has at least one segment with a part."""
     listed = window.listed()
     first = listed[0]
-    part_target = window.part_target_seconds
+    in_parts = _told_in_parts(window, listed)
+    # A picture that was shown for longer, as after a drop, makes a longer part: told for as long as it is listed, so
+    # that players stay far enough behind and come back when it is over.
+    longest_s = max([window.part_target_seconds, *(part.seconds for one in in_parts for part in one.parts)])
+    part_target_ms = math.ceil(longest_s * 1e3)
     lines = [
         "#EXTM3U",
         f"#EXT-X-VERSION:{_VERSION}",
         "#EXT-X-INDEPENDENT-SEGMENTS",
         f"#EXT-X-TARGETDURATION:{window.target_seconds}",
-        # Three times the part as it is told, rounding included.
-        f"#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={_HELD_BACK_PARTS * round(part_target, 5):.5f},"
+        f"#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={_HELD_BACK_PARTS * part_target_ms / 1e3:.3f},"
         f"HOLD-BACK={_HELD_BACK_SEGMENTS * window.target_seconds}",
-        f"#EXT-X-PART-INF:PART-TARGET={part_target:.5f}",
+        f"#EXT-X-PART-INF:PART-TARGET={part_target_ms / 1e3:.3f}",
         f"#EXT-X-MEDIA-SEQUENCE:{first.number}",
         f"#EXT-X-DISCONTINUITY-SEQUENCE:{window.discontinuity_number(first)}",
     ]
     told_header = -1
-    parts_from_s = sum(segment.seconds for segment in listed) - _PART_TARGETS * window.target_seconds
-    at_s = 0.0
     for segment in listed:
         if segment.discontinuity:
             lines.append("#EXT-X-DISCONTINUITY")
@@ -52,8 +54,7 @@ def media_playlist(window: LiveWindow, next_part_number: int) -> str:
             told_header = segment.header_number
             lines.append(f'#EXT-X-MAP:URI="{header_name(told_header)}"')
         lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{_time_text(segment.captured_ns)}")
-        at_s += segment.seconds
-        if at_s > parts_from_s or not segment.complete:
+        if segment in in_parts:
             lines += _part_lines(segment)
         if segment.complete:
             lines += [f"#EXTINF:{segment.seconds:.5f},", segment_name(segment.number)]
@@ -81,6 +82,18 @@ def multivariant_playlist(window: LiveWindow, path: str) -> str:
         attributes.append(f"FRAME-RATE={_NANOSECONDS / header.video.picture_ns:.3f}")
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{_VERSION}", "#EXT-X-INDEPENDENT-SEGMENTS"]
     return "\n".join([*lines, f"#EXT-X-STREAM-INF:{','.join(attributes)}", path]) + "\n"
+
+
+def _told_in_parts(window: LiveWindow, listed: list[Segment]) -> list[Segment]:
+    """The last three target durations, and the one that grows."""
+    found: list[Segment] = []
+    seconds = 0.0
+    for segment in reversed(listed):
+        if segment.complete and seconds >= _PART_TARGETS * window.target_seconds:
+            break
+        found.append(segment)
+        seconds += segment.seconds
+    return found
 
 
 def _part_lines(segment: Segment) -> list[str]:

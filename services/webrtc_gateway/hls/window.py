@@ -29,7 +29,7 @@ class Part:
     data: bytes | memoryview
 
 
-@dataclass
+@dataclass(eq=False)
 class Segment:
     """From one key picture to another."""
 
@@ -77,6 +77,7 @@ class LiveWindow:
         """Of segments that are gone."""
         self.target_seconds = math.ceil(SEGMENT_SECONDS)
         self.part_target_seconds = 0.0
+        """Of a producer that keeps time; set with the first part."""
         self.failed = ""
         """Why there will never be anything."""
         self.ended = False
@@ -101,7 +102,6 @@ class LiveWindow:
     def add(self, part: Part) -> None:
         """Append to the last segment, and wake who waits."""
         self.segments[-1].parts.append(part)
-        self.part_target_seconds = max(self.part_target_seconds, part.seconds)
         self.wake()
 
     def finish(self) -> None:
