@@ -344,7 +344,7 @@ async def test_a_peer_may_use_a_share_of_our_time_only() -> None:
     async with Pair() as pair:
         remote = await pair.open("echo")
         association = pair.channels._association
-        association._cpu = Rate(0.2, 0.001)
+        association._cpu = Rate(0, 0.001)  # nothing comes back, however slow the machine is
         for _ in range(1000):
             pair.channels.receive(packet(pair, chunk(4, pack("!HH", 1, 8) + b"ping")))
         refused = pair.counters.packets_refused["busy"]
