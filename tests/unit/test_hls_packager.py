@@ -218,6 +218,31 @@ def test_parameters_that_nobody_understands_are_an_error() -> None:
         make_header(TrackParameters("video", "av1", b"\xff\xff", width=320, height=180), None)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pts_ns": 1 << 62},
+        {"pts_ns": -(1 << 62), "dts_ns": -(1 << 62)},
+        {"duration_ns": 1 << 62},
+        {"sample_rate": 1 << 40},
+        {"extradata": b"\xff" * 40},
+        {"width": 1 << 40},
+        {"channels": 1 << 20},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_impossible_values_harm_nobody(wrong: dict[str, object]) -> None:
+    packets = clip(4.0)
+    spoilt = [
+        Made(msgspec.structs.replace(made.header, **wrong), made.payload) if 60 <= number < 200 else made
+        for number, made in enumerate(packets)
+    ]
+    packaged = Packaged().take(spoilt)
+    assert packaged.window.segments[-1].parts, "what comes after is played"
+    assert packaged.window.header is not None
+    assert packaged.window.header.codecs.startswith("avc1.42c00d")
+
+
 def test_memory_is_bounded() -> None:
     packets = clip(3.0, tracks=("video",), width=160, height=120)
     packaged = Packaged()

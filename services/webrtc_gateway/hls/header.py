@@ -57,7 +57,8 @@ def make_header(video: TrackParameters, audio: TrackParameters | None) -> Header
         data = sink.getvalue()
         muxer.close()
         codecs = codecs_of(data)
-    except (av.FFmpegError, OSError, ValueError, IndexError) as error:  # IndexError: a record that is cut short
+    # IndexError: a record that is cut short; OverflowError: sizes that no picture has.
+    except (av.FFmpegError, OSError, ValueError, IndexError, OverflowError) as error:
         raise BadRequest(f"the parameters of {video.codec} are not understood: {error}") from None
     return Header(data=data, codecs=codecs, video=video, audio=audio)
 

@@ -20,6 +20,7 @@ from services.webrtc_gateway.hls.sound import Sound
 from services.webrtc_gateway.hls.timeline import (
     DEFAULT_PICTURE_NS,
     LONGEST_PICTURE_NS,
+    SLOWEST_PICTURE_NS,
     VIDEO_CLOCK_HZ,
     Timeline,
     ticks,
@@ -141,6 +142,8 @@ class Packager:
             self._break_off()
 
     def _take_picture(self, header: PacketHeader, payload: memoryview) -> None:
+        if max(abs(header.pts_ns - header.dts_ns), header.duration_ns) > SLOWEST_PICTURE_NS:
+            raise BadRequest("a picture with impossible times")
         before = self._picture
         if before is not None:
             step_ns = header.dts_ns - before.header.dts_ns

@@ -15,6 +15,7 @@ _NANOSECONDS: Final = 1_000_000_000
 # Of Opus; AAC's frames are 1024 samples. For a last packet whose successor is not there yet.
 _OPUS_PACKET_NS: Final = 20_000_000
 _AAC_FRAME_SAMPLES: Final = 1_024
+_MAX_SAMPLE_RATE: Final = 192_000
 _MAX_SKEW_NS: Final = 5 * _NANOSECONDS
 # Between packets more is a hole; players bridge one by the next fragment's own time.
 _LONGEST_PACKET_NS: Final = 200_000_000
@@ -70,7 +71,7 @@ class Sound:
             return  # once from the cache and once live
         self._last[header.track] = place
         parameters = TrackParameters.from_header(header)
-        if parameters is not None:
+        if parameters is not None and parameters.sample_rate <= _MAX_SAMPLE_RATE:
             self._known[header.track] = parameters
         wanted = self.track or self.offered()
         if wanted is None or wanted.track != header.track:

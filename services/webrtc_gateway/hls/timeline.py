@@ -7,6 +7,8 @@ VIDEO_CLOCK_HZ: Final = 90_000
 """Of the pictures' track, as `shared.media.mux` sets it."""
 # A picture shown for longer is a source that stood still, not a slow one: what follows is another beginning.
 LONGEST_PICTURE_NS: Final = 2 * _NANOSECONDS
+SLOWEST_PICTURE_NS: Final = 60 * _NANOSECONDS
+"""One picture a minute; what claims more, or shows a picture so long after decoding it, is damaged."""
 DEFAULT_PICTURE_NS: Final = _NANOSECONDS // 25
 
 
