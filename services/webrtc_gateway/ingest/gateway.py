@@ -77,7 +77,7 @@ class IngestGateway:
         loop = asyncio.get_running_loop()
         self._ticker = loop.call_later(_TICK_SECONDS, self._tick)
         self._stop_following = streams.on_changed(self._streams_changed)
-        for stream in streams.deserted():  # made by an earlier run of this gateway
+        for stream in streams.left_over():
             self._linger(stream)
 
     async def create(self, stream: str, offer_text: str, rights: Rights = NO_RIGHTS) -> IngestAnswer:
@@ -226,9 +226,13 @@ class IngestGateway:
     async def _take_away(self, stream: str) -> None:
         lock = self._locks.setdefault(stream, asyncio.Lock())
         async with lock:  # somebody may be about to publish it again
-            if stream not in self._publishers:
-                await self._streams.deafen(stream)
-                await self._streams.remove(stream)
+            if stream in self._publishers:
+                return
+            if self._streams.is_fed(stream):  # by another gateway, or capture has not noticed yet
+                self._linger(stream)
+                return
+            await self._streams.deafen(stream)
+            await self._streams.remove(stream)
 
     def _streams_changed(self) -> None:
         """A stream that is removed, or gets another source, has no use for its publisher."""

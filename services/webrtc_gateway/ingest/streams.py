@@ -77,13 +77,18 @@ class IngestStreams:
         # Made a moment ago, it may not have come back over the bus.
         return stream in self._seen
 
-    def deserted(self) -> tuple[str, ...]:
-        """Streams of this node that were made for a publisher and wait for one."""
+    def left_over(self) -> tuple[str, ...]:
+        """Streams of this node that were made for a publisher: by an earlier run of this gateway, or by another one."""
         return tuple(
             stream
-            for stream, spec, _, actual in self._streams.all()
-            if spec.source == TRANSIENT_SOURCE and spec.node == self._node and (actual is None or actual.waiting_for)
+            for stream, spec, _, _ in self._streams.all()
+            if spec.source == TRANSIENT_SOURCE and spec.node == self._node
         )
+
+    def is_fed(self, stream: str) -> bool:
+        """Whether somebody publishes it, here or at another gateway."""
+        actual = self._streams.actual(stream)
+        return actual is not None and actual.state in ("live", "frozen") and not actual.waiting_for
 
     async def remove(self, stream: str) -> None:
         """Take a stream away that was made for its publisher."""
