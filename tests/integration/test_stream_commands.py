@@ -393,3 +393,16 @@ def test_a_node_lists_its_cameras(mesh: RunningMesh, client: Mesh) -> None:
     unknown = mesh.run("devices", "--node", "elsewhere")
     assert unknown.returncode == 1
     assert "nobody answers" in unknown.stdout
+
+
+def test_a_restart_opens_the_source_anew(mesh: RunningMesh, client: Mesh) -> None:
+    client.start_stream("again", "test://?size=384x216&fps=15")
+    before = mesh.actual("streams", "again")
+    assert mesh.call("capture.again.restart") == {"restarted": True}
+    after = mesh.wait_for(
+        lambda: (now := mesh.actual("streams", "again"))["epoch"] > before["epoch"] and now["state"] == "live" and now,
+        what="live again",
+    )
+    assert after["restarts"] == before["restarts"] + 1
+    assert after["revision"] == before["revision"], "what was asked for is as it was"
+    mesh.call("capture.stop", stream="again")

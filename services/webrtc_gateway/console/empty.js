@@ -1,6 +1,7 @@
 // What an empty mesh shows: the commands that fill it.
 
 import { el, icon, setText } from "./dom.js";
+import { addressOf } from "./router.js";
 
 const COPIED_FOR_MS = 1600; // long enough to read "copied"
 const COMMANDS = [
@@ -12,7 +13,8 @@ const COMMANDS = [
 export function teach(section) {
   section.append(
     el("h2", { text: "No streams yet" }),
-    el("p", { text: "Add one from any shell that reaches the mesh. Its picture appears here by itself." }),
+    el("p", { text: "Add one here, or from any shell that reaches the mesh. Its picture appears by itself." }),
+    el("p", { class: "links" }, el("a", { class: "button primary", href: addressOf("add"), text: "Add a stream" })),
     ...COMMANDS.map(([title, command]) => el(
       "div",
       { class: "command" },
