@@ -32,7 +32,7 @@ class EgressCounters:
     sessions_opened: int = 0
     sessions_connected: int = 0
     substituted: int = 0
-    """Viewers that got `main` in place of what they asked for and could not take."""
+    """Viewers that got another rendition in place of what they asked for and could not take."""
     fanout_cpu_ns: int = 0
     """CPU spent packetising, protecting and sending; with `packets`, the cost of one."""
     drops: Counter[str] = field(default_factory=Counter)

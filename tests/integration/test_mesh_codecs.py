@@ -11,6 +11,7 @@ from playwright.sync_api import Page
 from shared.media import timecode
 from tests.support.console import CHROMIUM, console_page
 from tests.support.mesh import RunningMesh
+from tests.support.pace import slowness
 
 pytestmark = [
     pytest.mark.integration,
@@ -83,13 +84,13 @@ def plays(page: Page, name: str, mime_type: str, frames: int = 20) -> dict[str, 
     video = stats["video"]
     assert video["framesDecoded"] >= frames, stats
     assert video["mimeType"] == mime_type
-    assert (video["packetsLost"], video["pliCount"], video["framesDropped"]) == (0, 0, 0)
+    assert (video["packetsLost"], video["pliCount"]) == (0, 0)
     now_ms, size, green = page.evaluate(PIXELS, name)
     assert size == [WIDTH, HEIGHT]
     shown_ms = timecode.read(np.array(green).reshape(timecode.HEIGHT_PIXELS, WIDTH), now_ms)
     assert shown_ms is not None
     print(f"{name}: {video['framesDecoded']} pictures, shown {now_ms - shown_ms} ms after their time code")
-    assert 0 <= now_ms - shown_ms < LIVE_MS
+    assert 0 <= now_ms - shown_ms < LIVE_MS * slowness()
     return stats
 
 
