@@ -35,7 +35,7 @@ def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
     figures.histogram("framemesh_webrtc_fraction_lost", "Parts lost, as viewers report.", counters.fraction_lost)
     counter("framemesh_webrtc_sessions_opened", "Offers answered.", one(lambda: counters.sessions_opened))
     counter("framemesh_webrtc_sessions_connected", "Sessions that came up.", one(lambda: counters.sessions_connected))
-    counter("framemesh_webrtc_transcoded_viewers", "Got main instead.", one(lambda: counters.substituted))
+    counter("framemesh_webrtc_transcoded_viewers", "Got another rendition instead.", one(lambda: counters.substituted))
     counter(
         "framemesh_webrtc_fanout_cpu_seconds",
         "CPU spent packetising, protecting and sending.",
