@@ -115,7 +115,10 @@ def _parameters() -> str:
 
 
 def _errors() -> str:
-    kinds: list[type[MeshError]] = [*MeshError.__subclasses__(), OutOfSpace]
+    # Only those of the bus: a service may have some of its own beside it, of its HTTP door for example.
+    kinds: list[type[MeshError]] = [
+        kind for kind in (*MeshError.__subclasses__(), OutOfSpace) if kind.__module__ == MeshError.__module__
+    ]
     rows = sorted({(kind.code, kind.__name__, (kind.__doc__ or "").splitlines()[0]) for kind in kinds})
     return _table(("code", "error", "meaning"), ((str(code), _code(name), text) for code, name, text in rows))
 
