@@ -39,6 +39,7 @@ class MediaSender:
             if not srtp.protect(batch):  # of a new packet never seen: whoever misses it asks again
                 self._counters.drops["srtp_refused"] += batch.count
                 at += batch.count
+                track.sent(unit.number + at, 0, 0)
                 continue
             sent = self._transport.send_run(self._ice, batch.datagrams, batch.size)
             if sent:

@@ -34,7 +34,7 @@ from tests.support.peers import free_port, wait_until
 RESULTS = Path(__file__).parent / "results" / "egress.json"
 VIEWERS, QUICK_VIEWERS = (4, 16, 32), (4, 16)
 ROUNDS, QUICK_ROUNDS = 3, 1
-SECONDS, QUICK_SECONDS = 6.0, 3.0
+SECONDS, QUICK_SECONDS = 4.0, 3.0
 SETTLE_SECONDS = 1.5  # the group of pictures that viewers start with, and their first reports
 GOAL_US = 6.0
 CLIP_SECONDS, FPS, BITRATE = 10, 30, "4500k"
@@ -47,13 +47,16 @@ Server = tuple[int, str]
 """Process id, and where viewers ask."""
 
 
+class NotConnected(Exception):
+    """Viewers and server did not come together in time."""
+
+
 def make_clip(path: Path) -> None:
     """Noise, so that the encoder needs the bitrate that it is given; one slice per picture, as cameras have it."""
     source = f"-f lavfi -i testsrc2=size=1920x1080:rate={FPS},noise=alls=12:allf=t -t {CLIP_SECONDS}"
     coder = f"-c:v libx264 -preset ultrafast -tune zerolatency -profile:v baseline -pix_fmt yuv420p -g {2 * FPS}"
-    rate = f"-b:v {BITRATE} -maxrate {BITRATE} -bufsize {BITRATE} -x264-params sliced-threads=0:nal-hrd=cbr"
-    bits = "-bsf:v filter_units=remove_types=12"  # filler would be dropped on the way, not sent
-    command = ["ffmpeg", "-v", "error", *source.split(), *coder.split(), *rate.split(), *bits.split(), path]
+    rate = f"-b:v {BITRATE} -maxrate {BITRATE} -bufsize {BITRATE} -x264-params sliced-threads=0"
+    command = ["ffmpeg", "-v", "error", *source.split(), *coder.split(), *rate.split(), path]
     subprocess.run(command, check=True)
     subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-c", "copy", path.with_suffix(".h264")], check=True)
 
@@ -105,7 +108,7 @@ def measure(name: str, server: Server, count: int, seconds: float) -> dict[str, 
 
     try:
         if json.loads(sinks.stdout.readline() or "{}").get("connected") != count:
-            raise RuntimeError(f"{name}: {count} viewers did not connect")
+            raise NotConnected(f"{name}: {count} viewers did not connect")
         time.sleep(SETTLE_SECONDS)
         packets, cpu, began = received(), cpu_seconds(pid), time.monotonic()
         time.sleep(seconds)
@@ -222,7 +225,11 @@ def main() -> None:
         for number in range(QUICK_ROUNDS if quick else ROUNDS):
             for count in viewers:
                 for name, server in servers.items():
-                    row = measure(name, server, count, QUICK_SECONDS if quick else SECONDS)
+                    try:
+                        row = measure(name, server, count, QUICK_SECONDS if quick else SECONDS)
+                    except NotConnected as error:  # a busy machine: the other rounds tell
+                        print(error, flush=True)
+                        continue
                     runs.setdefault(name, {}).setdefault(count, []).append(row)
                     print(
                         f"round {number + 1} {name:20}{count:4} viewers{row['us_per_packet']:8.2f} us per packet,"
@@ -233,10 +240,15 @@ def main() -> None:
         name: {count: statistics.median(row["us_per_packet"] for row in rows) for count, rows in counts.items()}
         for name, counts in runs.items()
     }
+    ratios = {
+        name: {count: round(median / table["framemesh"][count], 2) for count, median in medians.items()}
+        for name, medians in table.items()
+        if medians.keys() <= table["framemesh"].keys()
+    }
     print(f"\n{'us per packet, medians':24}" + "".join(f"{count:>8}" for count in viewers))
     for name, medians in table.items():
-        ratios = "".join(f"{median / table['framemesh'][count]:7.1f}x" for count, median in medians.items())
-        print(f"{name:24}" + "".join(f"{median:8.2f}" for median in medians.values()) + ratios)
+        times = "".join(f"{ratio:7.1f}x" for ratio in ratios.get(name, {}).values())
+        print(f"{name:24}" + "".join(f"{median:8.2f}" for median in medians.values()) + times)
     print(f"goal: at most {GOAL_US:g} us")
     if quick:
         return
@@ -249,10 +261,7 @@ def main() -> None:
         "us_per_packet_medians": {
             name: {count: round(median, 2) for count, median in medians.items()} for name, medians in table.items()
         },
-        "times_framemesh": {
-            name: {count: round(median / table["framemesh"][count], 2) for count, median in medians.items()}
-            for name, medians in table.items()
-        },
+        "times_framemesh": ratios,
         "runs": runs,
     }
     RESULTS.write_text(json.dumps(report, indent=1) + "\n")

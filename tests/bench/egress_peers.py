@@ -107,7 +107,7 @@ def janus_server(clip: Path) -> Iterator[tuple[int, str]]:
                 (folder / kind / library).symlink_to(plugins.parent / kind / library)
         (folder / "janus.jcfg").write_text(
             f'general: {{ configs_folder = "{folder}" plugins_folder = "{folder}/plugins"'
-            f' transports_folder = "{folder}/transports" debug_level = 3 }}\n'
+            f' transports_folder = "{folder}/transports" debug_level = 1 }}\n'
             "nat: { ice_lite = false full_trickle = false }\n"
         )
         (folder / "janus.transport.http.jcfg").write_text(

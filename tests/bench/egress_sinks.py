@@ -19,8 +19,10 @@ import aiohttp
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 
 CONNECT_SECONDS = 40.0  # 32 handshakes on a busy machine
+_CLOSE_SECONDS = 1.0
 _KEEPALIVE_SECONDS = 20.0  # Janus forgets a session after 60
 _RECEIVE_BUFFER_BYTES = 4 << 20
+_FIRST_NOT_OURS = 64  # STUN and DTLS are below (RFC 7983 section 7): the server may still be connecting
 _RTCP_TYPES = range(64, 96)  # of the second byte without its highest bit (RFC 5761 section 4)
 _SDP = {"Content-Type": "application/sdp"}
 
@@ -113,7 +115,7 @@ class Drain(threading.Thread):
                 with contextlib.suppress(BlockingIOError):
                     while True:
                         size, address = sock.recvfrom_into(buffer)
-                        if buffer[0] < 4:
+                        if buffer[0] < _FIRST_NOT_OURS:
                             self._loop.call_soon_threadsafe(protocol.datagram_received, bytes(buffer[:size]), address)
                         elif buffer[0] & 0xC0 == 0x80 and buffer[1] & 0x7F not in _RTCP_TYPES:
                             self.packets += 1
@@ -122,26 +124,30 @@ class Drain(threading.Thread):
 async def main(kind: str, where: str, count: int) -> None:
     loop = asyncio.get_running_loop()
     drain = Drain(loop)
+    drain.start()
     async with aiohttp.ClientSession() as http:
         peers: Peers = []
+
+        async def connect() -> None:
+            peer = await CONNECT[kind](http, where)
+            connected = asyncio.Event()
+            check = lambda: peer.connectionState == "connected" and connected.set()  # noqa: E731
+            peer.on("connectionstatechange", check)
+            check()
+            await connected.wait()
+            peers.append(peer)
+            drain.take(peer)
+
         async with asyncio.timeout(CONNECT_SECONDS):
-            for _ in range(count):
-                peer = await CONNECT[kind](http, where)
-                connected = asyncio.Event()
-                check = lambda peer=peer, done=connected: peer.connectionState == "connected" and done.set()  # noqa: E731
-                peer.on("connectionstatechange", check)
-                check()
-                await connected.wait()
-                peers.append(peer)
-                drain.take(peer)
-        drain.start()
+            for _ in range(count):  # one after the other: aiortc's server leaves out some of those that come at once
+                await connect()
         print(json.dumps({"connected": len(peers)}), flush=True)
         while await asyncio.to_thread(sys.stdin.readline):
             print(drain.packets, flush=True)
         for peer in peers:
             if keeper := getattr(peer, "keeper", None):
                 keeper.cancel()
-        await asyncio.wait([asyncio.create_task(peer.close()) for peer in peers], timeout=3)
+        await asyncio.wait([asyncio.create_task(peer.close()) for peer in peers], timeout=_CLOSE_SECONDS)
 
 
 if __name__ == "__main__":
