@@ -57,7 +57,7 @@ class RenditionFeed:
         self.unsupported = ""
         """Why nobody can view this rendition; empty when they can."""
         self.seen = asyncio.Event()
-        """A picture has come, so that `codec` and `unsupported` are known."""
+        """A picture has come, so that `codec` and `unsupported` are known; or none will come any more."""
         self.codec: VideoCodec | None = None
         """Of the pictures, once one has come or viewers have been promised it."""
         self.forces_key_frames = True
@@ -139,6 +139,7 @@ class RenditionFeed:
             if timer is not None:
                 timer.cancel()
         self._producer = None
+        self.seen.set()
         self._each(lambda viewer: viewer.feed_ended(reason))
 
     def _take(self, header: PacketHeader, payload: memoryview) -> None:

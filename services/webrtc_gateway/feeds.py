@@ -79,6 +79,7 @@ class Feeds:
         known = self._open.get((stream, subscription.rendition))
         if known is not None:  # the default is a rendition that somebody already views by its name
             await subscription.close()
+            _check_open(known, stream)
             self._open[stream, rendition] = known
             return known
         entry = OpenFeed(feed, subscription)
@@ -88,17 +89,17 @@ class Feeds:
         try:
             async with _in_time(stream):
                 await _play_cached(feed, subscription)
-            if entry.closed:
-                raise NotFound(f"stream {stream!r} was removed a moment ago")
+            _check_open(entry, stream)
+            feed.go_live()
+            if not subscription.forces_key_frames and "video" in subscription.tracks:
+                # A source's own packets: whether viewers can take them, one picture tells. An encoder's are its spec's.
+                with contextlib.suppress(TimeoutError):  # a source that is silent just now
+                    async with asyncio.timeout(SEEN_SECONDS):
+                        await feed.seen.wait()
+                _check_open(entry, stream)
         except BaseException:  # a cancellation too: nobody has it yet who could release it
             self._close(entry)
             raise
-        feed.go_live()
-        if not subscription.forces_key_frames and "video" in subscription.tracks:
-            # A source's own packets: whether viewers can take them, one picture tells. An encoder's are its spec's.
-            with contextlib.suppress(TimeoutError):  # a source that is silent just now
-                async with asyncio.timeout(SEEN_SECONDS):
-                    await feed.seen.wait()
         return entry
 
     def _close(self, entry: OpenFeed, reason: str = "draining") -> None:
@@ -118,6 +119,12 @@ class Feeds:
                 await entry.subscription.close()
         except Exception:  # whatever the bus raises: the feed is gone already, only the log can still tell
             logger.exception("closing %s/%s", entry.feed.stream, entry.subscription.rendition)
+
+
+def _check_open(entry: OpenFeed, stream: str) -> None:
+    """Raises NotFound when the feed has ended while somebody waited for it: a viewer of it would never see anything."""
+    if entry.closed:
+        raise NotFound(f"stream {stream!r} was removed a moment ago")
 
 
 async def _play_cached(feed: RenditionFeed, subscription: Subscription) -> None:

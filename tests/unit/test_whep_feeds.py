@@ -24,6 +24,7 @@ class Camera:
         self.index = 0
         self.group: list[tuple[PacketHeader, memoryview]] = []
         self.reading, self.read_on = asyncio.Event(), asyncio.Event()
+        self.opened = 0
         self.closed = asyncio.Event()
         self.deliver: Deliver | None = None
         self.ended: Callable[[str], None] | None = None
@@ -37,6 +38,7 @@ class Camera:
 
     async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> "Camera":
         self.deliver = deliver
+        self.opened += 1
         return self
 
     def video_codec(self, stream: str, rendition: str | None) -> VideoCodec | None:
@@ -114,3 +116,48 @@ async def test_a_viewer_that_gives_up_while_the_cache_is_read_leaves_nothing_ope
     opening.cancel()
     await asyncio.wait({opening}, timeout=1)
     await asyncio.wait_for(camera.closed.wait(), 1)
+
+
+async def test_a_viewer_that_gives_up_before_the_first_picture_leaves_nothing_open() -> None:
+    camera = Camera()
+    camera.read_on.set()
+    feeds = Feeds(camera, EgressCounters())
+    opening = asyncio.create_task(feeds.acquire("cam0", "source"))
+    await asyncio.wait_for(camera.reading.wait(), 1)
+    await asyncio.sleep(0.05)  # it is in the wait for a picture, of which nothing tells
+    opening.cancel()
+    await asyncio.wait({opening}, timeout=1)
+    await asyncio.wait_for(camera.closed.wait(), 1)
+
+
+async def test_a_stream_that_is_removed_before_its_first_picture_is_not_found() -> None:
+    camera = Camera()
+    camera.read_on.set()
+    feeds = Feeds(camera, EgressCounters())
+    opening = asyncio.create_task(feeds.acquire("cam0", "source"))
+    await asyncio.wait_for(camera.reading.wait(), 1)
+    await asyncio.sleep(0.05)
+    assert camera.ended is not None
+    camera.ended("removed")
+    with pytest.raises(NotFound, match="removed"):
+        await asyncio.wait_for(opening, 2)
+
+
+async def test_a_stream_that_is_removed_while_its_default_is_found_out_is_not_found() -> None:
+    camera = Camera()
+    camera.read_on.set()
+    feeds = Feeds(camera, EgressCounters())
+    camera.shoot()
+    camera.group *= 3  # of which the cache leaves out the last two
+    await feeds.acquire("cam0", "source")
+    ended = camera.ended
+    assert ended is not None
+
+    async def close() -> None:
+        ended("removed")
+
+    camera.close = close  # type: ignore[method-assign]
+    with pytest.raises(NotFound, match="removed"):
+        await feeds.acquire("cam0", None)
+    await asyncio.wait_for(feeds.acquire("cam0", "source"), 1)
+    assert camera.opened == 3, "anew, and nothing that has ended is kept"

@@ -66,9 +66,11 @@ class _Audible:
         self._opened.on_ended(ended)
 
     async def close(self) -> None:
-        await self._opened.close()
-        if self._sound is not None:
-            await self._sound.close()
+        try:
+            await self._opened.close()
+        finally:  # its thread would wait for packets for ever
+            if self._sound is not None:
+                await self._sound.close()
 
     @property
     def _opened(self) -> Subscription:
