@@ -12,6 +12,7 @@ _HAS_SIZE, _HAS_EXTENSION = 0x02, 0x04
 _TEMPORAL_DELIMITER, _TILE_LIST, _PADDING = 2, 8, 15
 _LEFT_OUT = frozenset({_TEMPORAL_DELIMITER, _TILE_LIST, _PADDING})  # section 5: not sent, and ignored when they are
 _LEB128_BYTES = 8  # at most
+_MAX_OBUS = 4096  # a tile group of each tile of level 6.3, eight times; a million would hold the process up
 
 
 def depacketize_av1(payloads: Sequence[bytes]) -> bytes:
@@ -21,16 +22,21 @@ def depacketize_av1(payloads: Sequence[bytes]) -> bytes:
         BadRequest: a payload is cut short, or an OBU has no beginning or no end.
     """
     obus: list[bytes] = []
-    open_obu = b""
+    open_obu: list[bytes] = []  # pieces of an OBU that goes on: joined once, for it may have thousands
     for payload in payloads:
         if len(payload) < 2:
             raise BadRequest("AV1 payload cut short")
         elements = list(_elements(payload))
         if bool(payload[0] & _CONTINUES) != bool(open_obu):
             raise BadRequest("AV1 fragment out of its order")
-        elements[0] = open_obu + elements[0]
-        open_obu = elements.pop() if payload[0] & _GOES_ON else b""
+        if open_obu and (len(elements) > 1 or not payload[0] & _GOES_ON):  # this one has its end
+            elements[0] = b"".join((*open_obu, elements[0]))
+            open_obu = []
+        if payload[0] & _GOES_ON:
+            open_obu.append(elements.pop())
         obus += elements
+        if len(obus) > _MAX_OBUS:
+            raise BadRequest(f"temporal unit of more than {_MAX_OBUS} OBUs")
     if open_obu:
         raise BadRequest("AV1 fragment without its end")
     unit = b"".join(map(_with_size, obus))

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from schemas.errors import BadRequest
 from shared.media.bitstream import START_CODE
 
+_SHORT_START_CODE = START_CODE[1:]
 _H264_LAST_SINGLE, _STAP_A, _FU_A = 23, 24, 28
 _HEVC_LAST_SINGLE, _AP, _FU = 47, 48, 49
 _FU_START, _FU_END = 0x80, 0x40
 _SIZE_BYTES = 2
+_MAX_NAL_UNITS = 4096  # ten times what slices of a packet each need at 1080p; a million would hold the process up
 
 
 def depacketize_h264(payloads: Sequence[bytes]) -> bytes:
@@ -36,6 +38,7 @@ def depacketize_h264(payloads: Sequence[bytes]) -> bytes:
         elif 1 <= kind <= _H264_LAST_SINGLE:
             parts += (START_CODE, payload)
         elif kind == _STAP_A:
+            _check_count(len(parts) // 2)
             parts += _separated(payload, 1)
         else:
             raise BadRequest(f"H.264 payload of kind {kind}; packetization-mode 0 and 1 are taken")
@@ -64,6 +67,7 @@ def depacketize_hevc(payloads: Sequence[bytes]) -> bytes:
         elif kind <= _HEVC_LAST_SINGLE:
             parts += (START_CODE, payload)
         elif kind == _AP:
+            _check_count(len(parts) // 2)
             parts += _separated(payload, 2)
         else:
             raise BadRequest(f"H.265 payload of kind {kind}, which is not known")
@@ -100,4 +104,11 @@ def _whole(fragments: list[bytes], parts: list[bytes]) -> bytes:
         raise BadRequest("fragment of a NAL unit without its end")
     if not parts:
         raise BadRequest("access unit without a NAL unit")
-    return b"".join(parts)
+    unit = b"".join(parts)
+    _check_count(unit.count(_SHORT_START_CODE))  # those that hide within a unit, where none may be, included
+    return unit
+
+
+def _check_count(nal_units: int) -> None:
+    if nal_units > _MAX_NAL_UNITS:
+        raise BadRequest(f"access unit of more than {_MAX_NAL_UNITS} NAL units")

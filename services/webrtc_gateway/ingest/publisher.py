@@ -111,7 +111,10 @@ class Publisher:
         now_s = time.monotonic()
         try:
             if datagram[1] in _RTCP_TYPES:
-                self._take_reports(self._srtp_in.unprotect_rtcp(datagram))
+                if self._has_room(ssrc := int.from_bytes(datagram[4:8], "big")):
+                    packet = self._srtp_in.unprotect_rtcp(datagram)
+                    self._ssrcs.add(ssrc)
+                    self._take_reports(packet)
             else:
                 self._take_packet(self._srtp_in, datagram, now_s)
         except (SrtpError, ValueError, struct.error) as error:
@@ -122,8 +125,7 @@ class Publisher:
 
     def _take_packet(self, srtp: SrtpReceiver, datagram: bytes, now_s: float) -> None:
         ssrc = int.from_bytes(datagram[8:12], "big")
-        if ssrc not in self._ssrcs and len(self._ssrcs) >= _MAX_SSRCS:
-            self._counters.drops["too_many_ssrcs"] += 1
+        if not self._has_room(ssrc):
             return
         packet = parse_rtp(srtp.unprotect_rtp(datagram))
         self._ssrcs.add(ssrc)
@@ -142,6 +144,13 @@ class Publisher:
             self._report()
         if (track.waits or track.needs_key) and self._poll is None:
             self._poll = asyncio.get_running_loop().call_later(_POLL_SECONDS, self._look)
+
+    def _has_room(self, ssrc: int) -> bool:
+        """Whether libsrtp may get to know this one, of packets or of reports."""
+        if ssrc in self._ssrcs or len(self._ssrcs) < _MAX_SSRCS:
+            return True
+        self._counters.drops["too_many_ssrcs"] += 1
+        return False
 
     def _take_reports(self, packet: bytes) -> None:
         reports, now_ns = parse_reports(packet), time.time_ns()

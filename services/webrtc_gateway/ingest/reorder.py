@@ -8,6 +8,8 @@ from services.webrtc_gateway.ingest.rtp_packet import RtpPacket
 _SEQUENCES = 1 << 16
 # The largest step that a loss can be; a larger one is a sender that began anew (RFC 3550 appendix A.1: MAX_DROPOUT).
 _MAX_STEP = 3000
+# A gap that is wider has taken longer than anybody waits for what was in it; a key picture mends that.
+_MAX_GAP = 512
 _REORDERED_SECONDS = 0.005  # packets that overtake one another arrive within this; then it is a loss
 _ASK_AGAIN_SECONDS = 0.06  # a round trip to a distant publisher
 _MAX_ASKS = 8
@@ -54,7 +56,11 @@ class ReorderBuffer:
             self._next = self._highest = packet.sequence
         number = self._unwrap(packet.sequence)
         if abs(number - self._highest) > _MAX_STEP:
-            yield from self._begin_anew(packet)
+            yield from self._begin_anew(packet, packet.sequence)
+            return
+        if (gap := number - self._highest - 1) > _MAX_GAP:
+            self.lost += gap
+            yield from self._begin_anew(packet, number)
             return
         if number < self._next or number in self._waiting:
             self.repeated += 1
@@ -70,7 +76,8 @@ class ReorderBuffer:
             return
         self._waiting[number] = packet
         yield from self._in_order()
-        if len(self._waiting) > self._max_packets:
+        # Many waiting packets, or few with wide gaps between them: what is kept is bounded either way.
+        while len(self._waiting) > self._max_packets or self._highest - self._next > _MAX_STEP:
             yield from self._give_up()
 
     def expire(self, now_s: float) -> Iterator[RtpPacket | None]:
@@ -109,12 +116,12 @@ class ReorderBuffer:
         yield None
         yield from self._in_order()
 
-    def _begin_anew(self, packet: RtpPacket) -> Iterator[RtpPacket | None]:
+    def _begin_anew(self, packet: RtpPacket, number: int) -> Iterator[RtpPacket | None]:
         self.lost += len(self._missing)
         self._waiting.clear()
         self._missing.clear()
-        self._highest = packet.sequence
-        self._next = packet.sequence + 1
+        self._highest = number
+        self._next = number + 1
         self.received += 1
         yield None
         yield packet
