@@ -70,3 +70,17 @@ def test_a_report_that_lies_about_the_future_makes_no_picture_of_the_future() ->
         time.report(number * 3000, START_NS + (number % 7) * 10**18, arrived_ns)
         captured_ns, _ = time.place(number * 3000, arrived_ns)
         assert captured_ns <= arrived_ns
+
+
+def test_a_count_or_a_clock_that_jumps_makes_no_picture_of_another_day() -> None:
+    for jump, clock_ns in ((1 << 30, 0), (-1 << 30, 0), (0, -WRONG_NS), (0, WRONG_NS)):
+        time = TrackTime(90_000, PublisherClock(), PICTURE_SLEW)
+        for number in range(60):
+            arrived_ns = START_NS + number * 33_333_333
+            after = number >= 30
+            timestamp = (number * 3000 + after * jump) % (1 << 32)
+            if number in (5, 40):
+                time.report(timestamp, arrived_ns - 5 * MS + after * clock_ns, arrived_ns)
+            captured_ns, shown_ns = time.place(timestamp, arrived_ns)
+            assert abs(captured_ns - arrived_ns) <= 100 * MS
+            assert abs(shown_ns - arrived_ns) <= 100 * MS

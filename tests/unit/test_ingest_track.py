@@ -12,6 +12,7 @@ from services.webrtc_gateway.ingest.rtp_packet import RtpPacket
 from services.webrtc_gateway.ingest.terms import TrackTerms
 from services.webrtc_gateway.ingest.track import MediaUnit, ReceivingTrack
 from shared.media.bitstream import is_key, nal_units
+from shared.rtp.clock import ntp_timestamp
 from tests.support.rtp_sender import CLOCK_HZ, FPS, PAYLOAD_TYPE, SSRC, Path, h264_pictures, rtp_packets
 
 RTX_TYPE = PAYLOAD_TYPE + 1
@@ -136,6 +137,24 @@ def test_another_sender_takes_over_only_when_the_first_is_silent() -> None:
     for packet in other:
         receiver.receive(packet)
     assert [nals(unit.data) for unit in receiver.units[before:]] == [nals(picture) for picture in pictures]
+
+
+def test_times_go_on_when_the_next_sender_counts_from_elsewhere() -> None:
+    receiver, pictures = Receiver(), h264_pictures()
+    first = rtp_packets(pictures)[:90]
+    for packet in first:
+        receiver.receive(packet)
+    receiver.track.report(first[-1].timestamp, ntp_timestamp(first[-1].arrived_ns), first[-1].arrived_ns)
+    receiver.now_s += 2
+    before = len(receiver.units)
+    for packet in rtp_packets(pictures, ssrc=SSRC + 5):
+        hours_ago = (packet.timestamp - 5 * 3600 * CLOCK_HZ) % (1 << 32)
+        receiver.receive(replace(packet, timestamp=hours_ago, arrived_ns=packet.arrived_ns + 4_000_000_000))
+    units = receiver.units[before:]
+    assert len(units) == len(pictures)
+    assert not any(unit.reordered for unit in units), "a count that begins anew is no picture out of order"
+    assert max(abs(unit.pts_ns - unit.arrived_ns) for unit in units) < 1_000_000
+    assert all(b.dts_ns - a.dts_ns >= 33_000_000 for a, b in pairwise(units))
 
 
 def test_sound_is_not_waited_for() -> None:

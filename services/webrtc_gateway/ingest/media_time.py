@@ -11,6 +11,7 @@ _WRAP = 1 << 32
 # Clocks set by NTP are off by milliseconds; a picture needs less than a second from camera to gateway.
 _AHEAD_NS, _SOON_NS = -20_000_000, 1_000_000_000
 _STEP_NS = 500_000_000  # a mistake as large as this is put right at once
+_FAR_NS = 10_000_000_000  # nothing is under way for so long: a count or a clock has jumped
 # Smaller ones by so much of the time that passes: nobody hears sound that is 2 % slower, nor sees pictures hurry.
 SOUND_SLEW, PICTURE_SLEW = 0.02, 0.5
 _DRIFT_NS_PER_S = 100_000  # how fast two clocks part at most (100 ppm), so how fast the quickest way may grow
@@ -33,7 +34,7 @@ class PublisherClock:
     def note(self, sender_ns: int, arrived_ns: int) -> None:
         """Something of `sender_ns` has come."""
         age_ns = arrived_ns - sender_ns
-        if self.offset_ns is None:
+        if self.offset_ns is None or age_ns - self._quickest_ns > _FAR_NS:  # the first, or a clock was set
             self._quickest_ns = age_ns
         else:
             grown_ns = max(0, arrived_ns - self._noted_ns) * _DRIFT_NS_PER_S // _NS
@@ -57,6 +58,11 @@ class TrackTime:
         self._shown: tuple[int, int] | None = None
         """The last unit's unwrapped timestamp, and the presentation time that it got."""
 
+    def begin_anew(self) -> None:
+        """Another sender goes on in the place of the first: its count has nothing to do with the one before."""
+        self._begun = self._reported = False
+        self._shown = None
+
     def report(self, timestamp: int, sender_ns: int, arrived_ns: int) -> None:
         """The publisher says that the track's clock shows `timestamp` at `sender_ns` of its own time."""
         self._clock.note(sender_ns, arrived_ns)
@@ -75,8 +81,9 @@ class TrackTime:
             if not self._reported:
                 self._anchor = (number, arrived_ns)
         captured_ns = self._captured(number)
-        if not self._reported and captured_ns > arrived_ns:  # what came first had been held up longer than this
-            self._anchor = (number, arrived_ns)
+        held_up = not self._reported and captured_ns > arrived_ns  # what came first had been so longer than this
+        if held_up or abs(captured_ns - arrived_ns) > _FAR_NS:  # the count has jumped, or a report lies
+            self._anchor, self._reported = (number, arrived_ns), False
             captured_ns = arrived_ns
         pts_ns = captured_ns
         if self._shown is not None:

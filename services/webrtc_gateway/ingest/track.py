@@ -111,6 +111,7 @@ class ReceivingTrack:
                 return
             if self.ssrc is not None:
                 self._begin()
+                self._time.begin_anew()
                 self._gap()
             self.ssrc = packet.ssrc
         else:
@@ -178,7 +179,7 @@ class ReceivingTrack:
         elif self.needs_key:
             self._counters.drops["no_key"] += 1
             return
-        self._note_order(unit.timestamp)
+        self._note_order(unit.timestamp, key)
         self._last_dts_ns = dts_ns = max(pts_ns, self._last_dts_ns + _MIN_STEP_NS)
         self._index += 1
         self.units += 1
@@ -208,9 +209,12 @@ class ReceivingTrack:
         self._extradata = configuration(data, codec) or self._extradata
         return data, self._extradata
 
-    def _note_order(self, timestamp: int) -> None:
-        """A time that goes back is of a picture that others were made from before it: B-frames."""
-        if self._last_timestamp is not None:
+    def _note_order(self, timestamp: int, key: bool) -> None:
+        """A time that goes back is of a picture that others were made from before it: B-frames.
+
+        Not that of a key picture: with it a count may have begun anew.
+        """
+        if self._last_timestamp is not None and not key:
             self._reordered = self._reordered or 0 < (self._last_timestamp - timestamp) % _WRAP < _WRAP // 2
         self._last_timestamp = timestamp
 
