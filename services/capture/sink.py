@@ -68,7 +68,7 @@ class StreamSink:
         self._audio_subject = audio(context.node, spec.stream)
         self.epoch = epoch
         self.dropped: Counter[str] = Counter()
-        """Pictures left out, by reason: `ring-full`, `fps-limit`, `damaged`, `too-large`."""
+        """Pictures left out, by reason: `ring-full`, `fps-limit`, `damaged`, `too-large`, `ingest-full`."""
         self.frames = FrameWriter(context, spec, epoch, self.dropped)
         self.arrivals = Arrivals(arrival)
         self._packets: PacketPublisher | None = None

@@ -57,19 +57,20 @@ class WhipSource(ContainerSource):
         self._asked_at = float("-inf")
         player: IngestPlayer | None = None
         ended_run, told_at = -1, 0.0
-        with IngestFeed(sink.bus, self.settings.node, self.spec.stream) as feed:
+        with IngestFeed(sink.bus, self.settings.node, self.spec.stream, sink.dropped) as feed:
             sink.waiting(_WAITS_FOR)
             while not stop.is_set():
                 item = feed.take(_LOOK_SECONDS)
                 if isinstance(item, IngestSession):
-                    told_at = time.monotonic()
-                    newest = max(ended_run, player.run if player else -1)
                     if player and (item.run > player.run or (item.ended and item.run == player.run)):
                         self._over(sink, player, item.ended or "another has come")
                         ended_run, player = player.run, None
-                    if not item.ended and item.run > newest:
+                    # Not only a higher run: clocks are set back, and of two publishers the newer may leave first.
+                    if player is None and not item.ended and item.run != ended_run:
                         player = IngestPlayer(item, self.spec, sink, self._ask)
                         self._ask()
+                    if player and item.run == player.run:
+                        told_at = time.monotonic()
                 elif item is not None and player and item[0].run == player.run:
                     player.take(*item)
                 if player and time.monotonic() - told_at > _GATEWAY_SILENT_SECONDS:
