@@ -12,6 +12,8 @@ from services.webrtc_gateway.rtp import RtpTrack
 
 TrackKind = Literal["video", "audio"]
 
+_MOMENT_SECONDS = 1.0  # encoders are not further apart; what is, was dated anew
+
 
 class SentTrack:
     """An RtpTrack with what it is, and its tally."""
@@ -31,6 +33,13 @@ class SentTrack:
         """The unit is the next one; else `restart` with it."""
         return self.rtp.first_number is not None and unit.number == self.rtp.next_number
 
+    def was_sent(self, unit: RtpUnit) -> bool:
+        """What the unit has was sent a moment ago, in a unit of another rendition."""
+        if self._last_time is None:
+            return False
+        behind = self._last_time - (unit.timestamp + self.rtp.timestamp_offset)
+        return 0 <= behind < _MOMENT_SECONDS * self.rtp.clock_rate_hz
+
     def restart(self, unit: RtpUnit) -> None:
         """Go on with `unit`. Only here may the offset of time change: what was sent is not sent again after it."""
         due = unit.timestamp + self.rtp.timestamp_offset
@@ -43,7 +52,8 @@ class SentTrack:
         self.rtp.timestamp_offset += self.history(before).clock.at(0) - self.history(after).clock.at(0)
         self.rtp.first_number = None
 
-    def finished(self, unit: RtpUnit) -> None:
-        """All of the unit is sent."""
+    def sent(self, unit: RtpUnit, *, whole: bool) -> None:
+        """Some of the unit is sent, or all that was left of it."""
         self._last_time = unit.timestamp + self.rtp.timestamp_offset
-        self.tally.sent(unit.key)
+        if whole:
+            self.tally.sent(unit.key)

@@ -1,9 +1,8 @@
-"""One WebRTC viewer: connects, starts on a key frame, and is never waited for."""
+"""One WebRTC viewer: connects, is told what its rendition brings, and is never waited for."""
 
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
@@ -17,12 +16,14 @@ from services.webrtc_gateway.datachannels.session import DataSession
 from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
 from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed
 from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
+from services.webrtc_gateway.link import Dtls, SharedLink
 from services.webrtc_gateway.offer import Offer
 from services.webrtc_gateway.packetizer import RtpUnit
+from services.webrtc_gateway.picture_flow import PictureFlow
 from services.webrtc_gateway.sender import MediaSender
 from services.webrtc_gateway.sent_track import SentTrack, TrackKind
 from services.webrtc_gateway.source import NotViewable
-from services.webrtc_gateway.srtp import BATCH_PACKETS, PacketBatch, SrtpError, SrtpReceiver, SrtpSender
+from services.webrtc_gateway.srtp import PacketBatch, SrtpError, SrtpReceiver, SrtpSender
 from services.webrtc_gateway.timings import Timings
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ _KINDS: tuple[TrackKind, ...] = ("video", "audio")
 ViewerState = Literal["connecting", "waiting", "playing", "closed"]
 
 CONNECT_SECONDS = 15.0  # ICE and DTLS together; a browser needs 0.1 s, a slow path a few seconds
-MAX_BACKLOG_PACKETS = 4096  # a group of pictures as long as the feed keeps; more means the path is too slow
 
 
 class Viewer:
@@ -56,17 +56,15 @@ class Viewer:
         on_closed: Callable[["Viewer", str], None],
         client: str = "",
         address: str = "",
+        link: SharedLink | None = None,
     ) -> None:
-        """`asked_s` is when the offer came, in monotonic seconds."""
+        """`asked_s` is when the offer came, in monotonic seconds; `link`: the peer's, of which this is one part."""
         self.session = session
         self.client, self.address = client, address
         self.cname = secrets.token_hex(8)  # ties sound and pictures together; tells nothing about the session
         self.feed = feed
         self.rendition, self.refused = rendition, refused
-        self.state: ViewerState = "connecting"
-        self.ice = IcePeer(self)
-        self.keys_only = False
-        """The line carries no more than the key pictures; see `send_keys_only`."""
+        self.ice = link.ice if link else IcePeer(self)
         self.thin = ""
         """Why less is sent than was asked for; empty: it is not."""
         self.switches = 0
@@ -78,13 +76,19 @@ class Viewer:
             if media.track is not None and media.description.kind == kind
         )
         """Pictures before sound; of each at most one."""
-        self._video = next((track for track in self.tracks if track.kind == "video"), None)
         self._audio = next((track for track in self.tracks if track.kind == "audio"), None)
         self._transport, self._counters, self._on_closed = transport, counters, on_closed
         self._sender = MediaSender(transport, self.ice, batch, self.cname, counters)
+        video = next((track for track in self.tracks if track.kind == "video"), None)
+        self._pictures = PictureFlow(video, self._sender, counters, self._key_picture_sent) if video else None
         self._hearing = Hearing(self.tracks, self._sender, counters)
         self.line = self._hearing.line
-        self._dtls = DtlsServer(identity, offer.fingerprints, self._sender.send_plain, self._keys_ready, self.close)
+        self._owns_ice = link is None
+        self._dtls: Dtls = (
+            link.join(self, self._keys_ready)
+            if link
+            else DtlsServer(identity, offer.fingerprints, self._sender.send_plain, self._keys_ready, self.close)
+        )
         self._srtp_in: SrtpReceiver | None = None
         self._data: DataSession | None = None
         if offer.data is not None:
@@ -93,9 +97,27 @@ class Viewer:
         self._timings, self._asked_s = timings, asked_s
         self.join_ms: float | None = None
         """From the offer to the first key picture on its way."""
-        self._backlog: deque[tuple[RtpUnit, int]] = deque()
-        self._backlog_packets = 0
         self._created_s = time.monotonic()
+        self._connected = self._closed = False
+
+    @property
+    def state(self) -> ViewerState:
+        """`waiting`: for a key picture."""
+        if self._closed:
+            return "closed"
+        if not self._connected:
+            return "connecting"
+        return "playing" if self._pictures is None or self._pictures.playing else "waiting"
+
+    @property
+    def has_pictures(self) -> bool:
+        """It takes pictures, and not sound alone."""
+        return self._pictures is not None
+
+    @property
+    def keys_only(self) -> bool:
+        """It is sent the key pictures, and none between them."""
+        return self._pictures is not None and self._pictures.keys_only
 
     @property
     def packets_sent(self) -> int:
@@ -113,7 +135,7 @@ class Viewer:
 
     def path_selected(self) -> None:
         """The handshake follows at once and takes about a picture's time: let the key frame be made meanwhile."""
-        if self._video is not None and not self.feed.starting_group():
+        if self._pictures is not None and not self.feed.starting_group():
             self.feed.request_key_frame(FRESH_GROUP_SECONDS)
 
     def receive_dtls(self, datagram: bytes) -> None:
@@ -132,61 +154,28 @@ class Viewer:
     # --- from the feed
 
     def send_video(self, unit: RtpUnit) -> None:
-        if unit.key and (self.state == "waiting" or (self.keys_only and self.state == "playing")):
-            self._drop_backlog()
-            self._start(unit)
-        elif self.keys_only:
-            self._counters.drops["thin_line"] += 1
-            return
-        if self.state != "playing" or self._video is None:
-            return
-        if self._backlog_packets + len(unit.payloads) > MAX_BACKLOG_PACKETS:
-            self._counters.drops["backlog"] += self._backlog_packets + len(unit.payloads)
-            self.lost_video()
-            self.feed.request_key_frame()
-            return
-        idle = not self._backlog
-        self._backlog.append((unit, 0))
-        self._backlog_packets += len(unit.payloads)
-        if idle and self.pace():
-            self.feed.start_pacing()
+        if self._pictures is not None and self._live:
+            self._pictures.send(unit, self.feed)
 
     def send_audio(self, unit: RtpUnit) -> None:
         track = self._audio
-        if track is None or self.state not in ("waiting", "playing"):
+        if track is None or not self._live:
             return
         if not track.follows(unit):
+            if track.was_sent(unit):
+                return  # by the rendition that the viewer was of until now
             track.restart(unit)
         if self._sender.send(track.rtp, self.feed.audio, unit, 0, len(unit.payloads)) < len(unit.payloads):
             self._counters.drops["audio_send"] += 1
         else:
-            track.finished(unit)
+            track.sent(unit, whole=True)
 
     def lost_video(self) -> None:
-        self._drop_backlog()
-        if self.state == "playing":
-            self.state = "waiting"
-            self.feed.request_key_frame()
+        if self._pictures is not None and self._live:
+            self._pictures.lost(self.feed)
 
     def pace(self) -> bool:
-        track = self._video
-        if not self._backlog or track is None or self.state != "playing":
-            return False
-        left = BATCH_PACKETS
-        while self._backlog and left:
-            unit, start = self._backlog[0]
-            stop = min(len(unit.payloads), start + left)
-            sent = self._sender.send(track.rtp, self.feed.video, unit, start, stop)
-            self._backlog_packets -= sent
-            left -= sent
-            if start + sent == len(unit.payloads):
-                self._backlog.popleft()
-                track.finished(unit)
-            else:
-                self._backlog[0] = (unit, start + sent)
-            if sent < stop - start:
-                break  # the socket is full; go on at the next turn
-        return bool(self._backlog)
+        return self._pictures is not None and self._live and self._pictures.pace(self.feed)
 
     def feed_ended(self, reason: str) -> None:
         self.close(reason)
@@ -196,35 +185,29 @@ class Viewer:
     def cross(self, feed: RenditionFeed, rendition: str, unit: RtpUnit) -> None:
         """Go on with another rendition of the stream, from its key unit `unit` on, as if nothing had changed:
         the tracks keep their SSRC, their numbers and their time. Who called `feed.add` before takes that away."""
-        if self.state == "closed":
+        if self._closed:
             return
         before, self.feed, self.rendition = self.feed, feed, rendition
         before.remove(self)
         feed.add(self)
         for track in self.tracks:
             track.cross(before, feed)
-        self._drop_backlog()
-        if self.state == "playing":
-            self.state = "waiting"
+        if self._pictures is not None:
+            self._pictures.stop()
         self.switches += 1
         self.send_video(unit)
+        self._report()  # the tracks' clocks may mean something else now: sound is out of step until that is told
 
     def send_keys_only(self, keys_only: bool) -> None:
-        """Send pictures that need no other ones, and nothing between them; or, from the next one on, all again."""
-        if keys_only != self.keys_only:
-            self.keys_only = keys_only
-            self.switches += 1
-            self._drop_backlog()
-            if self.state == "playing":
-                self.state = "waiting"
-                if not keys_only:
-                    self.feed.request_key_frame()
+        """As `PictureFlow.send_keys_only`."""
+        if self._pictures is not None and self._live:
+            self.switches += self._pictures.send_keys_only(keys_only, self.feed)
 
     # --- life
 
     def tick(self, now_s: float) -> None:
         """Once a second: deadlines and sender reports."""
-        if self.state == "connecting":
+        if not self._connected:
             if now_s - self._created_s > CONNECT_SECONDS:
                 self.close("connect_timeout")
             return
@@ -233,22 +216,22 @@ class Viewer:
         if self.ice.consent_expired(now_s):
             self.close("consent_expired")
             return
-        for track in self.tracks:
-            if track.rtp.packets:
-                self._sender.report(track.rtp, track.history(self.feed))
+        self._report()
 
     def close(self, reason: str) -> None:
         """End the session: the peer is told (RTCP BYE, DTLS close_notify), then forgotten."""
-        if self.state == "closed":
+        if self._closed:
             return
         self._sender.say_bye(track.rtp for track in self.tracks)
-        self.state = "closed"
+        self._closed = True
         if self._data is not None:
             self._data.close()
         self._dtls.close()
-        self._drop_backlog()
+        if self._pictures is not None:
+            self._pictures.stop()
         self.feed.remove(self)
-        self._transport.remove(self.ice)
+        if self._owns_ice:
+            self._transport.remove(self.ice)
         self._counters.closed[reason if reason.isidentifier() else "dtls"] += 1
         logger.info("session %s of %s/%s closed: %s", self.session[:8], self.feed.stream, self.rendition, reason)
         self._on_closed(self, reason)
@@ -257,7 +240,7 @@ class Viewer:
         self._sender.srtp, self._srtp_in = sender, receiver
         self.connected_ns = time.time_ns()
         self._counters.sessions_connected += 1
-        self.state = "waiting"
+        self._connected = True
         logger.info(
             "session %s of %s/%s connected after %.0f ms",
             self.session[:8],
@@ -267,28 +250,20 @@ class Viewer:
         )
         if self._data is not None:
             self._data.start()
-        if self._video is None:
-            self.state = "playing"
-            return
-        group = self.feed.starting_group()
-        if not group:
-            self.feed.request_key_frame(FRESH_GROUP_SECONDS)
-            return
-        self._start(group[0])
-        self._backlog.extend((unit, 0) for unit in group)
-        self._backlog_packets = sum(len(unit.payloads) for unit in group)
-        if self.pace():
-            self.feed.start_pacing()
+        if self._pictures is not None:
+            self._pictures.join(self.feed)
 
-    def _start(self, unit: RtpUnit) -> None:
-        if self._video is not None:
-            self._video.restart(unit)
+    @property
+    def _live(self) -> bool:
+        return self._connected and not self._closed
+
+    def _report(self) -> None:
+        for track in self.tracks:
+            if track.rtp.packets:
+                self._sender.report(track.rtp, track.history(self.feed))
+
+    def _key_picture_sent(self) -> None:
         if self.join_ms is None:
             joined_s = time.monotonic() - self._asked_s
             self.join_ms = round(joined_s * 1e3, 1)
             self._timings.key_picture_sent(joined_s)
-        self.state = "playing"
-
-    def _drop_backlog(self) -> None:
-        self._backlog.clear()
-        self._backlog_packets = 0

@@ -50,7 +50,7 @@ class Watcher:
             track.restart(unit)
         count = len(unit.payloads)
         rtp.sent(unit.number + count, count, 0)
-        track.finished(unit)
+        track.sent(unit, whole=True)
         self.sent += [
             (sequence, count, unit.timestamp + rtp.timestamp_offset)
             for sequence in range(1 << 16)
