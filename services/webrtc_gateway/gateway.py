@@ -159,7 +159,7 @@ class WhepGateway:
     @property
     def thin_count(self) -> int:
         """Viewers that have less than they asked for, as their lines are thin; safe from any thread."""
-        return sum(bool(viewer.thin) for viewer, _ in list(self._viewers.values()))
+        return self._adaptation.thin_count if self._adaptation else 0
 
     @property
     def viewers(self) -> tuple[Viewer, ...]:

@@ -55,12 +55,17 @@ class Adaptation:
         self._swap, self._moved = swap, moved
         self._pace = pace or Pace()
         self._climbers: dict[str, _Climber] = {}
+        self.thin_count = 0
+        """Viewers that have less than they asked for now; safe to read from any thread."""
 
     def add(self, viewer: Viewer) -> None:
         """Look after a viewer that did not ask for one particular rendition."""
+        if not viewer.has_pictures:
+            return  # sound is the same in each
         self._climbers[viewer.session] = _Climber(viewer, viewer.rendition, Ladder(_KEYS_ONLY, self._pace))
 
     def forget(self, viewer: Viewer) -> None:
+        self._set_thin(viewer, "")
         climber = self._climbers.pop(viewer.session, None)
         if climber is not None and climber.task is not None:
             climber.task.cancel()
@@ -120,10 +125,10 @@ class Adaptation:
         down = step > climber.ladder.step
         climber.ladder.moved(step, loop.time(), viewer.line.rtt_s)
         if down:
-            viewer.thin = sign
+            self._set_thin(viewer, sign)
             self._counters.moved_down[sign or "unknown"] += 1
         else:
-            viewer.thin = viewer.thin if step else ""
+            self._set_thin(viewer, viewer.thin if step else "")
             self._counters.moved_up += 1
         detail = {
             "session": viewer.session[:8],
@@ -136,6 +141,10 @@ class Adaptation:
         }
         logger.info("session %s of %s: %s", viewer.session[:8], viewer.feed.stream, detail)
         self._moved(viewer.feed.stream, detail)
+
+    def _set_thin(self, viewer: Viewer, why: str) -> None:
+        self.thin_count += bool(why) - bool(viewer.thin)
+        viewer.thin = why
 
     def _failed(self, climber: _Climber, reason: str, message: str) -> None:
         climber.ladder.not_now(asyncio.get_running_loop().time())
