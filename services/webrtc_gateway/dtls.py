@@ -67,9 +67,7 @@ class DtlsServer:
         Raises:
             BadRequest: none of them uses a digest that we support.
         """
-        self._fingerprints = [f for f in fingerprints if f.algorithm.lower() in _SUPPORTED_DIGESTS]
-        if not self._fingerprints:
-            raise BadRequest("the offer has no a=fingerprint with sha-256, sha-384 or sha-512")
+        self._fingerprints = usable(fingerprints)
         self._send, self._on_keys, self._on_closed = send, on_keys, on_closed
         self._connection = SSL.Connection(identity.context)
         self._connection.set_ciphertext_mtu(_DATAGRAM_BYTES)
@@ -195,6 +193,18 @@ class DtlsServer:
     def _fail(self, reason: str) -> None:
         self.close()
         self._on_closed(reason)
+
+
+def usable(fingerprints: list[RTCDtlsFingerprint]) -> list[RTCDtlsFingerprint]:
+    """Those of a digest that we support.
+
+    Raises:
+        BadRequest: there is none.
+    """
+    found = [f for f in fingerprints if f.algorithm.lower() in _SUPPORTED_DIGESTS]
+    if not found:
+        raise BadRequest("the offer has no a=fingerprint with sha-256, sha-384 or sha-512")
+    return found
 
 
 def _matches(certificate: RTCCertificate, fingerprints: list[RTCDtlsFingerprint]) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
-from schemas.errors import Conflict, NotFound, TooMany, Unavailable
+from schemas.errors import Conflict, MeshError, NotFound, TooMany, Unavailable
 from schemas.ids import check_id
 from services.webrtc_gateway.datachannels.gate import NO_RIGHTS, Rights
 from services.webrtc_gateway.datachannels.plane import DataPlane
@@ -107,6 +107,8 @@ class IngestGateway:
                 return await self._open(stream, offer, rights)
             finally:
                 self._opening -= 1
+                if stream not in self._publishers and not self._draining:
+                    self._linger(stream)  # it may have been made for a publisher that is none
 
     def delete(self, stream: str, session: str) -> None:
         """End a session.
@@ -178,9 +180,13 @@ class IngestGateway:
             on_connected=self._connected,
             on_closed=self._closed,
         )
-        await self._streams.listen(stream, publisher.request_key_frame)
-        if self._draining:
-            raise Unavailable("this gateway is shutting down; try again in a moment")
+        try:
+            await self._streams.listen(stream, publisher.request_key_frame)
+            if self._draining:
+                raise Unavailable("this gateway is shutting down; try again in a moment")
+        except BaseException:  # cancelled, too: it has timers and data channels
+            publisher.close("failed")
+            raise
         if (handle := self._lingering.pop(stream, None)) is not None:
             handle.cancel()
         self._publishers[stream] = publisher
@@ -228,11 +234,16 @@ class IngestGateway:
         async with lock:  # somebody may be about to publish it again
             if stream in self._publishers:
                 return
-            if self._streams.is_fed(stream):  # by another gateway, or capture has not noticed yet
+            # By another gateway, or capture has not noticed yet.
+            if self._streams.is_transient(stream) and self._streams.is_fed(stream):
                 self._linger(stream)
                 return
-            await self._streams.deafen(stream)
-            await self._streams.remove(stream)
+            try:
+                await self._streams.deafen(stream)
+                await self._streams.remove(stream)
+            except MeshError as error:  # capture or the bus is away: nobody else would see to it
+                logger.info("stream %s is not removed yet: %s", stream, error)
+                self._linger(stream)
 
     def _streams_changed(self) -> None:
         """A stream that is removed, or gets another source, has no use for its publisher."""

@@ -12,6 +12,7 @@ from schemas.errors import BadRequest
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS, best_payload, parameters
 from services.webrtc_gateway.datachannels.section import DataSection, read_section
+from services.webrtc_gateway.dtls import usable
 from services.webrtc_gateway.ingest.terms import SessionTerms, TrackTerms
 from services.webrtc_gateway.offer import CAPTURE_TIME, NotAcceptable, is_absent, payload_type_of
 from shared.media.bitstream import START_CODE
@@ -81,7 +82,7 @@ def match_ingest(description: SessionDescription, text: str) -> IngestOffer:
     if not first.rtcp_mux:
         raise BadRequest("the offer has no a=rtcp-mux; RTP and RTCP share one port here")
     data = next((m.data for m in media if m.data), None)
-    return IngestOffer(tuple(media), SessionTerms(tracks, first.dtls.fingerprints, data))
+    return IngestOffer(tuple(media), SessionTerms(tracks, usable(first.dtls.fingerprints), data))
 
 
 def _match(section: MediaDescription, understood: Mapping[str, frozenset[str]]) -> IngestMedia:

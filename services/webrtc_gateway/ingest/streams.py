@@ -1,6 +1,7 @@
 """The streams that publishers fill: found or made at capture, fed over the bus, taken away again."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -8,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from schemas.commands import StartStream, StopStream, StreamChanged
-from schemas.errors import Conflict, MeshError
+from schemas.errors import Conflict, NotFound
 from schemas.ingest import IngestSession
 from schemas.packets import PacketHeader
 from schemas.resources import StreamActual, StreamSpec
@@ -56,7 +57,11 @@ class IngestStreams:
             return
         here = any(presence.node == self._node for presence in self._mirrors.present("capture"))
         request = StartStream(
-            stream=stream, source=TRANSIENT_SOURCE, node=self._node if here else None, wait_s=_START_SECONDS
+            stream=stream,
+            source=TRANSIENT_SOURCE,
+            node=self._node if here else None,
+            revision=0,  # who has declared it meanwhile keeps it
+            wait_s=_START_SECONDS,
         )
         changed = await self._bus.request(
             command("capture", "start"), request, StreamChanged, timeout_seconds=_START_SECONDS + 2
@@ -91,15 +96,20 @@ class IngestStreams:
         return actual is not None and actual.state in ("live", "frozen") and not actual.waiting_for
 
     async def remove(self, stream: str) -> None:
-        """Take a stream away that was made for its publisher."""
+        """Take a stream away that was made for its publisher.
+
+        Raises:
+            MeshError: capture or the bus does not answer; try again.
+        """
+        found = await self._streams.read(stream)
+        if found is not None and found[0].source == TRANSIENT_SOURCE:
+            # With its revision: who has declared it meanwhile keeps it.
+            request = StopStream(stream=stream, revision=found[1])
+            with contextlib.suppress(NotFound):  # gone already
+                await self._bus.request(command("capture", "stop"), request, StreamChanged)
+            log.info("stream %s removed: nobody publishes it", stream)
         self._seen.discard(stream)
         self._nodes.pop(stream, None)
-        if not self.is_transient(stream):
-            return
-        try:
-            await self._bus.request(command("capture", "stop"), StopStream(stream=stream), StreamChanged)
-        except MeshError as error:  # gone already, or capture is: it will find the stream deserted
-            log.info("stream %s is not removed: %s", stream, error)
 
     # -- while it is published -------------------------------------------------------------------------------
 
