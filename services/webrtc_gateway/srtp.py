@@ -98,6 +98,7 @@ class SrtpReceiver:
         policy = Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile)
         policy.window_size = _REPLAY_WINDOW_PACKETS
         self._session = Session(policy)
+        self._opened: tuple[bytes, bytes] = b"", b""
 
     def unprotect_rtp(self, datagram: bytes) -> bytes:
         """The RTP packet; errors as of `unprotect_rtcp`."""
@@ -105,11 +106,12 @@ class SrtpReceiver:
         return packet
 
     def unprotect_rtcp(self, datagram: bytes) -> bytes:
-        """The RTCP compound packet.
+        """The RTCP compound packet. The parts of one session each read it: the same object again is no replay.
 
         Raises:
             SrtpError: not authentic, or replayed.
             ValueError: longer than any packet.
         """
-        packet: bytes = self._session.unprotect_rtcp(datagram)
-        return packet
+        if datagram is not self._opened[0]:
+            self._opened = datagram, self._session.unprotect_rtcp(datagram)
+        return self._opened[1]
