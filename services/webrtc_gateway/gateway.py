@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aiortc.sdp import SessionDescription
@@ -24,7 +24,8 @@ from services.webrtc_gateway.datachannels.plane import DataPlane
 from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.feeds import Feeds, OpenFeed
 from services.webrtc_gateway.ice import SharedIceTransport
-from services.webrtc_gateway.offer import match_offer, offered_codecs, read_offer
+from services.webrtc_gateway.link import SharedLink
+from services.webrtc_gateway.offer import Offer, match_offer, offered_codecs, read_offer
 from services.webrtc_gateway.session_stats import session_info
 from services.webrtc_gateway.source import NotViewable, PacketSource
 from services.webrtc_gateway.srtp import PacketBatch
@@ -110,6 +111,71 @@ class WhepGateway:
             TooMany: `max_sessions` are open.
             Unavailable: the bus does not answer, or this process is shutting down.
         """
+        offers: list[Offer] = []
+
+        def make(entry: OpenFeed, refused: NotViewable | None, asked_s: float) -> Viewer:
+            feed, subscription = entry.feed, entry.subscription
+            offers.append(match_offer(description, subscription.tracks, feed.codec))
+            return self._make(entry, offers[0], refused, asked_s, client, address, rights, None, self._forget)
+
+        description = read_offer(offer_text)
+        viewer = await self._admit(stream, rendition, description, make)
+        sdp = write_answer(
+            offers[0],
+            ufrag=viewer.ice.ufrag,
+            password=viewer.ice.password,
+            fingerprint=self._identity.fingerprint,
+            candidates=self.transport.candidates,
+            cname=viewer.cname,
+        )
+        refused = viewer.refused
+        return Answer(
+            session=viewer.session,
+            stream=viewer.feed.stream,
+            rendition=viewer.rendition,
+            sdp=sdp,
+            instead_of=refused.rendition if refused else "",
+            reason=refused.why if refused else "",
+        )
+
+    async def attach(
+        self,
+        stream: str,
+        rendition: str | None,
+        description: SessionDescription,
+        link: SharedLink,
+        ssrcs: Mapping[str, int],
+        on_closed: Callable[[str], None],
+        *,
+        client: str = "",
+        address: str = "",
+    ) -> Viewer:
+        """Send a stream to a peer that has agreed already, on a link of its own.
+
+        `description`: its side of the m-lines that are for this stream; `ssrcs`: what was promised, by the kind of
+        m-line. `on_closed` is told why it ends. Raises as `create`.
+        """
+
+        def forget(viewer: Viewer, reason: str) -> None:
+            self._forget(viewer, reason)
+            on_closed(reason)
+
+        def make(entry: OpenFeed, refused: NotViewable | None, asked_s: float) -> Viewer:
+            offer = match_offer(description, entry.subscription.tracks, entry.feed.codec)
+            for media in offer.media:
+                if media.track is not None:
+                    media.track.ssrc = ssrcs.get(media.description.kind, media.track.ssrc)
+            return self._make(entry, offer, refused, asked_s, client, address, NO_RIGHTS, link, forget)
+
+        return await self._admit(stream, rendition, description, make)
+
+    async def _admit(
+        self,
+        stream: str,
+        rendition: str | None,
+        description: SessionDescription,
+        make: Callable[[OpenFeed, NotViewable | None, float], Viewer],
+    ) -> Viewer:
         check_id(stream, "stream")
         if rendition is not None:
             check_id(rendition, "rendition")
@@ -118,7 +184,6 @@ class WhepGateway:
         if len(self._viewers) + self._opening >= self.max_sessions:
             raise TooMany(f"{self.max_sessions} sessions are open; close one or raise max_sessions")
         asked_s = time.monotonic()
-        description = read_offer(offer_text)
         match_offer(description, ())  # a bad offer must not start an encoder
         self._opening += 1
         try:
@@ -129,13 +194,13 @@ class WhepGateway:
             self.counters.substituted += 1
             self._on_substitute(stream, refused, entry.subscription.rendition)
         try:
-            answer = self._make(entry, description, refused, asked_s, client, address, rights)
+            viewer = make(entry, refused, asked_s)
         except BaseException:
             self._feeds.release(entry)
             raise
         if self._adaptation is not None and rendition in (None, DEFAULT_RENDITION) and refused is None:
-            self._adaptation.add(self._viewers[answer.session][0])
-        return answer
+            self._adaptation.add(viewer)
+        return viewer
 
     def delete(self, session: str) -> None:
         """End a session.
@@ -180,17 +245,18 @@ class WhepGateway:
     def _make(
         self,
         entry: OpenFeed,
-        description: SessionDescription,
+        offer: Offer,
         refused: NotViewable | None,
         asked_s: float,
         client: str,
         address: str,
         rights: Rights,
-    ) -> Answer:
+        link: SharedLink | None,
+        forget: Callable[[Viewer, str], None],
+    ) -> Viewer:
         feed, subscription = entry.feed, entry.subscription
         if self._draining:
             raise Unavailable("this gateway is shutting down; try again in a moment")
-        offer = match_offer(description, subscription.tracks, feed.codec)
         viewer = Viewer(
             session=secrets.token_hex(_SESSION_BYTES),
             rendition=subscription.rendition,
@@ -205,30 +271,17 @@ class WhepGateway:
             rights=rights,
             timings=self.timings,
             asked_s=asked_s,
-            on_closed=self._forget,
+            on_closed=forget,
             client=client,
             address=address if self._show_addresses else "",
+            link=link,
         )
         self._viewers[viewer.session] = (viewer, entry)
         self.counters.sessions_opened += 1
-        self.transport.add(viewer.ice)
+        if link is None:
+            self.transport.add(viewer.ice)
         feed.add(viewer)
-        sdp = write_answer(
-            offer,
-            ufrag=viewer.ice.ufrag,
-            password=viewer.ice.password,
-            fingerprint=self._identity.fingerprint,
-            candidates=self.transport.candidates,
-            cname=viewer.cname,
-        )
-        return Answer(
-            session=viewer.session,
-            stream=feed.stream,
-            rendition=subscription.rendition,
-            sdp=sdp,
-            instead_of=refused.rendition if refused else "",
-            reason=refused.why if refused else "",
-        )
+        return viewer
 
     def _forget(self, viewer: Viewer, reason: str) -> None:
         _, entry = self._viewers.pop(viewer.session)

@@ -17,9 +17,11 @@ from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.ice import SharedIceTransport
 from services.webrtc_gateway.ingest.answer import write_ingest_answer
 from services.webrtc_gateway.ingest.counters import IngestCounters
-from services.webrtc_gateway.ingest.offer import IngestOffer, match_ingest
+from services.webrtc_gateway.ingest.offer import match_ingest
 from services.webrtc_gateway.ingest.publisher import Publisher
 from services.webrtc_gateway.ingest.streams import IngestStreams
+from services.webrtc_gateway.ingest.terms import SessionTerms
+from services.webrtc_gateway.link import SharedLink
 from services.webrtc_gateway.offer import read_offer
 from services.webrtc_gateway.timings import Timings
 from shared.tasks import end_tasks
@@ -93,9 +95,44 @@ class IngestGateway:
             Unavailable: capture does not answer, or this process is shutting down.
         """
         check_id(stream, "stream")
+        offer = match_ingest(read_offer(offer_text), offer_text)
+        publisher = await self._admit(stream, offer.terms, rights, None, self._max_bps, self._closed)
+        sdp = write_ingest_answer(
+            offer,
+            ufrag=publisher.ice.ufrag,
+            password=publisher.ice.password,
+            fingerprint=self._identity.fingerprint,
+            candidates=self._transport.candidates,
+            max_bps=self._max_bps,
+        )
+        return IngestAnswer(publisher.session, sdp)
+
+    async def attach(
+        self, stream: str, terms: SessionTerms, link: SharedLink, max_bps: int, on_closed: Callable[[str], None]
+    ) -> Publisher:
+        """Receive a stream from a peer that has agreed already, on a link of its own; `on_closed` is told why it ends.
+
+        Raises as `create`.
+        """
+        check_id(stream, "stream")
+
+        def closed(publisher: Publisher, reason: str) -> None:
+            self._closed(publisher, reason)
+            on_closed(reason)
+
+        return await self._admit(stream, terms, NO_RIGHTS, link, min(max_bps, self._max_bps), closed)
+
+    async def _admit(
+        self,
+        stream: str,
+        terms: SessionTerms,
+        rights: Rights,
+        link: SharedLink | None,
+        max_bps: int,
+        closed: Callable[[Publisher, str], None],
+    ) -> Publisher:
         if self._draining:
             raise Unavailable("this gateway is shutting down; try again in a moment")
-        offer = match_ingest(read_offer(offer_text), offer_text)
         lock = self._locks.setdefault(stream, asyncio.Lock())
         async with lock:
             await self._make_room(stream)
@@ -104,7 +141,7 @@ class IngestGateway:
             self._opening += 1
             try:
                 await self._streams.prepare(stream)
-                return await self._open(stream, offer, rights)
+                return await self._open(stream, terms, rights, link, max_bps, closed)
             finally:
                 self._opening -= 1
                 if stream not in self._publishers and not self._draining:
@@ -164,21 +201,30 @@ class IngestGateway:
             await asyncio.sleep(_LOOK_SECONDS)  # that nothing comes is no event
         first.close("replaced")
 
-    async def _open(self, stream: str, offer: IngestOffer, rights: Rights) -> IngestAnswer:
+    async def _open(
+        self,
+        stream: str,
+        terms: SessionTerms,
+        rights: Rights,
+        link: SharedLink | None,
+        max_bps: int,
+        closed: Callable[[Publisher, str], None],
+    ) -> Publisher:
         publisher = Publisher(
             session=secrets.token_urlsafe(_SESSION_BYTES),
             stream=stream,
             run=time.time_ns(),
-            terms=offer.terms,
+            terms=terms,
             transport=self._transport,
             identity=self._identity,
             counters=self.counters,
-            max_bps=self._max_bps,
+            max_bps=max_bps,
             data_plane=self._data_plane,
             rights=rights,
             deliver=self._streams.send,
             on_connected=self._connected,
-            on_closed=self._closed,
+            on_closed=closed,
+            link=link,
         )
         try:
             await self._streams.listen(stream, publisher.request_key_frame)
@@ -191,16 +237,9 @@ class IngestGateway:
             handle.cancel()
         self._publishers[stream] = publisher
         self.counters.publishers_opened += 1
-        self._transport.add(publisher.ice)
-        sdp = write_ingest_answer(
-            offer,
-            ufrag=publisher.ice.ufrag,
-            password=publisher.ice.password,
-            fingerprint=self._identity.fingerprint,
-            candidates=self._transport.candidates,
-            max_bps=self._max_bps,
-        )
-        return IngestAnswer(publisher.session, sdp)
+        if link is None:
+            self._transport.add(publisher.ice)
+        return publisher
 
     def _connected(self, publisher: Publisher) -> None:
         self._streams.tell(publisher)

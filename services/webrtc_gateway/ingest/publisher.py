@@ -19,6 +19,7 @@ from services.webrtc_gateway.ingest.media_time import PublisherClock
 from services.webrtc_gateway.ingest.rtp_packet import parse_rtp
 from services.webrtc_gateway.ingest.terms import SessionTerms
 from services.webrtc_gateway.ingest.track import MediaUnit, ReceivingTrack
+from services.webrtc_gateway.link import Dtls, SharedLink
 from services.webrtc_gateway.srtp import SrtpError, SrtpReceiver, SrtpSender
 
 logger = logging.getLogger(__name__)
@@ -53,13 +54,14 @@ class Publisher:
         deliver: Callable[["Publisher", MediaUnit], None],
         on_connected: Callable[["Publisher"], None],
         on_closed: Callable[["Publisher", str], None],
+        link: SharedLink | None = None,
     ) -> None:
         """`run` grows with every publisher of a stream; `max_bps` is the most that it may send.
 
-        `rights` are for what goes over data channels."""
+        `rights` are for what goes over data channels; `link`: the peer's, of which this is one part."""
         self.session, self.stream, self.run = session, stream, run
         self.state: PublisherState = "connecting"
-        self.ice = IcePeer(self)
+        self.ice = link.ice if link else IcePeer(self)
         self.connected_ns = 0
         self.packets = self.bytes = 0
         clock = PublisherClock()
@@ -73,7 +75,12 @@ class Publisher:
                 self._by_type[track.terms.retransmission_type] = track
         self._transport, self._counters, self._max_bps = transport, counters, max_bps
         self._on_connected, self._on_closed = on_connected, on_closed
-        self._dtls = DtlsServer(identity, terms.fingerprints, self._send, self._keys_ready, self.close)
+        self._owns_ice = link is None
+        self._dtls: Dtls = (
+            link.join(self, self._keys_ready)
+            if link
+            else DtlsServer(identity, terms.fingerprints, self._send, self._keys_ready, self.close)
+        )
         self._data: DataSession | None = None
         if terms.data is not None:
             self._data = data_plane.open(session, stream, terms.data, self._dtls.send_data, rights)
@@ -237,7 +244,8 @@ class Publisher:
         if self._data is not None:
             self._data.close()
         self._dtls.close()
-        self._transport.remove(self.ice)
+        if self._owns_ice:
+            self._transport.remove(self.ice)
         self._counters.closed[reason if reason.isidentifier() else "dtls"] += 1
         logger.info("publisher %s of %s closed: %s", self.session[:8], self.stream, reason)
         self._on_closed(self, reason)
