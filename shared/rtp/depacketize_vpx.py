@@ -15,6 +15,7 @@ _LONG_PICTURE_ID = 0x80
 _I, _P, _L, _F, _B, _V = 0x80, 0x40, 0x20, 0x10, 0x08, 0x02
 _SIZES_Y, _GROUP_G = 0x10, 0x08
 _MAX_REFERENCES = 3
+_MAX_GROUP_PICTURES = 32  # encoders have eight at most; 255 in each packet of a picture would hold the process up
 
 
 def depacketize_vp8(payloads: Sequence[bytes]) -> bytes:
@@ -83,6 +84,8 @@ def _after_scalability(payload: bytes, at: int) -> int:
     if header & _GROUP_G:
         pictures = _byte(payload, at)
         at += 1
+        if pictures > _MAX_GROUP_PICTURES:
+            raise BadRequest(f"VP9 group of {pictures} pictures; {_MAX_GROUP_PICTURES} are taken")
         for _ in range(pictures):
             at += 1 + (_byte(payload, at) >> 2 & 0x03)
     return at
