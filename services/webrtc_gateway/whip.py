@@ -10,6 +10,7 @@ from services.webrtc_gateway.whep import MAX_OFFER_BYTES, refusal, refused, righ
 
 _BODY_SECONDS = 5.0  # an offer fits a few packets; whoever needs longer is holding the door
 _SDP = "application/sdp"
+_FRAGMENT = "application/trickle-ice-sdpfrag"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "OPTIONS, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
@@ -49,7 +50,7 @@ class WhipRoutes:
             answer = await self._gateway.create(stream, offer, rights_of(request, stream))
         except MeshError as error:
             return refused(error)
-        headers = {"Location": f"/whip/{stream}/{answer.session}", "ETag": f'"{answer.session[:8]}"'}
+        headers = {"Location": f"/whip/{stream}/{answer.session}", "ETag": _tag(answer.session)}
         return web.Response(status=201, text=answer.sdp, content_type=_SDP, headers=headers)
 
     async def _delete(self, request: web.Request) -> web.Response:
@@ -60,12 +61,27 @@ class WhipRoutes:
         return web.Response(status=200)
 
     async def _patch(self, request: web.Request) -> web.Response:
-        """Trickled candidates are not needed: an ICE-lite side learns the peer's address from its checks."""
+        """Trickled candidates are not needed: an ICE-lite side learns the peer's address from its checks (4.3.1)."""
+        session = request.match_info["session"]
         try:
-            self._gateway.find(request.match_info["stream"], request.match_info["session"])
+            self._gateway.find(request.match_info["stream"], session)
         except MeshError as error:
             return refused(error)
+        if request.content_type != _FRAGMENT:
+            return refusal(415, f"send candidates as Content-Type: {_FRAGMENT}")
+        match request.headers.get("If-Match"):
+            case None:
+                return refusal(428, "send If-Match with the ETag of the session")
+            case "*":
+                return refusal(422, "ICE is not restarted here; DELETE the session and POST a new offer")
+            case tag if tag != _tag(session):
+                return refusal(412, "If-Match is not the ETag of this session")
         return web.Response(status=204)
 
     async def _preflight(self, request: web.Request) -> web.Response:
         return web.Response(status=204, headers=_PREFLIGHT)
+
+
+def _tag(session: str) -> str:
+    """The ETag of a session: of its ICE, which stays what it is."""
+    return f'"{session[:8]}"'

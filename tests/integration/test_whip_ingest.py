@@ -119,6 +119,20 @@ def test_what_is_wrong_is_answered_and_makes_no_stream(mesh: RunningMesh) -> Non
     status, headers, _ = http(mesh, "OPTIONS", "whip/new")
     assert (status, headers["Accept-Post"]) == (204, "application/sdp")
     assert mesh.actual("streams", "new") is None
+    _, headers, _ = http(mesh, "POST", "whip/idle", OFFER)
+    fragment, session = "application/trickle-ice-sdpfrag", headers["Location"].lstrip("/")
+    changes = [
+        http(mesh, "PATCH", session, b"", Content_Type=kind, **match)[0]
+        for kind, match in (
+            ("text/plain", {"If_Match": headers["ETag"]}),
+            (fragment, {}),
+            (fragment, {"If_Match": "*"}),
+            (fragment, {"If_Match": '"another"'}),
+            (fragment, {"If_Match": headers["ETag"]}),
+        )
+    ]
+    assert changes == [415, 428, 422, 412, 204], "RFC 9725 section 4.3.1"
+    assert http(mesh, "DELETE", session)[0] == 200
     for source in ("whip://somewhere", "whip:///path", "whip://?transient=maybe", "whip://?other=1"):
         with pytest.raises(CallFailed, match="write whip:// alone"):
             mesh.call("capture.start", stream="new", source=source)
