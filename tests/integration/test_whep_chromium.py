@@ -79,6 +79,9 @@ async () => {
 }
 """
 SYNCHRONISED = "s.video.estimatedPlayoutTimestamp && s.audio.estimatedPlayoutTimestamp"
+# ITU-R BT.1359: sound that is later than this is noticed. Pictures are shown at once (playout-delay), sound is stored.
+APART_MS = 125
+IN_STEP = f"Math.abs(s.video.estimatedPlayoutTimestamp - s.audio.estimatedPlayoutTimestamp) < {APART_MS}"
 LEAVE = "() => { player.pc.close(); player.video.remove(); }"
 
 
@@ -117,7 +120,8 @@ async def test_moving_picture_and_sound(tmp_path: Path) -> None:
         join_ms = await page.evaluate(PLAYER, "/whep/cam0")
         first = await stats_when(page, "s.video?.framesDecoded >= 10 && s.audio?.totalAudioEnergy > 0")
         enough = first["video"]["framesDecoded"] + 45
-        later = await stats_when(page, f"s.video.framesDecoded >= {enough} && {SYNCHRONISED}")
+        # A browser begins with much sound in store, the more the busier the machine, and needs seconds to use it up.
+        later = await stats_when(page, f"s.video.framesDecoded >= {enough} && {SYNCHRONISED} && {IN_STEP}")
         assert later["size"] == [640, 360]
         assert max(abs(a - b) for a, b in zip(first["pixels"], later["pixels"], strict=True)) > 50
         assert later["audio"]["packetsReceived"] > 50
@@ -126,7 +130,7 @@ async def test_moving_picture_and_sound(tmp_path: Path) -> None:
         assert later["video"]["packetsLost"] == 0
         # Both sides of lip-sync are known to the browser: the sender reports carry one clock for both tracks.
         apart_ms = later["video"]["estimatedPlayoutTimestamp"] - later["audio"]["estimatedPlayoutTimestamp"]
-        assert abs(apart_ms) < 200
+        assert abs(apart_ms) < APART_MS
         assert later["videoSources"][0].get("captureTimestamp"), "abs-capture-time must arrive"
         jitter_ms = later["video"]["jitterBufferDelay"] / later["video"]["jitterBufferEmittedCount"] * 1e3
         print(

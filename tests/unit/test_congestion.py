@@ -1,13 +1,18 @@
 """When a line looks thin, when a viewer moves, what is sent again, and whose key frames are asked for."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
+from aiortc.rtp import RtcpRtpfbPacket
 
+from services.webrtc_gateway.congestion.hearing import Hearing
 from services.webrtc_gateway.congestion.key_requests import KeyRequests
 from services.webrtc_gateway.congestion.ladder import Ladder, Pace
 from services.webrtc_gateway.congestion.line import Line
 from services.webrtc_gateway.congestion.repairs import SHARE, SHARE_THIN, Repairs
+from services.webrtc_gateway.counters import EgressCounters
+from services.webrtc_gateway.fanout import RenditionFeed
 from services.webrtc_gateway.rtcp import ReceptionReport
 from shared.rtp.clock import ntp_timestamp
 
@@ -131,3 +136,17 @@ def test_who_asks_for_key_frames_all_the_time_is_heard_less_and_forgiven() -> No
     assert heard == [0.0, 0.375, 1.0, 2.25, 4.25, 6.25, 8.25]
     assert requests.passes(25.0)
     assert requests.passes(25.3), "after a quiet time it begins anew"
+
+
+def test_who_reports_without_end_is_not_read_to_the_end() -> None:
+    counters = EgressCounters()
+    hearing = Hearing((), SimpleNamespace(bytes=0), counters)  # type: ignore[arg-type]
+    feed = RenditionFeed("cam0", counters)
+    asked = bytes(RtcpRtpfbPacket(fmt=1, ssrc=1, media_ssrc=2, lost=list(range(0, 60_000, 20))))
+    for _ in range(20):
+        hearing.heed(asked, feed)
+    read = 65_536 // len(asked)
+    assert counters.drops == {"rtcp_flood": 20 - read}
+    hearing.tick(1.0)
+    hearing.heed(asked, feed)
+    assert counters.drops == {"rtcp_flood": 20 - read}
