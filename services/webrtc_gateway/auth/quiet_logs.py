@@ -3,6 +3,7 @@
 import logging
 
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 
 def keep_tokens_out() -> None:
@@ -16,8 +17,10 @@ def keep_tokens_out() -> None:
 class _WithoutContent(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
+        # Bodies that are not what their headers say; headers that are no text, said again by the library itself.
+        if isinstance(error, HttpProcessingError | RequestPayloadError | UnicodeEncodeError):
             record.exc_info = record.exc_text = None
             record.levelno, record.levelname = logging.INFO, "INFO"
-            record.msg, record.args = f"malformed request, answered with {error.code}", None
+            answer = f", answered with {error.code}" if isinstance(error, HttpProcessingError) else ""
+            record.msg, record.args = f"malformed request{answer}", None
         return True

@@ -9,6 +9,7 @@ from schemas.subjects import command
 from services.webrtc_gateway.auth.denials import require
 from services.webrtc_gateway.auth.grant import grant_of
 from services.webrtc_gateway.commands.routes import REPLY_MARGIN_SECONDS, Asker, InFlight
+from services.webrtc_gateway.exchange import PiecewiseResponse
 from services.webrtc_gateway.whep import refused
 
 MAX_PICTURES_IN_FLIGHT = 16  # each is up to 8 MiB, and work for the stream's capture
@@ -26,7 +27,7 @@ class PictureRoutes:
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/frame/{stream}", self._get)
 
-    async def _get(self, request: web.Request) -> web.Response:
+    async def _get(self, request: web.Request) -> web.StreamResponse:
         try:
             stream = request.match_info["stream"]
             require(grant_of(request), "view", stream)
@@ -46,7 +47,7 @@ class PictureRoutes:
             "X-Framemesh-Sequence": str(picture.sequence),
             "X-Framemesh-Captured-Ns": str(picture.captured_ns),
         }
-        return web.Response(body=picture.data, content_type=_TYPES[picture.format], headers=headers)
+        return PiecewiseResponse(picture.data, _TYPES[picture.format], headers)
 
 
 def _asked(request: web.Request) -> SnapshotRequest:

@@ -12,6 +12,7 @@ from schemas.errors import BadRequest, InvalidValue, MeshError, NotFound, TooMan
 from schemas.subjects import DEFAULT_RENDITION
 from services.webrtc_gateway.auth.denials import require
 from services.webrtc_gateway.auth.grant import grant_of
+from services.webrtc_gateway.exchange import PiecewiseResponse
 from services.webrtc_gateway.hls.packagers import PackagedRendition, Packagers
 from services.webrtc_gateway.hls.playlist import multivariant_playlist
 from services.webrtc_gateway.hls.window import LiveWindow
@@ -39,7 +40,7 @@ _PREFLIGHT = {
     "Access-Control-Max-Age": "86400",
 }
 
-Answer = Callable[[PackagedRendition], Awaitable[web.Response]]
+Answer = Callable[[PackagedRendition], Awaitable[web.StreamResponse]]
 
 
 class HlsRoutes:
@@ -59,33 +60,33 @@ class HlsRoutes:
             app.router.add_options(path, self._preflight)
         app.on_shutdown.append(self._wake_all)
 
-    async def _multivariant(self, request: web.Request) -> web.Response:
-        async def answer(entry: PackagedRendition) -> web.Response:
+    async def _multivariant(self, request: web.Request) -> web.StreamResponse:
+        async def answer(entry: PackagedRendition) -> web.StreamResponse:
             return _playlist(multivariant_playlist(entry.window, f"{DEFAULT_RENDITION}/index.m3u8").encode())
 
         return await self._answered(request, DEFAULT_RENDITION, answer)
 
-    async def _media(self, request: web.Request) -> web.Response:
-        async def answer(entry: PackagedRendition) -> web.Response:
+    async def _media(self, request: web.Request) -> web.StreamResponse:
+        async def answer(entry: PackagedRendition) -> web.StreamResponse:
             await _await_reload(request, entry.window)
             return _playlist(entry.playlist())
 
         return await self._answered(request, request.match_info["rendition"], answer)
 
-    async def _piece(self, request: web.Request) -> web.Response:
+    async def _piece(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         found = _NAME.fullmatch(name)
         if found is None:
             return refused(NotFound(f"no piece has a name like {name[:_SHOWN_CHARACTERS]!r}"))
         kind, number = found[1] or "i", int(found[2] or found[3])
 
-        async def answer(entry: PackagedRendition) -> web.Response:
+        async def answer(entry: PackagedRendition) -> web.StreamResponse:
             data = await _piece_data(entry, kind, number)
-            return web.Response(body=data, content_type=_MEDIA_TYPE, headers={"Cache-Control": _MEDIA_CACHE})
+            return PiecewiseResponse(data, _MEDIA_TYPE, {"Cache-Control": _MEDIA_CACHE})
 
         return await self._answered(request, request.match_info["rendition"], answer)
 
-    async def _answered(self, request: web.Request, rendition: str, answer: Answer) -> web.Response:
+    async def _answered(self, request: web.Request, rendition: str, answer: Answer) -> web.StreamResponse:
         if self._requests >= MAX_REQUESTS:
             return refused(TooMany(f"{MAX_REQUESTS} requests are being answered; try again in a moment"))
         self._requests += 1
