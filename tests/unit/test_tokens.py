@@ -284,6 +284,9 @@ def test_every_entry_is_compared_in_constant_time(tmp_path: Path, monkeypatch: p
         (f"{STATIC}", "list"),
         (f"- [{STATIC}", "line"),
         ("[" * 400, "tokens file"),
+        ("- {name: wall, token: 2024-99-99, streams: [cam0], actions: [view]}", "put quotes"),
+        (f"- {'9' * 5_000}", "put quotes"),
+        ("- !!timestamp x", "put quotes"),
     ],
 )
 def test_a_wrong_tokens_file_is_named_and_not_shown(tmp_path: Path, text: str, named: str) -> None:

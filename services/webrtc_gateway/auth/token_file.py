@@ -73,6 +73,9 @@ def read_tokens(path: Path) -> TokenList:
         raise BadRequest(f"{_WHAT} {str(path)!r}: not YAML{where}") from None
     except RecursionError:
         raise BadRequest(f"{_WHAT} {str(path)!r}: brackets in brackets without end") from None
+    # What YAML takes for a date or a number and cannot make one of: the library lets its own error through.
+    except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
+        raise BadRequest(f"{_WHAT} {str(path)!r}: a value without quotes is no date or number; put quotes") from None
     if listed is None:
         listed = []
     if not isinstance(listed, list) or len(listed) > MAX_ENTRIES:
