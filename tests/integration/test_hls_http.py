@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 from whep_rig import EncodedStream, EncodedSubscription, QuietStatus
 
+from schemas.errors import TooMany, Unavailable
 from schemas.packets import PacketHeader
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.hls import packagers as packagers_module
@@ -205,3 +206,32 @@ async def test_a_loss_is_a_discontinuity_and_playing_goes_on() -> None:
                 await asyncio.sleep(0.05)
         assert broken_rules(listed) == []
         assert opened.packagers.dropped["gap"] == 1
+
+
+class SlowSource(PlayedStream):
+    """Any stream, found only when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = asyncio.Event()
+
+    async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> EncodedSubscription:
+        await self.found.wait()
+        self.opened += 1
+        return EncodedSubscription(self, deliver)
+
+
+async def test_no_more_renditions_than_may_be_are_begun_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packagers_module, "START_SECONDS", 0.3)
+    monkeypatch.setattr(packagers_module, "MAX_PACKAGERS", 2)
+    source = SlowSource()
+    packagers = Packagers(source)
+    try:
+        asked = [asyncio.create_task(packagers.acquire(f"cam{number}", "main")) for number in range(6)]
+        await asyncio.sleep(0)
+        source.found.set()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [Unavailable] * 2 + [TooMany] * 4
+        assert source.opened == 2
+    finally:
+        await packagers.close()

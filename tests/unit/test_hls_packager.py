@@ -16,6 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from schemas.errors import BadRequest
 from schemas.packets import PacketHeader, VideoCodec
+from services.webrtc_gateway.hls import window as window_module
 from services.webrtc_gateway.hls.header import make_header
 from services.webrtc_gateway.hls.packager import Packager
 from services.webrtc_gateway.hls.playlist import media_playlist, multivariant_playlist
@@ -255,6 +256,16 @@ def test_memory_is_bounded() -> None:
     gone = listed.segments[0].number - LISTED_SEGMENTS - 2
     assert packaged.window.segment(gone) is None
     assert packaged.window.segment(listed.segments[0].number - 1) is not None, "players may still be loading it"
+
+
+def test_a_segment_that_nothing_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window_module, "MAX_SEGMENT_SECONDS", 1.0)
+    packaged = Packaged().take(clip(4.0, tracks=("video",), key_every=1_000))
+    assert len(packaged.window.segments) == 1
+    assert packaged.window.segments[0].complete
+    assert packaged.window.segments[0].seconds == pytest.approx(1.2, abs=0.2)
+    assert packaged.dropped["segment_too_long"] == 1
+    assert packaged.dropped["waiting_for_key"] > 0
 
 
 def test_what_a_blocked_reload_waits_for() -> None:

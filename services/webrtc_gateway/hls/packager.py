@@ -162,6 +162,10 @@ class Packager:
             self._key_picture(header)
         elif self._part_seconds >= _LEAST_PART * self._part_target_seconds:
             self._finish_part()
+            if self.window.overfull:
+                self._dropped["segment_too_long"] += 1
+                self._break_off()
+                return
         self._picture = _Picture(header, data)
         self._want_key()
 

@@ -95,6 +95,8 @@ class Packagers:
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._past: dict[tuple[str, str], _Past] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._starting = 0
+        """Being opened: many may ask while the bus has not answered the first."""
         self._closed = False
         self._ticker = asyncio.get_running_loop().call_later(_CHECK_SECONDS, self._check)
 
@@ -157,11 +159,15 @@ class Packagers:
     async def _start(self, key: tuple[str, str]) -> PackagedRendition:
         if self._closed:
             raise Unavailable("this gateway is shutting down; try again in a moment")
-        if len(self._open) >= MAX_PACKAGERS:
+        if len(self._open) + self._starting >= MAX_PACKAGERS:
             raise TooMany(f"{MAX_PACKAGERS} renditions are being played over HLS; try again when one has ended")
         stream, rendition = key
         entry = PackagedRendition(stream, rendition, self.dropped, self._past.get(key, _Past()))
-        subscription = await self._source.open(stream, rendition, entry.deliver)
+        self._starting += 1
+        try:
+            subscription = await self._source.open(stream, rendition, entry.deliver)
+        finally:
+            self._starting -= 1
         self._open[key] = entry
         try:
             subscription.on_ended(lambda reason: self._stop(key, entry))

@@ -15,6 +15,9 @@ LISTED_SEGMENTS: Final = 7  # three target durations (RFC 8216, 6.2.2) even when
 KEPT_SEGMENTS: Final = 2 * LISTED_SEGMENTS + 1
 # 15 segments of 2 s at 30 Mbit/s; what a camera sends with a key picture in a minute must not fill the memory.
 MAX_BYTES: Final = 128 << 20
+# Cameras that refresh their pictures bit by bit send a key picture once and never again; WHIP publishers may.
+MAX_SEGMENT_BYTES: Final = MAX_BYTES // 2
+MAX_SEGMENT_SECONDS: Final = 120.0  # twice the longest interval of key pictures that cameras offer; 600 parts
 
 
 @dataclass
@@ -85,6 +88,7 @@ class LiveWindow:
         """Of complete segments."""
         self.version = 0
         """Grows with each change."""
+        self._growing_bytes, self._growing_seconds = 0, 0.0
         self._changed = asyncio.Event()
 
     @property
@@ -98,11 +102,19 @@ class LiveWindow:
 
     def begin(self, segment: Segment) -> None:
         self.segments.append(segment)
+        self._growing_bytes, self._growing_seconds = 0, 0.0
 
     def add(self, part: Part) -> None:
         """Append to the last segment, and wake who waits."""
         self.segments[-1].parts.append(part)
+        self._growing_bytes += len(part.data)
+        self._growing_seconds += part.seconds
         self.wake()
+
+    @property
+    def overfull(self) -> bool:
+        """Whether the segment that grows is longer than any may be."""
+        return self._growing_bytes > MAX_SEGMENT_BYTES or self._growing_seconds > MAX_SEGMENT_SECONDS
 
     def finish(self) -> None:
         """The last segment is complete; what is too old goes."""
