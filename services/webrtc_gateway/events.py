@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 MAX_CONSOLES = 64  # pages open at once; each costs one copy of every change
 _SEND_SECONDS = 5.0  # a page that cannot take one message in this time is gone or hopeless
 _HEARTBEAT_SECONDS = 20.0  # finds peers that vanished, and keeps proxies from closing the connection
+_GOODBYE_SECONDS = 1.0  # of the few that a service has to end in
 _MAX_MESSAGE_BYTES = 4096  # pages only send pings
 
 
@@ -106,5 +107,12 @@ class EventRoutes:
         return True
 
     async def _close_all(self, app: web.Application) -> None:
-        for socket in list(self._sockets):
-            await socket.close(code=WSCloseCode.GOING_AWAY, message=b"shutting down")
+        closing = [
+            asyncio.create_task(socket.close(code=WSCloseCode.GOING_AWAY, message=b"shutting down"))
+            for socket in self._sockets
+        ]
+        if closing:
+            # All at once: pages that do not answer must not hold the end up one after the other.
+            _, late = await asyncio.wait(closing, timeout=_GOODBYE_SECONDS)
+            for task in late:
+                task.cancel()
