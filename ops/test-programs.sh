@@ -10,6 +10,7 @@ command -v chromium >/dev/null || missing="$missing chromium"
 command -v arv-fake-gv-camera-0.8 >/dev/null || missing="$missing aravis-tools"
 command -v Xvfb >/dev/null && command -v xclock >/dev/null || missing="$missing xvfb x11-apps"
 command -v ip >/dev/null || missing="$missing iproute2"
+command -v turnserver >/dev/null || missing="$missing coturn"
 command -v gst-launch-1.0 >/dev/null || missing="$missing gstreamer1.0-tools"
 gst="import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer as _
 Gst.init(None); assert all(map(Gst.ElementFactory.find, ('rtph264pay', 'h265parse', 'appsrc')))"

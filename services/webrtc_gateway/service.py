@@ -1,5 +1,6 @@
 """webrtc-gateway's parts: the UDP port, the sessions, the HTTP door, its commands."""
 
+import asyncio
 import ipaddress
 from typing import Any
 
@@ -21,6 +22,7 @@ from services.webrtc_gateway.hls.routes import HlsRoutes
 from services.webrtc_gateway.hls.source import HlsPacketSource
 from services.webrtc_gateway.http import HttpDoor, Routes, build_app
 from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.ice_servers import IceServers
 from services.webrtc_gateway.ingest.gateway import IngestGateway
 from services.webrtc_gateway.ingest.metrics import register_ingest_metrics
 from services.webrtc_gateway.ingest.streams import IngestStreams
@@ -42,6 +44,15 @@ async def build(context: Context[GatewaySettings]) -> None:
     """Connect the parts, door last: who can knock is answered."""
     settings = context.settings
     entry = await open_door(context, settings, settings.max_sessions)
+    ice_servers = await asyncio.to_thread(
+        IceServers,
+        settings.ice_servers,
+        username=settings.turn_username,
+        credential_file=settings.turn_credential_file,
+        secret_file=settings.turn_secret_file,
+        credential_seconds=settings.turn_credential_seconds,
+    )
+    entry.watch.add("TURN credentials", ice_servers.files, ice_servers.read)
     bridged = parse_bridges(settings.bridges, settings.bridge_subjects)
     mirrors = await StateMirrors.open(context.bus)
     context.stack.push_async_callback(mirrors.close)
@@ -106,7 +117,7 @@ async def build(context: Context[GatewaySettings]) -> None:
     register_hls_metrics(context.figures, packagers)
     entry.guard.enders += [lambda _, session: gateway.delete(session), ingest.delete]
     parts: list[Routes] = [
-        WhipRoutes(ingest),
+        WhipRoutes(ingest, ice_servers),
         CommandRoutes(context.bus),
         PictureRoutes(context.bus),
         HlsRoutes(packagers),
@@ -118,6 +129,7 @@ async def build(context: Context[GatewaySettings]) -> None:
         parts=parts,
         guard=entry.guard,
         hsts_seconds=settings.hsts_seconds,
+        ice_servers=ice_servers,
     )
     door = HttpDoor(app, settings.bind, settings.http_port, entry.context)
     port = await door.start()

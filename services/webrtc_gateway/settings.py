@@ -1,5 +1,6 @@
 """Settings of webrtc-gateway."""
 
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
@@ -9,6 +10,7 @@ from schemas.units import BitrateText
 from services.webrtc_gateway.auth.settings import DoorSettings
 from services.webrtc_gateway.datachannels.bridge import DEFAULT_SUBJECTS
 from services.webrtc_gateway.gateway import DEFAULT_MAX_SESSIONS
+from services.webrtc_gateway.ice_servers import DEFAULT_CREDENTIAL_SECONDS, IceServerUrl
 from services.webrtc_gateway.ingest.gateway import DEFAULT_MAX_PUBLISHERS
 from shared.settings import Port
 
@@ -24,6 +26,16 @@ class GatewaySettings(DoorSettings, frozen=True, kw_only=True):
     network drivers that say they can and do not, and for measuring."""
     webrtc_hosts: tuple[str, ...] = ()
     """Addresses told to viewers; empty: those of this machine (or `bind`, when that is one of them)."""
+    ice_servers: tuple[IceServerUrl, ...] = ()
+    """STUN and TURN servers told to viewers and publishers: `stun:host[:port]`, `turn:host[:port][?transport=tcp]`,
+    `turns:host[:port]`; see docs/networks.md."""
+    turn_username: str = ""
+    turn_credential_file: Path | None = None
+    """What all clients prove themselves with to the relays, together with `turn_username`."""
+    turn_secret_file: Path | None = None
+    """Instead of these: the secret that the relays know too (coturn's `static-auth-secret`), so that each client gets
+    credentials of its own that end by themselves. Both files are read again when they change."""
+    turn_credential_seconds: Annotated[int, Meta(ge=60, le=30 * 86_400)] = DEFAULT_CREDENTIAL_SECONDS
     cors_origins: tuple[Origin, ...] = ()
     """Web pages that may play and watch besides the gateway's own console, as `https://wall.example:8443`; `*`: any
     page that a browser near the gateway has open. The console itself is listed here where it is used at a public

@@ -1,6 +1,7 @@
 """The WHEP resource over HTTP (draft-ietf-wish-whep, RFC 9725 for its shape); `origins` says to which pages."""
 
 import asyncio
+import secrets
 
 import msgspec
 from aiohttp import web
@@ -10,10 +11,12 @@ from services.webrtc_gateway.auth.grant import grant_of
 from services.webrtc_gateway.client_name import client_name
 from services.webrtc_gateway.datachannels.gate import Rights
 from services.webrtc_gateway.gateway import WhepGateway
+from services.webrtc_gateway.ice_servers import IceServers
 
 MAX_OFFER_BYTES = 64 * 1024  # Chromium's is 6-8 KiB
 _BODY_SECONDS = 5.0  # an offer fits a few packets; whoever needs longer is holding the door
 _SDP = "application/sdp"
+USER_BYTES = 4  # of a client that has no session yet; relays tell clients apart by it
 RENDITION_HEADER = "X-Framemesh-Rendition"
 """What a viewer gets: `main`, or `main; instead-of=source; reason="it has B-frames"`."""
 _PREFLIGHT = {
@@ -27,13 +30,13 @@ _PREFLIGHT = {
 class WhepRoutes:
     """POST an offer to `/whep/<stream>[/<rendition>]`; DELETE the session that Location names."""
 
-    def __init__(self, gateway: WhepGateway) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: WhepGateway, servers: IceServers | None = None) -> None:
+        self._gateway, self._servers = gateway, servers or IceServers()
 
     def add_to(self, app: web.Application) -> None:
         for path in ("/whep/{stream}", "/whep/{stream}/{rendition}"):
             app.router.add_post(path, self._post)
-            app.router.add_options(path, self._preflight)
+            app.router.add_options(path, self._options)
         session = "/whep/{stream}/{rendition}/{session}"
         app.router.add_delete(session, self._delete)
         app.router.add_patch(session, self._patch)
@@ -69,7 +72,8 @@ class WhepRoutes:
         }
         if answer.instead_of:
             headers[RENDITION_HEADER] += f'; instead-of={answer.instead_of}; reason="{answer.reason}"'
-        return web.Response(status=201, text=answer.sdp, content_type=_SDP, headers=headers)
+        response = web.Response(status=201, text=answer.sdp, content_type=_SDP, headers=headers)
+        return with_servers(response, self._servers, answer.session)
 
     async def _delete(self, request: web.Request) -> web.Response:
         try:
@@ -84,8 +88,28 @@ class WhepRoutes:
             return refused(NotFound("no such session; it may have ended already"))
         return web.Response(status=204)
 
+    async def _options(self, request: web.Request) -> web.Response:
+        """For clients that must know the servers before they make an offer; who has to bring a token brings it."""
+        response = preflight()
+        if not grant_of(request).may("view", request.match_info["stream"]):
+            return response
+        return with_servers(response, self._servers, secrets.token_hex(USER_BYTES))
+
     async def _preflight(self, request: web.Request) -> web.Response:
-        return web.Response(status=204, headers=_PREFLIGHT)
+        return preflight()
+
+
+def preflight() -> web.Response:
+    """What a page may send here."""
+    return web.Response(status=204, headers=_PREFLIGHT)
+
+
+def with_servers(response: web.Response, servers: IceServers, user: str) -> web.Response:
+    """The response, naming the servers; `user` tells clients apart to the relays."""
+    for link in servers.links(user):
+        response.headers.add("Link", link)
+        response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def rights_of(request: web.Request, stream: str) -> Rights:

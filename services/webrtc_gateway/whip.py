@@ -1,33 +1,38 @@
 """The WHIP resource over HTTP (RFC 9725): a browser's camera and microphone become a stream."""
 
 import asyncio
+import secrets
 
 from aiohttp import web
 
 from schemas.errors import BadRequest, MeshError
+from services.webrtc_gateway.auth.grant import grant_of
+from services.webrtc_gateway.ice_servers import IceServers
 from services.webrtc_gateway.ingest.gateway import IngestGateway
-from services.webrtc_gateway.whep import MAX_OFFER_BYTES, refusal, refused, rights_of
+from services.webrtc_gateway.whep import (
+    MAX_OFFER_BYTES,
+    USER_BYTES,
+    preflight,
+    refusal,
+    refused,
+    rights_of,
+    with_servers,
+)
 
 _BODY_SECONDS = 5.0  # an offer fits a few packets; whoever needs longer is holding the door
 _SDP = "application/sdp"
 _FRAGMENT = "application/trickle-ice-sdpfrag"
-_PREFLIGHT = {
-    "Access-Control-Allow-Methods": "OPTIONS, POST, PATCH, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
-    "Access-Control-Max-Age": "86400",
-    "Accept-Post": _SDP,
-}
 
 
 class WhipRoutes:
     """POST an offer to `/whip/<stream>`; DELETE the session that Location names."""
 
-    def __init__(self, gateway: IngestGateway) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: IngestGateway, servers: IceServers | None = None) -> None:
+        self._gateway, self._servers = gateway, servers or IceServers()
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_post("/whip/{stream}", self._post)
-        app.router.add_options("/whip/{stream}", self._preflight)
+        app.router.add_options("/whip/{stream}", self._options)
         session = "/whip/{stream}/{session}"
         app.router.add_delete(session, self._delete)
         app.router.add_patch(session, self._patch)
@@ -51,7 +56,8 @@ class WhipRoutes:
         except MeshError as error:
             return refused(error)
         headers = {"Location": f"/whip/{stream}/{answer.session}", "ETag": _tag(answer.session)}
-        return web.Response(status=201, text=answer.sdp, content_type=_SDP, headers=headers)
+        response = web.Response(status=201, text=answer.sdp, content_type=_SDP, headers=headers)
+        return with_servers(response, self._servers, answer.session)
 
     async def _delete(self, request: web.Request) -> web.Response:
         try:
@@ -78,8 +84,14 @@ class WhipRoutes:
                 return refusal(412, "If-Match is not the ETag of this session")
         return web.Response(status=204)
 
+    async def _options(self, request: web.Request) -> web.Response:
+        response = preflight()
+        if not grant_of(request).may("publish", request.match_info["stream"]):
+            return response
+        return with_servers(response, self._servers, secrets.token_hex(USER_BYTES))
+
     async def _preflight(self, request: web.Request) -> web.Response:
-        return web.Response(status=204, headers=_PREFLIGHT)
+        return preflight()
 
 
 def _tag(session: str) -> str:

@@ -31,6 +31,8 @@ class Door:
 
     guard: Guard
     tls: TlsDoor | None
+    watch: FileWatch
+    """Looks whether files have changed."""
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -81,7 +83,7 @@ async def open_door(context: Context[Any], settings: DoorSettings, session_burst
     )
     register_door_metrics(context.figures, guard)
     context.spawn(watch.run(), "look for changed tokens and certificates")
-    return Door(guard, tls)
+    return Door(guard, tls, watch)
 
 
 def _tokens(settings: DoorSettings, watch: FileWatch) -> Tokens:

@@ -48,8 +48,8 @@ _EVERYTHING = Rule()
 
 def rule_of(request: web.Request) -> Rule:
     """The rule of the route that was found; by its pattern, so that no spelling of the path can choose another."""
-    if request.method == "OPTIONS":
-        return _OPEN  # browsers ask without credentials first, and the answer is the same for all
+    if request.method == "OPTIONS" and "Authorization" not in request.headers:
+        return _OPEN  # browsers ask without credentials first, and that answer is the same for all
     route = request.match_info.route
     if route.resource is None:
         return Rule(None, "none")  # 404 and 405, for whoever is known

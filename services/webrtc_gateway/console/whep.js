@@ -1,5 +1,7 @@
 // One WHEP session (draft-ietf-wish-whep): offer, answer, media, goodbye.
 
+import { iceServers } from "./iceservers.js";
+
 const ANSWER_DEADLINE_MS = 6000; // an encoder that starts on demand needs a second or two
 const ECHO_LIFE_MS = 2000; // the gateway believes echoes of the last seconds only
 const ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
@@ -23,6 +25,7 @@ export class WhepSession {
   #peer = null;
   #echoes = null;
   #resource = null;
+  #servers = [];
   #abort = new AbortController();
   #closed = false;
 
@@ -68,7 +71,11 @@ export class WhepSession {
     });
     const offer = await peer.createOffer();
     // The server is ICE-lite and learns our address from the first check: no candidates, no waiting for them.
-    const [answer] = await Promise.all([this.#post(offer.sdp), peer.setLocalDescription(offer)]);
+    const answer = await this.#post(offer.sdp);
+    if (this.#closed) return;
+    // The browser begins to look for ways with its own description, so it must know the servers by then.
+    if (this.#servers.length) peer.setConfiguration({ ...peer.getConfiguration(), iceServers: this.#servers });
+    await peer.setLocalDescription(offer);
     if (this.#closed) return;
     await peer.setRemoteDescription({ type: "answer", sdp: answer });
     this.#watchTransport();
@@ -116,6 +123,7 @@ export class WhepSession {
     if (response.status !== 201) throw new WhepError(response.status, refusal(response.status, body));
     const location = response.headers.get("Location");
     this.#resource = location ? new URL(location, response.url) : "";
+    this.#servers = iceServers(response.headers.get("Link"));
     this.transcoded = substitution(response.headers.get("X-Framemesh-Rendition"));
     if (this.#closed) this.#delete(); // closed while the answer was under way
     return body;

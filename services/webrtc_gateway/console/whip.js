@@ -1,6 +1,7 @@
 // One WHIP session (RFC 9725): a camera and a microphone of this browser become a stream.
 
 import { CommandError } from "./commands.js";
+import { iceServers } from "./iceservers.js";
 
 const ANSWER_DEADLINE_MS = 10000; // a stream that is not there yet is started first
 const GONE_STATES = new Set(["failed", "closed", "disconnected"]);
@@ -10,6 +11,7 @@ export class WhipSession {
   #onState;
   #peer = null;
   #resource = null;
+  #servers = [];
   #closed = false;
 
   /** `onState(state)` gets the peer's connection states. */
@@ -27,7 +29,11 @@ export class WhipSession {
       if (!this.#closed) this.#onState(peer.connectionState, GONE_STATES.has(peer.connectionState));
     });
     const offer = await peer.createOffer();
-    const [answer] = await Promise.all([this.#post(offer.sdp), peer.setLocalDescription(offer)]);
+    const answer = await this.#post(offer.sdp);
+    if (this.#closed) return;
+    // The browser begins to look for ways with its own description, so it must know the servers by then.
+    if (this.#servers.length) peer.setConfiguration({ ...peer.getConfiguration(), iceServers: this.#servers });
+    await peer.setLocalDescription(offer);
     if (!this.#closed) await peer.setRemoteDescription({ type: "answer", sdp: answer });
   }
 
@@ -59,6 +65,7 @@ export class WhipSession {
     const body = await response.text();
     if (response.status !== 201) throw new CommandError(response.status, refusal(response.status, body));
     const location = response.headers.get("Location");
+    this.#servers = iceServers(response.headers.get("Link"));
     this.#resource = location ? new URL(location, response.url) : null;
     return body;
   }
