@@ -2,7 +2,7 @@
 
 import mimetypes
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from services.webrtc_gateway.auth.login import LoginRoutes
 from services.webrtc_gateway.auth.quiet_logs import keep_tokens_out
 from services.webrtc_gateway.auth.rules import rule_of
 from services.webrtc_gateway.events import EventRoutes
+from services.webrtc_gateway.exchange import Exchange, Handler
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.ice_servers import IceServers
 from services.webrtc_gateway.origins import Origins
@@ -23,14 +24,14 @@ from services.webrtc_gateway.whep import MAX_OFFER_BYTES, WhepRoutes, refusal
 
 CONSOLE_DIR = Path(__file__).parent / "console"
 _SHUTDOWN_SECONDS = 2.0  # requests in flight get this long when the door closes
+# A connection without a whole request, from its first byte on; proxies let go of theirs after 60 s at the most.
+_IDLE_SECONDS = 75.0
 
 # Everything comes from here and nothing is inline: a hostile stream name or error text cannot become code.
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Routes(Protocol):
@@ -57,6 +58,11 @@ def build_app(
     `ice_servers` are told to viewers.
     """
     origins = origins or Origins()
+    exchange = Exchange()
+
+    @web.middleware
+    async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await exchange.answered(request, handler)
 
     @web.middleware
     async def only_known_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -82,7 +88,7 @@ def build_app(
         # After an upgrade a page must not mix old modules with new ones.
         response.headers.setdefault("Cache-Control", "no-cache")
 
-    app = web.Application(client_max_size=MAX_OFFER_BYTES, middlewares=[only_known_pages])
+    app = web.Application(client_max_size=MAX_OFFER_BYTES, middlewares=[answered, only_known_pages])
     app.on_response_prepare.append(add_headers)
     keep_tokens_out()
     WhepRoutes(gateway, ice_servers).add_to(app)
@@ -111,7 +117,13 @@ class HttpDoor:
     """The application, listening; over TLS with `tls`."""
 
     def __init__(self, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            keepalive_timeout=_IDLE_SECONDS,
+            auto_decompress=False,  # nothing that comes here is worth it, and what unfolds is not bounded
+        )
         self._host, self._port, self._tls = host, port, tls
 
     async def start(self) -> int:
