@@ -81,6 +81,12 @@ class StreamStats(Struct, frozen=True, kw_only=True):
     freezes: int = 0
     sequence: int = 0
     """Of the newest picture in the ring."""
+    level_dbfs: float | None = None
+    """Of the last 0.4 s of sound, RMS; a sine of full scale is 0, silence -100. None: `voice` is off, or no sound."""
+    voice_probability: float | None = None
+    """That somebody speaks at this moment, 0 to 1."""
+    speaking: bool = False
+    """Between `voice-started` and `voice-ended`."""
 
 
 class ConfigureStream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -29,7 +29,7 @@ PARAMETERS: dict[str, str] = {
     "service": "the service that speaks",
     "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`; of a camera its node",
     "event": "what happened: `state`, `removed`, `task-failed`, `source-stuck`, `onvif`, `device-found`, "
-    "`device-lost`, `publishing`, `publishing-ended`, `adapted`, `kicked`",
+    "`device-lost`, `publishing`, `publishing-ended`, `adapted`, `kicked`, `voice-started`, `voice-ended`",
     "consumer": "who needs it: `hw-encode-<rendition>`, `publisher-<output>`, `<name>-<instance>` of others",
 }
 

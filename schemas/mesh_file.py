@@ -66,6 +66,7 @@ class StreamInFile(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fi
     transport: Literal["auto", "tcp", "udp"] = "auto"
     loop: bool = True
     audio: bool = True
+    voice: bool = False
     timecode: bool = False
     delivery: Delivery = "live"
     stall_after: DurationText | None = None

@@ -38,6 +38,9 @@ class StreamSpec(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     loop: bool = True
     """Files start again at their end."""
     audio: bool = True
+    voice: bool = False
+    """Listen for voices: events `voice-started` and `voice-ended`, level and probability in the stats. The sound is
+    decoded for it even while nobody looks."""
     timecode: bool = False
     """Burn the machine-readable time code into the picture."""
     delivery: Delivery = "live"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from services.capture.sink import StreamSink
 from services.capture.source_thread import left_behind
 from services.capture.stream import StreamRunner
+from services.capture.voice import VoiceWatch
 from shared.metrics import Figures, Sample
 
 
@@ -12,6 +13,13 @@ def register_metrics(figures: Figures, runners: Mapping[str, StreamRunner]) -> N
     def each(read: Callable[[StreamSink], float]) -> Callable[[], list[Sample]]:
         return lambda: [
             ({"stream": stream}, read(runner.sink)) for stream, runner in tuple(runners.items()) if runner.sink
+        ]
+
+    def heard(read: Callable[[VoiceWatch], float | None]) -> Callable[[], list[Sample]]:
+        return lambda: [
+            ({"stream": stream}, value)
+            for stream, runner in tuple(runners.items())
+            if runner.sink and (voice := runner.sink.voice) and (value := read(voice)) is not None
         ]
 
     counter = figures.counter
@@ -35,6 +43,16 @@ def register_metrics(figures: Figures, runners: Mapping[str, StreamRunner]) -> N
         each(lambda sink: sink.held_seconds),
     )
     counter("framemesh_capture_audio_blocks", "Blocks of raw sound published.", each(lambda sink: sink.audio_blocks))
+    figures.gauge(
+        "framemesh_audio_level_dbfs",
+        "Level of the sound where `voice` is on, RMS of 0.4 s; a sine of full scale is 0.",
+        heard(lambda voice: voice.level_dbfs),
+    )
+    figures.gauge(
+        "framemesh_audio_voice_probability",
+        "That somebody speaks at this moment, where `voice` is on.",
+        heard(lambda voice: voice.probability),
+    )
     counter(
         "framemesh_capture_dropped_events",
         "Events of a device left out because there were too many.",

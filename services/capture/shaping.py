@@ -35,7 +35,7 @@ _MAX_PLANS: Final = 16  # a source that changes its size with every picture must
 # What the sink and its shaper take on from one picture to the next, whatever the source.
 _TAKEN_ON: Final = frozenset((
     "size", "fps", "crop", "rotate", "masks", "pixel_format", "timecode", "stall_after", "frozen_after", "on_loss",
-    "history",
+    "history", "voice",
 ))  # fmt: skip
 _UNSHAPED_FIELDS: Final = tuple(name for name in StreamSpec.__struct_fields__ if name not in _TAKEN_ON)
 

@@ -27,6 +27,7 @@ from services.capture.rates import RollingRates, Totals
 from services.capture.settings import CaptureSettings
 from services.capture.shaping import Shaped, Shaper
 from services.capture.stillness import Stillness
+from services.capture.voice import VoiceWatch
 from shared.fps_limit import FpsLimit
 from shared.packets import PacketPublisher
 from shared.pixel_formats import Picture
@@ -55,6 +56,9 @@ class StreamSink:
     ) -> None:
         """Args, called from the source's thread:
         arrival: a picture came after `arrivals.expect`, or another one than before after `stillness.tell_change`.
+
+        Raises:
+            InvalidValue: `voice` is asked for, and cannot be had here.
         """
         self.bus = self._bus = context.bus
         self._service = context.service
@@ -83,6 +87,8 @@ class StreamSink:
         self.stillness: Stillness | None = None
         """Of a stream with `frozen_after`, while its source is open. Sources that do not write pictures now give it
         some to compare, one a second or more."""
+        self.voice = VoiceWatch(self.tell) if spec.voice else None
+        """Of a stream with `voice`."""
         self.wants_raw = False
         self._wants_packets = False
         # Counters, read by metrics.
@@ -99,12 +105,19 @@ class StreamSink:
     def set_demand(self, *, raw: bool, packets: bool) -> None:
         self.wants_raw, self._wants_packets = raw, packets
 
+    @property
+    def wants_sound(self) -> bool:
+        """Somebody takes the sound, or listens for voices in it."""
+        return self.wants_raw or self.voice is not None
+
     # -- what a source says of itself ------------------------------------------------------------------------
 
     def lost(self) -> None:
         """The source no longer delivers."""
         self.arrivals.lost()
         self.stillness = None
+        if voice := self.voice:
+            voice.lost()
         self._decoding = False
         # Not a new run: ring, sequences and epoch go on, and so do consumers, from the next key picture.
         self.gap()
@@ -181,8 +194,11 @@ class StreamSink:
         """Take a changed spec on, from the next picture.
 
         Raises:
-            InvalidValue: the pictures that come cannot be made so; all is as it was.
+            InvalidValue: the pictures that come cannot be made so, or voices cannot be heard here; all is as it was.
         """
+        voice = self.voice
+        if spec.voice != (voice is not None):
+            voice = VoiceWatch(self.tell) if spec.voice else None
         with self._shaping:
             before = self._spec
             self._shaper_of(spec).check_pictures_of(self._shaper)
@@ -191,6 +207,9 @@ class StreamSink:
                 self._fps_limit = self._limit_of(spec)
         if spec.masks != before.masks:
             self.frames.hide()
+        before_voice, self.voice = self.voice, voice
+        if before_voice is not None and voice is None:
+            before_voice.close()
         self._watch_stillness(afresh=False)
 
     def keep(self, history: str | None) -> None:
@@ -265,8 +284,12 @@ class StreamSink:
         return False
 
     def sound(self, samples: Samples, *, pts_ns: int, captured_ns: int) -> None:
-        """Publish a block of interleaved s16 samples at 48 kHz, shape (samples, channels)."""
+        """A block of interleaved s16 samples at 48 kHz, shape (samples, channels): for the bus and for who listens."""
         self.frames.check_open()
+        if voice := self.voice:
+            voice.take(samples, captured_ns, time.monotonic())
+        if not self.wants_raw:
+            return
         self._audio_sequence += 1
         header = AudioHeader(
             stream=self._spec.stream,
@@ -308,5 +331,7 @@ class StreamSink:
     def close(self) -> None:
         """Take the rings away. Readers keep what they hold. A thread that was left behind may no longer write."""
         self.frames.close()
+        if self.voice:
+            self.voice.close()
         if self._packets:
             self._packets.close()

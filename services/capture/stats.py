@@ -19,6 +19,7 @@ def stream_stats(stream: str, context: Context[CaptureSettings], runner: StreamR
     if runner is None or actual is None:
         return StreamStats(stream=stream, node=context.node, state="failed", status=_NO_DELIVERY)
     sink, video = runner.sink, actual.video
+    voice = sink.voice if sink else None
     newest = newest_picture(context.settings.shm_dir, stream)
     return StreamStats(
         stream=stream,
@@ -44,4 +45,7 @@ def stream_stats(stream: str, context: Context[CaptureSettings], runner: StreamR
         stalls=runner.stalls,
         freezes=runner.freezes,
         sequence=newest.sequence if newest else 0,
+        level_dbfs=voice.level_dbfs if voice else None,
+        voice_probability=voice.probability if voice else None,
+        speaking=voice is not None and voice.speaking,
     )

@@ -267,6 +267,8 @@ class StreamRunner:
         if sink is None or actual is None or thread is None or self._restarting:
             return
         sink.rates.sample()
+        if voice := sink.voice:
+            voice.look(now)
         silent_seconds = now - max(sink.arrivals.at, sink.arrivals.opened_at or 0.0)
         settled = now - self._state_at >= _MIN_STATE_SECONDS
         if settled and actual.state in ("live", "frozen") and self._watched and silent_seconds >= self._stall_seconds():

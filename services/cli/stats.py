@@ -5,7 +5,8 @@ examples:
   framemesh stats cam0
   framemesh stats --json | jq '.[] | {stream, fps, bitrate}'
 
-fps is what the source sends, decoded what is written to the ring while somebody looks.
+fps is what the source sends, decoded what is written to the ring while somebody looks. SOUND is there of streams with
+`voice`.
 """
 
 import argparse
@@ -24,7 +25,10 @@ from shared.bus import Bus
 
 HELP = "what streams deliver at this moment"
 _REPLY_SECONDS = 3.0  # figures are there, nothing is waited for
-_HEADER = ("STREAM", "STATE", "FPS", "DECODED", "BITRATE", "PICTURE", "DROPPED", "RESTARTS", "STALLS", "FREEZES")
+_HEADER = (
+    *("STREAM", "STATE", "FPS", "DECODED", "BITRATE", "PICTURE", "SOUND"),
+    *("DROPPED", "RESTARTS", "STALLS", "FREEZES"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,4 +68,10 @@ def _row(stats: StreamStats) -> tuple[str, ...]:
     dropped = " ".join(f"{reason}:{count}" for reason, count in sorted(stats.dropped.items()) if count) or "0"
     rates = (f"{stats.fps:.1f}", f"{stats.decoded_fps:.1f}", f"{stats.bitrate / 1e6:.2f}M" if stats.bitrate else "-")
     counts = (str(stats.restarts), str(stats.stalls), str(stats.freezes))
-    return (stats.stream, stats.state, *rates, picture, dropped, *counts)
+    return (stats.stream, stats.state, *rates, picture, _sound(stats), dropped, *counts)
+
+
+def _sound(stats: StreamStats) -> str:
+    if stats.level_dbfs is None:
+        return "-"
+    return f"{stats.level_dbfs:.0f}dBFS{' voice' if stats.speaking else ''}"

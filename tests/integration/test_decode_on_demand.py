@@ -25,6 +25,10 @@ class Sink:
         self.blocks = 0
         self._first_pts_ns: int | None = None
 
+    @property
+    def wants_sound(self) -> bool:
+        return self.wants_raw
+
     def packet(self, payload: bytes, *, track: str, pts_ns: int, **_: Any) -> None:
         if track == "video" and self._first_pts_ns is None:
             self._first_pts_ns = pts_ns

@@ -31,7 +31,7 @@ SPEC = StreamSpec(stream="cam0", source="file:///joined.ts")
 class Sink:
     """Stands where the ring is: counts what comes."""
 
-    wants_raw = True
+    wants_raw = wants_sound = True
     stillness: Any = None
 
     def __init__(self) -> None:

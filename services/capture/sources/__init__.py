@@ -49,6 +49,7 @@ _KINDS: dict[str, type[Source]] = {
 DEVICE_SCHEMES = frozenset(("v4l2", "genicam"))
 """Sources that judge settings of the device themselves; others have none."""
 _OF_DEVICE = ("binning", "bit_depth", "trigger", "controls")
+_WITHOUT_SOUND = frozenset(("v4l2", "genicam", "screen", "images", "app"))
 _NOT_OPENED = frozenset(("test", "app", "whip"))  # there is nothing outside this process
 _WITHOUT_URL = frozenset(("genicam",))  # a camera's name, no host: the gate for URLs has nothing to say
 _MAX_FIELD_BYTES = (
@@ -74,6 +75,9 @@ def check_source(spec: StreamSpec) -> None:
         if (text := getattr(spec, name)) is not None:
             parse_duration(text, name)
     check_history(spec.history)
+    if spec.voice and (scheme in _WITHOUT_SOUND or not spec.audio):
+        why = f"{scheme}:// sources have no sound" if scheme in _WITHOUT_SOUND else "audio is off"
+        raise InvalidValue("voice", True, f"{why}; leave it out")
     _KINDS[scheme].check(spec)
 
 

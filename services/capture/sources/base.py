@@ -89,7 +89,8 @@ class Source(ABC):
         again; a source that does not return within 2 s of that is left behind. The stream is live from the first
         picture on; a source that waits for something to happen says so with `sink.waiting(…)`. Every picture that the
         source sends is told with `sink.arrived(…)`, looked at or not. Pictures are written only while
-        `sink.wants_raw`; the source's own packets are forwarded always, where they can be carried.
+        `sink.wants_raw`, sound is decoded only while `sink.wants_sound`; the source's own packets are forwarded always,
+        where they can be carried.
 
         Raises:
             MeshError: what went wrong, in one line fit to show; capture tries again with backoff.

@@ -18,11 +18,13 @@ _MAX_GROUP_BYTES = 32 << 20
 
 
 class OnDemandDecoding:
-    """Takes every packet of a source; decodes them while the sink wants pictures or sound."""
+    """Takes every packet of a source; decodes pictures and sound while the sink wants them."""
 
     def __init__(self, video: CodedTrack | None, audio: CodedTrack | None, spec: StreamSpec) -> None:
         self._video, self._audio, self._spec = video, audio, spec
-        self._decoder: Decoder | None = None
+        # Apart: where voices are listened for and nobody looks, only the sound is decoded.
+        self._pictures: Decoder | None = None
+        self._sound: Decoder | None = None
         self._key_pictures: KeyPictures | None = None
         self._group: deque[tuple[Packet[Any], int]] = deque()
         self._group_bytes = 0
@@ -31,7 +33,10 @@ class OnDemandDecoding:
         """The next packet, in the order of decoding."""
         if video:
             self._remember(packet, pts_ns)
-        self._decode(packet, pts_ns, captured, sink, video)
+            self._decode_picture(packet, pts_ns, captured, sink)
+        else:
+            self._decode_sound(packet, pts_ns, captured, sink)
+        sink.decoding(sink.wants_raw)
         if video and packet.is_keyframe and not sink.wants_raw and (stillness := sink.stillness) is not None:
             if self._key_pictures is None and self._video is not None:
                 self._key_pictures = KeyPictures(fresh_decoder(self._video))
@@ -40,27 +45,34 @@ class OnDemandDecoding:
 
     def restart(self) -> None:
         """What comes does not follow on what came."""
-        self._decoder = None
+        self._pictures = self._sound = None
         self._forget_group()
 
     def finish(self, sink: StreamSink) -> None:
-        """The media has ended: show what is still inside the decoder."""
-        if self._decoder:
-            self._decoder.finish(sink)
+        """The media has ended: show what is still inside the decoders."""
+        for decoder in (self._pictures, self._sound):
+            if decoder:
+                decoder.finish(sink)
 
-    def _decode(self, packet: "Packet[Any]", pts_ns: int, captured: Captured, sink: StreamSink, video: bool) -> None:
+    def _decode_picture(self, packet: "Packet[Any]", pts_ns: int, captured: Captured, sink: StreamSink) -> None:
         if not sink.wants_raw:
-            self._decoder = None
-        elif self._decoder is None:
+            self._pictures = None
+            return
+        if self._pictures is None:
             # Begin in the middle of a group of pictures: decode what led here, show only what is new.
-            self._decoder = Decoder(self._video, self._audio, self._spec)
+            self._pictures = Decoder(self._video, None, self._spec)
             for earlier, earlier_pts_ns in self._group:
-                if earlier is not packet:  # which may as well be one of sound, and then none of these
-                    self._decoder.decode(earlier, earlier_pts_ns, captured, None, video=True)
-            self._decoder.decode(packet, pts_ns, captured, sink, video=video)
-        else:
-            self._decoder.decode(packet, pts_ns, captured, sink, video=video)
-        sink.decoding(self._decoder is not None)
+                if earlier is not packet:
+                    self._pictures.decode(earlier, earlier_pts_ns, captured, None, video=True)
+        self._pictures.decode(packet, pts_ns, captured, sink, video=True)
+
+    def _decode_sound(self, packet: "Packet[Any]", pts_ns: int, captured: Captured, sink: StreamSink) -> None:
+        if not sink.wants_sound:
+            self._sound = None
+            return
+        if self._sound is None:
+            self._sound = Decoder(None, self._audio, self._spec)
+        self._sound.decode(packet, pts_ns, captured, sink, video=False)
 
     def _remember(self, packet: "Packet[Any]", pts_ns: int) -> None:
         if packet.is_keyframe:

@@ -108,7 +108,7 @@ class PatternSource(Source):
                 self._drawing.write(number, sink, epoch_ns + media_ns)
             # Sound is made up to the end of this picture, block by block, so both share one clock.
             while self._tone and sample * _NS // RAW_SAMPLE_RATE <= media_ns:
-                if sink.wants_raw:
+                if sink.wants_sound:
                     pts_ns = epoch_ns + sample * _NS // RAW_SAMPLE_RATE
                     block = tone(sample, _BLOCK_SAMPLES, RAW_SAMPLE_RATE, _CHANNELS).reshape(-1, _CHANNELS)
                     sink.sound(block, pts_ns=pts_ns, captured_ns=pts_ns)
