@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 CROSS_SECONDS = 8.0  # an encoder starts, and makes a key frame, in one or two
 _SMALLER, _KEYS_ONLY = 1, 2
+# A smaller rendition without a packet may have been stopped: what was asked for is tried instead.
+SILENT_SECONDS = 10.0
+SILENT_KEYS_SECONDS = 60.0  # where only key pictures are sent, which may be far apart
 
 Moved = Callable[[str, dict[str, Any]], None]
 """Called with the stream and what happened, once a viewer gets something else."""
@@ -36,6 +39,15 @@ class _Climber:
     ladder: Ladder
     windows: int = 0
     task: asyncio.Task[None] | None = None
+    packets: int = 0
+    heard_s: float = 0.0
+    """When the viewer was last seen to be sent something new."""
+
+    def is_silent(self, now_s: float) -> bool:
+        """It has less than it came for, and of that nothing."""
+        if not self.ladder.step or self.viewer.packets_sent != self.packets:
+            self.packets, self.heard_s = self.viewer.packets_sent, now_s
+        return now_s - self.heard_s > (SILENT_KEYS_SECONDS if self.viewer.keys_only else SILENT_SECONDS)
 
 
 class Adaptation:
@@ -73,12 +85,17 @@ class Adaptation:
     def tick(self, now_s: float) -> None:
         """Once a second: judge each line that has reported since."""
         for climber in self._climbers.values():
-            line = climber.viewer.line
-            if climber.task is not None or line.windows == climber.windows:
+            if climber.task is not None:
                 continue
-            climber.windows = line.windows
-            sign = line.sign
-            step = climber.ladder.next_step(sign, line.calm, now_s)
+            line = climber.viewer.line
+            sign: Sign = ""
+            if climber.is_silent(now_s):
+                step, climber.heard_s = 0, now_s
+            elif line.windows != climber.windows:
+                climber.windows, sign = line.windows, line.sign
+                step = climber.ladder.next_step(sign, line.calm, now_s)
+            else:
+                continue
             if step != climber.ladder.step:
                 climber.task = asyncio.create_task(self._climb(climber, step, sign), name="adaptation")
 
