@@ -116,6 +116,7 @@ async def build(context: Context[GatewaySettings]) -> None:
     context.stack.push_async_callback(packagers.close)
     register_hls_metrics(context.figures, packagers)
     entry.guard.enders += [lambda _, session: gateway.delete(session), ingest.delete]
+    entry.guard.owners.alive += [lambda _, session: gateway.exists(session), ingest.exists]
     parts: list[Routes] = [
         WhipRoutes(ingest, ice_servers),
         CommandRoutes(context.bus),

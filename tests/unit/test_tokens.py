@@ -15,6 +15,7 @@ import pytest
 from schemas.errors import BadRequest, MeshError, NotFound
 from schemas.tokens import covers
 from services.webrtc_gateway.auth.denials import Unauthorized
+from services.webrtc_gateway.auth.owners import Owner, SessionOwners
 from services.webrtc_gateway.auth.token_file import TokenList, read_tokens
 from services.webrtc_gateway.auth.tokens import Tokens
 from shared.tokens import (
@@ -302,3 +303,18 @@ def test_an_empty_tokens_file_lets_nobody_in(tmp_path: Path) -> None:
     assert tokens.configured
     with pytest.raises(Unauthorized):
         tokens.grant(STATIC)
+
+
+def test_a_session_that_runs_is_not_forgotten_for_those_that_have_ended(tmp_path: Path) -> None:
+    tokens = Tokens(read_tokens(write(tmp_path / "t", f"- {ENTRY}")))
+    owner = Owner(tokens.grant(STATIC), "cam0")
+    owners = SessionOwners(most=2)
+    running = {"first"}
+    owners.alive.append(lambda stream, session: session in running)
+    for session in ("first", "second", "third", "fourth"):
+        running.add(session)
+        owners.opened(session, owner)
+        running -= {"second", "third"}
+    assert owners.of("second") is None
+    tokens.known = TokenList()
+    assert owners.withdrawn(tokens) == [("first", "cam0"), ("fourth", "cam0")], "they end with their token"

@@ -47,7 +47,7 @@ class Guard:
         """Requests that were not let in, by reason."""
         self.enders: list[Callable[[str, str], None]] = []
         """Called with stream and session when the rights of whoever opened it were taken away."""
-        self._owners = SessionOwners()
+        self.owners = SessionOwners()
         self._sockets: dict[int, tuple[web.Request, Grant]] = {}
         self._sessions = Buckets(sessions_per_second, session_burst)
         self._commands = Buckets(commands_per_second, COMMAND_BURST)
@@ -76,7 +76,7 @@ class Guard:
 
     def end_withdrawn(self) -> None:
         """Tokens or their key have changed: end what those that are gone have opened."""
-        for session, stream in self._owners.withdrawn(self.tokens):
+        for session, stream in self.owners.withdrawn(self.tokens):
             logger.info("session of %s ends: its token was taken back", stream)
             for end in self.enders:
                 with contextlib.suppress(NotFound):  # of the other kind, or it has ended by itself
@@ -119,7 +119,7 @@ class Guard:
             return
         stream = request.match_info["stream"] if rule.streams == "named" else None
         require(grant, rule.action, stream)
-        owner = self._owners.of(request.match_info.get("session", ""))
+        owner = self.owners.of(request.match_info.get("session", ""))
         if owner is None or (owner.grant.identity, owner.stream) == (grant.identity, stream):
             return
         if not grant.may("control", owner.stream):
@@ -165,6 +165,6 @@ class Guard:
         stream = request.match_info.get("stream", "")
         if request.method == "POST" and response.status == 201 and "Location" in response.headers:
             session = response.headers["Location"].rpartition("/")[2]
-            self._owners.opened(session, Owner(grant, stream))
+            self.owners.opened(session, Owner(grant, stream))
         elif request.method == "DELETE" and response.status == 200:
-            self._owners.closed(request.match_info.get("session", ""))
+            self.owners.closed(request.match_info.get("session", ""))

@@ -1,6 +1,7 @@
 """Who opened which session: nobody else ends it, though others may know its address."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.webrtc_gateway.auth.grant import Grant
@@ -18,17 +19,29 @@ class Owner:
 
 
 class SessionOwners:
-    """By the id of the session, whatever the path says around it; the oldest is forgotten first, and then the right
-    token for the stream in the path will do."""
+    """By the id of the session, whatever the path says around it."""
 
     def __init__(self, most: int = MAX_OWNERS) -> None:
         self._most = most
+        self.alive: list[Callable[[str, str], bool]] = []
+        """Whether there is such a session, by stream and id; whoever ended by itself is found out so."""
         self._by_session: OrderedDict[str, Owner] = OrderedDict()
 
     def opened(self, session: str, owner: Owner) -> None:
         self._by_session[session] = owner
         if len(self._by_session) > self._most:
+            self._forget_ended()
+        if len(self._by_session) > self._most:
+            # Then the right token for the stream in the path will do.
             self._by_session.popitem(last=False)
+
+    def _forget_ended(self) -> None:
+        """One that still runs must not be forgotten for those: it would outlive its token."""
+        if not self.alive:
+            return
+        for session, owner in list(self._by_session.items()):
+            if not any(alive(owner.stream, session) for alive in self.alive):
+                self.closed(session)
 
     def closed(self, session: str) -> None:
         self._by_session.pop(session, None)

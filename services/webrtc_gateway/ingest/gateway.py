@@ -155,6 +155,10 @@ class IngestGateway:
         """
         self.find(stream, session).close("deleted")
 
+    def exists(self, stream: str, session: str) -> bool:
+        publisher = self._publishers.get(stream)
+        return publisher is not None and publisher.session == session
+
     def find(self, stream: str, session: str) -> Publisher:
         """Raises:
         NotFound: there is none of that id.
