@@ -11,7 +11,7 @@ import av
 
 from schemas.errors import BadRequest
 from schemas.ingest import IngestSession
-from schemas.packets import PacketHeader
+from schemas.packets import PacketHeader, VideoCodec
 from schemas.resources import AudioInfo, StreamSpec, VideoInfo
 from services.capture.sink import StreamSink
 from services.capture.sources.decoding import fresh_decoder
@@ -25,6 +25,7 @@ _TICKS_HZ = 1_000_000  # finer than both RTP clocks
 _TIME_BASE = Fraction(1, _TICKS_HZ)
 _NS_PER_TICK = 1_000_000_000 // _TICKS_HZ
 _DECODERS = {"av1": "libdav1d"}  # libav's own decodes with hardware only
+_MAX_PIXELS = 139_264 * 256  # H.264 level 6.2 and AV1 level 6; decoders take memory for what a header claims
 _SOUND_ALONE_SECONDS = 3.0  # a camera that is promised and does not come; the sound shall not wait for ever
 
 
@@ -100,7 +101,7 @@ class IngestPlayer:
         if header.codec == "opus" or header.codec == "aac":
             return False
         try:
-            width, height = size_of_key(unit, header.codec) or _decoded_size(unit, header.codec)
+            width, height = picture_size(unit, header.codec)
         except (BadRequest, av.FFmpegError) as error:
             log.debug("key picture of no size: %s", error, extra={"stream": self._spec.stream})
             return False
@@ -160,11 +161,24 @@ def _track(kind: str, codec: str) -> _Track:
     return _Track(kind, context)
 
 
+def picture_size(unit: bytes, codec: VideoCodec) -> tuple[int, int]:
+    """Width and height in pixels of a key picture.
+
+    Raises:
+        BadRequest, FFmpegError: it is damaged, or larger than any that is published.
+    """
+    width, height = size_of_key(unit, codec) or _decoded_size(unit, codec)
+    if width * height > _MAX_PIXELS:
+        raise BadRequest(f"a key picture of {width}x{height}; {_MAX_PIXELS} pixels are taken")
+    return width, height
+
+
 def _decoded_size(unit: bytes, codec: str) -> tuple[int, int]:
     """Raises:
     BadRequest: no picture comes out.
     """
     decoder = fresh_decoder(_track("video", codec))
+    decoder.options = {"max_pixels": str(_MAX_PIXELS)}
     decoder.decode(av.Packet(unit))
     if not (decoder.width and decoder.height):
         raise BadRequest(f"a key picture of {codec} that does not tell its size")
