@@ -195,13 +195,13 @@ class RenditionFeed:
             return
         run_before = track.run
         if not track.follows(header):
-            self._group.clear()
             self._counters.drops["gap"] += 1
-            self._each(lambda viewer: viewer.lost_video())
+            self._lost()
         try:
             payloads = VIEWER_CODECS[codec].packetize(payload, MAX_PAYLOAD_BYTES, MAX_EXTENSION_BYTES)
         except BadRequest:
             payloads = ()
+            self._lost()  # what is made from this picture would be shown without it
         if not payloads:
             self._counters.drops["malformed"] += 1
             return
@@ -226,6 +226,11 @@ class RenditionFeed:
         self._counters.units += 1
         unit = track.append(header, payloads, time.monotonic(), new_run=run_before not in (None, header.run))
         self._each(lambda viewer: viewer.send_audio(unit))
+
+    def _lost(self) -> None:
+        """A picture is missing: nobody starts with this group, and nobody goes on with it."""
+        self._group.clear()
+        self._each(lambda viewer: viewer.lost_video())
 
     def _remember(self, unit: RtpUnit) -> None:
         """Keep the current group of pictures, as long as it may still start a viewer."""

@@ -204,6 +204,16 @@ async def test_rubbish_is_counted_and_nothing_else() -> None:
     assert watcher.units == []
 
 
+async def test_a_broken_picture_is_a_missing_one() -> None:
+    watcher = Watcher()
+    feed, _, counters = feed_with(watcher)
+    feed.deliver(header(1, key=True, codec="av1"), memoryview(b"\x0a\x01\x00\x32\x02\x01\x02"))
+    feed.deliver(header(2, codec="av1"), memoryview(b"\x32\x09\x01"))
+    assert (len(watcher.units), watcher.lost) == (1, 1), "an OBU that is cut short"
+    assert counters.drops == {"malformed": 1}
+    assert feed.starting_group() == ()
+
+
 async def test_history_finds_a_packet_until_it_is_overwritten() -> None:
     feed, _, _ = feed_with(Watcher())
     for index in range(1, 600):

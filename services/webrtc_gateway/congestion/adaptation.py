@@ -130,6 +130,9 @@ class Adaptation:
                 async with asyncio.timeout(CROSS_SECONDS):
                     if not await crossing.done:
                         raise Unavailable(f"{feed.stream}/{name} has ended, or has another codec")
+            except TimeoutError:
+                if viewer.feed is not feed:  # else the picture has come in the very moment of the deadline
+                    raise
             finally:
                 crossing.give_up()
         except BaseException:  # a cancellation too: nobody else releases it
