@@ -43,11 +43,10 @@ class WhepRoutes:
         app.router.add_options(session, self._preflight)
 
     async def _post(self, request: web.Request) -> web.Response:
-        if request.content_type != _SDP:
-            return refusal(415, f"send the offer as Content-Type: {_SDP}")
+        offer = await offer_in(request)
+        if isinstance(offer, web.Response):
+            return offer
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                offer = (await request.read()).decode()
             stream = request.match_info["stream"]
             answer = await self._gateway.create(
                 stream,
@@ -57,12 +56,6 @@ class WhepRoutes:
                 address=request.remote or "",
                 rights=rights_of(request, stream),
             )
-        except TimeoutError:
-            return refusal(408, f"the offer did not arrive within {_BODY_SECONDS:.0f} s")
-        except web.HTTPRequestEntityTooLarge:
-            return refusal(413, f"an offer has at most {MAX_OFFER_BYTES} bytes")
-        except UnicodeDecodeError:
-            return refused(BadRequest("the offer is not UTF-8 text"))
         except MeshError as error:
             return refused(error)
         headers = {
@@ -97,6 +90,21 @@ class WhepRoutes:
 
     async def _preflight(self, request: web.Request) -> web.Response:
         return preflight()
+
+
+async def offer_in(request: web.Request) -> str | web.Response:
+    """The text of the offer that is posted, or the answer to a body that is none."""
+    if request.content_type != _SDP:
+        return refusal(415, f"send the offer as Content-Type: {_SDP}")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return (await request.read()).decode()
+    except TimeoutError:
+        return refusal(408, f"the offer did not arrive within {_BODY_SECONDS:.0f} s")
+    except web.HTTPRequestEntityTooLarge:
+        return refusal(413, f"an offer has at most {MAX_OFFER_BYTES} bytes")
+    except UnicodeDecodeError:
+        return refused(BadRequest("the offer is not UTF-8 text"))
 
 
 def preflight() -> web.Response:

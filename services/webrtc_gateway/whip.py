@@ -1,17 +1,16 @@
 """The WHIP resource over HTTP (RFC 9725): a browser's camera and microphone become a stream."""
 
-import asyncio
 import secrets
 
 from aiohttp import web
 
-from schemas.errors import BadRequest, MeshError
+from schemas.errors import MeshError
 from services.webrtc_gateway.auth.grant import grant_of
 from services.webrtc_gateway.ice_servers import IceServers
 from services.webrtc_gateway.ingest.gateway import IngestGateway
 from services.webrtc_gateway.whep import (
-    MAX_OFFER_BYTES,
     USER_BYTES,
+    offer_in,
     preflight,
     refusal,
     refused,
@@ -19,7 +18,6 @@ from services.webrtc_gateway.whep import (
     with_servers,
 )
 
-_BODY_SECONDS = 5.0  # an offer fits a few packets; whoever needs longer is holding the door
 _SDP = "application/sdp"
 _FRAGMENT = "application/trickle-ice-sdpfrag"
 
@@ -39,18 +37,10 @@ class WhipRoutes:
         app.router.add_options(session, self._preflight)
 
     async def _post(self, request: web.Request) -> web.Response:
-        if request.content_type != _SDP:
-            return refusal(415, f"send the offer as Content-Type: {_SDP}")
         stream = request.match_info["stream"]
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                offer = (await request.read()).decode()
-        except TimeoutError:
-            return refusal(408, f"the offer did not arrive within {_BODY_SECONDS:.0f} s")
-        except web.HTTPRequestEntityTooLarge:
-            return refusal(413, f"an offer has at most {MAX_OFFER_BYTES} bytes")
-        except UnicodeDecodeError:
-            return refused(BadRequest("the offer is not UTF-8 text"))
+        offer = await offer_in(request)
+        if isinstance(offer, web.Response):
+            return offer
         try:
             answer = await self._gateway.create(stream, offer, rights_of(request, stream))
         except MeshError as error:
