@@ -11,6 +11,7 @@ from schemas.packets import PacketHeader, VideoCodec
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS
 from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.history import TrackHistory
+from services.webrtc_gateway.key_frames import KEY_REQUEST_SECONDS, KeyFrameMaker, KeyFrames
 from services.webrtc_gateway.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES, RtpUnit
 from services.webrtc_gateway.source import REORDERED_WHY, codec_why
 from shared.rtp.clock import VIDEO_CLOCK_HZ
@@ -19,7 +20,6 @@ from shared.rtp.opus import OPUS_CLOCK_HZ, packetize_opus
 logger = logging.getLogger(__name__)
 
 MAX_GROUP_PACKETS = 4096  # a longer group of pictures is not kept: catching up would take too long
-KEY_REQUEST_SECONDS = 0.3  # one key frame mends every viewer's loss within this time
 # A joining viewer takes a group this young as it is (three pictures, caught up at once); else it gets a key frame.
 FRESH_GROUP_SECONDS = 0.1
 PACE_SECONDS = 0.001  # between bursts of one backlog, so that a key frame fits receivers' socket buffers
@@ -43,10 +43,6 @@ class FeedViewer(Protocol):
     def feed_ended(self, reason: str) -> None: ...
 
 
-class KeyFrameAsker(Protocol):
-    def request_key_frame(self) -> None: ...
-
-
 class RenditionFeed:
     """Packets of one rendition in, RTP units to every viewer out; lives in the event loop."""
 
@@ -63,17 +59,15 @@ class RenditionFeed:
         self.forces_key_frames = True
         self.viewers: tuple[FeedViewer, ...] = ()
         self._counters = counters
-        self._producer: KeyFrameAsker | None = None
+        self._key_frames = KeyFrames(counters)
         self._held: list[tuple[PacketHeader, memoryview]] | None = []
         self._group: list[RtpUnit] = []
         self._group_packets = 0
-        self._asked_s = float("-inf")
-        self._ask_timer: asyncio.TimerHandle | None = None
         self._pace_timer: asyncio.TimerHandle | None = None
 
-    def begin(self, producer: KeyFrameAsker, forces_key_frames: bool) -> None:
+    def begin(self, producer: KeyFrameMaker, forces_key_frames: bool) -> None:
         """Know the producer. What is delivered is held until `go_live`, for `replay` to come before it."""
-        self._producer = producer
+        self._key_frames.begin(producer)
         self.forces_key_frames = forces_key_frames
 
     def replay(self, cached: Sequence[tuple[PacketHeader, memoryview]]) -> None:
@@ -115,18 +109,8 @@ class RenditionFeed:
         return () if self.forces_key_frames and old else tuple(self._group)
 
     def request_key_frame(self, at_most_every_s: float = KEY_REQUEST_SECONDS) -> None:
-        """Ask the producer, now or as soon as the last request is that long ago; one request serves all askers."""
-        loop = asyncio.get_running_loop()
-        wait_s = max(0.0, self._asked_s + at_most_every_s - time.monotonic())
-        if self._ask_timer is not None:
-            if self._ask_timer.when() <= loop.time() + wait_s:
-                return
-            self._ask_timer.cancel()
-            self._ask_timer = None
-        if wait_s > 0:
-            self._ask_timer = loop.call_later(wait_s, self._ask)
-        else:
-            self._ask()
+        """As `KeyFrames.request`."""
+        self._key_frames.request(at_most_every_s)
 
     def start_pacing(self) -> None:
         """A viewer has a backlog."""
@@ -135,10 +119,9 @@ class RenditionFeed:
 
     def end(self, reason: str) -> None:
         """Stop timers and end the viewers that are left."""
-        for timer in (self._ask_timer, self._pace_timer):
-            if timer is not None:
-                timer.cancel()
-        self._producer = None
+        if self._pace_timer is not None:
+            self._pace_timer.cancel()
+        self._key_frames.end()
         self.seen.set()
         self._each(lambda viewer: viewer.feed_ended(reason))
 
@@ -167,13 +150,6 @@ class RenditionFeed:
             viewer.feed_ended("internal_error")
         except Exception:  # too broken to say goodbye
             logger.exception("closing that viewer of %s", self.stream)
-
-    def _ask(self) -> None:
-        self._ask_timer = None
-        if self._producer is not None:
-            self._asked_s = time.monotonic()
-            self._counters.key_requests += 1
-            self._producer.request_key_frame()
 
     def _pace(self) -> None:
         self._pace_timer = None
@@ -208,9 +184,8 @@ class RenditionFeed:
         self._counters.units += 1
         unit = track.append(header, payloads, time.monotonic(), new_run=run_before not in (None, header.run))
         self._remember(unit)
-        if unit.key and self._ask_timer is not None:  # it came by itself
-            self._ask_timer.cancel()
-            self._ask_timer = None
+        if unit.key:
+            self._key_frames.came()
         self._each(lambda viewer: viewer.send_video(unit))
 
     def _audio(self, header: PacketHeader, payload: memoryview) -> None:
