@@ -32,6 +32,19 @@ class DatagramSender:
         """Where nothing is cut: paths whose MTU is smaller than a datagram; on old kernels, all of them."""
         self._list: DatagramList | None = DatagramList.of(sock)
 
+    @property
+    def full(self) -> bool:
+        """Never for long: what the kernel has taken leaves at the network's pace, whoever receives it."""
+        return False
+
+    def sendto(self, datagram: bytes | memoryview, address: Address) -> int:
+        """Send one datagram; its size.
+
+        Raises:
+            OSError: BlockingIOError when the socket is full, others as of `send`.
+        """
+        return self._sock.sendto(datagram, address)
+
     def send(self, data: memoryview, size: int, address: Address) -> int:
         """Send `data` as datagrams of `size` bytes, the last with what is left; how many were taken.
 

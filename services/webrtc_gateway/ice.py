@@ -8,10 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from aioice.ice import get_host_addresses
-
 from schemas.errors import Conflict, InvalidValue
 from services.webrtc_gateway.datagrams import Address, DatagramSender
+from services.webrtc_gateway.hosts import SETTING, Host, address_host, default_hosts, udp_candidates
 from services.webrtc_gateway.stun import answer_binding
 
 logger = logging.getLogger(__name__)
@@ -36,6 +35,25 @@ class PacketReceiver(Protocol):
         ...
 
 
+class PacketSender(Protocol):
+    """A way for datagrams to peers: a UDP socket, or one peer's TCP connection."""
+
+    @property
+    def full(self) -> bool:
+        """Whether it would take no more now, as the peer's line is slow."""
+        ...
+
+    def sendto(self, datagram: bytes | memoryview, address: Address) -> int: ...
+
+    def send(self, data: memoryview, size: int, address: Address) -> int: ...
+
+
+class Connection(Protocol):
+    """What belongs to one peer alone and ends with it."""
+
+    def close(self) -> None: ...
+
+
 class IcePeer:
     """The ICE side of one session: our credentials, and where its peer is."""
 
@@ -43,13 +61,42 @@ class IcePeer:
         self.ufrag = secrets.token_urlsafe(_UFRAG_BYTES).replace("-", "+").replace("_", "/")
         self.password = secrets.token_urlsafe(_PASSWORD_BYTES).replace("-", "+").replace("_", "/")
         self.receiver = receiver
-        self.socket: socket.socket | None = None
+        self.sender: PacketSender | None = None
         self.address: Address | None = None
         """Where to send; None until the first authenticated check."""
         self.checked_at = time.monotonic()
         """When the last valid binding request came, in monotonic seconds."""
         self.paths: dict[Address, None] = {}
-        """Every address that has authenticated itself, oldest first."""
+        """Every UDP address that has authenticated itself, oldest first."""
+        self.connections: list[Connection] = []
+        """Likewise those that connect to us."""
+
+    @property
+    def full(self) -> bool:
+        """Whether it is of no use to send now: the peer's line is slow and what it may wait for is on its way."""
+        return self.sender is not None and self.sender.full
+
+    def checked(self, sender: PacketSender, address: Address, *, nominated: bool) -> None:
+        """A valid check came this way: use it if it is the first one, or the one that the peer has chosen."""
+        self.checked_at = time.monotonic()
+        if self.address is None:
+            self.sender, self.address = sender, address
+            self.receiver.path_selected()
+        elif nominated:
+            self.sender, self.address = sender, address
+
+    def lost(self, sender: PacketSender) -> None:
+        """That way is no more; the next one that is checked takes its place."""
+        if self.sender is sender:
+            self.sender = self.address = None
+
+    def receive(self, datagram: bytes) -> None:
+        """Take what came on a way that was checked, other than STUN (RFC 7983 section 7)."""
+        first = datagram[0]
+        if 20 <= first <= 63:
+            self.receiver.receive_dtls(datagram)
+        elif 128 <= first <= 191:
+            self.receiver.receive_srtp(datagram)
 
     def consent_expired(self, now: float) -> bool:
         return now - self.checked_at > CONSENT_SECONDS
@@ -58,15 +105,17 @@ class IcePeer:
 class SharedIceTransport:
     """The UDP sockets (IPv4, and IPv6 where there is any) that every session shares."""
 
-    def __init__(self, sockets: Sequence[socket.socket], hosts: Sequence[str], *, segments: bool = True) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], hosts: Sequence[Host], *, segments: bool = True) -> None:
         """`segments`: let the kernel cut large sends into datagrams where it can (UDP GSO)."""
         self._sockets = tuple(sockets)
         self._senders = {sock: DatagramSender(sock, segments=segments) for sock in self._sockets}
-        self._hosts = tuple(hosts)
+        self.hosts = tuple(hosts)
         self._by_ufrag: dict[str, IcePeer] = {}
         self._by_path: dict[Address, IcePeer] = {}
         self._buffer = bytearray(_MAX_DATAGRAM_BYTES)
         self.port: int = self._sockets[0].getsockname()[1]
+        self.candidates = udp_candidates(self.hosts, self.port)
+        """The value of each `a=candidate` line; others of this process add theirs."""
         self.datagrams_sent = 0
         self.bytes_sent = 0
         self.dropped_send_full = 0
@@ -80,39 +129,40 @@ class SharedIceTransport:
 
     @classmethod
     def open(
-        cls, port: int, hosts: Sequence[str] = (), bind: str = "", *, segments: bool = True
+        cls, port: int, hosts: Sequence[Host | str] = (), bind: str = "", *, segments: bool = True
     ) -> "SharedIceTransport":
         """Bind `port` (0: any free one) on `bind`, or on every IPv4 and IPv6 address when that is empty.
 
-        `hosts` are the addresses told to peers; empty: those of this machine.
+        `hosts` are the addresses told to peers, resolved; empty: those of this machine.
 
         Raises:
-            InvalidValue: a host is not an IP address.
+            InvalidValue: a host is no address, or peers can come to none of them, as we do not listen there.
             Conflict: the port is taken.
         """
-        hosts = tuple(hosts) or default_hosts()
-        for host in hosts:
-            _family_of(host)
+        told = tuple(address_host(host) if isinstance(host, str) else host for host in hosts) or default_hosts()
         if bind:
-            sockets = [_bound(_family_of(bind), bind, port)]
+            sockets = [_bound(Host(bind).family, bind, port)]
         else:
             sockets = [_bound(socket.AF_INET, "0.0.0.0", port)]  # noqa: S104 - browsers reach us from anywhere
-            if socket.has_ipv6 and any(_family_of(host) == socket.AF_INET6 for host in hosts):
+            if socket.has_ipv6 and any(host.family == socket.AF_INET6 for host in told):
                 try:
                     sockets.append(_bound(socket.AF_INET6, "::", sockets[0].getsockname()[1]))
                 except (Conflict, OSError) as error:
                     logger.warning("no IPv6 candidates: %s", error)
         families = {sock.family for sock in sockets}
-        return cls(sockets, [host for host in hosts if _family_of(host) in families], segments=segments)
+        reachable = [host for host in told if host.family in families]
+        if not reachable:
+            for sock in sockets:
+                sock.close()
+            raise InvalidValue(
+                SETTING, ",".join(host.name for host in told), f"none is of the family of bind ({bind or 'IPv4'})"
+            )
+        return cls(sockets, reachable, segments=segments)
 
     @property
-    def candidates(self) -> tuple[str, ...]:
-        """The value of each `a=candidate` line, most preferred first (RFC 8839 section 5.1)."""
-        lines = []
-        for index, host in enumerate(self._hosts):
-            priority = (126 << 24) | ((65535 - index) << 8) | 255  # host type, then our order, component 1
-            lines.append(f"{index + 1} 1 udp {priority} {host} {self.port} typ host")
-        return tuple(lines)
+    def listening(self) -> tuple[tuple[socket.AddressFamily, str], ...]:
+        """Family and address of each socket."""
+        return tuple((sock.family, sock.getsockname()[0]) for sock in self._sockets)
 
     def add(self, peer: IcePeer) -> None:
         self._by_ufrag[peer.ufrag] = peer
@@ -124,13 +174,15 @@ class SharedIceTransport:
             if self._by_path.get(address) is peer:
                 del self._by_path[address]
         peer.paths.clear()
+        for connection in tuple(peer.connections):
+            connection.close()
 
     def send(self, peer: IcePeer, batch: Sequence[bytes | memoryview]) -> int:
         """Send datagrams to the peer; how many were taken. Fewer than given: the socket is full."""
-        sock, address = peer.socket, peer.address
-        if sock is None or address is None:
+        sender, address = peer.sender, peer.address
+        if sender is None or address is None:
             return 0
-        sendto = sock.sendto
+        sendto = sender.sendto
         taken = size = 0
         try:
             for datagram in batch:
@@ -150,12 +202,12 @@ class SharedIceTransport:
     def send_run(self, peer: IcePeer, datagrams: memoryview, size: int) -> int:
         """Send datagrams of `size` bytes, the last with what is left, that lie one behind the other; how many were
         taken, as `send`."""
-        sock, address = peer.socket, peer.address
-        if sock is None or address is None:
+        sender, address = peer.sender, peer.address
+        if sender is None or address is None:
             return 0
         count = -(-len(datagrams) // size)
         try:
-            taken = self._senders[sock].send(datagrams, size, address)
+            taken = sender.send(datagrams, size, address)
         except OSError as error:
             self.dropped_send_error += 1
             logger.debug("send to %s: %s", address, error)
@@ -188,37 +240,34 @@ class SharedIceTransport:
                 self._dispatch(sock, bytes(memoryview(buffer)[:size]), address)
 
     def _dispatch(self, sock: socket.socket, datagram: bytes, address: Address) -> None:
-        first = datagram[0]  # RFC 7983 section 7
-        if first < 4:
-            self._check(sock, datagram, address)
+        if is_stun(datagram):
+            sender = self._senders[sock]
+            found = self.check(sender, datagram, address)
+            if found is not None:
+                peer, nominated = found
+                self._learn(peer, address)
+                peer.checked(sender, address, nominated=nominated)
             return
-        peer = self._by_path.get(address)
-        if peer is None:
+        known = self._by_path.get(address)
+        if known is None:
             self.dropped_unknown += 1
-        elif 20 <= first <= 63:
-            peer.receiver.receive_dtls(datagram)
-        elif 128 <= first <= 191:
-            peer.receiver.receive_srtp(datagram)
+        else:
+            known.receive(datagram)
 
-    def _check(self, sock: socket.socket, datagram: bytes, address: Address) -> None:
+    def check(self, sender: PacketSender, datagram: bytes, address: Address) -> tuple[IcePeer, bool] | None:
+        """Answer what should be a connectivity check, the way that it came: whose it is, and whether it nominates.
+
+        None: nobody's, or the peer has to send another one.
+        """
         answer = answer_binding(datagram, (address[0], address[1]), self._password_of)
         if answer is None:
             self.dropped_unknown += 1
-            return
+            return None
         try:
-            sock.sendto(answer.reply, address)
+            sender.sendto(answer.reply, address)
         except OSError as error:
             logger.debug("answer to %s: %s", address, error)
-        if answer.role_conflict:
-            return
-        peer = self._by_ufrag[answer.ufrag]
-        peer.checked_at = time.monotonic()
-        self._learn(peer, address)
-        if peer.address is None:
-            peer.socket, peer.address = sock, address
-            peer.receiver.path_selected()
-        elif answer.use_candidate and address != peer.address:
-            peer.socket, peer.address = sock, address
+        return None if answer.role_conflict else (self._by_ufrag[answer.ufrag], answer.use_candidate)
 
     def _learn(self, peer: IcePeer, address: Address) -> None:
         if address in peer.paths and self._by_path.get(address) is peer:
@@ -236,19 +285,9 @@ class SharedIceTransport:
         return peer.password if peer else None
 
 
-def default_hosts() -> tuple[str, ...]:
-    """Every address of this machine that a peer could reach, then 127.0.0.1 for browsers on it."""
-    return (*get_host_addresses(use_ipv4=True, use_ipv6=True), "127.0.0.1")
-
-
-def _family_of(host: str) -> socket.AddressFamily:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except OSError:
-            continue
-        return family
-    raise InvalidValue("webrtc_hosts", host, "use IP addresses that viewers can reach, for example 192.168.1.10")
+def is_stun(datagram: bytes) -> bool:
+    """RFC 7983 section 7."""
+    return datagram[0] < 4
 
 
 def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:

@@ -9,7 +9,8 @@ import pytest
 from aioice import stun
 
 from schemas.errors import Conflict, InvalidValue
-from services.webrtc_gateway.ice import CONSENT_SECONDS, IcePeer, SharedIceTransport, default_hosts
+from services.webrtc_gateway.hosts import Host, default_hosts
+from services.webrtc_gateway.ice import CONSENT_SECONDS, IcePeer, SharedIceTransport
 
 pytestmark = pytest.mark.integration
 
@@ -134,7 +135,7 @@ def test_consent_expires() -> None:
 
 async def test_candidates_and_hosts(transport: SharedIceTransport) -> None:
     assert transport.candidates == (f"1 1 udp 2130706431 127.0.0.1 {transport.port} typ host",)
-    assert default_hosts()[-1] == "127.0.0.1"
+    assert default_hosts()[-1] == Host("127.0.0.1")
     with pytest.raises(InvalidValue, match="webrtc_hosts"):
         SharedIceTransport.open(0, ["edge.local"])
     with pytest.raises(Conflict, match=str(transport.port)):
