@@ -10,12 +10,15 @@ from pylibsrtp._binding import ffi, lib
 
 from services.webrtc_gateway.datagrams import MAX_RUN_DATAGRAMS
 
-__all__ = ["BATCH_PACKETS", "RTP_BYTES", "PacketBatch", "SrtpError", "SrtpReceiver", "SrtpSender"]
+__all__ = ["BATCH_PACKETS", "RTP_BYTES", "PacketBatch", "SrtpError", "SrtpReceiver", "SrtpSender", "TooManySources"]
 
 RTP_BYTES = 1200  # RTP packet with its SRTP tag: fits IPv6's least MTU of 1280 with room for UDP and a tunnel
 BATCH_PACKETS = MAX_RUN_DATAGRAMS
 _SPARE_BYTES = 144  # behind the last packet: the most that libsrtp may write there while it works
 _REPLAY_WINDOW_PACKETS = 1024  # retransmissions may be this old
+_MAX_SOURCES = (
+    16  # libsrtp keeps a window for each, for ever, and looks them through for every packet; a track needs two
+)
 _TAG_BYTES = {Policy.SRTP_PROFILE_AEAD_AES_128_GCM: 16, Policy.SRTP_PROFILE_AES128_CM_SHA1_80: 10}
 _HEADER_WORDS = 3  # of RTP, without CSRC
 
@@ -91,18 +94,25 @@ class SrtpSender:
         return result
 
 
+class TooManySources(ValueError):
+    """A packet of one SSRC more than any peer has."""
+
+
 class SrtpReceiver:
-    """Opens what one peer sends."""
+    """Opens what one peer sends, from a bounded number of SSRCs."""
 
     def __init__(self, key: bytes, profile: int) -> None:
         policy = Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile)
         policy.window_size = _REPLAY_WINDOW_PACKETS
         self._session = Session(policy)
         self._opened: tuple[bytes, bytes] = b"", b""
+        self._sources: set[bytes] = set()
 
     def unprotect_rtp(self, datagram: bytes) -> bytes:
         """The RTP packet; errors as of `unprotect_rtcp`."""
+        source = self._source(datagram[8:12])
         packet: bytes = self._session.unprotect(datagram)
+        self._sources.add(source)
         return packet
 
     def unprotect_rtcp(self, datagram: bytes) -> bytes:
@@ -110,8 +120,16 @@ class SrtpReceiver:
 
         Raises:
             SrtpError: not authentic, or replayed.
+            TooManySources: of an SSRC that is one too many.
             ValueError: longer than any packet.
         """
         if datagram is not self._opened[0]:
+            source = self._source(datagram[4:8])
             self._opened = datagram, self._session.unprotect_rtcp(datagram)
+            self._sources.add(source)
         return self._opened[1]
+
+    def _source(self, ssrc: bytes) -> bytes:
+        if ssrc not in self._sources and len(self._sources) >= _MAX_SOURCES:
+            raise TooManySources(f"a packet of SSRC {ssrc.hex()}, after {_MAX_SOURCES} others")
+        return ssrc

@@ -20,7 +20,7 @@ from services.webrtc_gateway.ingest.rtp_packet import parse_rtp
 from services.webrtc_gateway.ingest.terms import SessionTerms
 from services.webrtc_gateway.ingest.track import MediaUnit, ReceivingTrack
 from services.webrtc_gateway.link import Dtls, SharedLink
-from services.webrtc_gateway.srtp import SrtpError, SrtpReceiver, SrtpSender
+from services.webrtc_gateway.srtp import SrtpError, SrtpReceiver, SrtpSender, TooManySources
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,6 @@ PATH_LOST_SECONDS = 5.0  # not a packet, a report or a check: checks alone come 
 KEY_INTERVAL_SECONDS = 2.0  # browsers make key pictures when asked only; files, HLS and joins want them regularly
 _KEY_REQUEST_SECONDS = 0.5  # one key picture mends all that was lost in this time
 _POLL_SECONDS = 0.01  # while something is missing
-_MAX_SSRCS = 16  # libsrtp keeps a window for each; a track needs two
 _RTCP_TYPES = range(192, 224)  # RFC 5761 section 4
 
 
@@ -88,7 +87,6 @@ class Publisher:
         self._srtp_out: SrtpSender | None = None
         self._srtp_in: SrtpReceiver | None = None
         self._feedback = FeedbackWriter()
-        self._ssrcs: set[int] = set()
         self._created_s = self._heard_s = time.monotonic()
         self._asked_s = float("-inf")
         self._reported = False
@@ -118,24 +116,17 @@ class Publisher:
         now_s = time.monotonic()
         try:
             if datagram[1] in _RTCP_TYPES:
-                if self._has_room(ssrc := int.from_bytes(datagram[4:8], "big")):
-                    packet = self._srtp_in.unprotect_rtcp(datagram)
-                    self._ssrcs.add(ssrc)
-                    self._take_reports(packet)
+                self._take_reports(self._srtp_in.unprotect_rtcp(datagram))
             else:
                 self._take_packet(self._srtp_in, datagram, now_s)
         except (SrtpError, ValueError, struct.error) as error:
             logger.debug("from the publisher of %s: %s", self.stream, error)
-            self._counters.drops["undecipherable"] += 1
+            self._counters.drops["too_many_ssrcs" if isinstance(error, TooManySources) else "undecipherable"] += 1
             return
         self._heard_s = now_s
 
     def _take_packet(self, srtp: SrtpReceiver, datagram: bytes, now_s: float) -> None:
-        ssrc = int.from_bytes(datagram[8:12], "big")
-        if not self._has_room(ssrc):
-            return
         packet = parse_rtp(srtp.unprotect_rtp(datagram))
-        self._ssrcs.add(ssrc)
         packet.arrived_ns = time.time_ns()
         self.packets += 1
         self.bytes += len(datagram)
@@ -151,13 +142,6 @@ class Publisher:
             self._report()
         if (track.waits or track.needs_key) and self._poll is None:
             self._poll = asyncio.get_running_loop().call_later(_POLL_SECONDS, self._look)
-
-    def _has_room(self, ssrc: int) -> bool:
-        """Whether libsrtp may get to know this one, of packets or of reports."""
-        if ssrc in self._ssrcs or len(self._ssrcs) < _MAX_SSRCS:
-            return True
-        self._counters.drops["too_many_ssrcs"] += 1
-        return False
 
     def _take_reports(self, packet: bytes) -> None:
         reports, now_ns = parse_reports(packet), time.time_ns()
