@@ -15,6 +15,7 @@ from services.webrtc_gateway.congestion.smaller import BusSmaller, Shares
 from services.webrtc_gateway.datachannels.bridge import parse_bridges
 from services.webrtc_gateway.datachannels.bridges import Bridges
 from services.webrtc_gateway.datachannels.metrics import register_data_metrics
+from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.hls.metrics import register_hls_metrics
 from services.webrtc_gateway.hls.packagers import Packagers
@@ -31,6 +32,10 @@ from services.webrtc_gateway.metrics import register_metrics
 from services.webrtc_gateway.origins import Origins
 from services.webrtc_gateway.session_commands import SessionCommands
 from services.webrtc_gateway.settings import GatewaySettings
+from services.webrtc_gateway.sora.channels import Channels
+from services.webrtc_gateway.sora.connection import Parts
+from services.webrtc_gateway.sora.routes import SoraRoutes
+from services.webrtc_gateway.sora.streams import ChannelStreams
 from services.webrtc_gateway.source import NotViewable
 from services.webrtc_gateway.status_feed import MeshStatusFeed
 from services.webrtc_gateway.whip import WhipRoutes
@@ -118,16 +123,20 @@ async def build(context: Context[GatewaySettings]) -> None:
     register_hls_metrics(context.figures, packagers)
     entry.guard.enders += [lambda _, session: gateway.delete(session), ingest.delete]
     entry.guard.owners.alive += [lambda _, session: gateway.exists(session), ingest.exists]
+    origins = Origins(settings.cors_origins)
+    channels = Channels(Parts(transport, DtlsIdentity(), ingest, gateway, ChannelStreams(mirrors)))
+    mirrors.on_change(channels.look_again)
     parts: list[Routes] = [
         WhipRoutes(ingest, ice_servers),
         CommandRoutes(context.bus),
         PictureRoutes(context.bus),
         HlsRoutes(packagers),
+        SoraRoutes(channels, entry.guard, origins, settings.publish_bitrate),
     ]
     app = build_app(
         gateway,
         feed,
-        Origins(settings.cors_origins),
+        origins,
         parts=parts,
         guard=entry.guard,
         hsts_seconds=settings.hsts_seconds,

@@ -3,11 +3,12 @@
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from aiohttp import web
 
-from schemas.errors import MeshError, NotFound
+from schemas.errors import MeshError, NotFound, TooMany
+from schemas.tokens import Action
 from services.webrtc_gateway.auth.clients import Clients
 from services.webrtc_gateway.auth.cookies import Cookies
 from services.webrtc_gateway.auth.credentials import token_in
@@ -73,6 +74,37 @@ class Guard:
             response = await handler(request)
         self._note_session(request, response, grant)
         return response
+
+    def admit_within(self, request: web.Request, token: str | None, actions: Sequence[Action], stream: str) -> Grant:
+        """Rights of a socket that was let in without, by the token of its first message.
+
+        Raises:
+            Unauthorized, Forbidden: the token, or that there is none.
+            TooMany: it comes too often.
+        """
+        address = self.clients.address(request)
+        grant = EVERYTHING
+        if self.tokens.configured:
+            try:
+                if token is None:
+                    raise Unauthorized
+                grant = self.tokens.grant(token)
+            except Unauthorized as error:
+                self._unknown(error, address)
+                raise
+        keys = [f"address {address}"] if grant is EVERYTHING else [f"address {address}", f"token {grant.identity}"]
+        if wait_seconds := max(self._sessions.take(key) for key in keys):
+            self.refused["rate_session"] += 1
+            raise TooMany(f"too often; come again in {wait_seconds} s")
+        for action in actions:
+            try:
+                require(grant, action, stream)
+            except MeshError:
+                self.refused["forbidden"] += 1
+                raise
+        if id(request) in self._sockets:
+            self._sockets[id(request)] = (request, grant)
+        return grant
 
     def end_withdrawn(self) -> None:
         """Tokens or their key have changed: end what those that are gone have opened."""

@@ -36,6 +36,8 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "whip": Rule("publish", "named", kind="session"),
         "hls": Rule("view", "named"),
         "frame": Rule("view", "named", kind="command"),
+        # The token comes in the first message: see `auth.guard.Guard.admit_within`.
+        "signaling": _OPEN,
         "api/status": Rule("view", "some"),
         "api/events": Rule("view", "some"),
         "api/cmd": Rule(None, "none", kind="command"),

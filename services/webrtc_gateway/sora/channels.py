@@ -1,0 +1,189 @@
+"""The channels of this gateway: who is in them, which streams come of that, and who is told of whom."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from msgspec import UNSET, UnsetType
+
+from schemas.errors import TooMany, Unavailable
+from services.webrtc_gateway.sora.connection import NORMAL, Connection, Parts, Source
+from services.webrtc_gateway.sora.messages import Connect, Notify, Peer, Role
+from services.webrtc_gateway.sora.names import alias, is_stream_id, new_connection_id
+from services.webrtc_gateway.sora.sections import Terms
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 256  # sockets with a connection; how many may send and receive is for the parts to say
+_SETTLE_SECONDS = 0.2  # the mesh's state changes often; one look serves all that changed meanwhile
+
+
+@dataclass
+class Channel:
+    """Those who are in it, in the order in which they came."""
+
+    id: str
+    session_id: str = field(default_factory=new_connection_id)
+    began_s: float = field(default_factory=time.monotonic)
+    members: dict[str, Connection] = field(default_factory=dict)
+
+
+class Channels:
+    """All of one gateway."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._channels: dict[str, Channel] = {}
+        self._made: dict[str, str] = {}
+        """Streams of connections: the channel of each. They are in the mesh for a while after their publisher."""
+        self._settle: asyncio.TimerHandle | None = None
+        self._draining = False
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        return tuple(member for channel in self._channels.values() for member in channel.members.values())
+
+    def enter(self, connect: Connect, role: Role, terms: Terms, *, client: str, address: str) -> Connection:
+        """A new connection; the caller begins it, and has it `leave` at its end.
+
+        Raises:
+            TooMany: MAX_CONNECTIONS are there.
+            Unavailable: this process is shutting down.
+        """
+        if self._draining:
+            raise Unavailable("this gateway is shutting down; try again in a moment")
+        if len(self.connections) >= MAX_CONNECTIONS:
+            raise TooMany(f"{MAX_CONNECTIONS} connections are there; end one")
+        channel = self._channels.setdefault(connect.channel_id, Channel(connect.channel_id))
+        connection = Connection(
+            connect=connect,
+            role=role,
+            terms=terms,
+            parts=self._parts,
+            channel=channel.id,
+            session_id=channel.session_id,
+            sources=self._sources,
+            on_connected=self._connected,
+            client=client,
+            address=address,
+        )
+        if role != "recvonly" and connection.kinds:
+            connection.stream = self._stream_for(channel.id, connection.id)
+            self._made[connection.stream] = channel.id
+            logger.info("connection %s publishes %s", connection.id[:8], connection.stream)
+        channel.members[connection.id] = connection
+        return connection
+
+    async def leave(self, connection: Connection) -> None:
+        """Let go of a connection, and tell the others."""
+        channel = self._channels[connection.channel]
+        del channel.members[connection.id]
+        if not channel.members:
+            del self._channels[connection.channel]
+        await connection.close()
+        if connection.live:
+            for member in channel.members.values():
+                member.say(self._notify("connection.destroyed", channel, connection))
+            self._refresh(channel)
+
+    def look_again(self) -> None:
+        """The state of the mesh has changed; soon, for all that changes meanwhile."""
+        if self._settle is None and not self._draining:
+            self._settle = asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._look)
+
+    def stop(self) -> None:
+        """Tell every client that this gateway ends."""
+        self._draining = True
+        if self._settle is not None:
+            self._settle.cancel()
+        for connection in self.connections:
+            connection.stop(NORMAL, "SHUTDOWN")
+
+    def _stream_for(self, channel: str, connection_id: str) -> str:
+        """The channel's own name where that is one and nobody has it; else one of the connection's own."""
+        published = {connection.stream for connection in self.connections}
+        if is_stream_id(channel) and channel not in published and self._parts.streams.is_free(channel):
+            return channel
+        return alias(channel, connection_id)
+
+    def _sources(self, connection: Connection) -> tuple[Source, ...]:
+        """What a connection gets: what others of its channel publish, and the mesh's stream of that name."""
+        channel = self._channels.get(connection.channel)
+        members = channel.members.values() if channel else ()
+        found = [
+            Source(member.id, member.stream, True, member.kinds)
+            for member in members
+            if member is not connection and member.live and member.stream and member.bundle_id != connection.bundle_id
+        ]
+        if is_stream_id(connection.channel) and connection.channel not in self._made:
+            kinds = self._parts.streams.kinds(connection.channel)
+            if kinds:
+                found.append(Source(connection.channel, connection.channel, False, kinds))
+        return tuple(found)
+
+    def _connected(self, connection: Connection) -> None:
+        channel = self._channels.get(connection.channel)
+        if channel is None or connection.id not in channel.members:
+            return
+        others = tuple(_peer(member) for member in channel.members.values() if member.live)
+        connection.live = True
+        for member in channel.members.values():
+            data = others if member is connection else UNSET
+            if member.live:
+                member.say(self._notify("connection.created", channel, connection, data))
+        self._refresh(channel)
+
+    def _refresh(self, channel: Channel) -> None:
+        for member in channel.members.values():
+            member.refresh()
+
+    def _look(self) -> None:
+        self._settle = None
+        published = {connection.stream for connection in self.connections}
+        for stream in [stream for stream in self._made if stream not in published]:
+            if not self._parts.streams.exists(stream):
+                del self._made[stream]
+        for channel in self._channels.values():
+            self._refresh(channel)
+
+    def _notify(
+        self,
+        event: Literal["connection.created", "connection.destroyed"],
+        channel: Channel,
+        about: Connection,
+        data: tuple[Peer, ...] | UnsetType = UNSET,
+    ) -> Notify:
+        roles = [member.role for member in channel.members.values() if member.live]
+        return Notify(
+            event_type=event,
+            role=about.role,
+            session_id=channel.session_id,
+            client_id=about.client_id,
+            bundle_id=about.bundle_id,
+            connection_id=about.id,
+            audio="audio" in about.kinds,
+            video="video" in about.kinds,
+            minutes=int((time.monotonic() - channel.began_s) // 60),
+            timestamp=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            channel_connections=len(roles),
+            channel_sendrecv_connections=roles.count("sendrecv"),
+            channel_sendonly_connections=roles.count("sendonly"),
+            channel_recvonly_connections=roles.count("recvonly"),
+            metadata=about.connect.signaling_notify_metadata,
+            data=data,
+        )
+
+
+def _peer(connection: Connection) -> Peer:
+    return Peer(
+        connection_id=connection.id,
+        client_id=connection.client_id,
+        bundle_id=connection.bundle_id,
+        role=connection.role,
+        audio="audio" in connection.kinds,
+        video="video" in connection.kinds,
+        metadata=connection.connect.signaling_notify_metadata,
+    )

@@ -1,0 +1,163 @@
+"""What is said over the WebSocket: lenient with what comes, exact in what goes, as clients end at what they lack."""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+Role = Literal["sendonly", "recvonly", "sendrecv"]
+
+# --- from clients
+
+
+class AudioOptions(Struct, frozen=True):
+    codec_type: str = "OPUS"
+    bit_rate: int | None = None
+    """kbit/s."""
+    opus_params: dict[str, Any] = {}
+
+
+class VideoOptions(Struct, frozen=True):
+    codec_type: str | None = None
+    """VP8, VP9, AV1, H264 or H265; None: ours to choose."""
+    bit_rate: int | None = None
+    """kbit/s."""
+
+
+class Connect(Struct, frozen=True, tag_field="type", tag="connect"):
+    """The first message. Its metadata holds a token: it is never logged."""
+
+    role: str
+    channel_id: str = ""
+    client_id: str | None = None
+    bundle_id: str | None = None
+    metadata: Any = None
+    signaling_notify_metadata: Any = None
+    audio: bool | AudioOptions = True
+    video: bool | VideoOptions = True
+    sora_client: Any = None
+
+    @property
+    def token(self) -> str | None:
+        """The access token; None: there is none."""
+        token = self.metadata.get("access_token") if isinstance(self.metadata, dict) else None
+        return token if isinstance(token, str) else None
+
+
+class SaidSdp(Struct, frozen=True, tag_field="type", tag="answer"):
+    sdp: str
+
+
+class SaidAgain(Struct, frozen=True, tag_field="type", tag="re-answer"):
+    sdp: str
+
+
+class Updated(Struct, frozen=True, tag_field="type", tag="update"):
+    """The `re-answer` of older clients."""
+
+    sdp: str
+
+
+class Candidate(Struct, frozen=True, tag_field="type", tag="candidate"):
+    """Not needed: an ICE-lite side learns the peer's address from its checks."""
+
+
+class Pong(Struct, frozen=True, tag_field="type", tag="pong"):
+    """A sign of life; whatever statistics are in it are not read."""
+
+
+class Disconnect(Struct, frozen=True, tag_field="type", tag="disconnect"):
+    reason: str = ""
+
+
+FromClient = Connect | SaidSdp | SaidAgain | Updated | Candidate | Pong | Disconnect
+_decoder: msgspec.json.Decoder[FromClient] = msgspec.json.Decoder(FromClient)
+
+
+def read(text: str) -> FromClient:
+    """Raises:
+    msgspec.DecodeError: not JSON, of no type that we know, or a field is none.
+    """
+    return _decoder.decode(text)
+
+
+# --- to clients
+
+
+class Config(Struct, frozen=True):
+    """For RTCPeerConnection: all candidates are in the offer, and no server beside us is needed."""
+
+    iceServers: tuple[Any, ...] = ()
+    iceTransportPolicy: str = "all"
+
+
+class Offer(Struct, frozen=True, kw_only=True, tag_field="type", tag="offer"):
+    """Clients end their process where `sdp`, `connection_id` or `config` is missing."""
+
+    sdp: str
+    channel_id: str
+    session_id: str
+    client_id: str
+    bundle_id: str
+    connection_id: str
+    mid: dict[str, str]
+    """By kind, the m-line that the client sends on."""
+    version: str
+    multistream: bool = True
+    simulcast: bool = False
+    simulcast_multicodec: bool = False
+    spotlight: bool = False
+    metadata: Any = {}
+    config: Config = Config()
+    data_channel_signaling: bool = False
+    ignore_disconnect_websocket: bool = False
+    data_channels: tuple[Any, ...] = ()
+
+
+class ReOffer(Struct, frozen=True, tag_field="type", tag="re-offer"):
+    sdp: str
+
+
+class Ping(Struct, frozen=True, tag_field="type", tag="ping"):
+    stats: bool = False
+
+
+class Peer(Struct, frozen=True, kw_only=True):
+    """One connection, as others of its channel see it."""
+
+    connection_id: str
+    client_id: str
+    bundle_id: str
+    role: str
+    audio: bool
+    video: bool
+    metadata: Any = None
+    """What the client lets others know of it; never what it proved itself with."""
+
+
+class Notify(Struct, frozen=True, kw_only=True, tag_field="type", tag="notify"):
+    event_type: Literal["connection.created", "connection.destroyed"]
+    role: str
+    session_id: str
+    client_id: str
+    bundle_id: str
+    connection_id: str
+    audio: bool
+    video: bool
+    minutes: int
+    timestamp: str
+    channel_connections: int
+    channel_sendrecv_connections: int
+    channel_sendonly_connections: int
+    channel_recvonly_connections: int
+    turn_transport_type: str = "udp"
+    metadata: Any = None
+    data: tuple[Peer, ...] | UnsetType = UNSET
+    """To a connection about itself: who was there before."""
+
+
+ToClient = Offer | ReOffer | Ping | Notify
+
+
+def write(message: ToClient) -> str:
+    return msgspec.json.encode(message).decode()

@@ -1,0 +1,242 @@
+"""`/signaling`: the WebSocket of each connection, from its first message to its close frame."""
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from collections import Counter
+from typing import cast, get_args
+
+import msgspec
+from aiohttp import WSMsgType, web
+
+from schemas.errors import BadRequest, MeshError, TooMany
+from schemas.tokens import Action
+from schemas.units import parse_bitrate
+from services.webrtc_gateway.auth.guard import Guard
+from services.webrtc_gateway.ingest.offer import PREFERENCE
+from services.webrtc_gateway.origins import Origins
+from services.webrtc_gateway.sora.channels import MAX_CONNECTIONS, Channels
+from services.webrtc_gateway.sora.connection import NORMAL, REFUSED, Connection, Stop
+from services.webrtc_gateway.sora.messages import (
+    AudioOptions,
+    Candidate,
+    Connect,
+    Disconnect,
+    Pong,
+    Role,
+    SaidAgain,
+    SaidSdp,
+    Updated,
+    VideoOptions,
+    read,
+)
+from services.webrtc_gateway.sora.names import check_channel, rights_name
+from services.webrtc_gateway.sora.sections import CODEC_NAMES, Terms, opus_format
+from services.webrtc_gateway.whep import refusal, refused
+from shared.tasks import end_tasks
+
+logger = logging.getLogger(__name__)
+
+PATH = "/signaling"
+_CONNECT_SECONDS = 10.0  # clients dial several URLs and drop all but one: those say nothing
+_SEND_SECONDS = 5.0  # a client that cannot take one message in this time is gone
+_CLOSE_SECONDS = 3.0  # for the client's close frame; clients wait as long for ours
+_PING_SECONDS = 5.0
+_SILENT_SECONDS = 30.0  # six pings without an answer
+_MAX_MESSAGE_BYTES = 256 * 1024  # an answer with 16 m-lines has 30 KB, statistics of as many tracks some more
+_MAX_SOCKETS = 2 * MAX_CONNECTIONS  # those that have not said who they are included
+_CLIENT_CHARACTERS = 40  # of its name, in the list of sessions
+_ACTIONS: dict[Role, tuple[Action, ...]] = {
+    "sendonly": ("publish",),
+    "recvonly": ("view",),
+    "sendrecv": ("publish", "view"),
+}
+
+
+class Refusal(Exception):
+    """Of a first message; `reason` is what the client is told."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class SoraRoutes:
+    """Speaks with clients; `channels` has what is spoken about."""
+
+    def __init__(self, channels: Channels, guard: Guard | None, origins: Origins, max_bitrate: str) -> None:
+        """`max_bitrate` is the most that a client may send, whatever it asks for."""
+        self._channels, self._guard, self._origins = channels, guard, origins
+        self._max_bps = parse_bitrate(max_bitrate, "publish_bitrate")
+        self._sockets = 0
+        self.refused: Counter[str] = Counter()
+        """Clients that were not let in, by reason."""
+        self.unread = 0
+        """Messages that were none."""
+
+    def add_to(self, app: web.Application) -> None:
+        app.router.add_get(PATH, self._signal)
+        app.on_shutdown.append(self._shut_down)
+
+    async def _signal(self, request: web.Request) -> web.StreamResponse:
+        # A page of elsewhere can open sockets: where no token is asked for, only known ones may.
+        guarded = self._guard is not None and self._guard.tokens.configured
+        if not guarded and (why := self._origins.refuses_reading(request)):
+            return refusal(403, why)
+        if self._sockets >= _MAX_SOCKETS:
+            return refused(TooMany(f"{_MAX_SOCKETS} sockets are open; try again in a moment"))
+        socket = web.WebSocketResponse(timeout=_CLOSE_SECONDS, max_msg_size=_MAX_MESSAGE_BYTES, compress=False)
+        self._sockets += 1
+        try:
+            await socket.prepare(request)
+            await self._talk(request, socket)
+        finally:
+            self._sockets -= 1
+        return socket
+
+    async def _talk(self, request: web.Request, socket: web.WebSocketResponse) -> None:
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                message = await socket.receive()
+        except TimeoutError:
+            self.refused["CONNECT-TIMEOUT"] += 1
+            await socket.close(code=REFUSED, message=b"CONNECT-TIMEOUT")
+            return
+        if message.type is not WSMsgType.TEXT:
+            await socket.close(code=REFUSED, message=b"INVALID-MESSAGE")  # or closed already: another URL was faster
+            return
+        try:
+            connection = self._enter(request, message.data)
+        except Refusal as error:
+            self.refused[error.reason] += 1
+            await socket.close(code=REFUSED, message=error.reason.encode())
+            return
+        try:
+            stop = await self._serve(socket, connection)
+            # Before the media end: a client that loses those first reports an error.
+            with contextlib.suppress(ConnectionError):
+                await socket.close(code=stop.code, message=stop.reason.encode())
+        finally:
+            await self._channels.leave(connection)
+
+    def _enter(self, request: web.Request, text: str) -> Connection:
+        """Raises: Refusal: what the first message asks for is not to be had."""
+        try:
+            connect = read(text)
+        except msgspec.DecodeError as error:
+            logger.info("signalling: the first message is none: %s", type(error).__name__)
+            raise Refusal("INVALID-MESSAGE") from None
+        if not isinstance(connect, Connect):
+            raise Refusal("INVALID-MESSAGE")
+        if connect.role not in get_args(Role):
+            raise Refusal("INVALID-ROLE")
+        role = cast(Role, connect.role)
+        try:
+            check_channel(connect.channel_id)
+        except BadRequest:
+            raise Refusal("INVALID-CHANNEL-ID") from None
+        if self._guard is not None:
+            try:
+                self._guard.admit_within(request, connect.token, _ACTIONS[role], rights_name(connect.channel_id))
+            except TooMany:
+                raise Refusal("TOO-OFTEN") from None
+            except MeshError as error:
+                logger.info("signalling of %s: not let in, %s", connect.role, type(error).__name__)
+                raise Refusal("AUTHZ-REJECTED") from None
+        terms = self._terms(connect)
+        try:
+            return self._channels.enter(
+                connect,
+                role,
+                terms,
+                client=_client(connect),
+                address=request.remote or "",
+            )
+        except TooMany:
+            raise Refusal("TOO-MANY") from None
+        except MeshError:
+            raise Refusal("UNAVAILABLE") from None
+
+    def _terms(self, connect: Connect) -> Terms:
+        """What the client's wishes make of our terms."""
+        codecs, start_bps, max_bps = PREFERENCE, None, self._max_bps
+        if isinstance(connect.video, VideoOptions):
+            if connect.video.codec_type is not None:
+                if connect.video.codec_type not in CODEC_NAMES:
+                    raise Refusal("INVALID-VIDEO-CODEC-TYPE")
+                codecs = (CODEC_NAMES[connect.video.codec_type],)
+            if connect.video.bit_rate is not None and connect.video.bit_rate > 0:
+                start_bps = max_bps = min(connect.video.bit_rate * 1000, self._max_bps)
+        asked = connect.audio.opus_params if isinstance(connect.audio, AudioOptions) else {}
+        return Terms(codecs=codecs, opus=opus_format(asked), max_bps=max_bps, start_bps=start_bps)
+
+    async def _serve(self, socket: web.WebSocketResponse, connection: Connection) -> Stop:
+        """Until either side ends it. The one who closes the socket is the caller, when nobody reads it any more:
+        else the socket would be torn down before the client has read our close frame."""
+        writer = asyncio.create_task(self._write(socket, connection))
+        reader: asyncio.Task[None] = asyncio.create_task(self._read(socket, connection))
+        connection.begin()
+        try:
+            await asyncio.wait((reader, connection.stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not connection.stopped.done() and reader.done() and (error := reader.exception()) is not None:
+                logger.error("signalling of connection %s", connection.id[:8], exc_info=error)
+                connection.stop(REFUSED, "INTERNAL-ERROR")
+            return await connection.stopped
+        finally:
+            await end_tasks(reader, writer)
+
+    async def _read(self, socket: web.WebSocketResponse, connection: Connection) -> None:
+        pinged_s = heard_s = time.monotonic()
+        while not connection.stopped.done():
+            try:
+                async with asyncio.timeout(max(0.0, pinged_s + _PING_SECONDS - time.monotonic())):
+                    message = await socket.receive()
+            except TimeoutError:
+                pinged_s = time.monotonic()
+                if pinged_s - heard_s > _SILENT_SECONDS:
+                    connection.stop(REFUSED, "SILENT")
+                connection.ping()
+                continue
+            heard_s = time.monotonic()
+            if message.type is WSMsgType.TEXT:
+                self._take(connection, message.data)
+            elif message.type is not WSMsgType.BINARY:  # closed, or broken
+                connection.stop(NORMAL, "")
+
+    def _take(self, connection: Connection, text: str) -> None:
+        try:
+            said = read(text)
+        except msgspec.DecodeError:  # statistics with infinities in them, or a message of a newer client
+            self.unread += 1
+            return
+        if isinstance(said, SaidSdp):
+            connection.answered(said.sdp, again=False)
+        elif isinstance(said, SaidAgain | Updated):
+            connection.answered(said.sdp, again=True)
+        elif isinstance(said, Disconnect):
+            connection.stop(NORMAL, "TYPE-DISCONNECT")
+        elif not isinstance(said, Candidate | Pong):
+            connection.stop(REFUSED, "INVALID-MESSAGE")  # a second connect
+
+    async def _write(self, socket: web.WebSocketResponse, connection: Connection) -> None:
+        while True:
+            await connection.has_unsent.wait()
+            connection.has_unsent.clear()
+            while connection.unsent:
+                try:
+                    async with asyncio.timeout(_SEND_SECONDS):
+                        await socket.send_str(connection.unsent.popleft())
+                except (TimeoutError, ConnectionError):
+                    connection.stop(REFUSED, "TOO-SLOW")
+                    return
+
+    async def _shut_down(self, app: web.Application) -> None:
+        self._channels.stop()
+
+
+def _client(connect: Connect) -> str:
+    """What the client calls itself; its User-Agent says nothing."""
+    name = connect.sora_client
+    return re.sub(r"[^ -~]", "", name)[:_CLIENT_CHARACTERS] if isinstance(name, str) else ""

@@ -1,0 +1,49 @@
+"""What the mesh has of a channel's name, and when what a connection publishes can be watched."""
+
+from schemas.resources import StreamActual, StreamSpec
+from schemas.subjects import state_key
+from services.webrtc_gateway.ingest.streams import TRANSIENT_SOURCE
+from services.webrtc_gateway.sora.sections import Kind
+from shared.bus import Entry
+from shared.desired import Desired
+from shared.state import StateMirrors, read_entry
+
+_SERVICE = "capture"
+LIVE_SECONDS = 10.0  # a publisher's first key picture needs its DTLS, and half a second more
+
+
+class ChannelStreams:
+    """Reads this process' copy of the mesh's state."""
+
+    def __init__(self, mirrors: StateMirrors) -> None:
+        self._mirrors = mirrors
+        self._streams = Desired(_SERVICE, StreamSpec, StreamActual, mirrors)
+
+    def exists(self, stream: str) -> bool:
+        return self._streams.spec(stream) is not None or self._streams.actual(stream) is not None
+
+    def is_free(self, stream: str) -> bool:
+        """Whether a publisher may fill it: it is not there, or waits for one."""
+        spec, actual = self._streams.spec(stream), self._streams.actual(stream)
+        if spec is None:
+            return actual is None
+        return spec[0].source.startswith("whip:") and (actual is None or bool(actual.waiting_for))
+
+    def kinds(self, stream: str) -> tuple[Kind, ...]:
+        """What can be watched of it now; empty: nothing."""
+        actual, spec = self._streams.actual(stream), self._streams.spec(stream)
+        if actual is None or actual.waiting_for:
+            return ()
+        if spec is not None and spec[0].source == TRANSIENT_SOURCE and not actual.source_tracks:
+            return ()
+        return ("audio", "video") if actual.audio else ("video",)
+
+    async def wait_live(self, stream: str) -> bool:
+        """Until the stream's own packets can be watched; False: not in LIVE_SECONDS."""
+        key = state_key(_SERVICE, stream)
+
+        def live(entries: dict[str, Entry]) -> bool:
+            actual = read_entry(entries.get(key), StreamActual)
+            return actual is not None and bool(actual.source_tracks) and not actual.waiting_for
+
+        return await self._mirrors.actual.wait_for(live, LIVE_SECONDS)
