@@ -48,7 +48,7 @@ class PacketSender(Protocol):
     def send(self, data: memoryview, size: int, address: Address) -> int: ...
 
 
-class Connection(Protocol):
+class Connection(PacketSender, Protocol):
     """What belongs to one peer alone and ends with it."""
 
     def close(self) -> None: ...

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from services.webrtc_gateway.gateway import WhepGateway
+from services.webrtc_gateway.tcp_transport import TcpTransport
 from shared.metrics import Figures, Sample
 
 
@@ -55,3 +56,15 @@ def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
     )
     figures.gauge("framemesh_webrtc_thin_sessions", "Sessions given less than asked.", one(lambda: gateway.thin_count))
     figures.gauge("framemesh_webrtc_sessions", "Sessions open now.", one(lambda: gateway.session_count))
+
+
+def register_tcp_metrics(figures: Figures, transport: TcpTransport) -> None:
+    """Of peers that come over TCP."""
+
+    def closed() -> list[Sample]:
+        return [({"reason": reason}, count) for reason, count in tuple(transport.closed.items())]
+
+    accepted, there = "framemesh_webrtc_tcp_accepted", "framemesh_webrtc_tcp_connections"
+    figures.counter(accepted, "Connections to the TCP port.", lambda: [({}, transport.accepted)])
+    figures.counter("framemesh_webrtc_tcp_closed", "Connections that ended, by reason.", closed)
+    figures.gauge(there, "Connections there now.", lambda: [({}, transport.connection_count)])

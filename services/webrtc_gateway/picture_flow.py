@@ -1,5 +1,6 @@
 """The pictures of one viewer: from a key picture on, a burst at a time, and all of them or the key pictures only."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,8 @@ from services.webrtc_gateway.srtp import BATCH_PACKETS
 
 # The longest group of pictures that a viewer starts with, and what comes while it is sent; more: the path is too slow.
 MAX_BACKLOG_PACKETS = 2 * MAX_GROUP_PACKETS
+# A picture that waits longer for a slow connection is no news; a key picture is waited for, or none would ever arrive.
+MAX_WAIT_SECONDS = 1.0
 
 
 class PictureFlow:
@@ -26,8 +29,8 @@ class PictureFlow:
         self.keys_only = False
         """The line carries no more than the key pictures; see `send_keys_only`."""
         self._track, self._sender, self._counters, self._began = track, sender, counters, began
-        self._backlog: deque[tuple[RtpUnit, int]] = deque()
-        """Units with how many of their packets are sent."""
+        self._backlog: deque[tuple[RtpUnit, int, float]] = deque()
+        """Units with how many of their packets are sent, and since when they wait, in monotonic seconds."""
         self._backlog_packets = 0
 
     def join(self, feed: RenditionFeed) -> None:
@@ -65,9 +68,12 @@ class PictureFlow:
         """Send a little more of the backlog; True while there is some left."""
         if not self.playing:
             return False
+        if self._sender.full:
+            self._give_up(feed)
+            return bool(self._backlog)
         left = BATCH_PACKETS
         while self._backlog and left:
-            unit, start = self._backlog[0]
+            unit, start, since_s = self._backlog[0]
             count = len(unit.payloads)
             stop = min(count, start + left)
             sent = self._sender.send(self._track.rtp, feed.video, unit, start, stop)
@@ -78,7 +84,7 @@ class PictureFlow:
             if start + sent == count:
                 self._backlog.popleft()
             else:
-                self._backlog[0] = (unit, start + sent)
+                self._backlog[0] = (unit, start + sent, since_s)
             if sent < stop - start:
                 break  # the socket is full; go on at the next turn
         return bool(self._backlog)
@@ -108,9 +114,17 @@ class PictureFlow:
         self.playing = True
         self._began()
 
+    def _give_up(self, feed: RenditionFeed) -> None:
+        """Drop what has waited too long for a slow connection, and all behind it."""
+        unit, _, since_s = self._backlog[0] if self._backlog else (None, 0, 0.0)
+        if unit is not None and not unit.key and time.monotonic() - since_s > MAX_WAIT_SECONDS:
+            self._counters.drops["slow_connection"] += self._backlog_packets
+            self.lost(feed)
+
     def _push(self, units: Sequence[RtpUnit], feed: RenditionFeed) -> None:
         idle = not self._backlog
-        self._backlog.extend((unit, 0) for unit in units)
+        now_s = time.monotonic()
+        self._backlog.extend((unit, 0, now_s) for unit in units)
         self._backlog_packets += sum(len(unit.payloads) for unit in units)
         if idle and self.pace(feed):
             feed.start_pacing()

@@ -27,6 +27,11 @@ class MediaSender:
         self._counters = counters
         self._retransmits_left = _RETRANSMITS_PER_SECOND
 
+    @property
+    def full(self) -> bool:
+        """Whether the peer's line is so slow that nothing should be made ready for it now."""
+        return self._ice.full
+
     def send(self, track: RtpTrack, history: TrackHistory, unit: RtpUnit, start: int, stop: int) -> int:
         """Send new packets of a unit; how many the socket took."""
         srtp, batch = self.srtp, self._batch

@@ -28,7 +28,7 @@ from services.webrtc_gateway.ice_servers import IceServers
 from services.webrtc_gateway.ingest.gateway import IngestGateway
 from services.webrtc_gateway.ingest.metrics import register_ingest_metrics
 from services.webrtc_gateway.ingest.streams import IngestStreams
-from services.webrtc_gateway.metrics import register_metrics
+from services.webrtc_gateway.metrics import register_metrics, register_tcp_metrics
 from services.webrtc_gateway.origins import Origins
 from services.webrtc_gateway.session_commands import SessionCommands
 from services.webrtc_gateway.settings import GatewaySettings
@@ -38,6 +38,7 @@ from services.webrtc_gateway.sora.routes import SoraRoutes
 from services.webrtc_gateway.sora.streams import ChannelStreams
 from services.webrtc_gateway.source import NotViewable
 from services.webrtc_gateway.status_feed import MeshStatusFeed
+from services.webrtc_gateway.tcp_transport import TcpTransport
 from services.webrtc_gateway.whip import WhipRoutes
 from shared.demand import Wants
 from shared.service import VERSION, Context
@@ -69,6 +70,10 @@ async def build(context: Context[GatewaySettings]) -> None:
     bind = "" if everywhere else settings.bind
     transport = SharedIceTransport.open(settings.udp_port, hosts, bind, segments=settings.udp_segmentation)
     context.stack.callback(transport.close)
+    if settings.tcp_port is not None:
+        tcp = await TcpTransport.open(settings.tcp_port, transport)
+        context.stack.callback(tcp.close)
+        register_tcp_metrics(context.figures, tcp)
     source = BusPacketSource(context.bus, mirrors, wants, settings.shm_dir)
 
     def substituted(stream: str, refused: NotViewable, served: str) -> None:

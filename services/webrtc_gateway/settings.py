@@ -21,6 +21,8 @@ class GatewaySettings(DoorSettings, frozen=True, kw_only=True):
     http_port: Port = 8889
     udp_port: Port = 8189
     """The one UDP port of every WebRTC session. Several gateways on one host have one each: see docs/egress.md."""
+    tcp_port: Port | None = None
+    """Where WebRTC comes over TCP, for networks that let no UDP out; none as it comes. May have UDP's number."""
     udp_segmentation: bool = True
     """Let the kernel cut a picture into datagrams (UDP GSO). Whether it can is found out by itself; off is for
     network drivers that say they can and do not, and for measuring."""

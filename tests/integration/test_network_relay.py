@@ -1,4 +1,4 @@
-"""Viewers and publishers that reach the gateway through a TURN relay only: its console's own modules in Chromium."""
+"""Viewers and publishers behind firewalls: through a TURN relay with the console's own modules, and over TCP."""
 
 import urllib.request
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import pytest
 from test_whip_ingest import browser, http, wait_for_state
 
 from tests.support.mesh import RunningMesh
+from tests.support.metrics import total
 from tests.support.turn import TURNSERVER, TurnServer, turn_server
 
 pytestmark = [
@@ -15,6 +16,14 @@ pytestmark = [
     pytest.mark.timeout(120),
     pytest.mark.skipif(not Path(TURNSERVER).exists(), reason="needs coturn"),
 ]
+# Of the answer's candidates only those that are connected to.
+NO_UDP = """
+  const take = RTCPeerConnection.prototype.setRemoteDescription;
+  RTCPeerConnection.prototype.setRemoteDescription = function ({type, sdp}) {
+    const lines = sdp.split('\\r\\n').filter((line) => !/^a=candidate.* udp /.test(line));
+    return take.call(this, {type, sdp: lines.join('\\r\\n')});
+  };
+"""
 TOKEN = "a-token-of-who-watches"
 PUBLISHER_TOKEN = "a-token-of-who-publishes"
 # Whatever a page asks for, it may use relayed addresses only: as if a firewall dropped all else.
@@ -34,7 +43,7 @@ async (stream) => {
   const shown = new Promise((resolve) => video.requestVideoFrameCallback(resolve));
   const onStream = (media) => { video.srcObject = media; };
   const opening = new WhepSession('/whep/' + stream, {onStream, onLost() {}}).open();
-  window.mine = window.peers.at(-1);
+  window.mine = window.peers?.at(-1);
   await opening;
   await shown;
 }
@@ -44,7 +53,7 @@ async (stream) => {
   const {WhipSession} = await import('/console/whip.js');
   const media = await navigator.mediaDevices.getUserMedia({video: {width: 320, height: 180}, audio: true});
   const opening = new WhipSession(stream, () => {}).open(media);
-  window.mine = window.peers.at(-1);
+  window.mine = window.peers?.at(-1);
   await opening;
 }
 """
@@ -69,13 +78,15 @@ def mesh(relay: TurnServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     tokens.touch(0o600)
     tokens.write_text(
         f"[{{name: wall, token: {TOKEN}, streams: ['*'], actions: [view]}},"
-        f" {{name: page, token: {PUBLISHER_TOKEN}, streams: [page], actions: [view, publish]}}]"
+        f" {{name: page, token: {PUBLISHER_TOKEN}, streams: ['page*'], actions: [view, publish]}}]"
     )
     environment = {
         "FRAMEMESH_WEBRTC_GATEWAY_ICE_SERVERS": f"stun:127.0.0.1:{relay.port},{relay.url}",
         "FRAMEMESH_WEBRTC_GATEWAY_TURN_SECRET_FILE": str(relay.secret_file),
         "FRAMEMESH_WEBRTC_GATEWAY_TOKENS_FILE": str(tokens),
         "FRAMEMESH_WEBRTC_GATEWAY_CORS_ORIGINS": "https://wall.example",
+        "FRAMEMESH_WEBRTC_GATEWAY_TCP_PORT": "0",
+        "FRAMEMESH_WEBRTC_HOSTS": "localhost",
     }
     with RunningMesh(environment=environment) as running:
         running.call("capture.start", stream="cam0", source="test://?size=384x216&fps=30")
@@ -124,3 +135,15 @@ async def test_pictures_come_and_go_through_the_relay(mesh: RunningMesh, relay: 
         wait_for_state(mesh, "page", "live")
         assert set(await publisher.evaluate(LOCAL_KINDS)) == {"relay"}
         assert len(relay.users) >= 2, "each client has credentials of its own; the console plays too"
+
+
+@pytest.mark.browser
+async def test_a_page_publishes_over_tcp(mesh: RunningMesh, tmp_path: Path) -> None:
+    async with browser(mesh, tmp_path / "profile") as context:
+        await context.add_init_script(NO_UDP)
+        page = await context.new_page()
+        await page.goto(mesh.console)
+        await page.evaluate(SIGN_IN, PUBLISHER_TOKEN)
+        await page.evaluate(PUBLISH, "page-tcp")
+        wait_for_state(mesh, "page-tcp", "live")
+        assert total(mesh.ready["metrics"]["webrtc-gateway"], "framemesh_webrtc_tcp_connections") >= 1

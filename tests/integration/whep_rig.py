@@ -19,6 +19,7 @@ from services.webrtc_gateway.http import HttpDoor, build_app
 from services.webrtc_gateway.ice import SharedIceTransport
 from services.webrtc_gateway.origins import Origins
 from services.webrtc_gateway.source import Deliver
+from services.webrtc_gateway.tcp_transport import TcpTransport
 
 FPS, WIDTH, HEIGHT = 30, 640, 360
 SAMPLE_RATE, OPUS_SAMPLES, TONE_HZ = 48_000, 960, 440
@@ -184,17 +185,25 @@ class Rig:
     gateway: WhepGateway
     transport: SharedIceTransport
     url: str
+    tcp: TcpTransport
 
 
 @contextlib.asynccontextmanager
 async def gateway_rig(
-    stream: EncodedStream, *, max_sessions: int = 64, cors_origins: Sequence[str] = (), **options: Any
+    stream: EncodedStream,
+    *,
+    max_sessions: int = 64,
+    cors_origins: Sequence[str] = (),
+    over_tcp: bool = False,
+    **options: Any,
 ) -> AsyncIterator[Rig]:
     """A gateway on 127.0.0.1 with free ports, with the stream playing; all of it gone at the end. `options` are for
     the WhepGateway."""
     async with contextlib.AsyncExitStack() as stack:
         transport = SharedIceTransport.open(0, ["127.0.0.1"], bind="127.0.0.1")
         stack.callback(transport.close)
+        tcp = await TcpTransport.open(0, transport) if over_tcp else TcpTransport(transport)
+        stack.callback(tcp.close)
         gateway = WhepGateway(stream, transport, max_sessions=max_sessions, **options)
         stack.push_async_callback(gateway.close)
         door = HttpDoor(build_app(gateway, QuietStatus(), Origins(cors_origins)), "127.0.0.1", 0)
@@ -202,7 +211,7 @@ async def gateway_rig(
         stack.push_async_callback(door.close)
         playing = asyncio.create_task(stream.play())
         try:
-            yield Rig(stream, gateway, transport, f"http://127.0.0.1:{port}")
+            yield Rig(stream, gateway, transport, f"http://127.0.0.1:{port}", tcp)
         finally:
             playing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
