@@ -1,0 +1,160 @@
+"""The real sora_sdk in a process of its own: it ends its process where a server's message lacks something.
+
+Run as a program it is that process: a JSON object as its argument, a JSON object a line as its output, and the end of
+its input to disconnect.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+
+from shared.media import timecode
+from tests.support.pace import Patience
+
+WIDTH, HEIGHT = 384, 208  # the SDK's encoders cut sizes to multiples of 16
+FPS = 25
+_RATE_HZ, _TONE_HZ = 48_000, 440
+Event = dict[str, Any]
+
+
+class SoraClient:
+    """Use as a context manager; it is disconnected at the end, and killed where that takes long."""
+
+    def __init__(self, url: str, role: str, channel: str, **options: Any) -> None:
+        """`options` are those of `Sora.create_connection`."""
+        self._request = json.dumps({"url": url, "role": role, "channel": channel, "options": options})
+        self.events: list[Event] = []
+        self._process: subprocess.Popen[str] | None = None
+        self._reader = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "tests.support.sora_client", self._request]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+        )
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        try:
+            self.end()
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+
+    def end(self) -> None:
+        """Have it disconnect."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def kill(self) -> None:
+        """As a machine that loses its power."""
+        assert self._process is not None
+        self._process.kill()
+
+    def all(self, kind: str) -> list[Event]:
+        return [event for event in list(self.events) if event["event"] == kind]
+
+    def wait(self, kind: str, matches: Callable[[Event], bool] = lambda event: True, seconds: float = 10.0) -> Event:
+        """The first event of a kind that `matches`, once it is there."""
+        patience = Patience(seconds)
+        while True:
+            for event in self.all(kind):
+                if matches(event):
+                    return event
+            assert not patience.is_over(), f"no {kind} in {seconds} s; there were {self.events[-12:]}"
+            time.sleep(0.02)
+
+    def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                self.events.append(json.loads(line))
+        self.events.append({"event": "exit", "code": self._process.wait()})
+
+
+def _say(**event: Any) -> None:
+    print(json.dumps(event), flush=True)
+
+
+def _publish(video: Any, audio: Any) -> None:
+    """Pictures with the time in them, and a tone."""
+    samples = _RATE_HZ // FPS
+    tone = (np.sin(2 * np.pi * _TONE_HZ * np.arange(samples) / _RATE_HZ) * 8000).astype(np.int16).reshape(-1, 1)
+    due = time.monotonic()
+    while True:
+        picture = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+        timecode.burn(picture, time.time_ns() // 1_000_000, "bgr24")
+        video.on_captured(picture)
+        audio.on_data(tone)
+        due += 1 / FPS
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+def _watch(sdk: Any, track: Any, sinks: list[Any]) -> None:
+    """Tell of every fifth picture, and of every fiftieth piece of sound."""
+    stream, counts = track.stream_id, {"picture": 0, "sound": 0}
+    _say(event="track", kind=track.kind, stream=stream)
+
+    def picture(frame: Any) -> None:
+        counts["picture"] += 1
+        if counts["picture"] % 5 == 1:
+            data, now_ms = frame.data(), time.time_ns() // 1_000_000
+            # Green is nearest to luma, and nothing but black and white is looked at.
+            burnt_ms = timecode.read(np.ascontiguousarray(data[:, :, 1]), now_ms)
+            late_ms = None if burnt_ms is None else now_ms - burnt_ms
+            _say(event="picture", stream=stream, number=counts["picture"], shape=data.shape, late_ms=late_ms)
+
+    def sound(frame: Any) -> None:
+        counts["sound"] += 1
+        if counts["sound"] % 50 == 1:
+            _say(event="sound", stream=stream, level=float(np.abs(frame.data()).mean()))
+
+    sink = sdk.SoraVideoSink(track) if track.kind == "video" else sdk.SoraAudioStreamSink(track, _RATE_HZ, 1)
+    sink.on_frame = picture if track.kind == "video" else sound
+    sinks.append(sink)
+
+
+def main() -> None:
+    import sora_sdk as sdk  # not where the class above is used: it has threads of its own
+
+    request = json.loads(sys.argv[1])
+    sora, sinks, ended = sdk.Sora(), [], threading.Event()
+    sources: dict[str, Any] = {}
+    if request["role"] not in ("recvonly", "watcher"):
+        sources = {"video_source": sora.create_video_source(), "audio_source": sora.create_audio_source(1, _RATE_HZ)}
+        threading.Thread(target=_publish, args=tuple(sources.values()), daemon=True).start()
+    connection = sora.create_connection(
+        [request["url"]], request["role"], request["channel"], **sources, **request["options"]
+    )
+
+    def disconnected(code: Any, message: str) -> None:
+        _say(event="disconnect", code=str(code).rpartition(".")[2], message=message)
+        ended.set()
+
+    connection.on_disconnect = disconnected
+    connection.on_ws_close = lambda code, reason: _say(event="ws_close", code=code, reason=reason)
+    connection.on_notify = lambda text: _say(event="notify", message=json.loads(text))
+    connection.on_set_offer = lambda text: _say(event="offer", message=json.loads(text))
+    connection.on_track = lambda track: _watch(sdk, track, sinks)
+    connection.connect()
+    threading.Thread(target=lambda: (sys.stdin.read(), connection.disconnect()), daemon=True).start()
+    ended.wait()
+    time.sleep(0.1)  # what is told in the same moment
+    os._exit(0)  # its threads would go on while the interpreter goes
+
+
+if __name__ == "__main__":
+    main()
