@@ -44,9 +44,11 @@ def turn_server(folder: Path) -> Iterator[TurnServer]:
     secret_file.write_text(secret)
     settings = folder / "turnserver.conf"
     settings.write_text(
-        f"listening-ip=127.0.0.1\nrelay-ip=127.0.0.1\nlistening-port={port}\nallow-loopback-peers\nno-tls\nno-dtls\n"
-        f"no-cli\nuse-auth-secret\nstatic-auth-secret={secret}\nrealm=framemesh\nsimple-log\nlog-file={log}\nverbose\n"
-        f"userdb={folder / 'turn.db'}\npidfile={folder / 'turn.pid'}\nno-rfc5780\nno-multicast-peers\n"
+        f"listening-ip=127.0.0.1\nrelay-ip=127.0.0.1\nlistening-port={port}\nno-tls\nno-dtls\nno-cli\nno-rfc5780\n"
+        f"use-auth-secret\nstatic-auth-secret={secret}\nrealm=framemesh\nallow-loopback-peers\n"
+        "denied-peer-ip=0.0.0.0-255.255.255.255\ndenied-peer-ip=::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\n"
+        "allowed-peer-ip=127.0.0.1\n"
+        f"simple-log\nlog-file={log}\nverbose\nuserdb={folder / 'turn.db'}\npidfile={folder / 'turn.pid'}\n"
     )
     command = [TURNSERVER, "-c", str(settings)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
