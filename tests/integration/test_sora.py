@@ -186,7 +186,7 @@ async def test_rubbish_ends_its_own_connection_and_no_other(mesh: RunningMesh) -
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("codec", ["VP8", "VP9"])
+@pytest.mark.parametrize("codec", ["VP8", "VP9", "AV1"])
 def test_each_codec_up_and_down(mesh: RunningMesh, codec: str) -> None:
     channel = f"codec-{codec.lower()}"
     with (

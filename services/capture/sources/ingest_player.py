@@ -180,6 +180,7 @@ def _decoded_size(unit: bytes, codec: str) -> tuple[int, int]:
     decoder = fresh_decoder(_track("video", codec))
     decoder.options = {"max_pixels": str(_MAX_PIXELS)}
     decoder.decode(av.Packet(unit))
+    decoder.decode(None)  # decoders with threads hold their first picture back, and its size
     if not (decoder.width and decoder.height):
         raise BadRequest(f"a key picture of {codec} that does not tell its size")
     return decoder.width, decoder.height
