@@ -7,9 +7,11 @@ from typing import Literal
 
 from msgspec import Struct
 
-Party = Literal["capture", "hw-encode", "publisher", "webrtc-gateway", "writer", "client", "cli", "console"]
-"""Services, and: `writer`, an application that makes a stream; `client`, one that uses frames and packets; `cli`,
-who operates the mesh (`framemesh`, also its `up`); `console`, who only looks."""
+Party = Literal[
+    "capture", "hw-encode", "publisher", "webrtc-gateway", "writer", "transformer", "client", "cli", "console"
+]
+"""Services, and: `writer`, an application that makes a stream; `transformer`, one that makes a rendition; `client`, one
+that uses frames and packets; `cli`, who operates the mesh (`framemesh`, also its `up`); `console`, who only looks."""
 
 Semantics = Literal["latest-wins", "at-most-once", "request-reply", "kv", "jetstream"]
 """`latest-wins`, `at-most-once`: core publish/subscribe; of the first a consumer keeps only the newest, of the second

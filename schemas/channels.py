@@ -82,8 +82,8 @@ from schemas.sessions import (
 from schemas.stills import EncodedPicture, EncodePicture
 
 RUNNING_SERVICES: tuple[Party, ...] = ("capture", "hw-encode", "publisher", "webrtc-gateway")
-OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "writer", "client", "cli", "console")
-LOOKERS: tuple[Party, ...] = ("writer", "client", "cli", "console")
+OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "writer", "transformer", "client", "cli", "console")
+LOOKERS: tuple[Party, ...] = ("writer", "transformer", "client", "cli", "console")
 
 # Valid ids, so that the builders take them; no name of the mesh begins so.
 _PLACEHOLDER = "param-{}"
@@ -193,8 +193,8 @@ _MEDIA = (
         semantics="at-most-once",
         payload=PacketHeader,
         encoding="msgpack+bytes",
-        senders=("capture", "hw-encode"),
-        receivers=("publisher", "webrtc-gateway", "client", "writer"),
+        senders=("capture", "hw-encode", "transformer"),
+        receivers=("publisher", "webrtc-gateway", "client", "writer", "transformer"),
         summary="An access unit, or a part of a large one.",
         bound={"capture": {"rendition": subjects.SOURCE_RENDITION}},
     ),
@@ -267,7 +267,7 @@ _COMMANDS = (
         "keyframe",
         KeyFrameRequest,
         KeyFrameReply,
-        ("publisher", "webrtc-gateway", "writer", "client", "cli"),
+        ("publisher", "webrtc-gateway", "hw-encode", "writer", "transformer", "client", "cli"),
         "Ask the source for a key picture, where it makes them when asked.",
         _id(),
     ),
@@ -287,17 +287,19 @@ _COMMANDS = (
         "start",
         StartRendition,
         RenditionChanged,
-        ("cli", "writer", "webrtc-gateway"),
+        ("cli", "writer", "transformer", "webrtc-gateway"),
         "Make or change a rendition.",
     ),
-    _command("hw-encode", "stop", StopRendition, RenditionChanged, ("cli", "writer"), "Remove a rendition."),
+    _command(
+        "hw-encode", "stop", StopRendition, RenditionChanged, ("cli", "writer", "transformer"), "Remove a rendition."
+    ),
     _command("hw-encode", "list", ListResources, RenditionList, LOOKERS, "Renditions, as asked for and as they are."),
     _command(
         "hw-encode",
         "keyframe",
         KeyFrameRequest,
         KeyFrameReply,
-        ("publisher", "webrtc-gateway", "writer", "client", "cli"),
+        ("publisher", "webrtc-gateway", "hw-encode", "writer", "transformer", "client", "cli"),
         "Make the next picture an IDR; only the rendition's owner answers.",
         _id("rendition"),
     ),
@@ -393,8 +395,8 @@ _STATE = (
         semantics="kv",
         payload=None,
         encoding="empty",
-        senders=("hw-encode", "publisher", "webrtc-gateway", "writer", "client"),
-        receivers=("capture", "hw-encode"),
+        senders=("hw-encode", "publisher", "webrtc-gateway", "writer", "transformer", "client"),
+        receivers=("capture", "hw-encode", "writer", "transformer"),
         summary="Somebody needs this; forgotten when it is not refreshed.",
         bucket=subjects.DEMAND_BUCKET,
         read="watch",
@@ -413,7 +415,7 @@ _STATE = (
         bound={service: {"service": service} for service in RUNNING_SERVICES},
     ),
     _epoch(("capture", "writer"), "", "The stream's last epoch, decimal."),
-    _epoch(("hw-encode",), "rendition", "The last run of the rendition's packets, decimal."),
+    _epoch(("hw-encode", "transformer"), "rendition", "The last run of the rendition's packets, decimal."),
     _secret("capture", "", "Full URL of a source that has credentials."),
     _secret("publisher", "output", "Full URL of a destination that has credentials or a stream key."),
 )

@@ -91,6 +91,9 @@ class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Keep so much in memory, encoding even while nobody shows demand: for pre-roll and clips."""
     queue: Annotated[int, Meta(ge=1, le=16)] = 1
     """Pictures that may wait for the encoder. 1: of a live stream the newest."""
+    made_from: Id | None = None
+    """An application makes it out of this rendition's packets (`mesh.transform`): nothing is encoded, requests for key
+    pictures are passed on, and it is removed when the application is gone."""
     when_full: WhenFull = "drop-oldest"
     """What becomes of a picture that finds the queue full: it takes the oldest one's place, is refused, or the whole
     queue's; `block` needs a lossless stream, whose writer then waits."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import get_args
 
 from schemas.resources import WhenFull
+from services.hw_encode.application_rendition import ApplicationRendition
 from services.hw_encode.pipeline import Pipeline
 from services.hw_encode.rendition import RenditionRunner
 from services.hw_encode.stills import Stills
@@ -14,7 +15,7 @@ _DROP_REASONS = tuple(reason for reason in get_args(WhenFull) if reason != "bloc
 
 
 def register_metrics(
-    figures: Figures, runners: Mapping[str, RenditionRunner], reader: RingReader, stills: Stills
+    figures: Figures, runners: Mapping[str, RenditionRunner | ApplicationRendition], reader: RingReader, stills: Stills
 ) -> None:
     """Register all that is read from the renditions' own counters."""
 

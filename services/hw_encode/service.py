@@ -22,6 +22,7 @@ from schemas.ids import compound_id
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.stills import EncodedPicture, EncodePicture
 from schemas.subjects import RAW, SOURCE_RENDITION, command
+from services.hw_encode.application_rendition import ApplicationRendition, check_made_from
 from services.hw_encode.codecs import Codecs
 from services.hw_encode.encoders import try_encoders
 from services.hw_encode.latency import LatencyFigure
@@ -45,6 +46,7 @@ from shared.state import StateMirrors
 SERVICE = "hw-encode"
 Renditions = Desired[RenditionSpec, RenditionActual]
 Streams = Desired[StreamSpec, StreamActual]
+AnyRendition = RenditionRunner | ApplicationRendition
 
 # More streams than one machine encodes. A lease per rendition, and those of pictures that wait: each queue leaves the
 # writer slots of its ring, so that this only bounds descriptors and memory.
@@ -80,12 +82,17 @@ async def build(context: Context[HwEncodeSettings]) -> None:
         for rendition_id, runner in reconciler.runners.items():
             show_demand(rendition_id, runner)
 
-    def show_demand(rendition_id: str, runner: RenditionRunner) -> None:
+    def show_demand(rendition_id: str, runner: AnyRendition) -> None:
         stream, _, rendition = rendition_id.partition("--")
         runner.set_demand(board is not None and board.wanted(stream, rendition))
 
-    def make(rendition_id: str) -> RenditionRunner:
-        runner = RenditionRunner(rendition_id, reporter, parts)
+    def make(rendition_id: str) -> AnyRendition:
+        asked = renditions.spec(rendition_id)
+        runner: AnyRendition
+        if asked is not None and asked[0].made_from is not None:
+            runner = ApplicationRendition(rendition_id, context, reporter, renditions)
+        else:
+            runner = RenditionRunner(rendition_id, reporter, parts)
         show_demand(rendition_id, runner)
         return runner
 
@@ -105,7 +112,7 @@ async def build(context: Context[HwEncodeSettings]) -> None:
     # Tried now, so that the first viewer need not wait for it.
     context.spawn(asyncio.to_thread(try_encoders, codecs), "try-encoders")
     parts = Parts(context, reader, wants, LatencyFigure(), PicturesOfStreams(), codecs)
-    reconciler: Reconciler[RenditionSpec, RenditionRunner] = Reconciler(context, reporter, make, failed)
+    reconciler: Reconciler[RenditionSpec, AnyRendition] = Reconciler(context, reporter, make, failed)
     stills = Stills(context.bus, context.node, reader, wants, lambda: set(streams.owned(context.node)))
     context.stack.callback(stills.close)
     register_metrics(context.figures, reconciler.runners, reader, stills)
@@ -160,8 +167,8 @@ class _Commands:
 
         Raises:
             InvalidValue: the spec can never work.
-            NotFound: there is no such stream.
-            Conflict: stale revision.
+            NotFound: there is no such stream, or no rendition to make it from.
+            Conflict: stale revision; an application's rendition has no encoder, and an encoder's no application.
         """
         if request.rendition in (SOURCE_RENDITION, RAW):
             raise InvalidValue(
@@ -178,6 +185,7 @@ class _Commands:
         spec = RenditionSpec(**{name: getattr(request, name) for name in RenditionSpec.__struct_fields__})
         spec = msgspec.structs.replace(spec, node=node)
         check_queue(spec, found[0].delivery)
+        await check_made_from(spec, self._renditions)
         return await self._renditions.apply(compound_id(spec.stream, spec.rendition), spec, request, RenditionChanged)
 
     async def stop(self, request: StopRendition) -> RenditionChanged:

@@ -60,6 +60,9 @@ class BusPacketSource:
 
     def _key_frame_subject(self, stream: str, rendition: str) -> str:
         """Where to ask for a key picture; empty: they come when they come, as a camera's do."""
+        asked = self._renditions.spec(compound_id(stream, rendition)) if rendition != SOURCE_RENDITION else None
+        if asked is not None and asked[0].made_from == SOURCE_RENDITION:
+            rendition = SOURCE_RENDITION
         if rendition != SOURCE_RENDITION:
             return command("hw-encode", "keyframe", compound_id(stream, rendition))
         source = self._streams.spec(stream)

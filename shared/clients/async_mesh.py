@@ -21,8 +21,10 @@ from shared.clients.errors import OtherNode
 from shared.clients.events import EventStream
 from shared.clients.frames import FrameStream
 from shared.clients.keeper import Keeper
+from shared.clients.packets import PacketStream
 from shared.clients.publishing import PublishedStream
 from shared.clients.state import find_stream, snapshot
+from shared.clients.transforming import Transform, TransformPacket
 from shared.demand import Wants
 from shared.epochs import next_epoch
 from shared.ring import LosslessGate, RingGeometry, StreamWriter
@@ -149,6 +151,30 @@ class AsyncMesh(Commands):
         """Iterate what happens from now on: all of it, or of one service, or of what belongs to one stream."""
         return EventStream(self._bus, self._keeper, service=service, stream=stream)
 
+    def packets(self, stream: str, rendition: str = "main", *, timeout_seconds: float | None = None) -> PacketStream:
+        """Iterate a rendition's packets, of any node: `async for packet in mesh.packets("cam0")`.
+
+        Every access unit of every track once, in order, beginning with a key picture; `packet.header` is a
+        `PacketHeader`, `packet.payload` its bytes as `schemas.packets` tells.
+
+        Args:
+            timeout_seconds: raise `NoPackets` when none comes for so long; None waits for ever.
+
+        Raises, while iterating:
+            NotFound: there is no such stream.
+            NoPackets: none came within the timeout.
+        """
+        return PacketStream(
+            self._bus,
+            self.settings.shm_dir,
+            self._wants,
+            stream,
+            rendition,
+            application=self.name,
+            timeout_seconds=timeout_seconds,
+            keeper=self._keeper,
+        )
+
     # -- publishing ------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
@@ -217,6 +243,43 @@ class AsyncMesh(Commands):
                 log.warning("%s ends with pictures that %s has not consumed", stream, consumer)
             if published.counts.written:
                 await self._shown(stream)
+
+    @contextlib.asynccontextmanager
+    async def transform(
+        self, stream: str, rendition: str = "main", *, into: str, make: TransformPacket
+    ) -> AsyncIterator[Transform]:
+        """Make another rendition out of one's packets: `async with mesh.transform("cam0", into="sealed", make=seal)`.
+
+        It is there until the end of the block, or of the application; its packets are made while somebody wants them.
+
+        Args:
+            into: the new rendition's name; not one that encoders make by themselves.
+            make: `make(header, payload)` returns the new payload, or None to leave the packet out. Called for every
+                track, in order, in a thread of its own. When it raises, the rendition ends; see `Transform.wait`.
+
+        Raises:
+            InvalidValue: a name that cannot be.
+            NotFound: no such stream or rendition.
+            Conflict: an encoder or another application makes a rendition of this name.
+            OtherNode: the stream is on another host.
+            MeshError: hw-encode's own error; Unavailable when it does not run, or the source's codec is not known yet.
+        """
+        transform = Transform(
+            self._bus,
+            self.settings,
+            self._wants,
+            self._keeper,
+            stream=stream,
+            rendition=rendition,
+            into=into,
+            make=make,
+            application=self.name,
+        )
+        await transform.start(self.start_rendition, self.stop_rendition)
+        try:
+            yield transform
+        finally:
+            await transform.close()
 
     async def _shown(self, stream: str) -> None:
         """Wait until capture has seen the stream: one that lives for less than its look has been live all the same."""

@@ -27,8 +27,10 @@ from shared.clients.errors import NoFrames, NoSuchStream, OtherNode, PicturesHel
 from shared.clients.events import EventStream
 from shared.clients.frame import Frame
 from shared.clients.frames import FrameCounts, FrameStream
+from shared.clients.packets import NoPackets, Packet, PacketCounts, PacketStream
 from shared.clients.publishing import PublishCounts, PublishedStream
-from shared.clients.sync_mesh import BlockingStream, Mesh
+from shared.clients.sync_mesh import BlockingStream, BlockingTransform, Mesh
+from shared.clients.transforming import Transform, TransformCounts
 from shared.ring import NotConsumed, Superseded
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "AsyncMesh",
     "BadRequest",
     "BlockingStream",
+    "BlockingTransform",
     "Conflict",
     "EventStream",
     "Frame",
@@ -47,14 +50,20 @@ __all__ = [
     "Mesh",
     "MeshError",
     "NoFrames",
+    "NoPackets",
     "NoSuchStream",
     "NotConsumed",
     "NotFound",
     "OtherNode",
+    "Packet",
+    "PacketCounts",
+    "PacketStream",
     "PicturesHeld",
     "PublishCounts",
     "PublishedStream",
     "Superseded",
     "TooMany",
+    "Transform",
+    "TransformCounts",
     "Unavailable",
 ]

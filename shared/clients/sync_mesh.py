@@ -14,8 +14,10 @@ from schemas.frames import Clock, FrameRef
 from shared.clients.async_mesh import CONNECT_TIMEOUT_SECONDS, AsyncMesh
 from shared.clients.frame import Frame
 from shared.clients.frames import FrameCounts, FrameStream
+from shared.clients.packets import Packet
 from shared.clients.picture import PictureInPlace
 from shared.clients.publishing import PublishCounts, PublishedStream
+from shared.clients.transforming import Transform, TransformCounts, TransformPacket
 from shared.pixel_formats import Picture
 from shared.settings import Settings
 from shared.tasks import end_tasks
@@ -165,6 +167,25 @@ class BlockingStream:
         return self._loop.run(self._inner.drain(timeout_seconds))
 
 
+class BlockingTransform:
+    """A rendition that this application makes; see `Transform`."""
+
+    def __init__(self, loop: _Loop, inner: Transform) -> None:
+        self._loop, self._inner = loop, inner
+
+    @property
+    def counts(self) -> TransformCounts:
+        return self._inner.counts
+
+    @property
+    def wanted(self) -> bool:
+        return self._inner.wanted
+
+    def wait(self) -> None:
+        """Until it ends by itself; raises as `Transform.wait`. Ctrl-C ends the waiting."""
+        self._loop.run(self._inner.wait())
+
+
 class Mesh:
     """`AsyncMesh` for blocking code: the same methods and errors, usable from several threads. Made by `connect`."""
 
@@ -224,6 +245,17 @@ class Mesh:
         opening = self._inner.publish(stream, width=width, height=height, **options)
         with _entered(self._loop, opening) as published:
             yield BlockingStream(self._loop, published)
+
+    def packets(self, stream: str, rendition: str = "main", *, timeout_seconds: float | None = None) -> Items[Packet]:
+        return Items(self._loop, self._inner.packets(stream, rendition, timeout_seconds=timeout_seconds))
+
+    @contextlib.contextmanager
+    def transform(
+        self, stream: str, rendition: str = "main", *, into: str, make: TransformPacket
+    ) -> Iterator[BlockingTransform]:
+        opening = self._inner.transform(stream, rendition, into=into, make=make)
+        with _entered(self._loop, opening) as transform:
+            yield BlockingTransform(self._loop, transform)
 
     def call(self, name: str, /, **request: Any) -> dict[str, Any]:
         return self._loop.run(self._inner.call(name, **request))

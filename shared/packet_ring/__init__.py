@@ -4,9 +4,9 @@ The rendition's one producer writes; gateways take the current group of pictures
 pre-roll, and a publisher that was killed goes on where it was. `layout` documents the file.
 """
 
-from shared.packet_ring.folder import sweep
+from shared.packet_ring.folder import sweep, writers_of
 from shared.packet_ring.reader import PacketRingReader
 from shared.packet_ring.size import RingSize, check_history, ring_size
 from shared.packet_ring.writer import PacketRingWriter
 
-__all__ = ["PacketRingReader", "PacketRingWriter", "RingSize", "check_history", "ring_size", "sweep"]
+__all__ = ["PacketRingReader", "PacketRingWriter", "RingSize", "check_history", "ring_size", "sweep", "writers_of"]

@@ -42,6 +42,21 @@ def renditions_of(folder: Path, stream: str) -> list[str]:
     return sorted(rendition for owner, _, rendition in (one.partition("--") for one in ids) if owner == stream)
 
 
+def writers_of(folder: Path, stream: str, rendition: str) -> int:
+    """How many of the rendition's rings have a writer that lives."""
+    found = 0
+    for named in rings_of(folder, stream, rendition):
+        try:
+            fd = open_ring(folder, named.name, os.O_RDONLY)
+        except (OSError, BadRing):  # gone, another user's, or no file
+            continue
+        try:
+            found += is_write_locked(fd, WRITER_LOCK_OFFSET)
+        finally:
+            os.close(fd)
+    return found
+
+
 def sweep(folder: Path) -> list[str]:
     """Remove the packet rings whose writer is gone; returns their names.
 
