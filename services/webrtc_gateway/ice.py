@@ -73,8 +73,8 @@ class IcePeer:
 
     @property
     def full(self) -> bool:
-        """Whether it is of no use to send now: the peer's line is slow and what it may wait for is on its way."""
-        return self.sender is not None and self.sender.full
+        """Whether it is of no use to make something ready now: there is no way to the peer, or it is a slow one."""
+        return self.sender is None or self.sender.full
 
     def checked(self, sender: PacketSender, address: Address, *, nominated: bool) -> None:
         """A valid check came this way: use it if it is the first one, or the one that the peer has chosen."""

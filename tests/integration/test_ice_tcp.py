@@ -60,6 +60,16 @@ async def test_chromium_plays_where_no_udp_goes(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.browser
+@pytest.mark.long
+@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Chromium")
+async def test_chromium_takes_udp_where_both_go(tmp_path: Path) -> None:
+    async with gateway_rig(EncodedStream(), over_tcp=True) as rig, chromium(rig, tmp_path) as page:
+        await page.evaluate(PLAYER, "/whep/cam0")
+        await stats_when(page, "s.video?.framesDecoded >= 30")
+        assert await page.evaluate(PROTOCOL) == "udp"
+
+
 async def answer_of(rig: Rig, peer: LightPeer) -> tuple[str, str]:
     """Session and answer."""
     async with (

@@ -1,5 +1,9 @@
 """Viewers and publishers behind firewalls: through a TURN relay with the console's own modules, and over TCP."""
 
+import base64
+import hashlib
+import hmac
+import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +142,7 @@ async def test_pictures_come_and_go_through_the_relay(mesh: RunningMesh, relay: 
 
 
 @pytest.mark.browser
+@pytest.mark.long
 async def test_a_page_publishes_over_tcp(mesh: RunningMesh, tmp_path: Path) -> None:
     async with browser(mesh, tmp_path / "profile") as context:
         await context.add_init_script(NO_UDP)
@@ -147,3 +152,15 @@ async def test_a_page_publishes_over_tcp(mesh: RunningMesh, tmp_path: Path) -> N
         await page.evaluate(PUBLISH, "page-tcp")
         wait_for_state(mesh, "page-tcp", "live")
         assert total(mesh.ready["metrics"]["webrtc-gateway"], "framemesh_webrtc_tcp_connections") >= 1
+
+
+def test_another_secret_is_taken_without_a_restart(mesh: RunningMesh, relay: TurnServer) -> None:
+    relay.secret_file.write_text("another one")
+
+    def is_new() -> bool:
+        _, headers, _ = http(mesh, "OPTIONS", "whep/cam0", Authorization=f"Bearer {TOKEN}")
+        told = dict(re.findall(r'(\w+)="([^"]*)"', headers.get_all("Link")[1]))
+        digest = hmac.new(b"another one", told["username"].encode(), hashlib.sha1).digest()
+        return base64.b64decode(told["credential"]) == digest
+
+    mesh.wait_for(is_new, what="credentials of the other secret")
