@@ -14,11 +14,13 @@ from urllib.request import Request, urlopen
 
 import nats.errors
 import nats.js.errors
+import numpy as np
 import pytest
 from aiortc import RTCPeerConnection
 
 from schemas.channels import CHANNELS, RUNNING_SERVICES
 from schemas.subjects import command, demand_key, frames
+from shared.clients.mesh import AsyncMesh
 from tests.support.guarded_nats import GuardedNats
 from tests.support.mesh import CallFailed, RunningMesh
 from tests.support.peers import free_port
@@ -98,6 +100,24 @@ async def test_everything_legitimate_works(guarded: Guarded) -> None:
     mesh.call("publisher.stop", stream="demo", output="push")
     mesh.call("publisher.stop", stream="demo", output="archive")
     assert guarded.server.violations() == []
+
+
+async def test_applications_that_make_a_stream_and_a_rendition_may(guarded: Guarded) -> None:
+    mesh, before = guarded.mesh, guarded.server.violations()
+    here: dict[str, Any] = {"node": "test", "shm_dir": mesh.shm_dir}
+    async with (
+        asyncio.timeout(20),
+        AsyncMesh.connect(guarded.server.url("writer"), **here) as writer,
+        AsyncMesh.connect(guarded.server.url("transformer"), **here) as transformer,
+        AsyncMesh.connect(guarded.server.url("client"), **here) as client,
+        writer.publish("made", width=64, height=48) as made,
+        transformer.transform("demo", into="copy", make=lambda _, payload: payload) as copy,
+        client.packets("demo", "copy", timeout_seconds=10) as packets,
+    ):
+        assert await made.write(np.zeros((48, 64, 3), np.uint8)) is not None
+        assert (await anext(packets)).header.rendition == "copy"
+        assert copy.wanted
+    assert guarded.server.violations() == before
 
 
 async def _view(mesh: RunningMesh) -> None:
