@@ -34,6 +34,7 @@ from services.webrtc_gateway.session_commands import SessionCommands
 from services.webrtc_gateway.settings import GatewaySettings
 from services.webrtc_gateway.sora.channels import Channels
 from services.webrtc_gateway.sora.connection import Parts
+from services.webrtc_gateway.sora.metrics import register_sora_metrics
 from services.webrtc_gateway.sora.routes import SoraRoutes
 from services.webrtc_gateway.sora.streams import ChannelStreams
 from services.webrtc_gateway.source import NotViewable
@@ -131,12 +132,14 @@ async def build(context: Context[GatewaySettings]) -> None:
     origins = Origins(settings.cors_origins)
     channels = Channels(Parts(transport, DtlsIdentity(), ingest, gateway, ChannelStreams(mirrors)))
     mirrors.on_change(channels.look_again)
+    sora = SoraRoutes(channels, entry.guard, origins, settings.publish_bitrate)
+    register_sora_metrics(context.figures, channels, sora)
     parts: list[Routes] = [
         WhipRoutes(ingest, ice_servers),
         CommandRoutes(context.bus),
         PictureRoutes(context.bus),
         HlsRoutes(packagers),
-        SoraRoutes(channels, entry.guard, origins, settings.publish_bitrate),
+        sora,
     ]
     app = build_app(
         gateway,

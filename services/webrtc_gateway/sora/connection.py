@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from aiortc.sdp import SessionDescription
 
-from schemas.errors import BadRequest, MeshError
+from schemas.errors import BadRequest, MeshError, NotFound, Unavailable
+from schemas.subjects import SOURCE_RENDITION
 from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.gateway import WhepGateway
 from services.webrtc_gateway.ice import SharedIceTransport
@@ -35,6 +36,7 @@ REFUSED = 4490
 NORMAL = 1000
 ANSWER_SECONDS = 10.0  # clients make an answer in some ten milliseconds, and wait for ever themselves
 CONNECT_SECONDS = 15.0  # ICE and DTLS together, from the offer on
+_ATTEMPTS, _AGAIN_SECONDS = 5, 2.0  # to watch a stream
 _MAX_UNSENT = 256  # messages; a client that reads none of so many is hopeless
 _ENDED_ON_PURPOSE = frozenset(("kicked", "deleted", "draining", "consent_expired", "path_lost"))
 # It has another codec now, or may come back under the same name.
@@ -244,32 +246,37 @@ class Connection:
     async def _send(self, downlink: Downlink, side: SessionDescription) -> None:
         source = downlink.source
         ssrcs: dict[str, int] = {section.kind: section.ssrc for section in downlink.sections}
-        try:
-            # A publisher's own packets where the client takes their codec; else what `main` makes of them.
-            own = source.published and await self.parts.streams.wait_live(source.stream)
-            viewer = await self.parts.viewers.attach(
-                source.stream,
-                "source" if own else None,
-                side,
-                self.link,
-                ssrcs,
-                lambda reason: self._downlink_ended(downlink, reason),
-                client=self.client,
-                address=self.address,
-            )
-        except MeshError as error:
-            logger.info("connection %s cannot watch %s: %s", self.id[:8], source.stream, error)
-            return
-        downlink.viewer = viewer
-        if downlink.dropped:
-            viewer.close("left")
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                # A publisher's own packets where the client takes their codec; else what `main` makes of them.
+                own = source.published and await self.parts.streams.wait_live(source.stream)
+                downlink.viewer = await self.parts.viewers.attach(
+                    source.stream,
+                    SOURCE_RENDITION if own else None,
+                    side,
+                    self.link,
+                    ssrcs,
+                    lambda reason: self._downlink_ended(downlink, reason),
+                    client=self.client,
+                    address=self.address,
+                )
+            except MeshError as error:
+                logger.info("connection %s cannot watch %s: %s", self.id[:8], source.stream, error)
+                if downlink.dropped or not left or not isinstance(error, NotFound | Unavailable):
+                    return
+                await asyncio.sleep(_AGAIN_SECONDS)  # a stream that is just made, an encoder that starts anew
+            else:
+                break
+        if downlink.dropped and downlink.viewer is not None:
+            downlink.viewer.close("left")
 
     # --- what is offered
 
     def _place(self) -> bool:
         """Give every stream there is its m-lines, and take those of others back; whether anything changed."""
         wanted = {source.key: source for source in self.sources(self)} if self.role != "sendonly" else {}
-        gone = [downlink for key, downlink in self._downlinks.items() if wanted.get(key) != downlink.source]
+        # That a source's sound goes and comes back is no reason for other m-lines.
+        gone = [downlink for key, downlink in self._downlinks.items() if key not in wanted]
         for downlink in gone:
             del self._downlinks[downlink.source.key]
             self._drop(downlink)

@@ -46,6 +46,7 @@ _CLOSE_SECONDS = 3.0  # for the client's close frame; clients wait as long for o
 _PING_SECONDS = 5.0
 _SILENT_SECONDS = 30.0  # six pings without an answer
 _MAX_MESSAGE_BYTES = 256 * 1024  # an answer with 16 m-lines has 30 KB, statistics of as many tracks some more
+_MAX_CONNECT_CHARACTERS = 32 * 1024  # what of it is for others goes to each of them
 _MAX_SOCKETS = 2 * MAX_CONNECTIONS  # those that have not said who they are included
 _CLIENT_CHARACTERS = 40  # of its name, in the list of sessions
 _ACTIONS: dict[Role, tuple[Action, ...]] = {
@@ -123,6 +124,8 @@ class SoraRoutes:
 
     def _enter(self, request: web.Request, text: str) -> Connection:
         """Raises: Refusal: what the first message asks for is not to be had."""
+        if len(text) > _MAX_CONNECT_CHARACTERS:
+            raise Refusal("INVALID-MESSAGE")
         try:
             connect = read(text)
         except msgspec.DecodeError as error:

@@ -2,13 +2,14 @@
 
 from schemas.resources import StreamActual, StreamSpec
 from schemas.subjects import state_key
-from services.webrtc_gateway.ingest.streams import TRANSIENT_SOURCE
+from services.webrtc_gateway.ingest.streams import SCHEME
 from services.webrtc_gateway.sora.sections import Kind
 from shared.bus import Entry
 from shared.desired import Desired
 from shared.state import StateMirrors, read_entry
 
 _SERVICE = "capture"
+_PUBLISHED = f"{SCHEME}:"
 LIVE_SECONDS = 10.0  # a publisher's first key picture needs its DTLS, and half a second more
 
 
@@ -27,16 +28,21 @@ class ChannelStreams:
         spec, actual = self._streams.spec(stream), self._streams.actual(stream)
         if spec is None:
             return actual is None
-        return spec[0].source.startswith("whip:") and (actual is None or bool(actual.waiting_for))
+        return spec[0].source.startswith(_PUBLISHED) and (actual is None or bool(actual.waiting_for))
 
     def kinds(self, stream: str) -> tuple[Kind, ...]:
         """What can be watched of it now; empty: nothing."""
         actual, spec = self._streams.actual(stream), self._streams.spec(stream)
-        if actual is None or actual.waiting_for:
+        if actual is None:
             return ()
-        if spec is not None and spec[0].source == TRANSIENT_SOURCE and not actual.source_tracks:
+        if (
+            spec is not None
+            and spec[0].source.startswith(_PUBLISHED)
+            and (actual.waiting_for or not actual.source_tracks)
+        ):
             return ()
-        return ("audio", "video") if actual.audio else ("video",)
+        # Whether a source has sound is not known before it is open, and not while it is away.
+        return ("audio", "video") if actual.audio or actual.video is None else ("video",)
 
     async def wait_live(self, stream: str) -> bool:
         """Until the stream's own packets can be watched; False: not in LIVE_SECONDS."""
