@@ -40,7 +40,7 @@ class PacketSender(Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether it would take no more now, as the peer's line is slow."""
+        """Whether it would take no more now, as the peer's line is slow or the connection has ended."""
         ...
 
     def sendto(self, datagram: bytes | memoryview, address: Address) -> int: ...
@@ -73,8 +73,8 @@ class IcePeer:
 
     @property
     def full(self) -> bool:
-        """Whether it is of no use to make something ready now: there is no way to the peer, or it is a slow one."""
-        return self.sender is None or self.sender.full
+        """Whether it is of no use to make something ready now: the way to the peer is slow, or was lost."""
+        return self.sender is not None and self.sender.full
 
     def checked(self, sender: PacketSender, address: Address, *, nominated: bool) -> None:
         """A valid check came this way: use it if it is the first one, or the one that the peer has chosen."""
@@ -88,7 +88,7 @@ class IcePeer:
     def lost(self, sender: PacketSender) -> None:
         """That way is no more; the next one that is checked takes its place."""
         if self.sender is sender:
-            self.sender = self.address = None
+            self.address = None
 
     def receive(self, datagram: bytes) -> None:
         """Take what came on a way that was checked, other than STUN (RFC 7983 section 7)."""

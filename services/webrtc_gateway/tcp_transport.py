@@ -76,9 +76,10 @@ class TcpTransport:
         for server in self._servers:
             server.close()
         for connection in tuple(self.connections):
-            connection.close()
             if connection.full:  # nobody waits for a slow peer now
                 connection.end("closed")
+            else:
+                connection.close()
 
     def opened(self, connection: "TcpConnection") -> None:
         """Make room among those that nobody knows; whoever comes has a round trip's time to say who they are."""
@@ -113,8 +114,8 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     @property
     def full(self) -> bool:
-        """The kernel has not taken what it was given last."""
-        return self._wire is not None and self._wire.get_write_buffer_size() > 0
+        """The kernel has not taken what it was given last; or the connection has ended."""
+        return bool(self._why) or (self._wire is not None and self._wire.get_write_buffer_size() > 0)
 
     def sendto(self, datagram: bytes | memoryview, address: "Address") -> int:
         """Send one datagram, wherever `address` is; its size.
