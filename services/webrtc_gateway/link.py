@@ -7,6 +7,7 @@ from typing import Protocol
 
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint
 
+from schemas.sessions import SessionKind
 from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
 from services.webrtc_gateway.ice import IcePeer, PacketReceiver, SharedIceTransport
 from services.webrtc_gateway.srtp import SrtpReceiver, SrtpSender
@@ -55,8 +56,10 @@ class SharedLink:
         identity: DtlsIdentity,
         on_connected: Callable[[], None],
         on_closed: Callable[[str], None],
+        kind: SessionKind,
     ) -> None:
-        """`on_closed` is told why, when the peer ends the link or its handshake fails."""
+        """`on_closed` is told why, when the peer ends the link or its handshake fails; `kind`: how it was signalled."""
+        self.kind = kind
         self.ice = IcePeer(self)
         self._transport, self._identity = transport, identity
         self._on_connected, self._on_closed = on_connected, on_closed

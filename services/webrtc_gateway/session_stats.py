@@ -33,6 +33,7 @@ def session_info(viewer: Viewer, now_s: float) -> SessionInfo:
         packets_sent=viewer.packets_sent,
         bytes_sent=viewer.bytes_sent,
         connected_ns=viewer.connected_ns,
+        kind=viewer.kind,
         client=viewer.client,
         address=viewer.address,
         bitrate=viewer.line.bitrate_bps,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+from schemas.sessions import SessionKind
 from services.webrtc_gateway.congestion.hearing import Hearing
 from services.webrtc_gateway.congestion.repairs import Repairs
 from services.webrtc_gateway.counters import EgressCounters
@@ -61,6 +62,7 @@ class Viewer:
         """`asked_s` is when the offer came, in monotonic seconds; `link`: the peer's, of which this is one part."""
         self.session = session
         self.client, self.address = client, address
+        self.kind: SessionKind = link.kind if link else "whep"
         self.cname = secrets.token_hex(8)  # ties sound and pictures together; tells nothing about the session
         self.feed = feed
         self.rendition, self.refused = rendition, refused

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -76,7 +77,7 @@ def test_what_is_published_is_a_stream_and_what_is_a_stream_is_watched(mesh: Run
         watcher.wait("sound", lambda event: event["level"] > 100)
         session = next(s for s in mesh.call("webrtc-gateway.sessions")["sessions"] if s["stream"] == "cam0")
         assert session["rendition"] in ("vp8", "vp9", "av1"), "it cannot decode main's H.264"
-        assert session["client"] == "Sora Python SDK 2025.4.0"
+        assert (session["kind"], session["client"]) == ("sora", "Sora Python SDK 2025.4.0")
 
         mesh.wait_for(lambda: (mesh.actual("streams", "line") or {}).get("state") == "live", what="line is live")
         assert mesh.actual("streams", "line")["source_tracks"] == ["video", "opus"]
@@ -112,6 +113,9 @@ def test_those_who_come_and_go_are_offered_anew(mesh: RunningMesh) -> None:
             assert {peer["connection_id"] for peer in there["data"]} == set(ids)
             assert there["channel_sendrecv_connections"] == 3
             second.wait("picture", lambda event: event["stream"] == third)
+            mine.wait("track", lambda event: event["stream"] == ids[1])
+            assert ids[0] not in {event["stream"] for event in mine.all("track")}, "of its own bundle"
+        assert third not in {event["stream"] for event in first.all("track")}
         gone = second.wait("notify", about("connection.destroyed", third))["message"]
         assert gone["channel_connections"] == 2
         numbers = [event["number"] for event in second.all("picture") if event["stream"] == ids[0]]
@@ -183,6 +187,21 @@ async def test_rubbish_ends_its_own_connection_and_no_other(mesh: RunningMesh) -
             assert (code, answered) == (4490, ["offer"])
         number = watcher.all("picture")[-1]["number"]
         watcher.wait("picture", lambda event: event["number"] > number + 10)
+
+
+def test_who_loses_its_token_loses_its_connection_and_no_other(mesh: RunningMesh) -> None:
+    tokens = Path(mesh.environment["FRAMEMESH_WEBRTC_GATEWAY_TOKENS_FILE"])
+    with client(mesh, "recvonly", "cam0") as stays, client(mesh, "recvonly", "cam0", WATCHER) as goes:
+        for who in (stays, goes):
+            who.wait("picture")
+        tokens.write_text(json.dumps(ENTRIES[:1]))
+        try:
+            assert goes.wait("disconnect")["code"] == "WEBSOCKET_ONERROR"
+            number = stays.all("picture")[-1]["number"]
+            stays.wait("picture", lambda event: event["number"] > number + 10)
+            assert not stays.all("disconnect")
+        finally:
+            tokens.write_text(json.dumps(ENTRIES))
 
 
 @pytest.mark.long

@@ -111,7 +111,7 @@ class Connection:
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         self.unsent: deque[str] = deque()
         self.has_unsent = asyncio.Event()
-        self.link = SharedLink(self.parts.transport, self.parts.identity, self._connected, self._link_ended)
+        self.link = SharedLink(self.parts.transport, self.parts.identity, self._connected, self._link_ended, "sora")
         self._layout = Layout()
         self._downlinks: dict[str, Downlink] = {}
         self._publisher: Publisher | None = None
