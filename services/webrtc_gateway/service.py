@@ -33,7 +33,7 @@ from services.webrtc_gateway.origins import Origins
 from services.webrtc_gateway.session_commands import SessionCommands
 from services.webrtc_gateway.settings import GatewaySettings
 from services.webrtc_gateway.sora.channels import Channels
-from services.webrtc_gateway.sora.connection import Parts
+from services.webrtc_gateway.sora.downlinks import Parts
 from services.webrtc_gateway.sora.metrics import register_sora_metrics
 from services.webrtc_gateway.sora.routes import SoraRoutes
 from services.webrtc_gateway.sora.streams import ChannelStreams

@@ -103,21 +103,27 @@ def test_what_is_published_is_a_stream_and_what_is_a_stream_is_watched(mesh: Run
 
 
 def test_those_who_come_and_go_are_offered_anew(mesh: RunningMesh) -> None:
-    with client(mesh, "sendrecv", "Room 1") as first, client(mesh, "sendrecv", "Room 1") as second:
+    with (
+        client(mesh, "recvonly", "Room 1") as early,
+        client(mesh, "sendrecv", "Room 1") as first,
+        client(mesh, "sendrecv", "Room 1") as second,
+    ):
         ids = own_id(first), own_id(second)
+        for stream in ids:
+            early.wait("picture", lambda event, stream=stream: event["stream"] == stream and shows_now(event))
         first.wait("picture", lambda event: event["stream"] == ids[1] and event["number"] > 5 and shows_now(event))
         second.wait("picture", lambda event: event["stream"] == ids[0] and event["number"] > 5 and shows_now(event))
         with client(mesh, "sendrecv", "Room 1", bundle_id=ids[0]) as mine:
             third = own_id(mine)
             there = mine.wait("notify", about("connection.created", third))["message"]
-            assert {peer["connection_id"] for peer in there["data"]} == set(ids)
+            assert {peer["connection_id"] for peer in there["data"]} == {*ids, own_id(early)}
             assert there["channel_sendrecv_connections"] == 3
             second.wait("picture", lambda event: event["stream"] == third)
             mine.wait("track", lambda event: event["stream"] == ids[1])
             assert ids[0] not in {event["stream"] for event in mine.all("track")}, "of its own bundle"
         assert third not in {event["stream"] for event in first.all("track")}
         gone = second.wait("notify", about("connection.destroyed", third))["message"]
-        assert gone["channel_connections"] == 2
+        assert gone["channel_connections"] == 3
         numbers = [event["number"] for event in second.all("picture") if event["stream"] == ids[0]]
         second.wait("picture", lambda event: event["stream"] == ids[0] and event["number"] > numbers[-1] + 5)
         assert {event["stream"] for event in second.all("track")} == {ids[0], third}

@@ -10,7 +10,8 @@ from typing import Literal
 from msgspec import UNSET, UnsetType
 
 from schemas.errors import TooMany, Unavailable
-from services.webrtc_gateway.sora.connection import NORMAL, Connection, Parts, Source
+from services.webrtc_gateway.sora.connection import NORMAL, Connection
+from services.webrtc_gateway.sora.downlinks import Parts, Source
 from services.webrtc_gateway.sora.messages import Connect, Notify, Peer, Role
 from services.webrtc_gateway.sora.names import alias, is_stream_id, new_connection_id
 from services.webrtc_gateway.sora.sections import Terms

@@ -10,24 +10,18 @@ from typing import Any, NamedTuple
 
 from aiortc.sdp import SessionDescription
 
-from schemas.errors import BadRequest, MeshError, NotFound, Unavailable
-from schemas.subjects import SOURCE_RENDITION
-from services.webrtc_gateway.dtls import DtlsIdentity
-from services.webrtc_gateway.gateway import WhepGateway
-from services.webrtc_gateway.ice import SharedIceTransport
-from services.webrtc_gateway.ingest.gateway import IngestGateway
+from schemas.errors import BadRequest, MeshError
 from services.webrtc_gateway.ingest.offer import match_ingest
 from services.webrtc_gateway.ingest.publisher import Publisher
 from services.webrtc_gateway.ingest.terms import SessionTerms
 from services.webrtc_gateway.link import SharedLink
 from services.webrtc_gateway.offer import read_offer
 from services.webrtc_gateway.sora.answer import fingerprints_of, keep_what_is_sent, side_of
+from services.webrtc_gateway.sora.downlinks import Downlinks, Parts, Source
 from services.webrtc_gateway.sora.layout import Layout
 from services.webrtc_gateway.sora.messages import Connect, Offer, Ping, ReOffer, Role, ToClient, write
 from services.webrtc_gateway.sora.names import new_connection_id
-from services.webrtc_gateway.sora.sections import Kind, Section, Terms, Transport, write_offer
-from services.webrtc_gateway.sora.streams import ChannelStreams
-from services.webrtc_gateway.viewer import Viewer
+from services.webrtc_gateway.sora.sections import Kind, Terms, Transport, write_offer
 from shared.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
@@ -36,11 +30,7 @@ REFUSED = 4490
 NORMAL = 1000
 ANSWER_SECONDS = 10.0  # clients make an answer in some ten milliseconds, and wait for ever themselves
 CONNECT_SECONDS = 15.0  # ICE and DTLS together, from the offer on
-_ATTEMPTS, _AGAIN_SECONDS = 5, 2.0  # to watch a stream
 _MAX_UNSENT = 256  # messages; a client that reads none of so many is hopeless
-_ENDED_ON_PURPOSE = frozenset(("kicked", "deleted", "draining", "consent_expired", "path_lost"))
-# It has another codec now, or may come back under the same name.
-_OFFERED_ANEW = frozenset(("codec_changed", "removed"))
 VERSION = "framemesh"
 
 
@@ -49,40 +39,6 @@ class Stop(NamedTuple):
 
     code: int
     reason: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """Something to watch in a channel."""
-
-    key: str
-    """The msid: the connection_id of who publishes it, or the name of a stream of the mesh."""
-    stream: str
-    published: bool
-    """By a connection of the channel: its own packets are what others get."""
-    kinds: tuple[Kind, ...]
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What connections are made of."""
-
-    transport: SharedIceTransport
-    identity: DtlsIdentity
-    ingest: IngestGateway
-    viewers: WhepGateway
-    streams: ChannelStreams
-
-
-@dataclass
-class Downlink:
-    """One stream that the client gets."""
-
-    source: Source
-    sections: tuple[Section, ...]
-    asked: bool = False
-    viewer: Viewer | None = None
-    dropped: bool = False
 
 
 @dataclass
@@ -113,13 +69,16 @@ class Connection:
         self.has_unsent = asyncio.Event()
         self.link = SharedLink(self.parts.transport, self.parts.identity, self._connected, self._link_ended, "sora")
         self._layout = Layout()
-        self._downlinks: dict[str, Downlink] = {}
+        self._downlinks = Downlinks(
+            self._layout, self.link, self.parts, self._downlink_ended, client=self.client, address=self.address
+        )
         self._publisher: Publisher | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._origin, self._version = secrets.randbits(62), 0
         self._answered = False
         self._awaiting = False
         self._stale = False
+        self._changed = False
         self._timer: asyncio.TimerHandle | None = None
         self._late: asyncio.TimerHandle | None = None
 
@@ -159,7 +118,7 @@ class Connection:
         self._stale = True
         if self._answered and not self._awaiting and not self.stopped.done():
             self._stale = False
-            if self._place():
+            if self._place() or self._changed:
                 self._ask(ReOffer(self._sdp()))
 
     def ping(self) -> None:
@@ -189,8 +148,7 @@ class Connection:
                 timer.cancel()
         if self._tasks:
             await end_tasks(*self._tasks)
-        for downlink in self._downlinks.values():
-            self._drop(downlink)
+        self._downlinks.close()
         if self._publisher is not None:
             self._publisher.close("left")
         self.link.close()
@@ -214,11 +172,8 @@ class Connection:
             logger.info("the answer of connection %s: %s", self.id[:8], error)
             self.stop(REFUSED, "INVALID-ANSWER")
             return
-        for downlink in self._downlinks.values():
-            side = side_of(description, [section.mid for section in downlink.sections])
-            if not downlink.asked and side is not None:
-                downlink.asked = True
-                self._start(self._send(downlink, side))
+        for work in self._downlinks.answered(description):
+            self._start(work)
         if self._stale:
             self.refresh()
 
@@ -243,58 +198,11 @@ class Connection:
             return
         self._publisher = publisher
 
-    async def _send(self, downlink: Downlink, side: SessionDescription) -> None:
-        source = downlink.source
-        ssrcs: dict[str, int] = {section.kind: section.ssrc for section in downlink.sections}
-        for left in reversed(range(_ATTEMPTS)):
-            try:
-                # A publisher's own packets where the client takes their codec; else what `main` makes of them.
-                own = source.published and await self.parts.streams.wait_live(source.stream)
-                downlink.viewer = await self.parts.viewers.attach(
-                    source.stream,
-                    SOURCE_RENDITION if own else None,
-                    side,
-                    self.link,
-                    ssrcs,
-                    lambda reason: self._downlink_ended(downlink, reason),
-                    client=self.client,
-                    address=self.address,
-                )
-            except MeshError as error:
-                logger.info("connection %s cannot watch %s: %s", self.id[:8], source.stream, error)
-                if downlink.dropped or not left or not isinstance(error, NotFound | Unavailable):
-                    return
-                await asyncio.sleep(_AGAIN_SECONDS)  # a stream that is just made, an encoder that starts anew
-            else:
-                break
-        if downlink.dropped and downlink.viewer is not None:
-            downlink.viewer.close("left")
-
     # --- what is offered
 
     def _place(self) -> bool:
-        """Give every stream there is its m-lines, and take those of others back; whether anything changed."""
-        wanted = {source.key: source for source in self.sources(self)} if self.role != "sendonly" else {}
-        # That a source's sound goes and comes back is no reason for other m-lines.
-        gone = [downlink for key, downlink in self._downlinks.items() if key not in wanted]
-        for downlink in gone:
-            del self._downlinks[downlink.source.key]
-            self._drop(downlink)
-            self._layout.free(downlink.sections)
-        changed = bool(gone)
-        for key, source in wanted.items():
-            if key not in self._downlinks:
-                kinds = tuple(kind for kind in source.kinds if kind in self.kinds)
-                sections = self._layout.take(kinds, key)
-                if sections:
-                    self._downlinks[key] = Downlink(source, sections)
-                    changed = True
-        return changed
-
-    def _drop(self, downlink: Downlink) -> None:
-        downlink.dropped = True
-        if downlink.viewer is not None:
-            downlink.viewer.close("left")
+        sources = self.sources(self) if self.role != "sendonly" else ()
+        return self._downlinks.place(sources, self.kinds)
 
     def _sdp(self) -> str:
         self._version += 1
@@ -303,7 +211,7 @@ class Connection:
         return write_offer(self._layout.sections, self.terms, transport, self._origin, self._version)
 
     def _ask(self, offer: Offer | ReOffer) -> None:
-        self._awaiting = True
+        self._awaiting, self._changed = True, False
         self.say(offer)
         self._timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._never_answered)
 
@@ -326,18 +234,19 @@ class Connection:
     def _uplink_ended(self, reason: str) -> None:
         self.stop(NORMAL, "DISCONNECTED-API")
 
-    def _downlink_ended(self, downlink: Downlink, reason: str) -> None:
-        if downlink.dropped or self.stopped.done():
+    def _downlink_ended(self, on_purpose: bool) -> None:
+        if self.stopped.done():
             return
-        downlink.viewer, downlink.dropped = None, True
-        if reason in _ENDED_ON_PURPOSE:
+        if on_purpose:
             self.stop(NORMAL, "DISCONNECTED-API")
-            return
-        if reason in _OFFERED_ANEW and self._downlinks.get(downlink.source.key) is downlink:
-            del self._downlinks[downlink.source.key]
-            self._layout.free(downlink.sections)
+        else:
             # Not within the call that ended a part.
-            asyncio.get_running_loop().call_soon(self.refresh)
+            asyncio.get_running_loop().call_soon(self._offer_anew)
+
+    def _offer_anew(self) -> None:
+        """Lines have been freed."""
+        self._changed = True
+        self.refresh()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

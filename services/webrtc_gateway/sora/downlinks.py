@@ -1,0 +1,161 @@
+"""The streams that one client gets: each with its m-lines, and its viewer once the client has agreed."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiortc.sdp import SessionDescription
+
+from schemas.errors import MeshError, NotFound, Unavailable
+from schemas.subjects import SOURCE_RENDITION
+from services.webrtc_gateway.dtls import DtlsIdentity
+from services.webrtc_gateway.gateway import WhepGateway
+from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.ingest.gateway import IngestGateway
+from services.webrtc_gateway.link import SharedLink
+from services.webrtc_gateway.sora.answer import side_of
+from services.webrtc_gateway.sora.layout import Layout
+from services.webrtc_gateway.sora.sections import Kind, Section
+from services.webrtc_gateway.sora.streams import ChannelStreams
+from services.webrtc_gateway.viewer import Viewer
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS, _AGAIN_SECONDS = 5, 2.0  # to watch a stream
+_ENDED_ON_PURPOSE = frozenset(("kicked", "deleted", "draining", "consent_expired"))
+# It has another codec now, or may come back under the same name.
+_OFFERED_ANEW = frozenset(("codec_changed", "removed"))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something to watch in a channel."""
+
+    key: str
+    """The msid: the connection_id of who publishes it, or the name of a stream of the mesh."""
+    stream: str
+    published: bool
+    """By a connection of the channel: its own packets are what others get."""
+    kinds: tuple[Kind, ...]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What connections are made of."""
+
+    transport: SharedIceTransport
+    identity: DtlsIdentity
+    ingest: IngestGateway
+    viewers: WhepGateway
+    streams: ChannelStreams
+
+
+@dataclass
+class Downlink:
+    """One stream that the client gets."""
+
+    source: Source
+    sections: tuple[Section, ...]
+    asked: bool = False
+    viewer: Viewer | None = None
+    dropped: bool = False
+
+
+class Downlinks:
+    """All of one connection."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        link: SharedLink,
+        parts: Parts,
+        on_ended: Callable[[bool], None],
+        *,
+        client: str,
+        address: str,
+    ) -> None:
+        """`on_ended` is told when one ends by itself: on purpose, so that the connection ends, or so that m-lines are
+        free and a new offer is due."""
+        self._layout, self._link, self._parts, self._on_ended = layout, link, parts, on_ended
+        self._client, self._address = client, address
+        self._by_key: dict[str, Downlink] = {}
+
+    def place(self, sources: Sequence[Source], kinds: Sequence[Kind]) -> bool:
+        """Give every stream there is its m-lines, and take those of others back; whether anything changed."""
+        wanted = {source.key: source for source in sources}
+        # That a source's sound goes and comes back is no reason for other m-lines.
+        gone = [downlink for key, downlink in self._by_key.items() if key not in wanted]
+        for downlink in gone:
+            del self._by_key[downlink.source.key]
+            _drop(downlink)
+            self._layout.free(downlink.sections)
+        changed = bool(gone)
+        for key, source in wanted.items():
+            if key not in self._by_key:
+                sections = self._layout.take([kind for kind in source.kinds if kind in kinds], key)
+                if sections:
+                    self._by_key[key] = Downlink(source, sections)
+                    changed = True
+        return changed
+
+    def answered(self, description: SessionDescription) -> list[Coroutine[Any, Any, None]]:
+        """What is to be done now that the client has agreed; each opens one stream, and may take seconds."""
+        work = []
+        for downlink in self._by_key.values():
+            side = side_of(description, [section.mid for section in downlink.sections])
+            if not downlink.asked and side is not None:
+                downlink.asked = True
+                work.append(self._send(downlink, side))
+        return work
+
+    def close(self) -> None:
+        for downlink in self._by_key.values():
+            _drop(downlink)
+
+    async def _send(self, downlink: Downlink, side: SessionDescription) -> None:
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                downlink.viewer = await self._attach(downlink, side)
+            except MeshError as error:
+                logger.info("%s cannot be watched in its channel: %s", downlink.source.stream, error)
+                if downlink.dropped or not left or not isinstance(error, NotFound | Unavailable):
+                    return
+                await asyncio.sleep(_AGAIN_SECONDS)  # a stream that is just made, an encoder that starts anew
+            else:
+                break
+        if downlink.dropped and downlink.viewer is not None:
+            downlink.viewer.close("left")
+
+    async def _attach(self, downlink: Downlink, side: SessionDescription) -> Viewer:
+        source = downlink.source
+        # A publisher's own packets where the client takes their codec; else what `main` makes of them.
+        own = source.published and await self._parts.streams.wait_live(source.stream)
+        return await self._parts.viewers.attach(
+            source.stream,
+            SOURCE_RENDITION if own else None,
+            side,
+            self._link,
+            {section.kind: section.ssrc for section in downlink.sections},
+            lambda reason: self._ended(downlink, reason),
+            client=self._client,
+            address=self._address,
+        )
+
+    def _ended(self, downlink: Downlink, reason: str) -> None:
+        if downlink.dropped:
+            return
+        downlink.viewer, downlink.dropped = None, True
+        if reason in _ENDED_ON_PURPOSE:
+            self._on_ended(True)
+        elif reason in _OFFERED_ANEW and self._by_key.get(downlink.source.key) is downlink:
+            del self._by_key[downlink.source.key]
+            self._layout.free(downlink.sections)
+            self._on_ended(False)
+
+
+def _drop(downlink: Downlink) -> None:
+    downlink.dropped = True
+    if downlink.viewer is not None:
+        downlink.viewer.close("left")
