@@ -20,7 +20,7 @@ from tests.support.sora_client import FPS, HEIGHT, WIDTH, SoraClient
 pytest.importorskip("sora_sdk")
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-ALL, WATCHER = "the-token-of-the-control-room", "the-token-of-whoever-only-watches"
+ALL, WATCHER = "the-token-of-who-may-do-all", "the-token-of-whoever-only-watches"
 ENTRIES = [
     {"name": "room", "token": ALL, "streams": ["*"], "actions": ["view", "publish", "control"]},
     {"name": "watcher", "token": WATCHER, "streams": ["cam0"], "actions": ["view"]},

@@ -1,7 +1,7 @@
 """The real sora_sdk in a process of its own: it ends its process where a server's message lacks something.
 
-Run as a program it is that process: a JSON object as its argument, a JSON object a line as its output, and the end of
-its input to disconnect.
+Run as a program it is that process: a JSON object as its first line of input, as it holds a token; a JSON object a line
+as its output; and the end of its input to disconnect.
 """
 
 import json
@@ -35,10 +35,13 @@ class SoraClient:
         self._reader = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tests.support.sora_client", self._request]
+        command = [sys.executable, "-m", "tests.support.sora_client"]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
         )
+        assert self._process.stdin is not None
+        self._process.stdin.write(self._request + "\n")
+        self._process.stdin.flush()
         self._reader.start()
         return self
 
@@ -130,7 +133,7 @@ def _watch(sdk: Any, track: Any, sinks: list[Any]) -> None:
 def main() -> None:
     import sora_sdk as sdk  # not where the class above is used: it has threads of its own
 
-    request = json.loads(sys.argv[1])
+    request = json.loads(sys.stdin.readline())
     sora, sinks, ended = sdk.Sora(), [], threading.Event()
     sources: dict[str, Any] = {}
     if request["role"] not in ("recvonly", "watcher"):
