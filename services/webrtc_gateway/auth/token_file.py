@@ -65,8 +65,9 @@ def read_tokens(path: Path) -> TokenList:
         NotFound: there is none.
         BadRequest: others may read or change it, or it is malformed; names entry and field, never a token.
     """
+    text = read_private(path, _WHAT)
     try:
-        listed: Any = yaml.safe_load(read_private(path, _WHAT))
+        listed: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
