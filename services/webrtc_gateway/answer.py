@@ -3,6 +3,8 @@
 import secrets
 from collections.abc import Sequence
 
+from aiortc.sdp import MediaDescription
+
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS, parameters
 from services.webrtc_gateway.datachannels.section import write_section
 from services.webrtc_gateway.offer import CAPTURE_TIME, MID, PLAYOUT_DELAY, Media, Offer
@@ -17,7 +19,29 @@ def write_answer(
     offer: Offer, *, ufrag: str, password: str, fingerprint: str, candidates: Sequence[str], cname: str
 ) -> str:
     """The answer: ICE-lite, DTLS server, everything bundled, we only send."""
-    bundled = " ".join(m.mid for m in offer.media if m.accepted)
+
+    def lines_of(media: Media) -> list[str]:
+        if not media.accepted:
+            return []
+        return write_section(media.mid) if media.data else _accepted(media, cname)
+
+    sections = [(media.description, lines_of(media)) for media in offer.media]
+    return write_session(sections, ufrag=ufrag, password=password, fingerprint=fingerprint, candidates=candidates)
+
+
+def write_session(
+    sections: Sequence[tuple[MediaDescription, list[str]]],
+    *,
+    ufrag: str,
+    password: str,
+    fingerprint: str,
+    candidates: Sequence[str],
+) -> str:
+    """An answer of an ICE-lite side that is the DTLS server, everything bundled.
+
+    `sections`: each m-line of the offer with the lines that answer it, none where it is rejected.
+    """
+    bundled = " ".join(description.rtp.muxId for description, accepted in sections if accepted)
     lines = [
         "v=0",
         f"o=- {secrets.randbits(62)} 1 IN IP4 0.0.0.0",
@@ -29,11 +53,11 @@ def write_answer(
         "a=extmap-allow-mixed",
     ]
     first = True
-    for media in offer.media:
-        if not media.accepted:
-            lines += _rejected(media)
+    for description, accepted in sections:
+        if not accepted:
+            lines += _rejected(description)
             continue
-        lines += write_section(media.mid) if media.data else _accepted(media, cname)
+        lines += accepted
         lines += [f"a=ice-ufrag:{ufrag}", f"a=ice-pwd:{password}"]
         lines += [f"a=fingerprint:sha-256 {fingerprint}", "a=setup:passive"]
         if first:  # the others are bundled with it
@@ -43,11 +67,10 @@ def write_answer(
     return "\r\n".join(lines) + "\r\n"
 
 
-def _rejected(media: Media) -> list[str]:
-    section = media.description
+def _rejected(section: MediaDescription) -> list[str]:
     lines = [f"m={section.kind} 0 {section.profile} {' '.join(map(str, section.fmt))}", "c=IN IP4 0.0.0.0"]
-    if media.mid:
-        lines.append(f"a=mid:{media.mid}")
+    if section.rtp.muxId:
+        lines.append(f"a=mid:{section.rtp.muxId}")
     return [*lines, "a=inactive"]
 
 

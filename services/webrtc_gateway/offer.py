@@ -123,15 +123,24 @@ def match_offer(description: SessionDescription, tracks: Sequence[str], video_co
         # RFC 9143 section 9.1.1: in a bundle one payload type is one codec.
         raise BadRequest(f"payload type {types[0]} is offered for video and for audio; each needs its own")
     accepted = next(m.description for m in media if m.track)
-    if accepted.dtls is None or not accepted.dtls.fingerprints:
+    return Offer(tuple(media), check_transport(accepted))
+
+
+def check_transport(section: MediaDescription) -> list[RTCDtlsFingerprint]:
+    """The fingerprints of the peer that offers this m-line, which all others are bundled with.
+
+    Raises:
+        BadRequest: its transport is not ICE and DTLS-SRTP with RTCP on the same port, or it waits for our hello.
+    """
+    if section.dtls is None or not section.dtls.fingerprints:
         raise BadRequest("the offer has no a=fingerprint and a=setup; only DTLS-SRTP is spoken here")
-    if accepted.dtls.role == "server":
+    if section.dtls.role == "server":
         raise BadRequest("the offer says a=setup:passive; offer actpass or active")
-    if not accepted.ice or not accepted.ice.usernameFragment:
+    if not section.ice or not section.ice.usernameFragment:
         raise BadRequest("the offer has no a=ice-ufrag")
-    if not accepted.rtcp_mux:
+    if not section.rtcp_mux:
         raise BadRequest("the offer has no a=rtcp-mux; RTP and RTCP share one port here")
-    return Offer(tuple(media), accepted.dtls.fingerprints)
+    return section.dtls.fingerprints
 
 
 def offered_codecs(description: SessionDescription) -> tuple[VideoCodec, ...] | None:

@@ -1,8 +1,8 @@
 """The answer to a WHIP offer: what the gateway takes (RFC 8829)."""
 
-import secrets
 from collections.abc import Sequence
 
+from services.webrtc_gateway.answer import write_session
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS, parameters
 from services.webrtc_gateway.datachannels.section import write_section
 from services.webrtc_gateway.ingest.offer import FEEDBACK, IngestMedia, IngestOffer
@@ -17,38 +17,14 @@ def write_ingest_answer(
     offer: IngestOffer, *, ufrag: str, password: str, fingerprint: str, candidates: Sequence[str], max_bps: int
 ) -> str:
     """The answer: ICE-lite, DTLS server, everything bundled, we only receive, at most `max_bps` of pictures."""
-    bundled = " ".join(m.description.rtp.muxId for m in offer.media if m.accepted)
-    lines = [
-        "v=0",
-        f"o=- {secrets.randbits(62)} 1 IN IP4 0.0.0.0",
-        "s=-",
-        "t=0 0",
-        f"a=group:BUNDLE {bundled}",
-        "a=ice-lite",
-        "a=msid-semantic: WMS *",
-        "a=extmap-allow-mixed",
-    ]
-    told = False
-    for media in offer.media:
+
+    def lines_of(media: IngestMedia) -> list[str]:
         if not media.accepted:
-            lines += _rejected(media)
-            continue
-        lines += write_section(media.data.mid) if media.data else _accepted(media, max_bps)
-        lines += [f"a=ice-ufrag:{ufrag}", f"a=ice-pwd:{password}"]
-        lines += [f"a=fingerprint:sha-256 {fingerprint}", "a=setup:passive"]
-        if not told:  # the others are bundled with it
-            lines += [f"a=candidate:{candidate}" for candidate in candidates]
-            lines.append("a=end-of-candidates")
-            told = True
-    return "\r\n".join(lines) + "\r\n"
+            return []
+        return write_section(media.data.mid) if media.data else _accepted(media, max_bps)
 
-
-def _rejected(media: IngestMedia) -> list[str]:
-    section = media.description
-    lines = [f"m={section.kind} 0 {section.profile} {' '.join(map(str, section.fmt))}", "c=IN IP4 0.0.0.0"]
-    if section.rtp.muxId:
-        lines.append(f"a=mid:{section.rtp.muxId}")
-    return [*lines, "a=inactive"]
+    sections = [(media.description, lines_of(media)) for media in offer.media]
+    return write_session(sections, ufrag=ufrag, password=password, fingerprint=fingerprint, candidates=candidates)
 
 
 def _accepted(media: IngestMedia, max_bps: int) -> list[str]:

@@ -14,7 +14,7 @@ from services.webrtc_gateway.codecs.video import VIEWER_CODECS, best_payload, pa
 from services.webrtc_gateway.datachannels.section import DataSection, read_section
 from services.webrtc_gateway.dtls import usable
 from services.webrtc_gateway.ingest.terms import SessionTerms, TrackTerms
-from services.webrtc_gateway.offer import CAPTURE_TIME, NotAcceptable, is_absent, payload_type_of
+from services.webrtc_gateway.offer import CAPTURE_TIME, NotAcceptable, check_transport, is_absent, payload_type_of
 from shared.media.bitstream import START_CODE
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ
@@ -73,16 +73,9 @@ def match_ingest(description: SessionDescription, text: str) -> IngestOffer:
         # RFC 9143 section 9.1.1: in a bundle one payload type is one codec.
         raise BadRequest(f"payload types {sorted(types)} are offered twice; each codec needs its own")
     first = next(m.description for m in media if m.terms)
-    if first.dtls is None or not first.dtls.fingerprints:
-        raise BadRequest("the offer has no a=fingerprint and a=setup; only DTLS-SRTP is spoken here")
-    if first.dtls.role == "server":
-        raise BadRequest("the offer says a=setup:passive; offer actpass or active")
-    if not first.ice or not first.ice.usernameFragment:
-        raise BadRequest("the offer has no a=ice-ufrag")
-    if not first.rtcp_mux:
-        raise BadRequest("the offer has no a=rtcp-mux; RTP and RTCP share one port here")
+    fingerprints = check_transport(first)
     data = next((m.data for m in media if m.data), None)
-    return IngestOffer(tuple(media), SessionTerms(tracks, usable(first.dtls.fingerprints), data))
+    return IngestOffer(tuple(media), SessionTerms(tracks, usable(fingerprints), data))
 
 
 def _match(section: MediaDescription, understood: Mapping[str, frozenset[str]]) -> IngestMedia:
