@@ -8,39 +8,39 @@ from prometheus_client import REGISTRY
 
 from schemas.units import parse_bitrate
 from services.webrtc_gateway.auth.door import open_door
-from services.webrtc_gateway.bus_source import BusPacketSource
 from services.webrtc_gateway.commands.pictures import PictureRoutes
 from services.webrtc_gateway.commands.routes import CommandRoutes
 from services.webrtc_gateway.congestion.smaller import BusSmaller, Shares
 from services.webrtc_gateway.datachannels.bridge import parse_bridges
 from services.webrtc_gateway.datachannels.bridges import Bridges
 from services.webrtc_gateway.datachannels.metrics import register_data_metrics
-from services.webrtc_gateway.dtls import DtlsIdentity
-from services.webrtc_gateway.gateway import WhepGateway
+from services.webrtc_gateway.egress.bus_source import BusPacketSource
+from services.webrtc_gateway.egress.gateway import WhepGateway
+from services.webrtc_gateway.egress.metrics import register_metrics, register_tcp_metrics
+from services.webrtc_gateway.egress.session_commands import SessionCommands
+from services.webrtc_gateway.egress.source import NotViewable
 from services.webrtc_gateway.hls.metrics import register_hls_metrics
 from services.webrtc_gateway.hls.packagers import Packagers
 from services.webrtc_gateway.hls.routes import HlsRoutes
 from services.webrtc_gateway.hls.source import HlsPacketSource
-from services.webrtc_gateway.hosts import resolve_hosts
-from services.webrtc_gateway.http import HttpDoor, Routes, build_app
-from services.webrtc_gateway.ice import SharedIceTransport
-from services.webrtc_gateway.ice_servers import IceServers
 from services.webrtc_gateway.ingest.gateway import IngestGateway
 from services.webrtc_gateway.ingest.metrics import register_ingest_metrics
 from services.webrtc_gateway.ingest.streams import IngestStreams
-from services.webrtc_gateway.metrics import register_metrics, register_tcp_metrics
-from services.webrtc_gateway.origins import Origins
-from services.webrtc_gateway.session_commands import SessionCommands
 from services.webrtc_gateway.settings import GatewaySettings
+from services.webrtc_gateway.signalling.whip import WhipRoutes
 from services.webrtc_gateway.sora.channels import Channels
 from services.webrtc_gateway.sora.downlinks import Parts
 from services.webrtc_gateway.sora.metrics import register_sora_metrics
 from services.webrtc_gateway.sora.routes import SoraRoutes
 from services.webrtc_gateway.sora.streams import ChannelStreams
-from services.webrtc_gateway.source import NotViewable
-from services.webrtc_gateway.status_feed import MeshStatusFeed
-from services.webrtc_gateway.tcp_transport import TcpTransport
-from services.webrtc_gateway.whip import WhipRoutes
+from services.webrtc_gateway.transport.dtls import DtlsIdentity
+from services.webrtc_gateway.transport.hosts import resolve_hosts
+from services.webrtc_gateway.transport.ice import SharedIceTransport
+from services.webrtc_gateway.transport.ice_servers import IceServers
+from services.webrtc_gateway.transport.tcp_transport import TcpTransport
+from services.webrtc_gateway.web.http import HttpDoor, Routes, build_app
+from services.webrtc_gateway.web.origins import Origins
+from services.webrtc_gateway.web.status_feed import MeshStatusFeed
 from shared.demand import Wants
 from shared.service import VERSION, Context
 from shared.state import StateMirrors

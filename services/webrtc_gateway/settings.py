@@ -9,9 +9,9 @@ from schemas.ids import Id
 from schemas.units import BitrateText
 from services.webrtc_gateway.auth.settings import DoorSettings
 from services.webrtc_gateway.datachannels.bridge import DEFAULT_SUBJECTS
-from services.webrtc_gateway.gateway import DEFAULT_MAX_SESSIONS
-from services.webrtc_gateway.ice_servers import DEFAULT_CREDENTIAL_SECONDS, IceServerUrl
+from services.webrtc_gateway.egress.gateway import DEFAULT_MAX_SESSIONS
 from services.webrtc_gateway.ingest.gateway import DEFAULT_MAX_PUBLISHERS
+from services.webrtc_gateway.transport.ice_servers import DEFAULT_CREDENTIAL_SECONDS, IceServerUrl
 from shared.settings import Port
 
 Origin = Annotated[str, Meta(pattern=r"^(\*|null|https?://[^/\s]+/?)$", description="scheme://host[:port], or *")]

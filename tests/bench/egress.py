@@ -22,10 +22,10 @@ from pathlib import Path
 
 from pylibsrtp import Policy
 
-from services.webrtc_gateway.datagrams import DatagramSender
-from services.webrtc_gateway.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES, RtpUnit
-from services.webrtc_gateway.rtp import HeaderExtensions, RtpTrack
-from services.webrtc_gateway.srtp import PacketBatch, SrtpSender
+from services.webrtc_gateway.egress.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES, RtpUnit
+from services.webrtc_gateway.egress.rtp import HeaderExtensions, RtpTrack
+from services.webrtc_gateway.transport.datagrams import DatagramSender
+from services.webrtc_gateway.transport.srtp import PacketBatch, SrtpSender
 from shared.rtp.h264 import packetize_h264
 from tests.bench.egress_peers import HOW_TO_GET_JANUS, JANUS, aiortc_server, answers, janus_server
 from tests.support.mesh import RunningMesh

@@ -17,12 +17,12 @@ from whep_rig import EncodedStream, Rig, gateway_rig
 from services.webrtc_gateway.datachannels.bridge import Bridge, parse_bridges
 from services.webrtc_gateway.datachannels.bridges import Bridges
 from services.webrtc_gateway.datachannels.gate import Rights, may_use
-from services.webrtc_gateway.dtls import DtlsIdentity
 from services.webrtc_gateway.ingest.answer import write_ingest_answer
 from services.webrtc_gateway.ingest.counters import IngestCounters
 from services.webrtc_gateway.ingest.offer import match_ingest
 from services.webrtc_gateway.ingest.publisher import Publisher
-from services.webrtc_gateway.offer import read_offer
+from services.webrtc_gateway.signalling.offer import read_offer
+from services.webrtc_gateway.transport.dtls import DtlsIdentity
 from shared.bus import Bus, Message
 from tests.support.nats import NatsServer
 from tests.support.pace import patience

@@ -24,9 +24,9 @@ from services.webrtc_gateway.auth.guard import FAILURE_BURST, Guard
 from services.webrtc_gateway.auth.tls import TlsDoor, TlsFiles, tls_files
 from services.webrtc_gateway.auth.token_file import read_tokens
 from services.webrtc_gateway.auth.tokens import Tokens
-from services.webrtc_gateway.gateway import WhepGateway
-from services.webrtc_gateway.http import HttpDoor, build_app
-from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.egress.gateway import WhepGateway
+from services.webrtc_gateway.transport.ice import SharedIceTransport
+from services.webrtc_gateway.web.http import HttpDoor, build_app
 from tests.support.console_server import EncodedStreams
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]

@@ -13,14 +13,14 @@ from whep_rig import EncodedStream, EncodedSubscription, QuietStatus
 
 from schemas.errors import TooMany, Unavailable
 from schemas.packets import PacketHeader
-from services.webrtc_gateway.gateway import WhepGateway
+from services.webrtc_gateway.egress.gateway import WhepGateway
+from services.webrtc_gateway.egress.source import Deliver
 from services.webrtc_gateway.hls import packagers as packagers_module
 from services.webrtc_gateway.hls.packagers import Packagers
 from services.webrtc_gateway.hls.routes import HlsRoutes
-from services.webrtc_gateway.http import HttpDoor, build_app
-from services.webrtc_gateway.ice import SharedIceTransport
-from services.webrtc_gateway.origins import Origins
-from services.webrtc_gateway.source import Deliver
+from services.webrtc_gateway.transport.ice import SharedIceTransport
+from services.webrtc_gateway.web.http import HttpDoor, build_app
+from services.webrtc_gateway.web.origins import Origins
 from shared.media.audio_config import OpusHead, build_opus_head
 from tests.support.hls import Listed, broken_rules, read_playlist
 from tests.support.pace import patience, slowness

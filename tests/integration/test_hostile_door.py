@@ -17,18 +17,18 @@ from aiohttp import web
 from whep_rig import EncodedStream, QuietStatus
 
 from schemas.commands import MeshStatus
-from services.webrtc_gateway import exchange
 from services.webrtc_gateway.auth.cookies import Cookies
 from services.webrtc_gateway.auth.guard import Guard
 from services.webrtc_gateway.auth.token_file import read_tokens
 from services.webrtc_gateway.auth.tokens import Tokens
 from services.webrtc_gateway.commands.routes import CommandRoutes
-from services.webrtc_gateway.gateway import WhepGateway
+from services.webrtc_gateway.egress.gateway import WhepGateway
 from services.webrtc_gateway.hls import packagers as packagers_module
 from services.webrtc_gateway.hls.packagers import Packagers
 from services.webrtc_gateway.hls.routes import HlsRoutes
-from services.webrtc_gateway.http import HttpDoor, build_app
-from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.transport.ice import SharedIceTransport
+from services.webrtc_gateway.web import exchange
+from services.webrtc_gateway.web.http import HttpDoor, build_app
 from tests.support.console_server import MadeUpMesh
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]

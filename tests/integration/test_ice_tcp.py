@@ -14,9 +14,9 @@ from test_whep_ice import Receiver
 from whep_rig import EncodedStream, Rig, gateway_rig
 
 from schemas.errors import Conflict
-from services.webrtc_gateway import tcp_transport
-from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
-from services.webrtc_gateway.tcp_transport import (
+from services.webrtc_gateway.transport import tcp_transport
+from services.webrtc_gateway.transport.ice import IcePeer, SharedIceTransport
+from services.webrtc_gateway.transport.tcp_transport import (
     MAX_FRAME_BYTES,
     MAX_FRAMES_PER_SECOND,
     MAX_OF_SESSION,

@@ -11,7 +11,7 @@ from whep_rig import EncodedStream, Rig, gateway_rig
 
 from schemas.errors import InvalidValue, NotFound
 from schemas.sessions import KickSessions, ListSessions, SessionStatsRequest
-from services.webrtc_gateway.session_commands import SessionCommands
+from services.webrtc_gateway.egress.session_commands import SessionCommands
 from tests.support.light_peer import LightPeer
 from tests.support.pace import patience
 

@@ -10,8 +10,8 @@ from prometheus_client import REGISTRY
 from whep_rig import EncodedStream, gateway_rig
 
 from schemas.events import Event
-from services.webrtc_gateway.metrics import register_metrics
-from services.webrtc_gateway.status_feed import MeshStatusFeed
+from services.webrtc_gateway.egress.metrics import register_metrics
+from services.webrtc_gateway.web.status_feed import MeshStatusFeed
 from shared.bus import Bus
 from shared.desired import StateMirrors
 from shared.metrics import Figures

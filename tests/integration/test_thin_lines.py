@@ -15,8 +15,8 @@ from whep_rig import FPS, EncodedStream, EncodedSubscription, Rig, gateway_rig
 
 from schemas.sessions import OutboundRtpStats, RemoteInboundRtpStats, SessionInfo
 from services.webrtc_gateway.congestion.ladder import Pace
-from services.webrtc_gateway.session_stats import session_stats
-from services.webrtc_gateway.source import Deliver
+from services.webrtc_gateway.egress.session_stats import session_stats
+from services.webrtc_gateway.egress.source import Deliver
 from tests.support.console import ARGUMENTS, CHROMIUM
 from tests.support.impairment import ImpairedLine, Line
 from tests.support.pace import Patience, slowness

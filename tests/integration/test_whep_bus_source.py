@@ -13,7 +13,7 @@ from schemas.errors import NotFound
 from schemas.packets import PacketHeader
 from schemas.resources import StreamActual, StreamSpec
 from schemas.subjects import DEMAND_BUCKET
-from services.webrtc_gateway.bus_source import BusPacketSource
+from services.webrtc_gateway.egress.bus_source import BusPacketSource
 from shared.bus import Bus, Mirror
 from shared.demand import TTL_SECONDS, Wants
 from shared.desired import Desired

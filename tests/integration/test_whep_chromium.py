@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Page, async_playwright
 from whep_rig import EncodedStream, Rig, gateway_rig
 
-from services.webrtc_gateway.ice import IcePeer
+from services.webrtc_gateway.transport.ice import IcePeer
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [

@@ -9,8 +9,8 @@ import pytest
 from aioice import stun
 
 from schemas.errors import Conflict, InvalidValue
-from services.webrtc_gateway.hosts import Host, default_hosts
-from services.webrtc_gateway.ice import CONSENT_SECONDS, IcePeer, SharedIceTransport
+from services.webrtc_gateway.transport.hosts import Host, default_hosts
+from services.webrtc_gateway.transport.ice import CONSENT_SECONDS, IcePeer, SharedIceTransport
 
 pytestmark = pytest.mark.integration
 

@@ -10,8 +10,8 @@ import pytest
 from whep_rig import EncodedStream, Rig, gateway_rig
 
 from schemas.errors import InvalidValue
-from services.webrtc_gateway.origins import SETTING
 from services.webrtc_gateway.settings import GatewaySettings
+from services.webrtc_gateway.web.origins import SETTING
 from shared.settings import load_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]

@@ -14,12 +14,12 @@ import numpy as np
 from schemas.commands import MeshStatus
 from schemas.errors import NotFound
 from schemas.packets import PacketHeader, VideoCodec
-from services.webrtc_gateway.gateway import WhepGateway
-from services.webrtc_gateway.http import HttpDoor, build_app
-from services.webrtc_gateway.ice import SharedIceTransport
-from services.webrtc_gateway.origins import Origins
-from services.webrtc_gateway.source import Deliver
-from services.webrtc_gateway.tcp_transport import TcpTransport
+from services.webrtc_gateway.egress.gateway import WhepGateway
+from services.webrtc_gateway.egress.source import Deliver
+from services.webrtc_gateway.transport.ice import SharedIceTransport
+from services.webrtc_gateway.transport.tcp_transport import TcpTransport
+from services.webrtc_gateway.web.http import HttpDoor, build_app
+from services.webrtc_gateway.web.origins import Origins
 
 FPS, WIDTH, HEIGHT = 30, 640, 360
 SAMPLE_RATE, OPUS_SAMPLES, TONE_HZ = 48_000, 960, 440

@@ -22,10 +22,10 @@ from services.webrtc_gateway.auth.cookies import Cookies
 from services.webrtc_gateway.auth.guard import Guard
 from services.webrtc_gateway.auth.tokens import Tokens
 from services.webrtc_gateway.commands.routes import CommandRoutes
-from services.webrtc_gateway.gateway import WhepGateway
-from services.webrtc_gateway.http import HttpDoor, build_app
-from services.webrtc_gateway.ice import SharedIceTransport
-from services.webrtc_gateway.source import Deliver
+from services.webrtc_gateway.egress.gateway import WhepGateway
+from services.webrtc_gateway.egress.source import Deliver
+from services.webrtc_gateway.transport.ice import SharedIceTransport
+from services.webrtc_gateway.web.http import HttpDoor, build_app
 from tests.integration.whep_rig import FPS, HEIGHT, WIDTH, EncodedStream, EncodedSubscription
 
 QUEUE_MESSAGES = 1000  # more than any test sends

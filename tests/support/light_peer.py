@@ -11,8 +11,8 @@ from aiortc.rtcdtlstransport import SRTP_AEAD_AES_128_GCM, SRTP_AES128_CM_SHA1_8
 from aiortc.rtp import RtcpReceiverInfo, RtcpRrPacket
 from OpenSSL import SSL
 
-from services.webrtc_gateway.dtls import DtlsIdentity
-from services.webrtc_gateway.srtp import SrtpSender
+from services.webrtc_gateway.transport.dtls import DtlsIdentity
+from services.webrtc_gateway.transport.srtp import SrtpSender
 from tests.support.pace import patience
 
 _STEP_SECONDS = 5.0

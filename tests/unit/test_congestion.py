@@ -11,9 +11,9 @@ from services.webrtc_gateway.congestion.key_requests import KeyRequests
 from services.webrtc_gateway.congestion.ladder import Ladder, Pace
 from services.webrtc_gateway.congestion.line import Line
 from services.webrtc_gateway.congestion.repairs import SHARE, SHARE_THIN, Repairs
-from services.webrtc_gateway.counters import EgressCounters
-from services.webrtc_gateway.fanout import RenditionFeed
-from services.webrtc_gateway.rtcp import ReceptionReport
+from services.webrtc_gateway.egress.counters import EgressCounters
+from services.webrtc_gateway.egress.fanout import RenditionFeed
+from services.webrtc_gateway.egress.rtcp import ReceptionReport
 from shared.rtp.clock import ntp_timestamp
 
 pytestmark = pytest.mark.unit

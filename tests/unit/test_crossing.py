@@ -11,11 +11,11 @@ import pytest
 from schemas.packets import PacketHeader
 from services.webrtc_gateway.congestion.crossing import Crossing
 from services.webrtc_gateway.congestion.repairs import Repairs
-from services.webrtc_gateway.counters import EgressCounters
-from services.webrtc_gateway.fanout import RenditionFeed
-from services.webrtc_gateway.offer import Media, match_offer, read_offer
-from services.webrtc_gateway.packetizer import MAX_PAYLOAD_BYTES, RtpUnit
-from services.webrtc_gateway.sent_track import SentTrack
+from services.webrtc_gateway.egress.counters import EgressCounters
+from services.webrtc_gateway.egress.fanout import RenditionFeed
+from services.webrtc_gateway.egress.packetizer import MAX_PAYLOAD_BYTES, RtpUnit
+from services.webrtc_gateway.egress.sent_track import SentTrack
+from services.webrtc_gateway.signalling.offer import Media, match_offer, read_offer
 from tests.support.light_peer import LightPeer
 
 pytestmark = pytest.mark.unit

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from schemas.errors import InvalidValue
-from services.webrtc_gateway.hosts import Host, parse_host, resolve_hosts, tcp_candidates, udp_candidates
-from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.transport.hosts import Host, parse_host, resolve_hosts, tcp_candidates, udp_candidates
+from services.webrtc_gateway.transport.ice import SharedIceTransport
 
 pytestmark = pytest.mark.unit
 
@@ -78,7 +78,7 @@ async def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.Monke
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hangs)
-    monkeypatch.setattr("services.webrtc_gateway.hosts._RESOLVE_SECONDS", 0.05)
+    monkeypatch.setattr("services.webrtc_gateway.transport.hosts._RESOLVE_SECONDS", 0.05)
     with pytest.raises(InvalidValue, match="not resolved within"):
         await resolve_hosts(["edge.example"])
 

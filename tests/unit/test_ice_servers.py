@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from schemas.errors import BadRequest, InvalidValue, MeshError, NotFound
-from services.webrtc_gateway.ice_servers import IceServers
 from services.webrtc_gateway.settings import GatewaySettings
+from services.webrtc_gateway.transport.ice_servers import IceServers
 from shared.settings import load_settings
 
 pytestmark = pytest.mark.unit

@@ -12,7 +12,7 @@ from services.webrtc_gateway.datachannels.latency import LatencyEchoes
 from services.webrtc_gateway.datachannels.rate import Rate
 from services.webrtc_gateway.datachannels.section import DataSection
 from services.webrtc_gateway.datachannels.session import DataSession
-from services.webrtc_gateway.timings import Timings
+from services.webrtc_gateway.egress.timings import Timings
 
 pytestmark = pytest.mark.unit
 CODE_MODULO = 2**40

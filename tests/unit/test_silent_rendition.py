@@ -11,10 +11,10 @@ from test_viewer_in_step import Rendition, Wire, viewer_of
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.congestion.adaptation import SILENT_SECONDS, Adaptation
 from services.webrtc_gateway.congestion.ladder import Pace
-from services.webrtc_gateway.counters import EgressCounters
-from services.webrtc_gateway.feeds import Feeds, OpenFeed
-from services.webrtc_gateway.source import Deliver
-from services.webrtc_gateway.viewer import Viewer
+from services.webrtc_gateway.egress.counters import EgressCounters
+from services.webrtc_gateway.egress.feeds import Feeds, OpenFeed
+from services.webrtc_gateway.egress.source import Deliver
+from services.webrtc_gateway.egress.viewer import Viewer
 from tests.support.pace import patience
 
 pytestmark = pytest.mark.unit

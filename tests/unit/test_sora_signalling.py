@@ -9,7 +9,7 @@ from aiortc.sdp import SessionDescription
 from schemas.errors import BadRequest
 from schemas.ids import check_id
 from services.webrtc_gateway.ingest.offer import PREFERENCE, match_ingest
-from services.webrtc_gateway.offer import read_offer
+from services.webrtc_gateway.signalling.offer import read_offer
 from services.webrtc_gateway.sora.answer import fingerprints_of, keep_what_is_sent, side_of
 from services.webrtc_gateway.sora.layout import Layout
 from services.webrtc_gateway.sora.messages import Connect, Offer, Pong, VideoOptions, read, write

@@ -6,7 +6,7 @@ import struct
 import pytest
 from pylibsrtp import Policy, Session
 
-from services.webrtc_gateway.srtp import SrtpReceiver, TooManySources
+from services.webrtc_gateway.transport.srtp import SrtpReceiver, TooManySources
 
 pytestmark = pytest.mark.unit
 PROFILE, KEY_BYTES = Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 28

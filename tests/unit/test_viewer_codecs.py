@@ -7,7 +7,7 @@ import pytest
 
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS
-from services.webrtc_gateway.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES
+from services.webrtc_gateway.egress.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES
 from shared.rtp.av1 import packetize_av1
 from shared.rtp.depacketizers import DEPACKETIZERS
 from tests.support.rtsp_rig import coded

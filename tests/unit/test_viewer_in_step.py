@@ -13,15 +13,15 @@ from pylibsrtp import Policy, Session
 
 from schemas.packets import PacketHeader
 from services.webrtc_gateway.congestion.crossing import Crossing
-from services.webrtc_gateway.counters import EgressCounters
 from services.webrtc_gateway.datachannels.gate import NO_RIGHTS
 from services.webrtc_gateway.datachannels.plane import DataPlane
-from services.webrtc_gateway.dtls import DtlsIdentity
-from services.webrtc_gateway.fanout import RenditionFeed
-from services.webrtc_gateway.offer import match_offer, read_offer
-from services.webrtc_gateway.srtp import PacketBatch, SrtpReceiver, SrtpSender
-from services.webrtc_gateway.timings import Timings
-from services.webrtc_gateway.viewer import Viewer
+from services.webrtc_gateway.egress.counters import EgressCounters
+from services.webrtc_gateway.egress.fanout import RenditionFeed
+from services.webrtc_gateway.egress.timings import Timings
+from services.webrtc_gateway.egress.viewer import Viewer
+from services.webrtc_gateway.signalling.offer import match_offer, read_offer
+from services.webrtc_gateway.transport.dtls import DtlsIdentity
+from services.webrtc_gateway.transport.srtp import PacketBatch, SrtpReceiver, SrtpSender
 from shared.rtp.clock import ntp_timestamp
 from tests.support.light_peer import IDENTITY, LightPeer
 

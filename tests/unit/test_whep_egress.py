@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
-from services.webrtc_gateway import datagrams
-from services.webrtc_gateway.counters import EgressCounters
-from services.webrtc_gateway.datagrams import MAX_RUN_DATAGRAMS, DatagramSender
-from services.webrtc_gateway.history import TrackHistory
-from services.webrtc_gateway.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES, RtpUnit
-from services.webrtc_gateway.rtp import HeaderExtensions, RtpTrack
-from services.webrtc_gateway.sender import MediaSender
-from services.webrtc_gateway.srtp import RTP_BYTES, PacketBatch, SrtpSender
+from services.webrtc_gateway.egress.counters import EgressCounters
+from services.webrtc_gateway.egress.history import TrackHistory
+from services.webrtc_gateway.egress.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES, RtpUnit
+from services.webrtc_gateway.egress.rtp import HeaderExtensions, RtpTrack
+from services.webrtc_gateway.egress.sender import MediaSender
+from services.webrtc_gateway.transport import datagrams
+from services.webrtc_gateway.transport.datagrams import MAX_RUN_DATAGRAMS, DatagramSender
+from services.webrtc_gateway.transport.srtp import RTP_BYTES, PacketBatch, SrtpSender
 from shared.rtp.h264 import packetize_h264
 
 pytestmark = pytest.mark.unit

@@ -9,14 +9,14 @@ import pytest
 from aiortc.rtp import RtpPacket, unpack_header_extensions
 
 from schemas.packets import PacketHeader
-from services.webrtc_gateway.counters import EgressCounters
-from services.webrtc_gateway.fanout import RenditionFeed
-from services.webrtc_gateway.history import HISTORY_PACKETS
-from services.webrtc_gateway.key_frames import KEY_REQUEST_SECONDS
-from services.webrtc_gateway.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES, SRTP_TAG_BYTES, RtpUnit
-from services.webrtc_gateway.rtcp import parse_feedback, sender_report
-from services.webrtc_gateway.rtp import HeaderExtensions, RtpTrack
-from services.webrtc_gateway.srtp import PacketBatch
+from services.webrtc_gateway.egress.counters import EgressCounters
+from services.webrtc_gateway.egress.fanout import RenditionFeed
+from services.webrtc_gateway.egress.history import HISTORY_PACKETS
+from services.webrtc_gateway.egress.key_frames import KEY_REQUEST_SECONDS
+from services.webrtc_gateway.egress.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES, SRTP_TAG_BYTES, RtpUnit
+from services.webrtc_gateway.egress.rtcp import parse_feedback, sender_report
+from services.webrtc_gateway.egress.rtp import HeaderExtensions, RtpTrack
+from services.webrtc_gateway.transport.srtp import PacketBatch
 from shared.rtp.clock import RtpClock, ntp_timestamp
 
 pytestmark = pytest.mark.unit

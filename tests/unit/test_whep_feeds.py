@@ -8,9 +8,9 @@ from test_whep_fanout import Watcher, header, picture
 
 from schemas.errors import NotFound
 from schemas.packets import PacketHeader, VideoCodec
-from services.webrtc_gateway.counters import EgressCounters
-from services.webrtc_gateway.feeds import Feeds
-from services.webrtc_gateway.source import Deliver
+from services.webrtc_gateway.egress.counters import EgressCounters
+from services.webrtc_gateway.egress.feeds import Feeds
+from services.webrtc_gateway.egress.source import Deliver
 
 pytestmark = pytest.mark.unit
 

@@ -9,7 +9,7 @@ from aiortc.codecs.h264 import H264PayloadDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.webrtc_gateway.packetizer import MAX_PAYLOAD_BYTES
+from services.webrtc_gateway.egress.packetizer import MAX_PAYLOAD_BYTES
 from shared.rtp.h264 import packetize_h264
 from shared.rtp.opus import packetize_opus
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from schemas.errors import BadRequest
 from schemas.packets import VideoCodec
-from services.webrtc_gateway.answer import write_answer
 from services.webrtc_gateway.datachannels.limits import MAX_MESSAGE_BYTES
 from services.webrtc_gateway.datachannels.section import DataSection
-from services.webrtc_gateway.offer import (
+from services.webrtc_gateway.signalling.answer import write_answer
+from services.webrtc_gateway.signalling.offer import (
     MID,
     PLAYOUT_DELAY,
     NotAcceptable,

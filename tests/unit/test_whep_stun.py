@@ -5,7 +5,7 @@ from aioice import stun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.webrtc_gateway.stun import answer_binding
+from services.webrtc_gateway.transport.stun import answer_binding
 
 pytestmark = pytest.mark.unit
 PASSWORD = "0123456789abcdefghijkl"

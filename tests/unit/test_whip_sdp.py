@@ -9,7 +9,7 @@ from aiortc.sdp import SessionDescription
 from schemas.errors import BadRequest
 from services.webrtc_gateway.ingest.answer import write_ingest_answer
 from services.webrtc_gateway.ingest.offer import IngestOffer, match_ingest
-from services.webrtc_gateway.offer import NotAcceptable, read_offer
+from services.webrtc_gateway.signalling.offer import NotAcceptable, read_offer
 
 pytestmark = pytest.mark.unit
 # Camera and microphone, and two layers of simulcast.

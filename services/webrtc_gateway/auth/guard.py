@@ -18,7 +18,7 @@ from services.webrtc_gateway.auth.owners import Owner, SessionOwners
 from services.webrtc_gateway.auth.rates import Buckets
 from services.webrtc_gateway.auth.rules import Rule, rule_of
 from services.webrtc_gateway.auth.tokens import Tokens
-from services.webrtc_gateway.whep import refusal, refused
+from services.webrtc_gateway.signalling.whep import refusal, refused
 
 logger = logging.getLogger(__name__)
 

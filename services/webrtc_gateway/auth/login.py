@@ -7,7 +7,7 @@ from schemas.errors import MeshError
 from schemas.tokens import Action
 from services.webrtc_gateway.auth.grant import EVERYTHING, Grant, grant_of
 from services.webrtc_gateway.auth.guard import Guard
-from services.webrtc_gateway.whep import refused
+from services.webrtc_gateway.signalling.whep import refused
 
 
 class Rights(msgspec.Struct, frozen=True, kw_only=True):

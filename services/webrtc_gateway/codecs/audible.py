@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from schemas.packets import PacketHeader, VideoCodec
 from services.webrtc_gateway.codecs.opus_from_aac import OpusFromAac
-from services.webrtc_gateway.source import Deliver, PacketSource, Subscription
+from services.webrtc_gateway.egress.source import Deliver, PacketSource, Subscription
 
 
 class AudibleSource:

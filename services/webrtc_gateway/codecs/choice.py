@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from schemas.encoding import CODEC_RENDITIONS
 from schemas.packets import VideoCodec
 from schemas.subjects import DEFAULT_RENDITION
-from services.webrtc_gateway.feeds import Feeds, OpenFeed
-from services.webrtc_gateway.source import ASSUMED_CODEC, NotViewable, PacketSource, codec_why
+from services.webrtc_gateway.egress.feeds import Feeds, OpenFeed
+from services.webrtc_gateway.egress.source import ASSUMED_CODEC, NotViewable, PacketSource, codec_why
 
 
 class RenditionChoice:

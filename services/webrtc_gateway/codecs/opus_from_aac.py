@@ -19,7 +19,7 @@ from av.audio.codeccontext import AudioCodecContext
 from msgspec.structs import replace
 
 from schemas.packets import PacketHeader
-from services.webrtc_gateway.source import Deliver
+from services.webrtc_gateway.egress.source import Deliver
 from shared.rtp.opus import OPUS_CLOCK_HZ
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from schemas.errors import InternalError, MeshError, TooMany
 from services.webrtc_gateway.auth.denials import require
 from services.webrtc_gateway.auth.grant import grant_of
 from services.webrtc_gateway.commands.table import COMMANDS, find_command
-from services.webrtc_gateway.whep import refusal, refused
+from services.webrtc_gateway.signalling.whep import refusal, refused
 
 logger = logging.getLogger(__name__)
 

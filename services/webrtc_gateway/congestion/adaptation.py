@@ -15,9 +15,9 @@ from services.webrtc_gateway.congestion.crossing import Crossing
 from services.webrtc_gateway.congestion.ladder import Ladder, Pace
 from services.webrtc_gateway.congestion.line import Sign
 from services.webrtc_gateway.congestion.smaller import Smaller
-from services.webrtc_gateway.counters import EgressCounters
-from services.webrtc_gateway.feeds import Feeds, OpenFeed
-from services.webrtc_gateway.viewer import Viewer
+from services.webrtc_gateway.egress.counters import EgressCounters
+from services.webrtc_gateway.egress.feeds import Feeds, OpenFeed
+from services.webrtc_gateway.egress.viewer import Viewer
 
 logger = logging.getLogger(__name__)
 

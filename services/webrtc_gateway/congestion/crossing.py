@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from schemas.packets import VideoCodec
-from services.webrtc_gateway.fanout import FRESH_GROUP_SECONDS, RenditionFeed
-from services.webrtc_gateway.packetizer import RtpUnit
+from services.webrtc_gateway.egress.fanout import FRESH_GROUP_SECONDS, RenditionFeed
+from services.webrtc_gateway.egress.packetizer import RtpUnit
 
 
 class Crossing:

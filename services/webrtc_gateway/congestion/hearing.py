@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from services.webrtc_gateway.congestion.key_requests import KeyRequests
 from services.webrtc_gateway.congestion.line import Line
-from services.webrtc_gateway.counters import EgressCounters
-from services.webrtc_gateway.fanout import RenditionFeed
-from services.webrtc_gateway.rtcp import Feedback, parse_feedback
-from services.webrtc_gateway.sender import MediaSender
-from services.webrtc_gateway.sent_track import SentTrack
+from services.webrtc_gateway.egress.counters import EgressCounters
+from services.webrtc_gateway.egress.fanout import RenditionFeed
+from services.webrtc_gateway.egress.rtcp import Feedback, parse_feedback
+from services.webrtc_gateway.egress.sender import MediaSender
+from services.webrtc_gateway.egress.sent_track import SentTrack
 
 # RFC 3550 section 6.2 gives reports a twentieth of the bandwidth: this is that of 10 Mbit/s. To read a byte takes some
 # 0.3 us, in which nobody else gets pictures.

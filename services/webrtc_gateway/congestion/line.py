@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
-from services.webrtc_gateway.rtcp import ReceptionReport
+from services.webrtc_gateway.egress.rtcp import ReceptionReport
 
 Sign = Literal["", "loss", "delay"]
 """Why a line looks too thin; empty: it does not."""

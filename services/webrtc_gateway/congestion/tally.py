@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.webrtc_gateway.rtcp import Feedback, ReceptionReport
+from services.webrtc_gateway.egress.rtcp import Feedback, ReceptionReport
 
 
 @dataclass(slots=True)

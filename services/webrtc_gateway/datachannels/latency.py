@@ -11,7 +11,7 @@ from services.webrtc_gateway.datachannels.bridge import LATENCY_LABEL
 from services.webrtc_gateway.datachannels.counters import DataCounters
 from services.webrtc_gateway.datachannels.rate import Rate
 from services.webrtc_gateway.datachannels.session import DataSession
-from services.webrtc_gateway.timings import Timings
+from services.webrtc_gateway.egress.timings import Timings
 
 _ECHOES_PER_SECOND = 5.0  # the console sends two; a histogram needs no more
 _ECHO_BURST = 10.0

@@ -8,7 +8,7 @@ from services.webrtc_gateway.datachannels.latency import LatencyEchoes
 from services.webrtc_gateway.datachannels.rate import Rate
 from services.webrtc_gateway.datachannels.section import DataSection
 from services.webrtc_gateway.datachannels.session import DataSession, LabelUser
-from services.webrtc_gateway.timings import Timings
+from services.webrtc_gateway.egress.timings import Timings
 
 # Pictures come first: SCTP of all sessions together may use this much of the one core that the gateway runs on.
 _CPU_SHARE = 0.4

@@ -10,10 +10,10 @@ from weakref import WeakValueDictionary
 from schemas.errors import Conflict, NotFound, TooMany, Unavailable
 from schemas.ids import check_id
 from schemas.packets import PacketHeader
+from services.webrtc_gateway.egress.source import PacketSource, Subscription
 from services.webrtc_gateway.hls.packager import Packager
 from services.webrtc_gateway.hls.playlist import media_playlist
 from services.webrtc_gateway.hls.window import LiveWindow
-from services.webrtc_gateway.source import PacketSource, Subscription
 
 logger = logging.getLogger(__name__)
 

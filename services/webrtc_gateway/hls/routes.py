@@ -12,11 +12,11 @@ from schemas.errors import BadRequest, InvalidValue, MeshError, NotFound, TooMan
 from schemas.subjects import DEFAULT_RENDITION
 from services.webrtc_gateway.auth.denials import require
 from services.webrtc_gateway.auth.grant import grant_of
-from services.webrtc_gateway.exchange import PiecewiseResponse
 from services.webrtc_gateway.hls.packagers import PackagedRendition, Packagers
 from services.webrtc_gateway.hls.playlist import multivariant_playlist
 from services.webrtc_gateway.hls.window import LiveWindow
-from services.webrtc_gateway.whep import refused
+from services.webrtc_gateway.signalling.whep import refused
+from services.webrtc_gateway.web.exchange import PiecewiseResponse
 
 MAX_REQUESTS: Final = 1_024
 """At once; most of them wait for the next part. A player has two or three."""

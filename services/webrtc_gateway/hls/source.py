@@ -1,7 +1,7 @@
 """Renditions for HLS, from the bus and the packet ring: players take what WebRTC cannot carry, B-frames too."""
 
-from services.webrtc_gateway.bus_source import BusPacketSource
-from services.webrtc_gateway.source import NotViewable
+from services.webrtc_gateway.egress.bus_source import BusPacketSource
+from services.webrtc_gateway.egress.source import NotViewable
 
 
 class HlsPacketSource(BusPacketSource):

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from services.webrtc_gateway.answer import write_session
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS, parameters
 from services.webrtc_gateway.datachannels.section import write_section
 from services.webrtc_gateway.ingest.offer import FEEDBACK, IngestMedia, IngestOffer
-from services.webrtc_gateway.offer import CAPTURE_TIME, MID
+from services.webrtc_gateway.signalling.answer import write_session
+from services.webrtc_gateway.signalling.offer import CAPTURE_TIME, MID
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ
 

@@ -13,17 +13,17 @@ from schemas.errors import Conflict, MeshError, NotFound, TooMany, Unavailable
 from schemas.ids import check_id
 from services.webrtc_gateway.datachannels.gate import NO_RIGHTS, Rights
 from services.webrtc_gateway.datachannels.plane import DataPlane
-from services.webrtc_gateway.dtls import DtlsIdentity
-from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.egress.timings import Timings
 from services.webrtc_gateway.ingest.answer import write_ingest_answer
 from services.webrtc_gateway.ingest.counters import IngestCounters
 from services.webrtc_gateway.ingest.offer import match_ingest
 from services.webrtc_gateway.ingest.publisher import Publisher
 from services.webrtc_gateway.ingest.streams import IngestStreams
 from services.webrtc_gateway.ingest.terms import SessionTerms
-from services.webrtc_gateway.link import SharedLink
-from services.webrtc_gateway.offer import read_offer
-from services.webrtc_gateway.timings import Timings
+from services.webrtc_gateway.signalling.offer import read_offer
+from services.webrtc_gateway.transport.dtls import DtlsIdentity
+from services.webrtc_gateway.transport.ice import SharedIceTransport
+from services.webrtc_gateway.transport.link import SharedLink
 from shared.tasks import end_tasks
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,15 @@ from schemas.errors import BadRequest
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS, best_payload, parameters
 from services.webrtc_gateway.datachannels.section import DataSection, read_section
-from services.webrtc_gateway.dtls import usable
 from services.webrtc_gateway.ingest.terms import SessionTerms, TrackTerms
-from services.webrtc_gateway.offer import CAPTURE_TIME, NotAcceptable, check_transport, is_absent, payload_type_of
+from services.webrtc_gateway.signalling.offer import (
+    CAPTURE_TIME,
+    NotAcceptable,
+    check_transport,
+    is_absent,
+    payload_type_of,
+)
+from services.webrtc_gateway.transport.dtls import usable
 from shared.media.bitstream import START_CODE
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ

@@ -11,16 +11,16 @@ from schemas.packets import Track
 from services.webrtc_gateway.datachannels.gate import Rights
 from services.webrtc_gateway.datachannels.plane import DataPlane
 from services.webrtc_gateway.datachannels.session import DataSession
-from services.webrtc_gateway.dtls import DtlsIdentity, DtlsServer
-from services.webrtc_gateway.ice import IcePeer, SharedIceTransport
 from services.webrtc_gateway.ingest.counters import IngestCounters
 from services.webrtc_gateway.ingest.feedback import FeedbackWriter, parse_reports
 from services.webrtc_gateway.ingest.media_time import PublisherClock
 from services.webrtc_gateway.ingest.rtp_packet import parse_rtp
 from services.webrtc_gateway.ingest.terms import SessionTerms
 from services.webrtc_gateway.ingest.track import MediaUnit, ReceivingTrack
-from services.webrtc_gateway.link import Dtls, SharedLink
-from services.webrtc_gateway.srtp import SrtpError, SrtpReceiver, SrtpSender, TooManySources
+from services.webrtc_gateway.transport.dtls import DtlsIdentity, DtlsServer
+from services.webrtc_gateway.transport.ice import IcePeer, SharedIceTransport
+from services.webrtc_gateway.transport.link import Dtls, SharedLink
+from services.webrtc_gateway.transport.srtp import SrtpError, SrtpReceiver, SrtpSender, TooManySources
 
 logger = logging.getLogger(__name__)
 

@@ -14,14 +14,14 @@ from schemas.errors import BadRequest, MeshError
 from services.webrtc_gateway.ingest.offer import match_ingest
 from services.webrtc_gateway.ingest.publisher import Publisher
 from services.webrtc_gateway.ingest.terms import SessionTerms
-from services.webrtc_gateway.link import SharedLink
-from services.webrtc_gateway.offer import read_offer
+from services.webrtc_gateway.signalling.offer import read_offer
 from services.webrtc_gateway.sora.answer import fingerprints_of, keep_what_is_sent, side_of
 from services.webrtc_gateway.sora.downlinks import Downlinks, Parts, Source
 from services.webrtc_gateway.sora.layout import Layout
 from services.webrtc_gateway.sora.messages import Connect, Offer, Ping, ReOffer, Role, ToClient, write
 from services.webrtc_gateway.sora.names import new_connection_id
 from services.webrtc_gateway.sora.sections import Kind, Terms, Transport, write_offer
+from services.webrtc_gateway.transport.link import SharedLink
 from shared.tasks import end_tasks
 
 logger = logging.getLogger(__name__)

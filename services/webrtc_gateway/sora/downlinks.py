@@ -10,16 +10,16 @@ from aiortc.sdp import SessionDescription
 
 from schemas.errors import MeshError, NotFound, Unavailable
 from schemas.subjects import SOURCE_RENDITION
-from services.webrtc_gateway.dtls import DtlsIdentity
-from services.webrtc_gateway.gateway import WhepGateway
-from services.webrtc_gateway.ice import SharedIceTransport
+from services.webrtc_gateway.egress.gateway import WhepGateway
+from services.webrtc_gateway.egress.viewer import Viewer
 from services.webrtc_gateway.ingest.gateway import IngestGateway
-from services.webrtc_gateway.link import SharedLink
 from services.webrtc_gateway.sora.answer import side_of
 from services.webrtc_gateway.sora.layout import Layout
 from services.webrtc_gateway.sora.sections import Kind, Section
 from services.webrtc_gateway.sora.streams import ChannelStreams
-from services.webrtc_gateway.viewer import Viewer
+from services.webrtc_gateway.transport.dtls import DtlsIdentity
+from services.webrtc_gateway.transport.ice import SharedIceTransport
+from services.webrtc_gateway.transport.link import SharedLink
 
 logger = logging.getLogger(__name__)
 

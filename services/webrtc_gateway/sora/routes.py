@@ -16,7 +16,7 @@ from schemas.tokens import Action
 from schemas.units import parse_bitrate
 from services.webrtc_gateway.auth.guard import Guard
 from services.webrtc_gateway.ingest.offer import PREFERENCE
-from services.webrtc_gateway.origins import Origins
+from services.webrtc_gateway.signalling.whep import refusal, refused
 from services.webrtc_gateway.sora.channels import MAX_CONNECTIONS, Channels
 from services.webrtc_gateway.sora.connection import NORMAL, REFUSED, Connection, Stop
 from services.webrtc_gateway.sora.messages import (
@@ -34,7 +34,7 @@ from services.webrtc_gateway.sora.messages import (
 )
 from services.webrtc_gateway.sora.names import check_channel, rights_name
 from services.webrtc_gateway.sora.sections import CODEC_NAMES, Terms, opus_format
-from services.webrtc_gateway.whep import refusal, refused
+from services.webrtc_gateway.web.origins import Origins
 from shared.tasks import end_tasks
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Literal
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS
 from services.webrtc_gateway.ingest.offer import FEEDBACK
-from services.webrtc_gateway.offer import CAPTURE_TIME, MID, PLAYOUT_DELAY
+from services.webrtc_gateway.signalling.offer import CAPTURE_TIME, MID, PLAYOUT_DELAY
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ
 

@@ -1,0 +1,1 @@
+"""A rendition's packets to every viewer of it."""

@@ -1,0 +1,118 @@
+"""What differs between viewers of one packet: the RTP header (RFC 3550 section 5.1, RFC 8285 extensions)."""
+
+import secrets
+
+import numpy as np
+
+from services.webrtc_gateway.egress.packetizer import (
+    MAX_EXTENSION_BYTES,
+    RTP_HEADER_BYTES,
+    SHORT_EXTENSION_BYTES,
+    RtpUnit,
+)
+from services.webrtc_gateway.transport.srtp import BATCH_PACKETS, PacketBatch
+
+_ONE_BYTE_PROFILE = b"\xbe\xde"
+_BLOCK_HEADER_BYTES = 4
+# min 0, max 0: show at once. Browsers so wait for no sound: theirs is some 70 ms later, which nobody notices.
+_NO_PLAYOUT_DELAY = b"\x00\x00\x00"
+_MAX_MID_BYTES = 8  # so that the extension fits MAX_EXTENSION_BYTES
+_CAPTURE_TIME_BYTES = 8
+_ONE_BYTE_IDS = range(1, 15)
+_SEQUENCE_NUMBERS = 1 << 16
+
+
+class HeaderExtensions:
+    """The extension block in the first packet of each unit, for one track of one viewer."""
+
+    def __init__(self, mid: str, mid_id: int | None, playout_delay_id: int | None, capture_time_id: int | None) -> None:
+        """Ids are those of the offer (1-14), None when it lacks the extension."""
+        constant = b""
+        if mid_id in _ONE_BYTE_IDS and 0 < len(mid.encode()) <= _MAX_MID_BYTES:
+            constant += _element(mid_id, mid.encode())
+        if playout_delay_id in _ONE_BYTE_IDS:
+            constant += _element(playout_delay_id, _NO_PLAYOUT_DELAY)
+        self._long = _block(constant, MAX_EXTENSION_BYTES)
+        self._short = _block(constant, SHORT_EXTENSION_BYTES)
+        self._before = self._after = b""
+        if capture_time_id in _ONE_BYTE_IDS:
+            whole = _block(constant + _element(capture_time_id, bytes(_CAPTURE_TIME_BYTES)), MAX_EXTENSION_BYTES)
+            at = _BLOCK_HEADER_BYTES + len(constant) + 1
+            self._before, self._after = whole[:at], whole[at + _CAPTURE_TIME_BYTES :]
+
+    def of(self, unit: RtpUnit) -> bytes:
+        """The whole block with its header, of `unit.extension_bytes`: what is left of them is padding."""
+        if not unit.tell_capture_time:
+            return self._short
+        return self._before + unit.capture_time + self._after if self._before else self._long
+
+
+class RtpTrack:
+    """One track of one viewer: its numbering, and how far it has come."""
+
+    def __init__(self, payload_type: int, clock_rate_hz: int, extensions: HeaderExtensions) -> None:
+        self.payload_type = payload_type
+        self.clock_rate_hz = clock_rate_hz
+        self.extensions = extensions
+        self.ssrc = secrets.randbelow(0xFFFFFFFF) + 1
+        self.timestamp_offset = secrets.randbits(32)
+        self._sequence_offset = secrets.randbits(15)  # the upper half is left free, as old receivers like it
+        self.first_number: int | None = None
+        """Number of the first packet since the last restart; older ones cannot be asked for again."""
+        self.next_number = 0
+        """Number of the packet that is due next, in the feed's count."""
+        self.packets = 0
+        self.octets = 0
+        """Payload bytes, as sender reports count them."""
+        self._own = np.zeros(3, np.uint32)  # what this viewer adds to the header words of a unit
+
+    def restart(self, unit: RtpUnit) -> None:
+        """Go on with `unit` whatever was left out before; sequence numbers stay without a gap."""
+        self._sequence_offset += self.next_number - unit.number
+        self.first_number = self.next_number = unit.number
+
+    def number_of(self, sequence: int) -> int | None:
+        """The feed's number of a packet already sent, by its 16-bit sequence number."""
+        if self.first_number is None:
+            return None
+        last = self.next_number - 1
+        number = last - ((last + self._sequence_offset - sequence) & 0xFFFF)
+        return number if number >= self.first_number else None
+
+    def write(self, unit: RtpUnit, start: int, stop: int, batch: PacketBatch, tag_bytes: int) -> None:
+        """Write packets of the unit into the batch, from `start` on: as many before `stop` as make one run."""
+        run = next(run for run in unit.runs if start < run.stop)
+        sequence = (unit.number + self._sequence_offset + start) % _SEQUENCE_NUMBERS
+        # Sequence numbers are added to whole words: a run ends where they start over, or a carry would spoil the rest.
+        count = min(stop, run.stop) - start
+        count = min(count, BATCH_PACKETS, _SEQUENCE_NUMBERS - sequence)
+        last_size = run.last_size if start + count == run.stop else run.size
+        stride = run.size + tag_bytes
+        first = start - run.start
+        at, end = first * stride, (first + count - 1) * stride + last_size
+        batch.view[: end - at] = run.image(tag_bytes)[at:end]
+        own = self._own
+        own[0] = (self.payload_type << 16) + sequence - start & 0xFFFFFFFF
+        own[1] = self.timestamp_offset & 0xFFFFFFFF
+        own[2] = self.ssrc
+        batch.layout(stride).headers[:count] = run.words[first : first + count] + own
+        if start == 0:
+            batch.view[RTP_HEADER_BYTES : RTP_HEADER_BYTES + unit.extension_bytes] = self.extensions.of(unit)
+        batch.filled(count, run.size, last_size, tag_bytes)
+
+    def sent(self, number_after: int, packets: int, octets: int) -> None:
+        """Count new packets with so many bytes of payload, up to but not including `number_after`, as sent."""
+        self.next_number = number_after
+        self.packets += packets
+        self.octets += octets
+
+
+def _element(extension_id: int | None, value: bytes) -> bytes:
+    return bytes(((extension_id or 0) << 4 | len(value) - 1,)) + value
+
+
+def _block(elements: bytes, size: int) -> bytes:
+    if _BLOCK_HEADER_BYTES + len(elements) > size:
+        raise ValueError(f"header extensions of {len(elements)} bytes do not fit a block of {size}")
+    words = (size - _BLOCK_HEADER_BYTES) // 4
+    return _ONE_BYTE_PROFILE + words.to_bytes(2, "big") + elements.ljust(words * 4, b"\x00")

@@ -1,0 +1,1 @@
+"""WHEP and WHIP: offers, answers, sessions over HTTP."""

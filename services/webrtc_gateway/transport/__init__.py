@@ -1,0 +1,1 @@
+"""How datagrams travel: ICE on one UDP port, TCP beside it, DTLS and SRTP."""
