@@ -4,10 +4,11 @@ import asyncio
 import ipaddress
 from typing import Any
 
+from aiohttp import web
 from prometheus_client import REGISTRY
 
 from schemas.units import parse_bitrate
-from services.webrtc_gateway.auth.door import open_door
+from services.webrtc_gateway.auth.door import Door, open_door
 from services.webrtc_gateway.commands.pictures import PictureRoutes
 from services.webrtc_gateway.commands.routes import CommandRoutes
 from services.webrtc_gateway.congestion.smaller import BusSmaller, Shares
@@ -52,7 +53,50 @@ async def build(context: Context[GatewaySettings]) -> None:
     """Connect the parts, door last: who can knock is answered."""
     settings = context.settings
     entry = await open_door(context, settings, settings.max_sessions)
-    ice_servers = await asyncio.to_thread(
+    ice_servers = await _ice_servers(context, entry)
+    bridged = parse_bridges(settings.bridges, settings.bridge_subjects)
+    mirrors = await StateMirrors.open(context.bus)
+    context.stack.push_async_callback(mirrors.close)
+    wants = Wants(context.bus)
+    context.stack.push_async_callback(wants.close)
+    transport = await _transport(context)
+    gateway = _viewers(context, mirrors, wants, transport)
+    bridges = Bridges(context.bus, bridged, gateway.data_plane.counters)
+    context.stack.push_async_callback(bridges.close)
+    gateway.data_plane.add_user(bridges)
+    feed = await MeshStatusFeed.open(context.bus, mirrors, gateway.counters.console_dropped)
+    context.stack.push_async_callback(feed.close)
+    await _serve_commands(context, gateway)
+    ingest = _publishers(context, mirrors, transport, gateway)
+    packagers = _packagers(context, mirrors, wants)
+    _guard_sessions(entry, gateway, ingest)
+    origins = Origins(settings.cors_origins)
+    parts: list[Routes] = [
+        WhipRoutes(ingest, ice_servers),
+        CommandRoutes(context.bus),
+        PictureRoutes(context.bus),
+        HlsRoutes(packagers),
+        _sora(context, mirrors, transport, ingest, gateway, entry, origins),
+    ]
+    app = build_app(
+        gateway,
+        feed,
+        origins,
+        parts=parts,
+        guard=entry.guard,
+        hsts_seconds=settings.hsts_seconds,
+        ice_servers=ice_servers,
+    )
+    await _open_http(context, app, entry)
+
+
+def _everywhere(settings: GatewaySettings) -> bool:
+    return ipaddress.ip_address(settings.bind).is_unspecified
+
+
+async def _ice_servers(context: Context[GatewaySettings], entry: Door) -> IceServers:
+    settings = context.settings
+    servers = await asyncio.to_thread(
         IceServers,
         settings.ice_servers,
         username=settings.turn_username,
@@ -60,22 +104,28 @@ async def build(context: Context[GatewaySettings]) -> None:
         secret_file=settings.turn_secret_file,
         credential_seconds=settings.turn_credential_seconds,
     )
-    entry.watch.add("TURN credentials", ice_servers.files, ice_servers.read)
-    bridged = parse_bridges(settings.bridges, settings.bridge_subjects)
-    mirrors = await StateMirrors.open(context.bus)
-    context.stack.push_async_callback(mirrors.close)
-    wants = Wants(context.bus)
-    context.stack.push_async_callback(wants.close)
-    everywhere = ipaddress.ip_address(settings.bind).is_unspecified
-    hosts = await resolve_hosts(settings.webrtc_hosts or (() if everywhere else (settings.bind,)))
-    bind = "" if everywhere else settings.bind
+    entry.watch.add("TURN credentials", servers.files, servers.read)
+    return servers
+
+
+async def _transport(context: Context[GatewaySettings]) -> SharedIceTransport:
+    """The one UDP port, and the TCP port where there is one."""
+    settings = context.settings
+    bind = "" if _everywhere(settings) else settings.bind
+    hosts = await resolve_hosts(settings.webrtc_hosts or ((bind,) if bind else ()))
     transport = SharedIceTransport.open(settings.udp_port, hosts, bind, segments=settings.udp_segmentation)
     context.stack.callback(transport.close)
     if settings.tcp_port is not None:
         tcp = await TcpTransport.open(settings.tcp_port, transport)
         context.stack.callback(tcp.close)
         register_tcp_metrics(context.figures, tcp)
-    source = BusPacketSource(context.bus, mirrors, wants, settings.shm_dir)
+    return transport
+
+
+def _viewers(
+    context: Context[GatewaySettings], mirrors: StateMirrors, wants: Wants, transport: SharedIceTransport
+) -> WhepGateway:
+    settings = context.settings
 
     def substituted(stream: str, refused: NotViewable, served: str) -> None:
         detail = {"asked": refused.rendition, "served": served, "reason": refused.why}
@@ -84,12 +134,9 @@ async def build(context: Context[GatewaySettings]) -> None:
     def moved(stream: str, detail: dict[str, Any]) -> None:
         context.event(stream, "adapted", detail=detail)
 
-    def kicked(stream: str, detail: dict[str, str]) -> None:
-        context.event(stream, "kicked", detail=detail)
-
     shares = Shares(settings.smaller_rendition, settings.smaller_edge, settings.smaller_bitrate)
     gateway = WhepGateway(
-        source,
+        BusPacketSource(context.bus, mirrors, wants, settings.shm_dir),
         transport,
         max_sessions=settings.max_sessions,
         on_substitute=substituted,
@@ -101,19 +148,22 @@ async def build(context: Context[GatewaySettings]) -> None:
     register_metrics(context.figures, gateway)
     gateway.timings.register(REGISTRY)
     register_data_metrics(context.figures, gateway.data_plane.counters)
-    bridges = Bridges(context.bus, bridged, gateway.data_plane.counters)
-    context.stack.push_async_callback(bridges.close)
-    gateway.data_plane.add_user(bridges)
-    feed = await MeshStatusFeed.open(context.bus, mirrors, gateway.counters.console_dropped)
-    context.stack.push_async_callback(feed.close)
+    return gateway
 
-    served = await context.bus.serve(
-        SERVICE,
-        VERSION,
-        "The HTTP and WebRTC front door.",
-        SessionCommands(gateway, kicked).endpoints(),
-    )
+
+async def _serve_commands(context: Context[GatewaySettings], gateway: WhepGateway) -> None:
+    def kicked(stream: str, detail: dict[str, str]) -> None:
+        context.event(stream, "kicked", detail=detail)
+
+    endpoints = SessionCommands(gateway, kicked).endpoints()
+    served = await context.bus.serve(SERVICE, VERSION, "The HTTP and WebRTC front door.", endpoints)
     context.stack.push_async_callback(served.close)
+
+
+def _publishers(
+    context: Context[GatewaySettings], mirrors: StateMirrors, transport: SharedIceTransport, gateway: WhepGateway
+) -> IngestGateway:
+    settings = context.settings
     ingest = IngestGateway(
         IngestStreams(context.bus, mirrors, context.node),
         transport,
@@ -124,33 +174,42 @@ async def build(context: Context[GatewaySettings]) -> None:
     )
     context.stack.push_async_callback(ingest.close)
     register_ingest_metrics(context.figures, ingest)
-    packagers = Packagers(HlsPacketSource(context.bus, mirrors, wants, settings.shm_dir))
+    return ingest
+
+
+def _packagers(context: Context[GatewaySettings], mirrors: StateMirrors, wants: Wants) -> Packagers:
+    packagers = Packagers(HlsPacketSource(context.bus, mirrors, wants, context.settings.shm_dir))
     context.stack.push_async_callback(packagers.close)
     register_hls_metrics(context.figures, packagers)
+    return packagers
+
+
+def _guard_sessions(entry: Door, gateway: WhepGateway, ingest: IngestGateway) -> None:
+    """A token that is taken back ends what was opened with it."""
     entry.guard.enders += [lambda _, session: gateway.delete(session), ingest.delete]
     entry.guard.owners.alive += [lambda _, session: gateway.exists(session), ingest.exists]
-    origins = Origins(settings.cors_origins)
+
+
+def _sora(
+    context: Context[GatewaySettings],
+    mirrors: StateMirrors,
+    transport: SharedIceTransport,
+    ingest: IngestGateway,
+    gateway: WhepGateway,
+    entry: Door,
+    origins: Origins,
+) -> SoraRoutes:
     channels = Channels(Parts(transport, DtlsIdentity(), ingest, gateway, ChannelStreams(mirrors)))
     mirrors.on_change(channels.look_again)
-    sora = SoraRoutes(channels, entry.guard, origins, settings.publish_bitrate)
+    sora = SoraRoutes(channels, entry.guard, origins, context.settings.publish_bitrate)
     register_sora_metrics(context.figures, channels, sora)
-    parts: list[Routes] = [
-        WhipRoutes(ingest, ice_servers),
-        CommandRoutes(context.bus),
-        PictureRoutes(context.bus),
-        HlsRoutes(packagers),
-        sora,
-    ]
-    app = build_app(
-        gateway,
-        feed,
-        origins,
-        parts=parts,
-        guard=entry.guard,
-        hsts_seconds=settings.hsts_seconds,
-        ice_servers=ice_servers,
-    )
+    return sora
+
+
+async def _open_http(context: Context[GatewaySettings], app: web.Application, entry: Door) -> None:
+    settings = context.settings
     door = HttpDoor(app, settings.bind, settings.http_port, entry.context)
     port = await door.start()
     context.stack.push_async_callback(door.close)
-    context.http_url = f"{entry.scheme}://{'127.0.0.1' if everywhere else settings.bind}:{port}/"
+    shown = "127.0.0.1" if _everywhere(settings) else settings.bind
+    context.http_url = f"{entry.scheme}://{shown}:{port}/"
