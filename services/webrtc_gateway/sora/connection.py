@@ -125,7 +125,7 @@ class Connection:
         self.say(Ping())
 
     def say(self, message: ToClient) -> None:
-        """Queue a message; a client that takes none is cut off."""
+        """Tell the client, whichever way its messages go by now; one that takes none is cut off."""
         if self.stopped.done():
             return
         if len(self.unsent) >= _MAX_UNSENT:

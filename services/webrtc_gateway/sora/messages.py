@@ -156,7 +156,13 @@ class Notify(Struct, frozen=True, kw_only=True, tag_field="type", tag="notify"):
     """To a connection about itself: who was there before."""
 
 
-ToClient = Offer | ReOffer | Ping | Notify
+class Push(Struct, frozen=True, tag_field="type", tag="push"):
+    """For the application."""
+
+    data: Any
+
+
+ToClient = Offer | ReOffer | Ping | Notify | Push
 
 
 def write(message: ToClient) -> str:
