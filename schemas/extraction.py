@@ -1,0 +1,140 @@
+"""Jobs that take pictures out of videos: what is asked, how far it is, what came of it."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from schemas.ids import Id
+from schemas.sampling import PictureOptions, Sampling
+
+JobState = Literal["pending", "running", "completed", "failed", "canceled"]
+ENDED_STATES: frozenset[JobState] = frozenset(("completed", "failed", "canceled"))
+FailureKind = Literal[
+    "",
+    "parameter",
+    "url",
+    "download",
+    "format",
+    "video",
+    "timeout",
+    "extraction",
+    "storage",
+    "internal",
+]
+"""What is at fault: the request, the video's address, its way here, its format, the video itself, the time that it
+takes, decoding, the place for the pictures, or this service."""
+JobId = Annotated[str, Meta(pattern="^task-[0-9]{14}-[0-9a-z]{6,20}$")]
+Text = Annotated[str, Meta(min_length=1, max_length=4096)]
+MAX_LISTED = 1000
+
+
+class SubmitJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """frame-extractor.submit: take pictures out of a video, and put them somewhere."""
+
+    video: Text
+    """`http://`, `https://`, `s3://bucket/key`, `tos://bucket/key`, or `file://` below an allowed root."""
+    to: Text
+    """`s3://`, `tos://` or `file://` with `{index}` (`{index:06d}`) in it, and `{autoext}` if you like."""
+    sampling: Sampling = Sampling()
+    pictures: PictureOptions = PictureOptions()
+    key: Annotated[str, Meta(max_length=128)] = ""
+    """Of your making: a second job of the same owner with the same key is the first one."""
+    owner: Id = "mesh"
+    """Who is told of it, and whose usage it is: the name of an API key, or the mesh's own."""
+
+
+class Submitted(Struct, frozen=True, kw_only=True):
+    """Reply to `submit`."""
+
+    job: JobId
+    state: JobState
+    again: bool = False
+    """A job of that key was there already; this is it."""
+
+
+class PollJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """frame-extractor.poll"""
+
+    job: JobId
+    frames: bool = True
+    """With the list of pictures, once there is one."""
+
+
+class CancelJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """frame-extractor.cancel: end a job; pictures that are written stay."""
+
+    job: JobId
+
+
+class ListJobs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """frame-extractor.list: the newest first."""
+
+    owner: Id | None = None
+    state: JobState | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100
+
+
+class ExtractedFrame(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One picture, as it was written."""
+
+    index: int
+    """From 0, in the order of time."""
+    timestamp_s: float
+    """The moment that was asked for."""
+    pts_s: float
+    """Of the picture that is shown then, from the start of the video."""
+    width: int
+    height: int
+    path: str
+    frame_index: int | None = None
+    """Of the video's pictures, in the order of time; None: nobody counted."""
+
+
+class VideoFacts(Struct, frozen=True, kw_only=True):
+    """What a video is."""
+
+    duration_s: float
+    width: int
+    """Pixels as it is shown: after rotation."""
+    height: int
+    codec: str = ""
+
+
+class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A job's state, without its pictures."""
+
+    id: JobId
+    state: JobState
+    owner: Id
+    video: str
+    """Without credentials."""
+    to: str
+    submitted_ns: int
+    started_ns: int = 0
+    ended_ns: int = 0
+    attempt: int = 0
+    """From 1, of the worker that has or had it."""
+    worker: str = ""
+    done: int = 0
+    """Pictures written."""
+    expected: int | None = None
+    """Pictures there will be; None: not known yet."""
+    facts: VideoFacts | None = None
+    failure: FailureKind = ""
+    message: str = ""
+    """Why it failed, or what was left out: names the fix where there is one."""
+
+
+class JobReply(Struct, frozen=True, kw_only=True):
+    """Reply to `poll` and `cancel`."""
+
+    job: Job
+    frames: tuple[ExtractedFrame, ...] = ()
+
+
+class JobList(Struct, frozen=True, kw_only=True):
+    """Reply to `list`."""
+
+    jobs: tuple[Job, ...]
+    more: bool = False
+    """There are older ones."""
