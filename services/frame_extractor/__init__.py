@@ -1,0 +1,1 @@
+"""frame-extractor: pictures out of videos and live streams."""
