@@ -9,7 +9,7 @@ from aiortc.sdp import SessionDescription
 from schemas.errors import BadRequest
 from services.webrtc_gateway.ingest.answer import write_ingest_answer
 from services.webrtc_gateway.ingest.offer import IngestOffer, match_ingest
-from services.webrtc_gateway.signalling.offer import NotAcceptable, read_offer
+from services.webrtc_gateway.signalling.offer import AUDIO_LEVEL, NotAcceptable, read_offer
 
 pytestmark = pytest.mark.unit
 # Camera and microphone, and two layers of simulcast.
@@ -62,6 +62,17 @@ def test_a_camera_and_a_microphone_are_taken_as_h264_and_opus() -> None:
     assert "transport-cc" not in text, "what is not answered by feedback must not be promised"
     assert "b=AS:8000" in text
     assert "a=fmtp:109 apt=108" in text
+
+
+@pytest.mark.parametrize("attributes", ["", " vad=on"])
+def test_how_loud_it_is_may_be_told(attributes: str) -> None:
+    line = next(line for line in CHROMIUM.splitlines() if AUDIO_LEVEL in line)
+    offer = match(CHROMIUM.replace(line, line + attributes))
+    sound, video = offer.terms.tracks
+    assert f"a=extmap:{sound.audio_level_id} {AUDIO_LEVEL}" == line
+    assert video.audio_level_id is None
+    assert answer_to(offer).count(line) == 1
+    assert match(CHROMIUM.replace(line + "\r\n", "")).terms.tracks[0].audio_level_id is None
 
 
 @pytest.mark.parametrize(

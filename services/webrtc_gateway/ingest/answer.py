@@ -6,11 +6,11 @@ from services.webrtc_gateway.codecs.video import VIEWER_CODECS, parameters
 from services.webrtc_gateway.datachannels.section import write_section
 from services.webrtc_gateway.ingest.offer import FEEDBACK, IngestMedia, IngestOffer
 from services.webrtc_gateway.signalling.answer import write_session
-from services.webrtc_gateway.signalling.offer import CAPTURE_TIME, MID
+from services.webrtc_gateway.signalling.offer import AUDIO_LEVEL, CAPTURE_TIME, MID
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ
 
-_ECHOED = (MID, CAPTURE_TIME)
+_ECHOED = (MID, CAPTURE_TIME, AUDIO_LEVEL)
 
 
 def write_ingest_answer(

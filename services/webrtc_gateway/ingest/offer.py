@@ -14,6 +14,7 @@ from services.webrtc_gateway.codecs.video import VIEWER_CODECS, best_payload, pa
 from services.webrtc_gateway.datachannels.section import DataSection, read_section
 from services.webrtc_gateway.ingest.terms import SessionTerms, TrackTerms
 from services.webrtc_gateway.signalling.offer import (
+    AUDIO_LEVEL,
     CAPTURE_TIME,
     NotAcceptable,
     check_transport,
@@ -104,7 +105,7 @@ def _match(section: MediaDescription, understood: Mapping[str, frozenset[str]]) 
     if section.direction in ("recvonly", "inactive"):
         return IngestMedia(section, codec)
     ids = {extension.uri: extension.id for extension in section.rtp.headerExtensions}
-    capture_time_id = ids.get(CAPTURE_TIME)
+    capture_time_id, audio_level_id = ids.get(CAPTURE_TIME), ids.get(AUDIO_LEVEL)
     return IngestMedia(
         section,
         codec,
@@ -116,6 +117,7 @@ def _match(section: MediaDescription, understood: Mapping[str, frozenset[str]]) 
             clock_hz=VIDEO_CLOCK_HZ if video_codec else OPUS_CLOCK_HZ,
             retransmission_type=_retransmission_type(section, payload_type) if video_codec else None,
             capture_time_id=capture_time_id if capture_time_id in _ONE_BYTE_IDS else None,
+            audio_level_id=audio_level_id if video_codec is None and audio_level_id in _ONE_BYTE_IDS else None,
             feedback=understood.get(str(payload_type), frozenset()) | understood.get("*", frozenset()),
             extradata=_parameter_sets(codec),
         ),

@@ -17,6 +17,7 @@ from services.webrtc_gateway.ingest.media_time import PublisherClock
 from services.webrtc_gateway.ingest.rtp_packet import parse_rtp
 from services.webrtc_gateway.ingest.terms import SessionTerms
 from services.webrtc_gateway.ingest.track import MediaUnit, ReceivingTrack
+from services.webrtc_gateway.ingest.voice_level import VoiceLevel
 from services.webrtc_gateway.transport.dtls import DtlsIdentity, DtlsServer
 from services.webrtc_gateway.transport.ice import IcePeer, SharedIceTransport
 from services.webrtc_gateway.transport.link import Dtls, SharedLink
@@ -100,6 +101,11 @@ class Publisher:
     @property
     def track_names(self) -> tuple[Track, ...]:
         return tuple(track.terms.track for track in self.tracks)
+
+    @property
+    def voice(self) -> VoiceLevel | None:
+        """Who speaks in its sound; None: it does not tell."""
+        return next((track.voice for track in self.tracks if track.voice is not None), None)
 
     # --- from the network
 
@@ -213,6 +219,8 @@ class Publisher:
             self.close("path_lost")
             return
         self._report()
+        if self.voice is not None:
+            self.voice.look(now_s)
         for track in self.tracks:
             if track.terms.codec is not None and now_s - track.key_at_s > KEY_INTERVAL_SECONDS - 0.5:
                 self.request_key_frame()

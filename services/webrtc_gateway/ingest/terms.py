@@ -22,6 +22,8 @@ class TrackTerms:
     """Payload type of RFC 4588, where lost packets come again in a stream of their own."""
     capture_time_id: int | None = None
     """Id of abs-capture-time."""
+    audio_level_id: int | None = None
+    """Id of ssrc-audio-level (RFC 6464), of sound."""
     feedback: frozenset[str] = frozenset()
     """What of `nack`, `nack pli`, `ccm fir`, `goog-remb` is understood."""
     extradata: bytes = b""

@@ -15,6 +15,7 @@ from services.webrtc_gateway.ingest.reception import Reception
 from services.webrtc_gateway.ingest.reorder import ReorderBuffer
 from services.webrtc_gateway.ingest.rtp_packet import RtpPacket
 from services.webrtc_gateway.ingest.terms import TrackTerms
+from services.webrtc_gateway.ingest.voice_level import VoiceLevel
 from shared.media.audio_config import OpusHead, build_opus_head
 from shared.media.bitstream import ensure_parameter_sets
 from shared.media.coded_picture import is_key_picture
@@ -71,6 +72,8 @@ class ReceivingTrack:
         self.units = 0
         self.key_at_s = float("-inf")
         """Monotonic seconds of the last key picture."""
+        self.voice = VoiceLevel(terms.audio_level_id) if terms.audio_level_id is not None else None
+        """Of sound whose packets tell how loud they are."""
         self._counters, self._deliver = counters, deliver
         self._time = TrackTime(terms.clock_hz, clock, PICTURE_SLEW if terms.codec else SOUND_SLEW)
         self._heard_s = 0.0
@@ -117,6 +120,8 @@ class ReceivingTrack:
         else:
             self._reception.arrived(packet.timestamp, packet.arrived_ns)
         self._heard_s = now_s
+        if self.voice is not None:
+            self.voice.take(packet.extensions, now_s)
         self._take(self._reorder.put(packet, now_s), now_s)
 
     def poll(self, now_s: float) -> list[int]:

@@ -17,6 +17,7 @@ from shared.rtp.opus import OPUS_CLOCK_HZ
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
 
 # The parser's time grows with the product of some of these. Chromium's offer has 40 rtpmap, 90 rtcp-fb and 30 fmtp
@@ -92,13 +93,19 @@ def read_offer(text: str) -> SessionDescription:
         if count > limit:
             raise BadRequest(f"the offer has {count} {f'{prefix!r} ' if prefix else ''}lines; {limit} are allowed")
     try:
-        description = SessionDescription.parse("\n".join(line for line in lines if not line.startswith(_UNREAD)))
+        read = (_without_attributes(line) for line in lines if not line.startswith(_UNREAD))
+        description = SessionDescription.parse("\n".join(read))
     except (ValueError, AssertionError, KeyError, IndexError, AttributeError, StopIteration, TypeError) as error:
         # The parser asserts where it should refuse, and fails in as many ways as text can be wrong.
         raise BadRequest(f"the body is not an SDP offer: {type(error).__name__} {error}".rstrip()) from None
     if not description.media:
         raise BadRequest("the offer has no m-line; offer to receive video, audio or both")
     return description
+
+
+def _without_attributes(line: str) -> str:
+    """An extension may have attributes (`vad=on`, RFC 6464 section 4), which the parser does not expect."""
+    return " ".join(line.split()[:2]) if line.startswith("a=extmap:") else line
 
 
 def match_offer(description: SessionDescription, tracks: Sequence[str], video_codec: VideoCodec | None = None) -> Offer:

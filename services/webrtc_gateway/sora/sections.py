@@ -9,7 +9,7 @@ from typing import Literal
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS
 from services.webrtc_gateway.ingest.offer import FEEDBACK
-from services.webrtc_gateway.signalling.offer import CAPTURE_TIME, MID, PLAYOUT_DELAY
+from services.webrtc_gateway.signalling.offer import AUDIO_LEVEL, CAPTURE_TIME, MID, PLAYOUT_DELAY
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ
 
@@ -29,6 +29,7 @@ _FORMATS: Mapping[VideoCodec, str] = {
     "hevc": "level-id=150;profile-id=1;tier-flag=0;tx-mode=SRST",  # level 5.0
 }
 _EXTENSIONS = ((1, MID), (2, CAPTURE_TIME), (3, PLAYOUT_DELAY))
+_AUDIO_LEVEL_ID = 10  # of one bundle: the others' ids are not this
 _OPUS_FORMAT: Mapping[str, str] = {"minptime": "10", "useinbandfec": "1"}
 # As the client's own names for them; what is none is left out.
 _OPUS_NAMES: Mapping[str, str] = {
@@ -134,8 +135,10 @@ def _head(section: Section, types: Sequence[int]) -> list[str]:
 
 
 def _audio(section: Section, terms: Terms) -> list[str]:
+    level = [f"a=extmap:{_AUDIO_LEVEL_ID} {AUDIO_LEVEL}"] if section.direction == "recvonly" else []
     return [
         *_head(section, (OPUS_TYPE,)),
+        *level,
         f"a=rtpmap:{OPUS_TYPE} opus/{OPUS_CLOCK_HZ}/2",
         f"a=fmtp:{OPUS_TYPE} {terms.opus}",
     ]
