@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from schemas.errors import TooMany, Unavailable
 from services.webrtc_gateway.sora.connection import NORMAL, Connection
 from services.webrtc_gateway.sora.downlinks import Parts, Source
+from services.webrtc_gateway.sora.forwarding import Forwarding
 from services.webrtc_gateway.sora.messages import Connect, Notify, Peer, Role
 from services.webrtc_gateway.sora.names import alias, is_stream_id, new_connection_id
 from services.webrtc_gateway.sora.sections import Terms
@@ -47,7 +48,9 @@ class Channels:
     def connections(self) -> tuple[Connection, ...]:
         return tuple(member for channel in self._channels.values() for member in channel.members.values())
 
-    def enter(self, connect: Connect, role: Role, terms: Terms, *, client: str, address: str) -> Connection:
+    def enter(
+        self, connect: Connect, role: Role, terms: Terms, forwarding: Forwarding, *, client: str, address: str
+    ) -> Connection:
         """A new connection; the caller begins it, and has it `leave` at its end.
 
         Raises:
@@ -63,6 +66,7 @@ class Channels:
             connect=connect,
             role=role,
             terms=terms,
+            forwarding=forwarding,
             parts=self._parts,
             channel=channel.id,
             session_id=channel.session_id,
@@ -114,16 +118,17 @@ class Channels:
         """What a connection gets: what others of its channel publish, and the mesh's stream of that name."""
         channel = self._channels.get(connection.channel)
         members = channel.members.values() if channel else ()
+        passing = connection.forwarding.kinds
         found = [
-            Source(member.id, member.stream, True, member.kinds)
+            Source(member.id, member.stream, True, passing(member.id, member.client_id, member.kinds))
             for member in members
             if member is not connection and member.live and member.stream and member.bundle_id != connection.bundle_id
         ]
         if is_stream_id(connection.channel) and connection.channel not in self._made:
-            kinds = self._parts.streams.kinds(connection.channel)
-            if kinds:
-                found.append(Source(connection.channel, connection.channel, False, kinds))
-        return tuple(found)
+            # Nobody's connection: it goes by its name.
+            name = connection.channel
+            found.append(Source(name, name, False, passing(name, name, self._parts.streams.kinds(name))))
+        return tuple(source for source in found if source.kinds)
 
     def _connected(self, connection: Connection) -> None:
         channel = self._channels.get(connection.channel)

@@ -17,6 +17,7 @@ from services.webrtc_gateway.ingest.terms import SessionTerms
 from services.webrtc_gateway.signalling.offer import read_offer
 from services.webrtc_gateway.sora.answer import fingerprints_of, keep_what_is_sent, side_of
 from services.webrtc_gateway.sora.downlinks import Downlinks, Parts, Source
+from services.webrtc_gateway.sora.forwarding import EVERYTHING, Forwarding
 from services.webrtc_gateway.sora.layout import Layout
 from services.webrtc_gateway.sora.messages import Connect, Offer, Ping, ReOffer, Role, ToClient, write
 from services.webrtc_gateway.sora.names import new_connection_id
@@ -53,6 +54,7 @@ class Connection:
     session_id: str
     sources: Callable[["Connection"], tuple[Source, ...]]
     on_connected: Callable[["Connection"], None]
+    forwarding: Forwarding = EVERYTHING
     client: str = ""
     address: str = ""
     id: str = field(default_factory=new_connection_id)

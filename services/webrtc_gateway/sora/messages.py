@@ -36,6 +36,9 @@ class Connect(Struct, frozen=True, tag_field="type", tag="connect"):
     audio: bool | AudioOptions = True
     video: bool | VideoOptions = True
     sora_client: Any = None
+    forwarding_filter: Any = None
+    """See `sora.forwarding`, which says what is wrong with it."""
+    forwarding_filters: Any = None
 
     @property
     def token(self) -> str | None:
@@ -78,7 +81,10 @@ def read(text: str) -> FromClient:
     """Raises:
     msgspec.DecodeError: not JSON, of no type that we know, or a field is none.
     """
-    return _decoder.decode(text)
+    try:
+        return _decoder.decode(text)
+    except RecursionError:
+        raise msgspec.DecodeError("nested too deeply") from None
 
 
 # --- to clients

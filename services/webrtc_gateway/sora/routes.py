@@ -19,6 +19,7 @@ from services.webrtc_gateway.ingest.offer import PREFERENCE
 from services.webrtc_gateway.signalling.whep import refusal, refused
 from services.webrtc_gateway.sora.channels import MAX_CONNECTIONS, Channels
 from services.webrtc_gateway.sora.connection import NORMAL, REFUSED, Connection, Stop
+from services.webrtc_gateway.sora.forwarding import read_forwarding
 from services.webrtc_gateway.sora.messages import (
     AudioOptions,
     Candidate,
@@ -32,7 +33,8 @@ from services.webrtc_gateway.sora.messages import (
     VideoOptions,
     read,
 )
-from services.webrtc_gateway.sora.names import check_channel, rights_name
+from services.webrtc_gateway.sora.names import MAX_CHANNEL_BYTES, check_channel, rights_name
+from services.webrtc_gateway.sora.nesting import MAX_LEVELS, is_too_deep
 from services.webrtc_gateway.sora.sections import CODEC_NAMES, Terms, opus_format
 from services.webrtc_gateway.web.origins import Origins
 from shared.tasks import end_tasks
@@ -48,6 +50,7 @@ _SILENT_SECONDS = 30.0  # six pings without an answer
 _MAX_MESSAGE_BYTES = 256 * 1024  # an answer with 16 m-lines has 30 KB, statistics of as many tracks some more
 _MAX_CONNECT_CHARACTERS = 32 * 1024  # what of it is for others goes to each of them
 _MAX_SOCKETS = 2 * MAX_CONNECTIONS  # those that have not said who they are included
+_REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame has 125, two of them the code
 _CLIENT_CHARACTERS = 40  # of its name, in the list of sessions
 _ACTIONS: dict[Role, tuple[Action, ...]] = {
     "sendonly": ("publish",),
@@ -57,11 +60,17 @@ _ACTIONS: dict[Role, tuple[Action, ...]] = {
 
 
 class Refusal(Exception):
-    """Of a first message; `reason` is what the client is told."""
+    """Of a first message; `reason` and `detail` are what the client is told, `reason` what is counted."""
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason, self.detail = reason, detail
         super().__init__(reason)
+
+    @property
+    def text(self) -> bytes:
+        """Of the close frame: printable ASCII, as it may quote the client."""
+        said = f"{self.reason} {self.detail}" if self.detail else self.reason
+        return re.sub(r"[^ -~]", "?", said)[:_REASON_BYTES].encode()
 
 
 class SoraRoutes:
@@ -112,7 +121,7 @@ class SoraRoutes:
             connection = self._enter(request, message.data)
         except Refusal as error:
             self.refused[error.reason] += 1
-            await socket.close(code=REFUSED, message=error.reason.encode())
+            await socket.close(code=REFUSED, message=error.text)
             return
         try:
             stop = await self._serve(socket, connection)
@@ -140,6 +149,11 @@ class SoraRoutes:
             check_channel(connect.channel_id)
         except BadRequest:
             raise Refusal("INVALID-CHANNEL-ID") from None
+        for name in ("client_id", "bundle_id"):
+            if len((getattr(connect, name) or "").encode()) > MAX_CHANNEL_BYTES:
+                raise Refusal("INVALID-MESSAGE", f"{name}: give at most {MAX_CHANNEL_BYTES} bytes")
+        if is_too_deep(connect.signaling_notify_metadata):
+            raise Refusal("INVALID-MESSAGE", f"signaling_notify_metadata: nest at most {MAX_LEVELS} levels")
         if self._guard is not None:
             try:
                 self._guard.admit_within(request, connect.token, _ACTIONS[role], rights_name(connect.channel_id))
@@ -150,10 +164,15 @@ class SoraRoutes:
                 raise Refusal("AUTHZ-REJECTED") from None
         terms = self._terms(connect)
         try:
+            forwarding = read_forwarding(connect.forwarding_filter, connect.forwarding_filters)
+        except BadRequest as error:
+            raise Refusal("INVALID-FORWARDING-FILTER", error.message) from None
+        try:
             return self._channels.enter(
                 connect,
                 role,
                 terms,
+                forwarding,
                 client=_client(connect),
                 address=request.remote or "",
             )
