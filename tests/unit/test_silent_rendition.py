@@ -11,6 +11,7 @@ from test_viewer_in_step import Rendition, Wire, viewer_of
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.congestion.adaptation import SILENT_SECONDS, Adaptation
 from services.webrtc_gateway.congestion.ladder import Pace
+from services.webrtc_gateway.congestion.moves import Moves
 from services.webrtc_gateway.egress.counters import EgressCounters
 from services.webrtc_gateway.egress.feeds import Feeds, OpenFeed
 from services.webrtc_gateway.egress.source import Deliver
@@ -66,7 +67,7 @@ async def test_who_is_given_a_rendition_that_stops_gets_what_it_asked_for() -> N
         return before
 
     adaptation = Adaptation(
-        feeds, source, counters, swap, lambda _, detail: moves.update([f"{detail['to']}"]), Pace(settle=0)
+        Moves(feeds, swap), source, counters, lambda _, detail: moves.update([f"{detail['to']}"]), Pace(settle=0)
     )
     viewer = viewer_of(used.feed, Wire())
     adaptation.add(viewer)

@@ -10,18 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.errors import Conflict, MeshError, Unavailable
-from services.webrtc_gateway.congestion.crossing import Crossing
+from schemas.errors import MeshError
 from services.webrtc_gateway.congestion.ladder import Ladder, Pace
 from services.webrtc_gateway.congestion.line import Sign
+from services.webrtc_gateway.congestion.moves import Moves, NoKeyFrame
 from services.webrtc_gateway.congestion.smaller import Smaller
 from services.webrtc_gateway.egress.counters import EgressCounters
-from services.webrtc_gateway.egress.feeds import Feeds, OpenFeed
 from services.webrtc_gateway.egress.viewer import Viewer
 
 logger = logging.getLogger(__name__)
 
-CROSS_SECONDS = 8.0  # an encoder starts, and makes a key frame, in one or two
 _SMALLER, _KEYS_ONLY = 1, 2
 # A smaller rendition without a packet may have been stopped: what was asked for is tried instead.
 SILENT_SECONDS = 10.0
@@ -55,16 +53,14 @@ class Adaptation:
 
     def __init__(
         self,
-        feeds: Feeds,
+        moves: Moves,
         smaller: Smaller,
         counters: EgressCounters,
-        swap: Callable[[Viewer, OpenFeed], OpenFeed],
         moved: Moved,
         pace: Pace | None = None,
     ) -> None:
-        """`swap` notes that a viewer uses another feed, and gives the one to release."""
-        self._feeds, self._smaller, self._counters = feeds, smaller, counters
-        self._swap, self._moved = swap, moved
+        self._moves, self._smaller, self._counters = moves, smaller, counters
+        self._moved = moved
         self._pace = pace or Pace()
         self._climbers: dict[str, _Climber] = {}
         self.thin_count = 0
@@ -103,14 +99,14 @@ class Adaptation:
         viewer, before = climber.viewer, climber.viewer.rendition
         try:
             if step < _SMALLER:
-                await self._cross(viewer, climber.asked)
+                await self._moves.cross(viewer, climber.asked)
             elif before == climber.asked:
-                await self._cross(viewer, await self._smaller.ensure(viewer.feed.stream))
+                await self._moves.cross(viewer, await self._smaller.ensure(viewer.feed.stream))
             viewer.send_keys_only(step == _KEYS_ONLY)
+        except NoKeyFrame as error:
+            self._failed(climber, "timeout", error.message)
         except MeshError as error:
             self._failed(climber, type(error).__name__, error.message)
-        except TimeoutError:
-            self._failed(climber, "timeout", f"no key frame within {CROSS_SECONDS:.0f} s")
         except Exception:  # a bug of ours: the viewer keeps what it has, and the log has the rest
             logger.exception("moving a viewer of %s", viewer.feed.stream)
             self._failed(climber, "internal_error", "")
@@ -118,27 +114,6 @@ class Adaptation:
             self._done(climber, step, sign, before)
         finally:
             climber.task = None
-
-    async def _cross(self, viewer: Viewer, rendition: str) -> None:
-        entry = await self._feeds.acquire(viewer.feed.stream, rendition)
-        try:
-            feed, name = entry.feed, entry.subscription.rendition
-            if feed.unsupported:
-                raise Conflict(f"{feed.stream}/{name} cannot be viewed: {feed.unsupported}")
-            crossing = Crossing(feed, viewer.feed.codec, lambda unit: viewer.cross(feed, name, unit))
-            try:
-                async with asyncio.timeout(CROSS_SECONDS):
-                    if not await crossing.done:
-                        raise Unavailable(f"{feed.stream}/{name} has ended, or has another codec")
-            except TimeoutError:
-                if viewer.feed is not feed:  # else the picture has come in the very moment of the deadline
-                    raise
-            finally:
-                crossing.give_up()
-        except BaseException:  # a cancellation too: nobody else releases it
-            self._feeds.release(entry)
-            raise
-        self._feeds.release(self._swap(viewer, entry))
 
     def _done(self, climber: _Climber, step: int, sign: Sign, before: str) -> None:
         viewer, loop = climber.viewer, asyncio.get_running_loop()

@@ -16,6 +16,7 @@ from services.webrtc_gateway.codecs.audible import AudibleSource
 from services.webrtc_gateway.codecs.choice import RenditionChoice
 from services.webrtc_gateway.congestion.adaptation import Adaptation, Moved
 from services.webrtc_gateway.congestion.ladder import Pace
+from services.webrtc_gateway.congestion.moves import Moves
 from services.webrtc_gateway.congestion.smaller import Smaller
 from services.webrtc_gateway.datachannels.gate import NO_RIGHTS, Rights
 from services.webrtc_gateway.datachannels.plane import DataPlane
@@ -82,9 +83,8 @@ class WhepGateway:
         self._identity = DtlsIdentity()
         self._batch = PacketBatch()  # one is enough: filling and sending never yields
         self._viewers: dict[str, tuple[Viewer, OpenFeed]] = {}
-        self._adaptation = (
-            Adaptation(self._feeds, smaller, self.counters, self._swap, on_moved, pace) if smaller else None
-        )
+        self._moves = Moves(self._feeds, self._swap)
+        self._adaptation = Adaptation(self._moves, smaller, self.counters, on_moved, pace) if smaller else None
         self._opening = 0
         self._draining = False
         self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
