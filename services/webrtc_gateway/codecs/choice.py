@@ -40,6 +40,10 @@ class RenditionChoice:
         assert first is not None  # one was tried at least
         raise first
 
+    def codec(self, stream: str, rendition: str) -> VideoCodec | None:
+        """Of a rendition's pictures, as far as it is known without opening it."""
+        return self._source.video_codec(stream, rendition)
+
     async def _open(self, stream: str, rendition: str | None, takes: Sequence[VideoCodec] | None) -> OpenFeed:
         known = self._source.video_codec(stream, rendition)
         if known is not None and takes is not None and known not in takes:

@@ -23,7 +23,7 @@ from services.webrtc_gateway.datachannels.plane import DataPlane
 from services.webrtc_gateway.egress.counters import EgressCounters
 from services.webrtc_gateway.egress.feeds import Feeds, OpenFeed
 from services.webrtc_gateway.egress.session_stats import session_info
-from services.webrtc_gateway.egress.source import NotViewable, PacketSource
+from services.webrtc_gateway.egress.source import NotViewable, PacketSource, codec_why
 from services.webrtc_gateway.egress.timings import Timings
 from services.webrtc_gateway.egress.viewer import Viewer
 from services.webrtc_gateway.signalling.answer import write_answer
@@ -201,6 +201,27 @@ class WhepGateway:
         if self._adaptation is not None and rendition in (None, DEFAULT_RENDITION) and refused is None:
             self._adaptation.add(viewer)
         return viewer
+
+    async def move(self, viewer: Viewer, rendition: str | None) -> None:
+        """Have a viewer go on with another rendition of its stream, at a key frame; None: with what it came for.
+
+        Who is given one by name keeps it, however thin its line.
+
+        Raises:
+            NotFound: there is no such rendition, or the viewer has left.
+            Conflict: the viewer cannot take it.
+            Unavailable: no key frame of it comes in time, or it ends.
+        """
+        asked = rendition or viewer.asked
+        known = self._choice.codec(viewer.feed.stream, asked)
+        if known is not None and viewer.feed.codec is not None and known != viewer.feed.codec:
+            raise NotViewable(viewer.feed.stream, asked, codec_why(known))
+        if self._adaptation is not None:
+            self._adaptation.forget(viewer)
+        viewer.send_keys_only(False)
+        await self._moves.cross(viewer, asked)
+        if self._adaptation is not None and asked == DEFAULT_RENDITION and viewer.refused is None:
+            self._adaptation.add(viewer)
 
     def delete(self, session: str) -> None:
         """End a session.

@@ -28,6 +28,8 @@ class PictureFlow:
         """A key picture has gone out and nothing is missing since; else the next one is waited for."""
         self.keys_only = False
         """The line carries no more than the key pictures; see `send_keys_only`."""
+        self.withheld = False
+        """The viewer shall have sound alone for now; see `withhold`."""
         self._track, self._sender, self._counters, self._began = track, sender, counters, began
         self._backlog: deque[tuple[RtpUnit, int, float]] = deque()
         """Units with how many of their packets are sent, and since when they wait, in monotonic seconds."""
@@ -35,6 +37,8 @@ class PictureFlow:
 
     def join(self, feed: RenditionFeed) -> None:
         """Begin with what the feed has for new viewers, or with the next key picture."""
+        if self.withheld:
+            return
         group = feed.starting_group()
         if not group:
             feed.request_key_frame(FRESH_GROUP_SECONDS)
@@ -44,6 +48,8 @@ class PictureFlow:
 
     def send(self, unit: RtpUnit, feed: RenditionFeed) -> None:
         """Take one unit of the feed; never waits."""
+        if self.withheld:
+            return
         if unit.key and (self.keys_only or not self.playing):
             self.stop()
             self._start(unit)
@@ -107,6 +113,19 @@ class PictureFlow:
         self.stop()
         if was_playing and not keys_only:
             feed.request_key_frame()
+        return True
+
+    def withhold(self, withheld: bool, feed: RenditionFeed | None) -> bool:
+        """Send no pictures; or, from the next key picture on, all again, which is asked for where there is a feed.
+
+        Whether that is a change.
+        """
+        if withheld == self.withheld:
+            return False
+        self.withheld = withheld
+        self.stop()
+        if not withheld and feed is not None:
+            self.join(feed)
         return True
 
     def _start(self, unit: RtpUnit) -> None:

@@ -65,7 +65,9 @@ class Viewer:
         self.kind: SessionKind = link.kind if link else "whep"
         self.cname = secrets.token_hex(8)  # ties sound and pictures together; tells nothing about the session
         self.feed = feed
-        self.rendition, self.refused = rendition, refused
+        self.rendition = self.asked = rendition
+        """What it is sent now, and what it came for."""
+        self.refused = refused
         self.ice = link.ice if link else IcePeer(self)
         self.thin = ""
         """Why less is sent than was asked for; empty: it is not."""
@@ -109,7 +111,8 @@ class Viewer:
             return "closed"
         if not self._connected:
             return "connecting"
-        return "playing" if self._pictures is None or self._pictures.playing else "waiting"
+        waits = self._pictures is not None and not self._pictures.playing and not self._pictures.withheld
+        return "waiting" if waits else "playing"
 
     @property
     def has_pictures(self) -> bool:
@@ -120,6 +123,11 @@ class Viewer:
     def keys_only(self) -> bool:
         """It is sent the key pictures, and none between them."""
         return self._pictures is not None and self._pictures.keys_only
+
+    @property
+    def withheld(self) -> bool:
+        """It is sent sound alone for now, although it takes pictures."""
+        return self._pictures is not None and self._pictures.withheld
 
     @property
     def packets_sent(self) -> int:
@@ -137,7 +145,7 @@ class Viewer:
 
     def path_selected(self) -> None:
         """The handshake follows at once and takes about a picture's time: let the key frame be made meanwhile."""
-        if self._pictures is not None and not self.feed.starting_group():
+        if self._pictures is not None and not self._pictures.withheld and not self.feed.starting_group():
             self.feed.request_key_frame(FRESH_GROUP_SECONDS)
 
     def receive_dtls(self, datagram: bytes) -> None:
@@ -204,6 +212,11 @@ class Viewer:
         """As `PictureFlow.send_keys_only`."""
         if self._pictures is not None and self._live:
             self.switches += self._pictures.send_keys_only(keys_only, self.feed)
+
+    def withhold_pictures(self, withheld: bool) -> None:
+        """As `PictureFlow.withhold`: sound goes on."""
+        if self._pictures is not None and not self._closed:
+            self.switches += self._pictures.withhold(withheld, self.feed if self._connected else None)
 
     # --- life
 
