@@ -52,12 +52,14 @@ from schemas.ingest import IngestSession
 from schemas.packets import PacketHeader
 from schemas.recordings import (
     Clip,
+    DeleteRecording,
     FetchFile,
     FilePart,
     ListRecordings,
     MakeClip,
     RecordedFiles,
     Recording,
+    RecordingDeleted,
     RecordingRequest,
     StartRecording,
     StopRecording,
@@ -343,6 +345,15 @@ _COMMANDS = (
     ),
     _command(
         "publisher", "fetch", FetchFile, FilePart, LOOKERS, "A part of a recorded file.", _PLACEHOLDER.format("node")
+    ),
+    _command(
+        "publisher",
+        "delete-recording",
+        DeleteRecording,
+        RecordingDeleted,
+        ("cli", "writer"),
+        "Take a recorded file away.",
+        _PLACEHOLDER.format("node"),
     ),
     _command(
         "publisher",

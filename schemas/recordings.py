@@ -1,5 +1,5 @@
 """Recordings: by hand (start, ask, stop: an output of the stream named `recording`), and what lies on the disk: list,
-fetch, clip."""
+fetch, delete, clip."""
 
 from typing import Annotated, Final, Literal
 
@@ -9,6 +9,7 @@ from schemas.commands import DEFAULT_WAIT_SECONDS, WaitSeconds
 from schemas.errors import ErrorInfo
 from schemas.ids import Id
 from schemas.resources import OutputState
+from schemas.tokens import MAX_PATTERNS, StreamPattern
 from schemas.units import BytesText, DurationText, TimeText
 
 RECORDING_OUTPUT: Final = "recording"
@@ -72,6 +73,8 @@ class ListRecordings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """publisher.<node>.recordings: the recorded files of one node, oldest first."""
 
     stream: Id | None = None
+    streams: Annotated[tuple[StreamPattern, ...], Meta(max_length=MAX_PATTERNS)] = ()
+    """Files of these only, as tokens name them: `cam0`, `line-*`. Empty: of all."""
     start: TimeText | None = None
     end: TimeText | None = None
     """Files that have something between `start` and `end`."""
@@ -111,6 +114,8 @@ class FetchFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """publisher.<node>.fetch: a part of a recorded file."""
 
     file: str
+    stream: Id | None = None
+    """Whose file it must be; else it is not found. None: anybody's."""
     offset: Annotated[int, Meta(ge=0)] = 0
     size: Annotated[int, Meta(ge=1, le=4 << 20)] = 1 << 20
     """Bytes at most; a reply must fit the bus."""
@@ -123,6 +128,26 @@ class FilePart(Struct, frozen=True, kw_only=True):
     """base64 in JSON."""
     size_bytes: int
     """Of the whole file, at this moment."""
+    modified_ns: int = 0
+    """When the file last changed, CLOCK_REALTIME."""
+    format: str = ""
+    """`mp4`, `mkv` or `ts`, as its index says."""
+
+
+class DeleteRecording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """publisher.<node>.delete-recording: take a recorded file away, and its index; not one that is being written."""
+
+    file: str
+    """As publisher.recordings tells it."""
+    stream: Id
+    """Whose file it must be."""
+
+
+class RecordingDeleted(Struct, frozen=True, kw_only=True):
+    file: str
+    stream: Id
+    size_bytes: int
+    """What the disk has got back."""
 
 
 class MakeClip(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas.errors import InvalidValue, NotFound
-from schemas.ids import Id
+from schemas.errors import Conflict, InvalidValue, NotFound, Unavailable
+from schemas.ids import Id, check_id
 from schemas.recordings import RecordedFile
-from shared.recording_index import SUFFIX, BadIndex, IndexSummary, index_path, read_summary
+from schemas.tokens import covers
+from shared.recording_index import SUFFIX, BadIndex, IndexHeader, IndexSummary, index_path, read_summary
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,13 @@ class Entry(NamedTuple):
 
     def overlaps(self, start_ns: int, end_ns: int) -> bool:
         return self.summary.pictures > 0 and self.summary.start_ns <= end_ns and self.summary.end_ns >= start_ns
+
+
+class OpenedFile(NamedTuple):
+    """A recorded file that is open for reading; whoever has it closes `fd`."""
+
+    fd: int
+    header: IndexHeader
 
 
 class Catalogue:
@@ -64,9 +72,19 @@ class Catalogue:
         chosen = [entry for entry in found if stream is None or entry.summary.header.stream == stream]
         return sorted(chosen, key=lambda entry: (entry.summary.start_ns, entry.name))
 
-    def list(self, stream: Id | None, start_ns: int, end_ns: int, limit: int) -> tuple[list[RecordedFile], bool]:
-        """The newest `limit` files that have something of that time, the oldest first; True: there are older ones."""
-        entries = [entry for entry in self.entries(stream) if entry.overlaps(start_ns, end_ns)]
+    def list(
+        self, stream: Id | None, start_ns: int, end_ns: int, limit: int, streams: tuple[str, ...] = ()
+    ) -> tuple[list[RecordedFile], bool]:
+        """The newest `limit` files that have something of that time, the oldest first; True: there are older ones.
+
+        `streams`: patterns that a file's stream must be of one of; empty: any stream.
+        """
+        entries = [
+            entry
+            for entry in self.entries(stream)
+            if entry.overlaps(start_ns, end_ns)
+            and (not streams or any(covers(pattern, entry.summary.header.stream) for pattern in streams))
+        ]
         writing = frozenset(self._writing())
         told = [_told(entry, str(entry.path) in writing) for entry in entries[-limit:]]
         return [one for one in told if one is not None], len(entries) > limit
@@ -75,12 +93,70 @@ class Catalogue:
         """A recorded file as it is told to others."""
         return str(path.relative_to(self._roots[0])) if path.is_relative_to(self._roots[0]) else str(path)
 
-    def open(self, name: str) -> int:
-        """A descriptor of a recorded file, for reading; the caller closes it. Never follows a link.
+    def open(self, name: str, stream: Id | None = None) -> OpenedFile:
+        """A recorded file, for reading. Never follows a link.
 
         Raises:
             InvalidValue: the name leads outside.
-            NotFound: no recording has this name.
+            NotFound: no recording has this name, or it is not of `stream`.
+        """
+        root, parts = self._place(name)
+        try:
+            folder_fd = _folder_below(root, parts[:-1])
+            try:
+                header = _header_beside(folder_fd, parts[-1])
+                if stream is None or header.stream == stream:
+                    return OpenedFile(_open_in(folder_fd, parts[-1]), header)
+            finally:
+                os.close(folder_fd)
+        except (OSError, ValueError):  # gone, a link, a folder, no index beside it; or a NUL
+            pass
+        raise _missing(name)
+
+    def delete(self, name: str, stream: Id) -> tuple[Path, IndexHeader, int]:
+        """Take a recorded file and its index away: where it was, whose, and its bytes. Never follows a link.
+
+        Raises:
+            InvalidValue: the name leads outside.
+            NotFound: no recording has this name, or it is not of `stream`.
+            Conflict: it is being written.
+            Unavailable: the disk does not let it go.
+        """
+        root, parts = self._place(name)
+        path = root.joinpath(*parts)
+        try:
+            folder_fd = _folder_below(root, parts[:-1])
+        except (OSError, ValueError):
+            raise _missing(name) from None
+        try:
+            try:
+                header = _header_beside(folder_fd, parts[-1])
+                check_id(header.output, "output")  # an index may be anybody's
+                found = os.stat(parts[-1], dir_fd=folder_fd, follow_symlinks=False)
+            except (OSError, ValueError):
+                raise _missing(name) from None
+            if header.stream != stream or not stat.S_ISREG(found.st_mode):
+                raise _missing(name)
+            if str(path) in frozenset(self._writing()):
+                raise Conflict(f"recording {name!r} is being written; end it first")
+            try:
+                # The file before its index: what a kill leaves between the two is known for a left one.
+                os.unlink(parts[-1], dir_fd=folder_fd)
+                os.unlink(index_path(Path(parts[-1])).name, dir_fd=folder_fd)
+            except FileNotFoundError:  # retention was faster
+                raise _missing(name) from None
+            except OSError as error:
+                raise Unavailable(f"recording {name!r} cannot be deleted: {error.strerror}") from None
+        finally:
+            os.close(folder_fd)
+        return path, header, found.st_size
+
+    def _place(self, name: str) -> tuple[Path, tuple[str, ...]]:
+        """The root that a recording lies below, and its path there.
+
+        Raises:
+            InvalidValue: the name leads outside.
+            NotFound: it names a root.
         """
         path = PurePosixPath(name)
         if not name or not name.isprintable() or ".." in path.parts or len(path.parts) > _MAX_PARTS:
@@ -91,13 +167,9 @@ class Catalogue:
             if not path.is_relative_to(root):
                 raise InvalidValue("file", name, "recordings lie below the folders for recordings only")
             path = path.relative_to(root)
-        missing = NotFound(f"there is no recording {name!r}; publisher.recordings lists what there is")
         if not path.parts:
-            raise missing
-        try:
-            return _open_below(root, path.parts)
-        except (OSError, ValueError):  # gone, a link, a folder, no index beside it; or a NUL
-            raise missing from None
+            raise _missing(name)
+        return root, path.parts
 
     def _summary(self, index: str, found: os.stat_result) -> tuple[_Stamp, IndexSummary] | None:
         stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
@@ -156,22 +228,39 @@ def _told(entry: Entry, writing: bool) -> RecordedFile | None:
         return None
 
 
-def _open_below(root: Path, parts: tuple[str, ...]) -> int:
-    """Raises: OSError: on the way there is something else than folders, or at its end no recorded file."""
+def _missing(name: str) -> NotFound:
+    return NotFound(f"there is no recording {name!r}; publisher.recordings lists what there is")
+
+
+def _folder_below(root: Path, parts: tuple[str, ...]) -> int:
+    """A descriptor of the folder. Raises: OSError: on the way there is something else than folders."""
     folder_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for part in parts[:-1]:
+        for part in parts:
             inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
             os.close(folder_fd)
             folder_fd = inner
-        index = index_path(Path(parts[-1])).name
-        if not stat.S_ISREG(os.stat(index, dir_fd=folder_fd, follow_symlinks=False).st_mode):
-            raise FileNotFoundError(index)
-        # Not blocking: somebody may have put a pipe there.
-        fd = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_fd)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise FileNotFoundError(parts[-1])
-        return fd
-    finally:
+    except BaseException:
         os.close(folder_fd)
+        raise
+    return folder_fd
+
+
+def _header_beside(folder_fd: int, name: str) -> IndexHeader:
+    """What the index of the file says. Raises: OSError, BadIndex: there is none."""
+    index_fd = _open_in(folder_fd, index_path(Path(name)).name)
+    try:
+        # By its descriptor: whatever a path would lead to by now, this is the file that was judged.
+        return read_summary(Path(f"/proc/self/fd/{index_fd}")).header
+    finally:
+        os.close(index_fd)
+
+
+def _open_in(folder_fd: int, name: str) -> int:
+    """Raises: OSError: it is no plain file."""
+    # Not blocking: somebody may have put a pipe there.
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_fd)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileNotFoundError(name)
+    return fd

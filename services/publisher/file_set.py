@@ -286,6 +286,12 @@ class FileSet:
         self._tell("segment-finished", detail)
         self._recorded.told(str(file))
 
+    def gone(self, file: Path) -> None:
+        """Somebody has deleted this closed file; from any thread."""
+        self._recorded.gone(str(file))
+        if self._retention:
+            self._retention.forget(file)
+
     def _was_deleted(self, file: Path, reason: str) -> None:
         """In the thread of the retention."""
         self.deleted[reason] += 1

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -87,7 +88,13 @@ async def build(context: Context[PublisherSettings]) -> None:
     commands = _Commands(context, mirrors, outputs, streams)
     recordings = Recordings(context, mirrors, outputs, streams)
     catalogue = Catalogue(context.settings.outputs.file_roots, lambda: _being_written(reconciler.runners))
-    archive = Archive(context, catalogue)
+
+    def deleted(output_id: str, path: Path) -> None:
+        runner = reconciler.runners.get(output_id)
+        if runner is not None and runner.writer is not None:
+            runner.writer.deleted(path)
+
+    archive = Archive(context, catalogue, deleted)
     maker = ClipMaker(context.node, context.settings.shm_dir, context.settings.outputs, catalogue)
     clips = Clips(context, mirrors, streams, wants, maker)
     context.stack.push_async_callback(clips.close)

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, OutOfSpace
@@ -104,6 +105,10 @@ class OutputWriter:
     def feed_when_room(self, header: PacketHeader, payload: memoryview, timeout_seconds: float) -> None:
         """`feed`, after waiting for room in the queue; from any thread but the event loop's."""
         self._queue.put_when_room(header, payload, timeout_seconds)
+
+    def deleted(self, file: Path) -> None:
+        """Somebody has deleted a closed file of this output; from any thread."""
+        self._files.gone(file)
 
     def stop(self, timeout_seconds: float) -> bool:
         """Write what is queued, finish the destination, end the thread; blocks.

@@ -41,6 +41,7 @@ from services.webrtc_gateway.transport.ice_servers import IceServers
 from services.webrtc_gateway.transport.tcp_transport import TcpTransport
 from services.webrtc_gateway.web.http import HttpDoor, Routes, build_app
 from services.webrtc_gateway.web.origins import Origins
+from services.webrtc_gateway.web.recordings import RecordingRoutes
 from services.webrtc_gateway.web.status_feed import MeshStatusFeed
 from shared.demand import Wants
 from shared.service import VERSION, Context
@@ -75,6 +76,7 @@ async def build(context: Context[GatewaySettings]) -> None:
         WhipRoutes(ingest, ice_servers),
         CommandRoutes(context.bus),
         PictureRoutes(context.bus),
+        RecordingRoutes(context.bus),
         HlsRoutes(packagers),
         _sora(context, mirrors, transport, ingest, gateway, entry, origins),
     ]

@@ -55,6 +55,7 @@ BUILT = {
     "publisher.stop-recording": subjects.command("publisher", "stop-recording"),
     "publisher.recordings": subjects.command("publisher", "recordings", "edge1"),
     "publisher.fetch": subjects.command("publisher", "fetch", "edge1"),
+    "publisher.delete-recording": subjects.command("publisher", "delete-recording", "edge1"),
     "publisher.clip": subjects.command("publisher", "clip", "edge1"),
     "hw-encode.pic-encode": subjects.command("hw-encode", "pic-encode", "edge1"),
     "webrtc-gateway.sessions": subjects.command("webrtc-gateway", "sessions"),

@@ -35,6 +35,8 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "whep": Rule("view", "named", kind="session"),
         "whip": Rule("publish", "named", kind="session"),
         "hls": Rule("view", "named"),
+        # As often as a player seeks; how many at once the route bounds.
+        "recordings": Rule("view", "named"),
         "frame": Rule("view", "named", kind="command"),
         # The token comes in the first message: see `auth.guard.Guard.admit_within`.
         "signaling": _OPEN,

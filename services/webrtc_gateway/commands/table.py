@@ -14,7 +14,7 @@ from schemas.channels import CHANNELS
 from schemas.commands import OutputList, RenditionList, StreamList
 from schemas.errors import BadRequest, InvalidValue, NotFound
 from schemas.ids import COMPOUND_SEPARATOR
-from schemas.recordings import RecordedFiles
+from schemas.recordings import ListRecordings, RecordedFiles
 from schemas.sessions import SessionList
 from schemas.tokens import Action
 from services.webrtc_gateway.auth.grant import Grant
@@ -85,6 +85,13 @@ class Command:
     @property
     def is_list(self) -> bool:
         return self.channel.reply in _LISTS
+
+    def narrowed(self, request: Any, grant: Grant) -> Any:
+        """The request as it is sent: what has a limit is asked for the asker's streams only, for what is left out of
+        the reply would count."""
+        if isinstance(request, ListRecordings) and not grant.sees_all and not request.stream and not request.streams:
+            return msgspec.structs.replace(request, streams=grant.streams)
+        return request
 
     def visible(self, reply: bytes, grant: Grant) -> bytes:
         """The reply of a list without the streams that are none of the asker's business."""
