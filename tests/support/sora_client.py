@@ -1,9 +1,10 @@
 """The real sora_sdk in a process of its own: it ends its process where a server's message lacks something.
 
 Run as a program it is that process: a JSON object as its first line of input, as it holds a token; a JSON object a line
-as its output; and the end of its input to disconnect.
+as its output; messages to send as further lines of input, and its end to disconnect.
 """
 
+import base64
 import json
 import os
 import subprocess
@@ -60,6 +61,20 @@ class SoraClient:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.close()
+
+    def send(self, label: str, data: bytes) -> None:
+        """Send a message over a data channel."""
+        self._ask(label=label, data=base64.b64encode(data).decode())
+
+    def ask_stats(self) -> None:
+        """Have it tell its own statistics, as a `stats` event."""
+        self._ask(stats=True)
+
+    def _ask(self, **what: Any) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
 
     def kill(self) -> None:
         """As a machine that loses its power."""
@@ -130,6 +145,21 @@ def _watch(sdk: Any, track: Any, sinks: list[Any]) -> None:
     sinks.append(sink)
 
 
+def _obey(connection: Any) -> None:
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "stats" in asked:
+            _say(event="stats", reports=json.loads(connection.get_stats()))
+        else:
+            sent = connection.send_data_channel(asked["label"], base64.b64decode(asked["data"]))
+            _say(event="sent", label=asked["label"], sent=sent)
+    connection.disconnect()
+
+
+def _has_heard(label: str, data: bytes) -> None:
+    _say(event="message", label=label, data=base64.b64encode(data).decode())
+
+
 def main() -> None:
     import sora_sdk as sdk  # not where the class above is used: it has threads of its own
 
@@ -151,9 +181,16 @@ def main() -> None:
     connection.on_ws_close = lambda code, reason: _say(event="ws_close", code=code, reason=reason)
     connection.on_notify = lambda text: _say(event="notify", message=json.loads(text))
     connection.on_set_offer = lambda text: _say(event="offer", message=json.loads(text))
+    connection.on_push = lambda text: _say(event="push", message=json.loads(text))
+    connection.on_switched = lambda text: _say(event="switched", message=json.loads(text))
+    connection.on_data_channel = lambda label: _say(event="data_channel", label=label)
+    connection.on_message = _has_heard
+    connection.on_signaling_message = lambda kind, way, text: _say(
+        event="signaling", kind=str(kind).rpartition(".")[2], way=str(way).rpartition(".")[2]
+    )
     connection.on_track = lambda track: _watch(sdk, track, sinks)
     connection.connect()
-    threading.Thread(target=lambda: (sys.stdin.read(), connection.disconnect()), daemon=True).start()
+    threading.Thread(target=_obey, args=(connection,), daemon=True).start()
     ended.wait()
     time.sleep(0.1)  # what is told in the same moment
     os._exit(0)  # its threads would go on while the interpreter goes

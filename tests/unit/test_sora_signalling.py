@@ -117,7 +117,10 @@ def test_wishes_are_taken_as_far_as_they_are_any() -> None:
     assert isinstance(said, Connect)
     assert (said.video, said.token) == (VideoOptions("VP9", 9), None)
     assert isinstance(read('{"type":"pong","stats":[{"a":1}]}'), Pong)
-    for bad in ("", "null", "{}", '{"type":"offer"}', '{"type":"connect"}', '{"type":"pong","stats":[-inf]}'):
+    pong = read('{"type":"pong","stats":[{"a":-inf,"b":[ nan,inf],"c":1}]}')
+    assert isinstance(pong, Pong)
+    assert json.loads(bytes(pong.stats)) == [{"a": None, "b": [None, None], "c": 1}]
+    for bad in ("", "null", "{}", '{"type":"offer"}', '{"type":"connect"}', '{"type":"pong","stats":[-info]}'):
         with pytest.raises(msgspec.DecodeError):
             read(bad)
 

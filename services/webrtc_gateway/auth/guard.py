@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+WITHDRAWN: web.RequestKey[Callable[[], None]] = web.RequestKey("withdrawn")
+"""Of a socket's request: what ends what it has begun, where that goes on without the socket."""
 FAILURE_BURST = 10  # somebody who pastes the wrong token, and tries again
 COMMAND_BURST = 60  # a console that opens and asks for every stream
 
@@ -114,8 +116,12 @@ class Guard:
                 with contextlib.suppress(NotFound):  # of the other kind, or it has ended by itself
                     end(stream, session)
         for request, grant in list(self._sockets.values()):
-            if self.tokens.still(grant) != grant and request.transport is not None:
+            if self.tokens.still(grant) == grant:
+                continue
+            if request.transport is not None:
                 request.transport.abort()  # the page comes back, and is judged anew
+            elif WITHDRAWN in request:
+                request[WITHDRAWN]()
 
     @contextlib.contextmanager
     def _socket(self, request: web.Request, grant: Grant) -> Iterator[None]:

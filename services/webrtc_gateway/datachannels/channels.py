@@ -72,12 +72,31 @@ class DataChannels:
         """Take one record of application data of the peer's."""
         self._association.receive(record)
 
-    def open(self, label: str, *, ordered: bool = True, max_retransmits: int | None = None, protocol: str = "") -> bool:
-        """Open a channel from our side; False when there is one of that name, or too many."""
+    @property
+    def waiting(self) -> int:
+        """Messages among those bytes."""
+        return self._association.waiting
+
+    def open(
+        self,
+        label: str,
+        *,
+        ordered: bool = True,
+        max_packet_life_time_ms: int | None = None,
+        max_retransmits: int | None = None,
+        protocol: str = "",
+    ) -> bool:
+        """Open a channel from our side; False when there is one of that name, or too many.
+
+        Give at most one of `max_packet_life_time_ms` and `max_retransmits`."""
         if label in self._by_label or len(self._by_label) >= self._limits.channels:
             return False
         parameters = RTCDataChannelParameters(
-            label=label, ordered=ordered, maxRetransmits=max_retransmits, protocol=protocol
+            label=label,
+            ordered=ordered,
+            maxPacketLifeTime=max_packet_life_time_ms,
+            maxRetransmits=max_retransmits,
+            protocol=protocol,
         )
         channel = RTCDataChannel(self._association, parameters)
         self._adopt(label, channel)

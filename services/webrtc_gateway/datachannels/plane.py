@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from services.webrtc_gateway.datachannels.channels import ChannelUser, DataChannels
 from services.webrtc_gateway.datachannels.counters import DataCounters
 from services.webrtc_gateway.datachannels.gate import Rights
 from services.webrtc_gateway.datachannels.latency import LatencyEchoes
@@ -32,3 +33,7 @@ class DataPlane:
     ) -> DataSession:
         """The data channels of a session whose peer offered `section`; `send` takes one record for its DTLS."""
         return DataSession(session, stream, section, send, rights, self._users, self.counters, self._cpu)
+
+    def channels(self, section: DataSection, send: Callable[[bytes], None], user: ChannelUser) -> DataChannels:
+        """Channels that are all `user`'s, as those of Sora's clients."""
+        return DataChannels(section, send, user, self.counters, self._cpu)

@@ -8,6 +8,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from schemas.errors import BadRequest
 from services.webrtc_gateway.codecs.video import parameters
+from services.webrtc_gateway.datachannels.section import DataSection, read_section
 
 _RETRANSMISSION = "video/rtx"
 
@@ -32,6 +33,11 @@ def side_of(description: SessionDescription, mids: Collection[str]) -> SessionDe
     side = copy.copy(description)
     side.media = found
     return side
+
+
+def data_section_of(description: SessionDescription) -> DataSection | None:
+    """The client's side of data channels; None: it takes none."""
+    return next((found for section in description.media if (found := read_section(section)) is not None), None)
 
 
 def keep_what_is_sent(side: SessionDescription) -> None:

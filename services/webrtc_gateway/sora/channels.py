@@ -14,6 +14,7 @@ from services.webrtc_gateway.sora.connection import NORMAL, Connection
 from services.webrtc_gateway.sora.downlinks import Parts, Source
 from services.webrtc_gateway.sora.forwarding import Forwarding
 from services.webrtc_gateway.sora.messages import Connect, Notify, Peer, Role
+from services.webrtc_gateway.sora.labels import Label
 from services.webrtc_gateway.sora.names import alias, is_stream_id, new_connection_id
 from services.webrtc_gateway.sora.sections import Terms
 
@@ -49,7 +50,15 @@ class Channels:
         return tuple(member for channel in self._channels.values() for member in channel.members.values())
 
     def enter(
-        self, connect: Connect, role: Role, terms: Terms, forwarding: Forwarding, *, client: str, address: str
+        self,
+        connect: Connect,
+        role: Role,
+        terms: Terms,
+        forwarding: Forwarding,
+        *,
+        client: str,
+        address: str,
+        labels: tuple[Label, ...] = (),
     ) -> Connection:
         """A new connection; the caller begins it, and has it `leave` at its end.
 
@@ -83,6 +92,7 @@ class Channels:
         return connection
 
     async def leave(self, connection: Connection) -> None:
+            labels=labels,
         """Let go of a connection, and tell the others."""
         channel = self._channels[connection.channel]
         del channel.members[connection.id]

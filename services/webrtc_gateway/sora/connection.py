@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import secrets
-from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
 from aiortc.sdp import SessionDescription
 
 from schemas.errors import BadRequest, MeshError
@@ -15,13 +15,28 @@ from services.webrtc_gateway.ingest.offer import match_ingest
 from services.webrtc_gateway.ingest.publisher import Publisher
 from services.webrtc_gateway.ingest.terms import SessionTerms
 from services.webrtc_gateway.signalling.offer import read_offer
-from services.webrtc_gateway.sora.answer import fingerprints_of, keep_what_is_sent, side_of
+from services.webrtc_gateway.sora.answer import data_section_of, fingerprints_of, keep_what_is_sent, side_of
+from services.webrtc_gateway.sora.data_side import DataSide
 from services.webrtc_gateway.sora.downlinks import Downlinks, Parts, Source
 from services.webrtc_gateway.sora.forwarding import EVERYTHING, Forwarding
+from services.webrtc_gateway.sora.labels import Label
 from services.webrtc_gateway.sora.layout import Layout
-from services.webrtc_gateway.sora.messages import Connect, Offer, Ping, ReOffer, Role, ToClient, write
+from services.webrtc_gateway.sora.messages import (
+    Connect,
+    Disconnect,
+    Offer,
+    Ping,
+    ReOffer,
+    Role,
+    SaidAgain,
+    SaidSdp,
+    ToClient,
+    Updated,
+    read,
+)
 from services.webrtc_gateway.sora.names import new_connection_id
 from services.webrtc_gateway.sora.sections import Kind, Terms, Transport, write_offer
+from services.webrtc_gateway.sora.ways import Ways
 from services.webrtc_gateway.transport.link import SharedLink
 from shared.tasks import end_tasks
 
@@ -31,7 +46,6 @@ REFUSED = 4490
 NORMAL = 1000
 ANSWER_SECONDS = 10.0  # clients make an answer in some ten milliseconds, and wait for ever themselves
 CONNECT_SECONDS = 15.0  # ICE and DTLS together, from the offer on
-_MAX_UNSENT = 256  # messages; a client that reads none of so many is hopeless
 VERSION = "framemesh"
 
 
@@ -55,6 +69,8 @@ class Connection:
     sources: Callable[["Connection"], tuple[Source, ...]]
     on_connected: Callable[["Connection"], None]
     forwarding: Forwarding = EVERYTHING
+    labels: tuple[Label, ...] = ()
+    """Of data channels that the client asks for."""
     client: str = ""
     address: str = ""
     id: str = field(default_factory=new_connection_id)
@@ -67,9 +83,9 @@ class Connection:
         self.client_id = self.connect.client_id or self.id
         self.bundle_id = self.connect.bundle_id or self.id
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
-        self.unsent: deque[str] = deque()
-        self.has_unsent = asyncio.Event()
         self.link = SharedLink(self.parts.transport, self.parts.identity, self._connected, self._link_ended, "sora")
+        self.data = self._data_side() if self.connect.data_channel_signaling else None
+        self.ways = self.data.ways if self.data else Ways(None)
         self._layout = Layout()
         self._downlinks = Downlinks(
             self._layout, self.link, self.parts, self._downlink_ended, client=self.client, address=self.address
@@ -94,12 +110,28 @@ class Connection:
             wanted.append("video")
         return tuple(wanted)
 
+    def _data_side(self) -> DataSide:
+        return DataSide(
+            self.id,
+            self.channel,
+            self.labels,
+            lets_go_of_socket=bool(self.connect.ignore_disconnect_websocket),
+            link=self.link,
+            plane=self.parts.viewers.data_plane,
+            messaging=self.parts.messaging,
+            say=self.say,
+            hear=self.hear,
+            on_ended=self._data_ended,
+        )
+
     # --- what is said
 
     def begin(self) -> None:
         """Send the offer."""
         if self.role != "recvonly":
             self._layout.add_uplink(self.kinds)
+        if self.data is not None:
+            self._layout.add_data()
         self._place()
         self._layout.fill(self.kinds or ("audio", "video"))
         offer = Offer(
@@ -111,6 +143,9 @@ class Connection:
             connection_id=self.id,
             mid=self._layout.uplink_mids,
             version=VERSION,
+            data_channel_signaling=self.data is not None,
+            ignore_disconnect_websocket=self.data is not None and bool(self.connect.ignore_disconnect_websocket),
+            data_channels=self.data.announced if self.data else (),
         )
         self._late = asyncio.get_running_loop().call_later(CONNECT_SECONDS, self._never_connected)
         self._ask(offer)
@@ -130,11 +165,8 @@ class Connection:
         """Tell the client, whichever way its messages go by now; one that takes none is cut off."""
         if self.stopped.done():
             return
-        if len(self.unsent) >= _MAX_UNSENT:
+        if not self.ways.say(message):
             self.stop(REFUSED, "TOO-SLOW")
-            return
-        self.unsent.append(write(message))
-        self.has_unsent.set()
 
     def stop(self, code: int, reason: str) -> None:
         """Have the WebSocket closed, and everything with it."""
@@ -143,8 +175,10 @@ class Connection:
             self.stopped.set_result(Stop(code, reason))
 
     async def close(self) -> None:
-        """Let go of all that the connection has; its WebSocket is closed before."""
+        """Let go of all that the connection has; its WebSocket is closed before, if it has one."""
         self.stop(NORMAL, "")
+        if self.data is not None:
+            await self.data.say_goodbye(*self.stopped.result())
         for timer in (self._timer, self._late):
             if timer is not None:
                 timer.cancel()
@@ -153,9 +187,33 @@ class Connection:
         self._downlinks.close()
         if self._publisher is not None:
             self._publisher.close("left")
+        if self.data is not None:
+            self.data.close()
         self.link.close()
 
+    def socket_lost(self) -> None:
+        """Its WebSocket is closed or broken: the end, but for a client that was told to let go of it."""
+        self.ways.has_socket = False
+        if self.data is None or not self.data.outlives_socket:
+            self.stop(NORMAL, "")
+
     # --- what is answered
+
+    def hear(self, text: str) -> bool:
+        """Take what the client says, whichever way it comes; False: it is nothing that we know."""
+        try:
+            said = read(text)
+        except msgspec.DecodeError:  # a message of a newer client
+            return False
+        if isinstance(said, SaidSdp):
+            self.answered(said.sdp, again=False)
+        elif isinstance(said, SaidAgain | Updated):
+            self.answered(said.sdp, again=True)
+        elif isinstance(said, Disconnect):
+            self.stop(NORMAL, "TYPE-DISCONNECT")
+        elif isinstance(said, Connect):
+            self.stop(REFUSED, "INVALID-MESSAGE")
+        return True
 
     def answered(self, text: str, *, again: bool) -> None:
         """Take the answer to the first offer, or to a later one."""
@@ -169,6 +227,8 @@ class Connection:
             if not self._answered:
                 self.link.open(fingerprints_of(description))
                 self._answered = True
+                if self.data is not None:
+                    self.data.answered(data_section_of(description))
                 self._take_uplink(description, text)
         except BadRequest as error:
             logger.info("the answer of connection %s: %s", self.id[:8], error)
@@ -222,6 +282,8 @@ class Connection:
     def _connected(self) -> None:
         if self._late is not None:
             self._late.cancel()
+        if self.data is not None:
+            self.data.connected()
         self.on_connected(self)
 
     def _never_answered(self) -> None:
@@ -232,6 +294,10 @@ class Connection:
 
     def _link_ended(self, reason: str) -> None:
         self.stop(REFUSED, "PEER-CONNECTION-ENDED")
+
+    def _data_ended(self, reason: str) -> None:
+        # Who lives by data channels alone says goodbye by closing them.
+        self.stop(REFUSED if self.ways.has_socket else NORMAL, reason)
 
     def _uplink_ended(self, reason: str) -> None:
         self.stop(NORMAL, "DISCONNECTED-API")

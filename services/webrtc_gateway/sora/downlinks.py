@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiortc.sdp import SessionDescription
@@ -15,6 +15,7 @@ from services.webrtc_gateway.egress.viewer import Viewer
 from services.webrtc_gateway.ingest.gateway import IngestGateway
 from services.webrtc_gateway.sora.answer import side_of
 from services.webrtc_gateway.sora.layout import Layout
+from services.webrtc_gateway.sora.messaging import Messaging
 from services.webrtc_gateway.sora.sections import Kind, Section
 from services.webrtc_gateway.sora.streams import ChannelStreams
 from services.webrtc_gateway.transport.dtls import DtlsIdentity
@@ -50,6 +51,7 @@ class Parts:
     ingest: IngestGateway
     viewers: WhepGateway
     streams: ChannelStreams
+    messaging: Messaging = field(default_factory=Messaging)
 
 
 @dataclass

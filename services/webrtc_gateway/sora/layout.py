@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.webrtc_gateway.sora.sections import MAX_SECTIONS, Kind, Section, new_ssrc
+from services.webrtc_gateway.sora.sections import MAX_SECTIONS, Kind, Section, SectionKind, new_ssrc
 
 
 class Layout:
@@ -22,6 +22,10 @@ class Layout:
         """Before everything else: clients bind what they send to the first m-line of its kind."""
         for kind in kinds:
             self._append(kind).direction = "recvonly"
+
+    def add_data(self) -> None:
+        """The m-line of data channels; with it alone there is a connection."""
+        self._append("application")
 
     def fill(self, kinds: Sequence[Kind]) -> None:
         """Without an m-line there is no connection: one of each kind for what is to come."""
@@ -61,7 +65,7 @@ class Layout:
                 return section
         return None
 
-    def _append(self, kind: Kind) -> Section:
+    def _append(self, kind: SectionKind) -> Section:
         section = Section(str(len(self.sections)), kind)
         self.sections.append(section)
         return section

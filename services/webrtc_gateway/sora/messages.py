@@ -1,5 +1,6 @@
 """What is said over the WebSocket: lenient with what comes, exact in what goes, as clients end at what they lack."""
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -36,6 +37,11 @@ class Connect(Struct, frozen=True, tag_field="type", tag="connect"):
     audio: bool | AudioOptions = True
     video: bool | VideoOptions = True
     sora_client: Any = None
+    audio_streaming_language_code: str | None = None
+    data_channel_signaling: bool | None = None
+    ignore_disconnect_websocket: bool | None = None
+    data_channels: Any = None
+    """See `sora.labels`."""
     forwarding_filter: Any = None
     """See `sora.forwarding`, which says what is wrong with it."""
     forwarding_filters: Any = None
@@ -66,21 +72,35 @@ class Candidate(Struct, frozen=True, tag_field="type", tag="candidate"):
 
 
 class Pong(Struct, frozen=True, tag_field="type", tag="pong"):
-    """A sign of life; whatever statistics are in it are not read."""
+    """A sign of life, with statistics where they were asked for."""
+
+    stats: msgspec.Raw = msgspec.Raw()
+
+
+class SaidStats(Struct, frozen=True, tag_field="type", tag="stats"):
+    """The same over a data channel."""
+
+    reports: msgspec.Raw = msgspec.Raw()
 
 
 class Disconnect(Struct, frozen=True, tag_field="type", tag="disconnect"):
     reason: str = ""
 
 
-FromClient = Connect | SaidSdp | SaidAgain | Updated | Candidate | Pong | Disconnect
+FromClient = Connect | SaidSdp | SaidAgain | Updated | Candidate | Pong | SaidStats | Disconnect
 _decoder: msgspec.json.Decoder[FromClient] = msgspec.json.Decoder(FromClient)
+
+
+# Some clients write C's infinities into statistics, which no reader of JSON takes.
+_NO_NUMBER = re.compile(r"(?<=[:,\[])\s*-?(?:inf|nan)(?=[,\]}])")
 
 
 def read(text: str) -> FromClient:
     """Raises:
     msgspec.DecodeError: not JSON, of no type that we know, or a field is none.
     """
+    if _NO_NUMBER.search(text):
+        text = _NO_NUMBER.sub("null", text)
     try:
         return _decoder.decode(text)
     except RecursionError:
@@ -122,6 +142,23 @@ class Offer(Struct, frozen=True, kw_only=True, tag_field="type", tag="offer"):
 
 class ReOffer(Struct, frozen=True, tag_field="type", tag="re-offer"):
     sdp: str
+
+
+class Switched(Struct, frozen=True, tag_field="type", tag="switched"):
+    """The last that a client with data channels needs its WebSocket for; told to let go of it, it does so at once."""
+
+    ignore_disconnect_websocket: bool
+
+
+class ReqStats(Struct, frozen=True, tag_field="type", tag="req-stats"):
+    """Answered over the data channel that it comes by."""
+
+
+class Close(Struct, frozen=True, tag_field="type", tag="close"):
+    """Over data channels what a close frame is to a WebSocket."""
+
+    code: int
+    reason: str
 
 
 class Ping(Struct, frozen=True, tag_field="type", tag="ping"):
@@ -168,7 +205,7 @@ class Push(Struct, frozen=True, tag_field="type", tag="push"):
     data: Any
 
 
-ToClient = Offer | ReOffer | Ping | Notify | Push
+ToClient = Offer | ReOffer | Switched | ReqStats | Close | Ping | Notify | Push
 
 
 def write(message: ToClient) -> str:

@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from collections import Counter
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -14,22 +14,17 @@ from aiohttp import WSMsgType, web
 from schemas.errors import BadRequest, MeshError, TooMany
 from schemas.tokens import Action
 from schemas.units import parse_bitrate
-from services.webrtc_gateway.auth.guard import Guard
+from services.webrtc_gateway.auth.guard import WITHDRAWN, Guard
 from services.webrtc_gateway.ingest.offer import PREFERENCE
 from services.webrtc_gateway.signalling.whep import refusal, refused
 from services.webrtc_gateway.sora.channels import MAX_CONNECTIONS, Channels
-from services.webrtc_gateway.sora.connection import NORMAL, REFUSED, Connection, Stop
+from services.webrtc_gateway.sora.connection import REFUSED, Connection, Stop
 from services.webrtc_gateway.sora.forwarding import read_forwarding
 from services.webrtc_gateway.sora.messages import (
+from services.webrtc_gateway.sora.labels import read_labels
     AudioOptions,
-    Candidate,
     Connect,
-    Disconnect,
-    Pong,
     Role,
-    SaidAgain,
-    SaidSdp,
-    Updated,
     VideoOptions,
     read,
 )
@@ -82,6 +77,8 @@ class SoraRoutes:
         self._max_bps = parse_bitrate(max_bitrate, "publish_bitrate")
         self._sockets = 0
         self.refused: Counter[str] = Counter()
+        self._without_socket: set[asyncio.Task[Any]] = set()
+        """Handlers of connections that go on over data channels alone."""
         """Clients that were not let in, by reason."""
         self.unread = 0
         """Messages that were none."""
@@ -124,7 +121,7 @@ class SoraRoutes:
             await socket.close(code=REFUSED, message=error.text)
             return
         try:
-            stop = await self._serve(socket, connection)
+            stop = await self._serve(request, socket, connection)
             # Before the media end: a client that loses those first reports an error.
             with contextlib.suppress(ConnectionError):
                 await socket.close(code=stop.code, message=stop.reason.encode())
@@ -168,6 +165,10 @@ class SoraRoutes:
         except BadRequest as error:
             raise Refusal("INVALID-FORWARDING-FILTER", error.message) from None
         try:
+        try:
+            labels = read_labels(connect.data_channels) if connect.data_channel_signaling else ()
+        except BadRequest as error:
+            raise Refusal("INVALID-DATA-CHANNELS", error.message) from None
             return self._channels.enter(
                 connect,
                 role,
@@ -176,6 +177,7 @@ class SoraRoutes:
                 client=_client(connect),
                 address=request.remote or "",
             )
+                labels=labels,
         except TooMany:
             raise Refusal("TOO-MANY") from None
         except MeshError:
@@ -194,7 +196,7 @@ class SoraRoutes:
         asked = connect.audio.opus_params if isinstance(connect.audio, AudioOptions) else {}
         return Terms(codecs=codecs, opus=opus_format(asked), max_bps=max_bps, start_bps=start_bps)
 
-    async def _serve(self, socket: web.WebSocketResponse, connection: Connection) -> Stop:
+    async def _serve(self, request: web.Request, socket: web.WebSocketResponse, connection: Connection) -> Stop:
         """Until either side ends it. The one who closes the socket is the caller, when nobody reads it any more:
         else the socket would be torn down before the client has read our close frame."""
         writer = asyncio.create_task(self._write(socket, connection))
@@ -206,10 +208,21 @@ class SoraRoutes:
                 logger.error("signalling of connection %s", connection.id[:8], exc_info=error)
                 connection.stop(REFUSED, "INTERNAL-ERROR")
             return await connection.stopped
+            if not connection.stopped.done():
+                return await self._serve_without(request, connection)
         finally:
             await end_tasks(reader, writer)
 
     async def _read(self, socket: web.WebSocketResponse, connection: Connection) -> None:
+    async def _serve_without(self, request: web.Request, connection: Connection) -> Stop:
+        """The client goes on without its WebSocket: aiohttp has forgotten this handler, but lets it run."""
+        handler = asyncio.current_task()
+        assert handler is not None
+        request[WITHDRAWN] = lambda: connection.stop(REFUSED, "AUTHZ-REJECTED")
+        self._without_socket.add(handler)
+        handler.add_done_callback(self._without_socket.discard)
+        return await connection.stopped
+
         pinged_s = heard_s = time.monotonic()
         while not connection.stopped.done():
             try:
@@ -223,40 +236,31 @@ class SoraRoutes:
                 continue
             heard_s = time.monotonic()
             if message.type is WSMsgType.TEXT:
-                self._take(connection, message.data)
+                self.unread += not connection.hear(message.data)
             elif message.type is not WSMsgType.BINARY:  # closed, or broken
-                connection.stop(NORMAL, "")
-
-    def _take(self, connection: Connection, text: str) -> None:
-        try:
-            said = read(text)
-        except msgspec.DecodeError:  # statistics with infinities in them, or a message of a newer client
-            self.unread += 1
-            return
-        if isinstance(said, SaidSdp):
-            connection.answered(said.sdp, again=False)
-        elif isinstance(said, SaidAgain | Updated):
-            connection.answered(said.sdp, again=True)
-        elif isinstance(said, Disconnect):
-            connection.stop(NORMAL, "TYPE-DISCONNECT")
-        elif not isinstance(said, Candidate | Pong):
-            connection.stop(REFUSED, "INVALID-MESSAGE")  # a second connect
+                connection.socket_lost()
+                return
 
     async def _write(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         while True:
-            await connection.has_unsent.wait()
-            connection.has_unsent.clear()
-            while connection.unsent:
+        ways = connection.ways
+            await ways.has_unsent.wait()
+            ways.has_unsent.clear()
+            while ways.unsent:
                 try:
                     async with asyncio.timeout(_SEND_SECONDS):
-                        await socket.send_str(connection.unsent.popleft())
-                except (TimeoutError, ConnectionError):
+                        await socket.send_str(ways.unsent.popleft())
+                except TimeoutError:
                     connection.stop(REFUSED, "TOO-SLOW")
                     return
 
+                except ConnectionError:
+                    return  # the reader hears of it, too, and knows what that means
     async def _shut_down(self, app: web.Application) -> None:
         self._channels.stop()
 
+        if self._without_socket:
+            await asyncio.wait(self._without_socket, timeout=_CLOSE_SECONDS)
 
 def _client(connect: Connect) -> str:
     """What the client calls itself; its User-Agent says nothing."""

@@ -8,12 +8,15 @@ from typing import Literal
 
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS
+from services.webrtc_gateway.datachannels.section import write_section
 from services.webrtc_gateway.ingest.offer import FEEDBACK
 from services.webrtc_gateway.signalling.offer import AUDIO_LEVEL, CAPTURE_TIME, MID, PLAYOUT_DELAY
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ
 
 Kind = Literal["audio", "video"]
+SectionKind = Literal["audio", "video", "application"]
+"""`application`: data channels."""
 Direction = Literal["recvonly", "sendonly", "inactive"]
 """Seen from us."""
 
@@ -54,7 +57,7 @@ class Section:
     """One m-line; which media it carries changes, its mid and its kind do not."""
 
     mid: str
-    kind: Kind
+    kind: SectionKind
     direction: Direction = "inactive"
     stream: str = ""
     """The msid of what we send: the publisher's connection_id, or the mesh's name of the stream."""
@@ -109,13 +112,19 @@ def write_offer(sections: Sequence[Section], terms: Terms, transport: Transport,
         "a=extmap-allow-mixed",
     ]
     for number, section in enumerate(sections):
-        lines += _video(section, terms) if section.kind == "video" else _audio(section, terms)
+        lines += _media(section, terms)
         lines += [f"a=ice-ufrag:{transport.ufrag}", f"a=ice-pwd:{transport.password}"]
         lines += [f"a=fingerprint:sha-256 {transport.fingerprint}", "a=setup:actpass"]
         if number == 0:  # the others are bundled with it
             lines += [f"a=candidate:{candidate}" for candidate in transport.candidates]
             lines.append("a=end-of-candidates")
     return "\r\n".join(lines) + "\r\n"
+
+
+def _media(section: Section, terms: Terms) -> list[str]:
+    if section.kind == "application":
+        return write_section(section.mid)
+    return _video(section, terms) if section.kind == "video" else _audio(section, terms)
 
 
 def _head(section: Section, types: Sequence[int]) -> list[str]:

@@ -67,6 +67,8 @@ class SharedLink:
         self._keys: tuple[SrtpSender, SrtpReceiver] | None = None
         self._parts: tuple[LinkPart, ...] = ()
         self.closed = False
+        self.on_data: Callable[[bytes], None] = lambda data: None
+        """Takes each record of application data."""
         transport.add(self.ice)
 
     @property
@@ -78,6 +80,7 @@ class SharedLink:
         BadRequest: none of the fingerprints can be checked.
         """
         self._dtls = DtlsServer(self._identity, fingerprints, self._send, self._keys_ready, self._ended)
+        self._dtls.on_data = lambda data: self.on_data(data)
 
     def join(self, receiver: PacketReceiver, on_keys: KeysReady) -> LinkPart:
         """A place for one part, which is told its keys once they are there, and never before this returns."""
