@@ -81,6 +81,7 @@ class Channels:
             session_id=channel.session_id,
             sources=self._sources,
             on_connected=self._connected,
+            labels=labels,
             client=client,
             address=address,
         )
@@ -92,7 +93,6 @@ class Channels:
         return connection
 
     async def leave(self, connection: Connection) -> None:
-            labels=labels,
         """Let go of a connection, and tell the others."""
         channel = self._channels[connection.channel]
         del channel.members[connection.id]

@@ -20,8 +20,8 @@ from services.webrtc_gateway.signalling.whep import refusal, refused
 from services.webrtc_gateway.sora.channels import MAX_CONNECTIONS, Channels
 from services.webrtc_gateway.sora.connection import REFUSED, Connection, Stop
 from services.webrtc_gateway.sora.forwarding import read_forwarding
-from services.webrtc_gateway.sora.messages import (
 from services.webrtc_gateway.sora.labels import read_labels
+from services.webrtc_gateway.sora.messages import (
     AudioOptions,
     Connect,
     Role,
@@ -76,9 +76,9 @@ class SoraRoutes:
         self._channels, self._guard, self._origins = channels, guard, origins
         self._max_bps = parse_bitrate(max_bitrate, "publish_bitrate")
         self._sockets = 0
-        self.refused: Counter[str] = Counter()
         self._without_socket: set[asyncio.Task[Any]] = set()
         """Handlers of connections that go on over data channels alone."""
+        self.refused: Counter[str] = Counter()
         """Clients that were not let in, by reason."""
         self.unread = 0
         """Messages that were none."""
@@ -165,10 +165,10 @@ class SoraRoutes:
         except BadRequest as error:
             raise Refusal("INVALID-FORWARDING-FILTER", error.message) from None
         try:
-        try:
             labels = read_labels(connect.data_channels) if connect.data_channel_signaling else ()
         except BadRequest as error:
             raise Refusal("INVALID-DATA-CHANNELS", error.message) from None
+        try:
             return self._channels.enter(
                 connect,
                 role,
@@ -176,8 +176,8 @@ class SoraRoutes:
                 forwarding,
                 client=_client(connect),
                 address=request.remote or "",
-            )
                 labels=labels,
+            )
         except TooMany:
             raise Refusal("TOO-MANY") from None
         except MeshError:
@@ -207,13 +207,12 @@ class SoraRoutes:
             if not connection.stopped.done() and reader.done() and (error := reader.exception()) is not None:
                 logger.error("signalling of connection %s", connection.id[:8], exc_info=error)
                 connection.stop(REFUSED, "INTERNAL-ERROR")
-            return await connection.stopped
             if not connection.stopped.done():
                 return await self._serve_without(request, connection)
+            return await connection.stopped
         finally:
             await end_tasks(reader, writer)
 
-    async def _read(self, socket: web.WebSocketResponse, connection: Connection) -> None:
     async def _serve_without(self, request: web.Request, connection: Connection) -> Stop:
         """The client goes on without its WebSocket: aiohttp has forgotten this handler, but lets it run."""
         handler = asyncio.current_task()
@@ -223,6 +222,7 @@ class SoraRoutes:
         handler.add_done_callback(self._without_socket.discard)
         return await connection.stopped
 
+    async def _read(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         pinged_s = heard_s = time.monotonic()
         while not connection.stopped.done():
             try:
@@ -242,8 +242,8 @@ class SoraRoutes:
                 return
 
     async def _write(self, socket: web.WebSocketResponse, connection: Connection) -> None:
-        while True:
         ways = connection.ways
+        while True:
             await ways.has_unsent.wait()
             ways.has_unsent.clear()
             while ways.unsent:
@@ -253,14 +253,14 @@ class SoraRoutes:
                 except TimeoutError:
                     connection.stop(REFUSED, "TOO-SLOW")
                     return
-
                 except ConnectionError:
                     return  # the reader hears of it, too, and knows what that means
+
     async def _shut_down(self, app: web.Application) -> None:
         self._channels.stop()
-
         if self._without_socket:
             await asyncio.wait(self._without_socket, timeout=_CLOSE_SECONDS)
+
 
 def _client(connect: Connect) -> str:
     """What the client calls itself; its User-Agent says nothing."""
