@@ -364,7 +364,7 @@ _COMMANDS = (
         "A file of a stream from one moment to another.",
         _PLACEHOLDER.format("node"),
     ),
-    _command("webrtc-gateway", "sessions", ListSessions, SessionList, LOOKERS, "WebRTC sessions of one gateway."),
+    _command("webrtc-gateway", "sessions", ListSessions, SessionList, LOOKERS, "WebRTC sessions of all gateways."),
     _command(
         "webrtc-gateway",
         "stats",
@@ -375,6 +375,33 @@ _COMMANDS = (
     ),
     _command(
         "webrtc-gateway", "kick", KickSessions, KickedSessions, ("cli", "writer"), "End a session, or all of a stream."
+    ),
+    _command(
+        "webrtc-gateway",
+        "local-sessions",
+        ListSessions,
+        SessionList,
+        ("webrtc-gateway", "cli"),
+        "WebRTC sessions of the gateway of one node.",
+        _PLACEHOLDER.format("node"),
+    ),
+    _command(
+        "webrtc-gateway",
+        "local-stats",
+        SessionStatsRequest,
+        SessionStats,
+        ("webrtc-gateway", "cli"),
+        "The statistics of a session of that gateway.",
+        _PLACEHOLDER.format("node"),
+    ),
+    _command(
+        "webrtc-gateway",
+        "local-kick",
+        KickSessions,
+        KickedSessions,
+        ("webrtc-gateway", "cli"),
+        "End sessions of that gateway.",
+        _PLACEHOLDER.format("node"),
     ),
 )
 

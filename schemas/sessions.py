@@ -56,16 +56,22 @@ class SessionInfo(Struct, frozen=True, kw_only=True):
     """From the offer to the first key picture on its way."""
     picture_ms: float | None = None
     """From the offer to the first picture on screen, as the page echoes."""
+    node: str = ""
+    """Of its gateway."""
+    gateway: str = ""
+    """The gateway's instance: another one after each start."""
 
 
 class ListSessions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """webrtc-gateway.sessions: those of one gateway; optionally of one stream."""
+    """webrtc-gateway.sessions: those of every gateway; optionally of one stream."""
 
     stream: Id | None = None
 
 
 class SessionList(Struct, frozen=True, kw_only=True):
     sessions: tuple[SessionInfo, ...]
+    unanswered: tuple[str, ...] = ()
+    """Nodes of gateways that did not answer in time: theirs are not listed."""
 
 
 class KickSessions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +85,8 @@ class KickSessions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class KickedSessions(Struct, frozen=True, kw_only=True):
     sessions: tuple[str, ...]
+    unanswered: tuple[str, ...] = ()
+    """Nodes of gateways that did not answer in time: theirs may go on."""
 
 
 class SessionStatsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

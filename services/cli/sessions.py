@@ -1,4 +1,4 @@
-"""Who watches over WebRTC and how that goes; look at one session, or end it.
+"""Who watches over WebRTC, at any gateway, and how that goes; look at one session, or end it.
 
 examples:
   framemesh sessions
@@ -13,29 +13,20 @@ second; `low<main` is a viewer whose line was too thin for `main`.
 """
 
 import argparse
+import sys
 
 import msgspec
 
 from schemas.errors import InvalidValue
-from schemas.sessions import (
-    KickedSessions,
-    KickSessions,
-    ListSessions,
-    SessionInfo,
-    SessionList,
-    SessionStats,
-    SessionStatsRequest,
-)
-from schemas.subjects import DEFAULT_RENDITION, command
+from schemas.sessions import KickSessions, ListSessions, SessionInfo, SessionStatsRequest
+from schemas.subjects import DEFAULT_RENDITION
 from services.cli.connection import add_nats_argument, connected
 from services.cli.table import table
-from shared.bus import Bus
+from shared.gateways import Gateways, present_gateways
 
 HELP = "who watches over WebRTC, and how that goes"
-_SERVICE = "webrtc-gateway"
-_REPLY_SECONDS = 3.0  # what is asked for is there, nothing is waited for
 _SHOWN_ID_CHARACTERS = 8  # enough to tell sessions apart; --json has the whole id
-_HEADER = ("SESSION", "STREAM", "RENDITION", "STATE", "BITRATE", "LINE", "LOST", "RTT", "MOVES", "CLIENT")
+_HEADER = ("SESSION", "STREAM", "RENDITION", "STATE", "BITRATE", "LINE", "LOST", "RTT", "MOVES", "GATEWAY", "CLIENT")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,16 +43,18 @@ async def run(options: argparse.Namespace) -> int:
     if options.what == "stats" and options.session is None:
         raise InvalidValue("ID", "", "write `framemesh sessions stats ID`; `framemesh sessions` lists them")
     async with connected(options) as bus:
+        present = await present_gateways(bus)
+        gateways = Gateways(bus, lambda: present)
         if options.what == "stats":
-            return await _stats(bus, options)
+            return await _stats(gateways, options)
         if options.what == "kick":
-            return await _kick(bus, options)
-        return await _list(bus, options)
+            return await _kick(gateways, options)
+        return await _list(gateways, options)
 
 
-async def _list(bus: Bus, options: argparse.Namespace) -> int:
-    request = ListSessions(stream=options.stream)
-    listed = await bus.request(command(_SERVICE, "sessions"), request, SessionList, _REPLY_SECONDS)
+async def _list(gateways: Gateways, options: argparse.Namespace) -> int:
+    listed = await gateways.sessions(ListSessions(stream=options.stream))
+    _tell(listed.unanswered, "theirs are not listed")
     if options.json:
         print(msgspec.json.encode(listed.sessions).decode())
     else:
@@ -70,22 +63,28 @@ async def _list(bus: Bus, options: argparse.Namespace) -> int:
     return 0
 
 
-async def _stats(bus: Bus, options: argparse.Namespace) -> int:
-    request = SessionStatsRequest(session=options.session)
-    found = await bus.request(command(_SERVICE, "stats"), request, SessionStats, _REPLY_SECONDS)
+async def _stats(gateways: Gateways, options: argparse.Namespace) -> int:
+    found = await gateways.stats(SessionStatsRequest(session=options.session))
     text = msgspec.json.encode(found)
     print((text if options.json else msgspec.json.format(text, indent=2)).decode())
     return 0
 
 
-async def _kick(bus: Bus, options: argparse.Namespace) -> int:
+async def _kick(gateways: Gateways, options: argparse.Namespace) -> int:
     request = KickSessions(session=options.session, stream=options.stream, reason=options.reason)
-    kicked = await bus.request(command(_SERVICE, "kick"), request, KickedSessions, _REPLY_SECONDS)
+    kicked = await gateways.kick(request)
+    _tell(kicked.unanswered, "theirs may go on")
     if options.json:
         print(msgspec.json.encode(kicked.sessions).decode())
     else:
         print("\n".join(f"ended {session[:_SHOWN_ID_CHARACTERS]}" for session in kicked.sessions) or "nobody watched")
     return 0
+
+
+def _tell(unanswered: tuple[str, ...], so: str) -> None:
+    """On stderr: the list itself may be read by a program."""
+    if unanswered:
+        print(f"no answer from the gateway on {', '.join(unanswered)}: {so}", file=sys.stderr)
 
 
 def _row(info: SessionInfo) -> tuple[str, ...]:
@@ -105,5 +104,6 @@ def _row(info: SessionInfo) -> tuple[str, ...]:
         f"{info.fraction_lost:.1%}",
         "-" if info.rtt_ms is None else f"{info.rtt_ms:.0f} ms",
         str(info.switches),
+        info.node,
         info.client or info.kind,
     )

@@ -18,7 +18,7 @@ from services.webrtc_gateway.datachannels.metrics import register_data_metrics
 from services.webrtc_gateway.egress.bus_source import BusPacketSource
 from services.webrtc_gateway.egress.gateway import WhepGateway
 from services.webrtc_gateway.egress.metrics import register_metrics, register_tcp_metrics
-from services.webrtc_gateway.egress.session_commands import SessionCommands
+from services.webrtc_gateway.egress.session_commands import SessionCommands, at_home
 from services.webrtc_gateway.egress.source import NotViewable
 from services.webrtc_gateway.hls.metrics import register_hls_metrics
 from services.webrtc_gateway.hls.packagers import Packagers
@@ -44,10 +44,9 @@ from services.webrtc_gateway.web.origins import Origins
 from services.webrtc_gateway.web.recordings import RecordingRoutes
 from services.webrtc_gateway.web.status_feed import MeshStatusFeed
 from shared.demand import Wants
+from shared.gateways import SERVICE, Gateways
 from shared.service import VERSION, Context
 from shared.state import StateMirrors
-
-SERVICE = "webrtc-gateway"
 
 
 async def build(context: Context[GatewaySettings]) -> None:
@@ -67,14 +66,15 @@ async def build(context: Context[GatewaySettings]) -> None:
     gateway.data_plane.add_user(bridges)
     feed = await MeshStatusFeed.open(context.bus, mirrors, gateway.counters.console_dropped)
     context.stack.push_async_callback(feed.close)
-    await _serve_commands(context, gateway)
+    gateways = Gateways(context.bus, lambda: mirrors.present(SERVICE))
+    await _serve_commands(context, gateway, gateways)
     ingest = _publishers(context, mirrors, transport, gateway)
     packagers = _packagers(context, mirrors, wants)
     _guard_sessions(entry, gateway, ingest)
     origins = Origins(settings.cors_origins)
     parts: list[Routes] = [
         WhipRoutes(ingest, ice_servers),
-        CommandRoutes(context.bus),
+        CommandRoutes(context.bus, at_home=at_home(gateways)),
         PictureRoutes(context.bus),
         RecordingRoutes(context.bus),
         HlsRoutes(packagers),
@@ -153,11 +153,11 @@ def _viewers(
     return gateway
 
 
-async def _serve_commands(context: Context[GatewaySettings], gateway: WhepGateway) -> None:
+async def _serve_commands(context: Context[GatewaySettings], gateway: WhepGateway, gateways: Gateways) -> None:
     def kicked(stream: str, detail: dict[str, str]) -> None:
         context.event(stream, "kicked", detail=detail)
 
-    endpoints = SessionCommands(gateway, kicked).endpoints()
+    endpoints = SessionCommands(gateway, kicked, context.node).endpoints(gateways)
     served = await context.bus.serve(SERVICE, VERSION, "The HTTP and WebRTC front door.", endpoints)
     context.stack.push_async_callback(served.close)
 

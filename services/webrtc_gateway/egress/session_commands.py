@@ -1,10 +1,13 @@
-"""The commands about sessions: list them, look at one, end them."""
+"""The commands about sessions: list them, look at one, end them; those of this gateway, and those of all."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
-from schemas.errors import BadRequest, InvalidValue, NotFound
+from msgspec.structs import replace
+
+from schemas.errors import BadRequest, NotFound
 from schemas.sessions import (
     KickedSessions,
     KickSessions,
@@ -18,12 +21,11 @@ from services.webrtc_gateway.egress.gateway import WhepGateway
 from services.webrtc_gateway.egress.session_stats import session_stats
 from services.webrtc_gateway.egress.viewer import Viewer
 from shared.bus import Endpoint
+from shared.gateways import SERVICE, Gateways, check_kick, check_session
 
 logger = logging.getLogger(__name__)
 
-_SERVICE = "webrtc-gateway"
 SHOWN_ID_CHARACTERS = 8  # of an id: enough to tell sessions apart, too little to end one over HTTP
-_MIN_ID_CHARACTERS = 4
 
 Kicked = Callable[[str, dict[str, str]], None]
 """Called with the stream and what happened."""
@@ -32,18 +34,23 @@ Kicked = Callable[[str, dict[str, str]], None]
 class SessionCommands:
     """Answers for the sessions of one gateway."""
 
-    def __init__(self, gateway: WhepGateway, kicked: Kicked = lambda stream, detail: None) -> None:
-        self._gateway, self._kicked = gateway, kicked
+    def __init__(self, gateway: WhepGateway, kicked: Kicked = lambda stream, detail: None, node: str = "") -> None:
+        self._gateway, self._kicked, self._node = gateway, kicked, node
 
-    def endpoints(self) -> list[Endpoint]:
+    def endpoints(self, gateways: Gateways) -> list[Endpoint]:
+        """Of this gateway, and of `gateways`, which whoever is asked first asks for all."""
         return [
-            Endpoint(command(_SERVICE, "sessions"), ListSessions, SessionList, self.list),
-            Endpoint(command(_SERVICE, "stats"), SessionStatsRequest, SessionStats, self.stats),
-            Endpoint(command(_SERVICE, "kick"), KickSessions, KickedSessions, self.kick),
+            Endpoint(command(SERVICE, "sessions"), ListSessions, SessionList, gateways.sessions),
+            Endpoint(command(SERVICE, "stats"), SessionStatsRequest, SessionStats, gateways.stats),
+            Endpoint(command(SERVICE, "kick"), KickSessions, KickedSessions, gateways.kick),
+            Endpoint(command(SERVICE, "local-sessions", self._node), ListSessions, SessionList, self.list),
+            Endpoint(command(SERVICE, "local-stats", self._node), SessionStatsRequest, SessionStats, self.stats),
+            Endpoint(command(SERVICE, "local-kick", self._node), KickSessions, KickedSessions, self.kick),
         ]
 
     async def list(self, request: ListSessions) -> SessionList:
-        return SessionList(sessions=self._gateway.sessions(request.stream))
+        infos = self._gateway.sessions(request.stream)
+        return SessionList(sessions=tuple(replace(info, node=self._node) for info in infos))
 
     async def stats(self, request: SessionStatsRequest) -> SessionStats:
         """Raises:
@@ -58,8 +65,7 @@ class SessionCommands:
             InvalidValue: neither session nor stream is given, or both.
             NotFound, BadRequest: no session, or more than one, has such an id.
         """
-        if (request.session is None) == (request.stream is None):
-            raise InvalidValue("session", request.session, "give either a session or a stream")
+        check_kick(request)
         if request.session is not None:
             found = [self._find(request.session)]
         else:
@@ -72,11 +78,19 @@ class SessionCommands:
         return KickedSessions(sessions=tuple(viewer.session for viewer in found))
 
     def _find(self, session: str) -> Viewer:
-        if len(session) < _MIN_ID_CHARACTERS:
-            raise InvalidValue("session", session, f"give at least {_MIN_ID_CHARACTERS} characters of its id")
+        check_session(session)
         found = [viewer for viewer in self._gateway.viewers if viewer.session.startswith(session)]
         if not found:
             raise NotFound(f"session {session[:32]!r}: there is none; `framemesh sessions` lists those that are")
         if len(found) > 1:
             raise BadRequest(f"session {session[:32]!r}: {len(found)} begin so; give more characters")
         return found[0]
+
+
+def at_home(gateways: Gateways) -> Mapping[str, Callable[[Any], Awaitable[Any]]]:
+    """What a gateway's own door asks for by itself: over the bus, any gateway might be asked, also one that hangs."""
+    return {
+        f"{SERVICE}.sessions": gateways.sessions,
+        f"{SERVICE}.stats": gateways.stats,
+        f"{SERVICE}.kick": gateways.kick,
+    }

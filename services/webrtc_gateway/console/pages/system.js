@@ -16,7 +16,7 @@ const DROPS_OF_STREAMS = 40;
 export class SystemPage {
   #mesh;
   #services = new Table("Services", ["Service", "Node", "State", "Version", "Up for", "Process", "Links"], "No service is running.");
-  #sessions = new Table("Sessions", ["Client", "Stream", "Rendition", "State", "Sent", "Rate", "Round trip", "Lost", "For", ""], "Nobody is watching.");
+  #sessions = new Table("Sessions", ["Client", "Node", "Stream", "Rendition", "State", "Sent", "Rate", "Round trip", "Lost", "For", ""], "Nobody is watching.");
   #drops = new Table("Drops", ["Stream", "Reason", "Pictures"], "Nothing was dropped.");
   #bus = el("dl", { class: "facts bus" });
   #signedIn = el("p", { class: "signed-in", hidden: true });
@@ -100,9 +100,10 @@ export class SystemPage {
 
   async #askSessions() {
     try {
-      const { sessions } = await call("webrtc-gateway.sessions");
+      const { sessions, unanswered = [] } = await call("webrtc-gateway.sessions");
       const now_ms = performance.now();
       const rows = sessions.map((session) => ({ key: session.session, cells: this.#sessionCells(session, now_ms) }));
+      rows.push(...unanswered.map((node) => ({ key: `no answer ${node}`, off: true, cells: ["its gateway does not answer", node] })));
       this.#before = new Map(sessions.map(({ session, bytes_sent }) => [session, [now_ms, bytes_sent]]));
       this.#sessions.show(rows);
     } catch (error) {
@@ -118,6 +119,7 @@ export class SystemPage {
     kick.addEventListener("click", () => this.#kick(info, kick));
     return [
       [info.kind, info.client, info.address].filter(Boolean).join(" · ") || "viewer",
+      info.node || "–",
       info.stream,
       renditionOf(info),
       chip(info.state, ["connected", "playing", "receiving"].includes(info.state) ? "good" : "busy"),
