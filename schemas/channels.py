@@ -81,6 +81,7 @@ from schemas.sessions import (
     SessionStats,
     SessionStatsRequest,
 )
+from schemas.sora import ChannelList, DisconnectChannel, Disconnected, ListChannels, Pushed, PushToChannel
 from schemas.stills import EncodedPicture, EncodePicture
 
 RUNNING_SERVICES: tuple[Party, ...] = ("capture", "hw-encode", "publisher", "webrtc-gateway")
@@ -375,6 +376,23 @@ _COMMANDS = (
     ),
     _command(
         "webrtc-gateway", "kick", KickSessions, KickedSessions, ("cli", "writer"), "End a session, or all of a stream."
+    ),
+    _command("webrtc-gateway", "channels", ListChannels, ChannelList, LOOKERS, "Who is in which Sora channel."),
+    _command(
+        "webrtc-gateway",
+        "push",
+        PushToChannel,
+        Pushed,
+        ("cli", "writer", "client"),
+        "Tell a channel's clients something.",
+    ),
+    _command(
+        "webrtc-gateway",
+        "disconnect",
+        DisconnectChannel,
+        Disconnected,
+        ("cli", "writer"),
+        "End the connections of a channel, or one.",
     ),
     _command(
         "webrtc-gateway",

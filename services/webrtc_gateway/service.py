@@ -30,6 +30,7 @@ from services.webrtc_gateway.ingest.streams import IngestStreams
 from services.webrtc_gateway.settings import GatewaySettings
 from services.webrtc_gateway.signalling.whip import WhipRoutes
 from services.webrtc_gateway.sora.channels import Channels
+from services.webrtc_gateway.sora.commands import ChannelCommands
 from services.webrtc_gateway.sora.downlinks import Parts
 from services.webrtc_gateway.sora.metrics import register_sora_metrics
 from services.webrtc_gateway.sora.routes import SoraRoutes
@@ -78,7 +79,7 @@ async def build(context: Context[GatewaySettings]) -> None:
         PictureRoutes(context.bus),
         RecordingRoutes(context.bus),
         HlsRoutes(packagers),
-        _sora(context, mirrors, transport, ingest, gateway, entry, origins),
+        await _sora(context, mirrors, transport, ingest, gateway, entry, origins),
     ]
     app = build_app(
         gateway,
@@ -192,7 +193,7 @@ def _guard_sessions(entry: Door, gateway: WhepGateway, ingest: IngestGateway) ->
     entry.guard.owners.alive += [lambda _, session: gateway.exists(session), ingest.exists]
 
 
-def _sora(
+async def _sora(
     context: Context[GatewaySettings],
     mirrors: StateMirrors,
     transport: SharedIceTransport,
@@ -201,7 +202,12 @@ def _sora(
     entry: Door,
     origins: Origins,
 ) -> SoraRoutes:
-    channels = Channels(Parts(transport, DtlsIdentity(), ingest, gateway, ChannelStreams(mirrors)))
+    channels = Channels(
+        Parts(transport, DtlsIdentity(), ingest, gateway, ChannelStreams(mirrors)),
+        on_event=lambda stream, name, detail: context.event(stream, name, detail=detail),
+    )
+    served = await context.bus.serve(SERVICE, VERSION, "Channels of clients.", ChannelCommands(channels).endpoints())
+    context.stack.push_async_callback(served.close)
     mirrors.on_change(channels.look_again)
     sora = SoraRoutes(channels, entry.guard, origins, context.settings.publish_bitrate)
     register_sora_metrics(context.figures, channels, sora)

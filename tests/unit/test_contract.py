@@ -61,6 +61,9 @@ BUILT = {
     "webrtc-gateway.sessions": subjects.command("webrtc-gateway", "sessions"),
     "webrtc-gateway.stats": subjects.command("webrtc-gateway", "stats"),
     "webrtc-gateway.kick": subjects.command("webrtc-gateway", "kick"),
+    "webrtc-gateway.channels": subjects.command("webrtc-gateway", "channels"),
+    "webrtc-gateway.push": subjects.command("webrtc-gateway", "push"),
+    "webrtc-gateway.disconnect": subjects.command("webrtc-gateway", "disconnect"),
     "webrtc-gateway.local-sessions": subjects.command("webrtc-gateway", "local-sessions", "edge1"),
     "webrtc-gateway.local-stats": subjects.command("webrtc-gateway", "local-stats", "edge1"),
     "webrtc-gateway.local-kick": subjects.command("webrtc-gateway", "local-kick", "edge1"),
@@ -92,6 +95,8 @@ def sample(kind: Any) -> Any:
     if origin is Annotated:
         kind, pattern = arguments[0], [meta.pattern for meta in arguments[1:] if getattr(meta, "pattern", None)]
         return "cam0" if pattern else sample(kind)
+    if kind is Any:
+        return {"any": ["JSON"]}
     if origin is Literal:
         return arguments[-1]
     if origin in (Union, UnionType):

@@ -16,8 +16,10 @@ from schemas.errors import BadRequest, InvalidValue, NotFound
 from schemas.ids import COMPOUND_SEPARATOR
 from schemas.recordings import ListRecordings, RecordedFiles
 from schemas.sessions import SessionList
+from schemas.sora import ChannelList
 from schemas.tokens import Action
 from services.webrtc_gateway.auth.grant import Grant
+from services.webrtc_gateway.sora.names import rights_name
 
 # Replies that tell of many streams, and where: with a token for some of them the others are left out.
 _LISTS: Mapping[type[Any], str] = MappingProxyType(
@@ -26,6 +28,7 @@ _LISTS: Mapping[type[Any], str] = MappingProxyType(
         RenditionList: "renditions",
         OutputList: "outputs",
         SessionList: "sessions",
+        ChannelList: "channels",
         RecordedFiles: "files",
     }
 )
@@ -78,6 +81,8 @@ class Command:
     def streams(self, resource: str | None, request: Any) -> tuple[str, ...]:
         """Every stream that the request names; empty: it is about no stream, or about all."""
         named = {getattr(request, "stream", None), getattr(getattr(request, "frame", None), "stream", None)}
+        if (channel := getattr(request, "channel", None)) is not None:
+            named.add(rights_name(channel))
         if resource and "stream" in self.channel.parameters:
             named.add(resource.partition(COMPOUND_SEPARATOR)[0])
         return tuple(sorted(name for name in named if name))

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
@@ -13,15 +14,17 @@ from schemas.errors import TooMany, Unavailable
 from services.webrtc_gateway.sora.connection import NORMAL, Connection
 from services.webrtc_gateway.sora.downlinks import Parts, Source
 from services.webrtc_gateway.sora.forwarding import Forwarding
-from services.webrtc_gateway.sora.messages import Connect, Notify, Peer, Role
 from services.webrtc_gateway.sora.labels import Label
-from services.webrtc_gateway.sora.names import alias, is_stream_id, new_connection_id
+from services.webrtc_gateway.sora.messages import Connect, Notify, Peer, Role
+from services.webrtc_gateway.sora.names import alias, is_stream_id, new_connection_id, rights_name
 from services.webrtc_gateway.sora.sections import Terms
 
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 256  # sockets with a connection; how many may send and receive is for the parts to say
 _SETTLE_SECONDS = 0.2  # the mesh's state changes often; one look serves all that changed meanwhile
+
+OnEvent = Callable[[str, str, dict[str, Any]], None]
 
 
 @dataclass
@@ -37,13 +40,22 @@ class Channel:
 class Channels:
     """All of one gateway."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, on_event: OnEvent = lambda stream, name, detail: None) -> None:
+        """`on_event` is told (stream, `connection-created` or `connection-destroyed`, details)."""
+        self._parts, self._on_event = parts, on_event
         self._channels: dict[str, Channel] = {}
         self._made: dict[str, str] = {}
         """Streams of connections: the channel of each. They are in the mesh for a while after their publisher."""
         self._settle: asyncio.TimerHandle | None = None
         self._draining = False
+
+    @property
+    def all(self) -> tuple[Channel, ...]:
+        return tuple(self._channels.values())
+
+    def find(self, channel: str) -> Channel | None:
+        """None: nobody is in it."""
+        return self._channels.get(channel)
 
     @property
     def connections(self) -> tuple[Connection, ...]:
@@ -102,6 +114,7 @@ class Channels:
         if connection.live:
             for member in channel.members.values():
                 member.say(self._notify("connection.destroyed", channel, connection))
+            self._tell_mesh("connection-destroyed", connection)
             self._refresh(channel)
 
     def look_again(self) -> None:
@@ -145,11 +158,12 @@ class Channels:
         if channel is None or connection.id not in channel.members:
             return
         others = tuple(_peer(member) for member in channel.members.values() if member.live)
-        connection.live = True
+        connection.live, connection.connected_ns = True, time.time_ns()
         for member in channel.members.values():
             data = others if member is connection else UNSET
             if member.live:
                 member.say(self._notify("connection.created", channel, connection, data))
+        self._tell_mesh("connection-created", connection)
         self._refresh(channel)
 
     def _refresh(self, channel: Channel) -> None:
@@ -164,6 +178,22 @@ class Channels:
                 del self._made[stream]
         for channel in self._channels.values():
             self._refresh(channel)
+
+    def _tell_mesh(self, event: str, about: Connection) -> None:
+        """As an event of the stream that tokens for the channel are for: the channel may have any name."""
+        detail: dict[str, Any] = {
+            "channel": about.channel,
+            "session_id": about.session_id,
+            "connection_id": about.id,
+            "client_id": about.client_id,
+            "bundle_id": about.bundle_id,
+            "role": about.role,
+            "stream": about.stream,
+        }
+        if about.stopped.done():
+            detail |= {"seconds": round((time.time_ns() - about.connected_ns) / 1e9, 1), "because": about.because}
+            detail |= about.stopped.result()._asdict()
+        self._on_event(rights_name(about.channel), event, detail)
 
     def _notify(
         self,

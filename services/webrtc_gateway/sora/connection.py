@@ -78,6 +78,10 @@ class Connection:
     """What it publishes."""
     live: bool = False
     """DTLS is through, and the channel knows of it."""
+    connected_ns: int = 0
+    """Since when, CLOCK_REALTIME."""
+    because: str = ""
+    """What whoever has it ended says of that."""
 
     def __post_init__(self) -> None:
         self.client_id = self.connect.client_id or self.id
@@ -123,6 +127,11 @@ class Connection:
             hear=self.hear,
             on_ended=self._data_ended,
         )
+
+    @property
+    def watches(self) -> tuple[str, ...]:
+        """The streams that it is offered."""
+        return self._downlinks.streams
 
     # --- what is said
 

@@ -84,6 +84,10 @@ class Downlinks:
         self._client, self._address = client, address
         self._by_key: dict[str, Downlink] = {}
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return tuple(downlink.source.stream for downlink in self._by_key.values())
+
     def place(self, sources: Sequence[Source], kinds: Sequence[Kind]) -> bool:
         """Give every stream there is its m-lines, and take those of others back; whether anything changed."""
         wanted = {source.key: source for source in sources}

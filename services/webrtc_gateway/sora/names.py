@@ -6,8 +6,8 @@ import uuid
 
 from schemas.errors import BadRequest
 from schemas.ids import ID_PATTERN
+from schemas.sora import MAX_CHANNEL_BYTES
 
-MAX_CHANNEL_BYTES = 255
 _SUFFIX_CHARACTERS = 8  # 40 random bits
 _SLUG_CHARACTERS = 63 - 1 - _SUFFIX_CHARACTERS
 

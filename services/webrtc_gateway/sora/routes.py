@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from schemas.errors import BadRequest, MeshError, TooMany
+from schemas.sora import MAX_CHANNEL_BYTES
 from schemas.tokens import Action
 from schemas.units import parse_bitrate
 from services.webrtc_gateway.auth.guard import WITHDRAWN, Guard
@@ -28,7 +29,7 @@ from services.webrtc_gateway.sora.messages import (
     VideoOptions,
     read,
 )
-from services.webrtc_gateway.sora.names import MAX_CHANNEL_BYTES, check_channel, rights_name
+from services.webrtc_gateway.sora.names import check_channel, rights_name
 from services.webrtc_gateway.sora.nesting import MAX_LEVELS, is_too_deep
 from services.webrtc_gateway.sora.sections import CODEC_NAMES, Terms, opus_format
 from services.webrtc_gateway.web.origins import Origins

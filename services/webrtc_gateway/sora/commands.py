@@ -1,0 +1,115 @@
+"""The commands about channels: who is in them, tell them something, end them."""
+
+import logging
+
+import msgspec
+
+from schemas.errors import InvalidValue, NotFound
+from schemas.sora import (
+    ChannelConnection,
+    ChannelInfo,
+    ChannelList,
+    DisconnectChannel,
+    Disconnected,
+    ListChannels,
+    Pushed,
+    PushToChannel,
+)
+from schemas.subjects import command
+from services.webrtc_gateway.sora.channels import Channel, Channels
+from services.webrtc_gateway.sora.connection import NORMAL, Connection
+from services.webrtc_gateway.sora.messages import Push
+from services.webrtc_gateway.sora.names import rights_name
+from services.webrtc_gateway.sora.nesting import MAX_LEVELS, is_too_deep
+from shared.bus import Endpoint
+
+logger = logging.getLogger(__name__)
+
+_SERVICE = "webrtc-gateway"
+MAX_PUSH_BYTES = 32 * 1024  # it waits in memory for every client that is slow
+_SHOWN_CHARACTERS = 32
+
+
+class ChannelCommands:
+    """Answers for the channels of one gateway."""
+
+    def __init__(self, channels: Channels) -> None:
+        self._channels = channels
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint(command(_SERVICE, "channels"), ListChannels, ChannelList, self.list),
+            Endpoint(command(_SERVICE, "push"), PushToChannel, Pushed, self.push),
+            Endpoint(command(_SERVICE, "disconnect"), DisconnectChannel, Disconnected, self.disconnect),
+        ]
+
+    async def list(self, request: ListChannels) -> ChannelList:
+        found = [channel for channel in self._channels.all if request.channel in (None, channel.id)]
+        return ChannelList(channels=tuple(map(channel_info, found)))
+
+    async def push(self, request: PushToChannel) -> Pushed:
+        """Say something to those who are connected.
+
+        Raises:
+            InvalidValue: `data` is too large, or nested too deeply for clients.
+            NotFound: no such channel, or nobody of that id in it.
+        """
+        size_bytes = len(msgspec.json.encode(request.data))
+        if size_bytes > MAX_PUSH_BYTES:
+            raise InvalidValue("data", f"{size_bytes} bytes", f"give at most {MAX_PUSH_BYTES}")
+        if is_too_deep(request.data):
+            raise InvalidValue("data", "nested deeply", f"give at most {MAX_LEVELS} levels")
+        found = [member for member in self._find(request.channel, request.connection_id) if member.live]
+        for member in found:
+            member.say(Push(request.data))
+        return Pushed(connections=tuple(member.id for member in found))
+
+    async def disconnect(self, request: DisconnectChannel) -> Disconnected:
+        """End connections, as clients call it: by API.
+
+        Raises:
+            NotFound: no such channel, or nobody of that id in it.
+        """
+        found = self._find(request.channel, request.connection_id)
+        logger.info("channel %r: %d connections ended, %r", request.channel, len(found), request.reason)
+        for member in found:
+            member.because = request.reason
+            member.stop(NORMAL, "DISCONNECTED-API")
+        return Disconnected(connections=tuple(member.id for member in found))
+
+    def _find(self, name: str, connection_id: str | None) -> tuple[Connection, ...]:
+        channel = self._channels.find(name)
+        if channel is None:
+            raise NotFound(
+                f"channel {name[:_SHOWN_CHARACTERS]!r}: nobody is in it; webrtc-gateway.channels lists those that are"
+            )
+        found = tuple(member for member in channel.members.values() if connection_id in (None, member.id))
+        if not found:
+            raise NotFound(f"connection_id {connection_id!r}: it is not in channel {name[:_SHOWN_CHARACTERS]!r}")
+        return found
+
+
+def channel_info(channel: Channel) -> ChannelInfo:
+    return ChannelInfo(
+        channel=channel.id,
+        stream=rights_name(channel.id),
+        session_id=channel.session_id,
+        connections=tuple(map(_connection_info, channel.members.values())),
+    )
+
+
+def _connection_info(member: Connection) -> ChannelConnection:
+    return ChannelConnection(
+        connection_id=member.id,
+        client_id=member.client_id,
+        bundle_id=member.bundle_id,
+        role=member.role,
+        audio="audio" in member.kinds,
+        video="video" in member.kinds,
+        stream=member.stream,
+        watches=member.watches,
+        connected_ns=member.connected_ns,
+        client=member.client,
+        audio_streaming_language_code=(member.connect.audio_streaming_language_code or "")[:_SHOWN_CHARACTERS],
+        metadata=member.connect.signaling_notify_metadata,
+    )
