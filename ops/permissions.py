@@ -76,6 +76,10 @@ def document() -> dict[str, Any]:
     }
 
 
+_READ_KEPT_EVENTS: tuple[Party, ...] = ("webrtc-gateway",)
+"""Who shows events of before it was there."""
+
+
 def _least(subjects: set[str]) -> list[str]:
     """Sorted, without those that another one covers."""
     families = tuple(subject.removesuffix(">") for subject in subjects if subject.endswith(".>"))
@@ -96,6 +100,8 @@ def _receive(grant: Grant, receiver: Party, channel: Channel) -> None:
     if not channel.bucket:
         # Events are listened to with one subscription for all that there are or will be.
         grant.subscribe.add(all_events() if channel.semantics == "jetstream" else channel.pattern())
+        if channel.semantics == "jetstream" and receiver in _READ_KEPT_EVENTS:
+            grant.publish.add(f"$JS.API.STREAM.MSG.GET.{EVENTS_STREAM}")
         return
     stream = _use_stream(grant, receiver, f"KV_{channel.bucket}")
     if channel.read == "get":

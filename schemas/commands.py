@@ -144,6 +144,27 @@ class KeyFrameReply(Struct, frozen=True, kw_only=True):
     """False when one was made so recently that this request is served by it."""
 
 
+class RenditionStatsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """hw-encode.<id>.stats"""
+
+
+class RenditionStats(Struct, frozen=True, kw_only=True):
+    """Counted since the rendition's run began; the difference of two replies is what happened between them."""
+
+    stream: Id
+    rendition: Id
+    at_ns: int
+    """CLOCK_REALTIME."""
+    running: bool
+    run: int = 0
+    pictures: int = 0
+    key_pictures: int = 0
+    bytes: int = 0
+    """Of packets, sound included."""
+    dropped: dict[str, int] = {}
+    """Pictures that were not encoded, by reason: `fps-limit`, `queue`, `missed`, `lost`."""
+
+
 class MeshStatus(Struct, frozen=True, kw_only=True):
     """The whole mesh as `framemesh status --json` and the console's event socket show it."""
 

@@ -247,3 +247,11 @@ class Presence(Struct, frozen=True, kw_only=True):
     """Where the streams can be pulled, of publishers."""
     shm_domain: str = ""
     """Equal for processes that see the same rings."""
+    process_cpu_percent: float = 0.0
+    """Of one core, since the refresh before, with its child processes; 100 is one core busy all the time."""
+    rss_bytes: int = 0
+    """Memory in use, with its child processes; what they share counts in each."""
+    restarts: int = 0
+    """How often its launcher has started it again; 0 where something else looks after it."""
+    dropped: dict[str, int] = {}
+    """What was left out since its start, by reason, where it tells so: of gateways."""

@@ -29,6 +29,7 @@ from shared.bus import Bus
 from shared.logs import setup_logging
 from shared.metrics import Figures, Health, MetricsServer
 from shared.parent import end_with_parent
+from shared.process_figures import ProcessWatch
 from shared.ring.folder import ensure_folder
 from shared.settings import PREFIX, Settings, load_settings
 from shared.state import PRESENCE_TTL_SECONDS
@@ -42,6 +43,7 @@ _PRESENCE_REFRESH_SECONDS = 3.0
 _STOP_TIMEOUT_SECONDS = 8.0  # compose grants 10 s before it kills
 _FIRST_METRICS_PORT = 9101
 READY_FD_VARIABLE = "FRAMEMESH_READY_FD"
+RESTARTS_VARIABLE = "FRAMEMESH_RESTARTS"
 EXIT_CANNOT_START = 2
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -62,6 +64,8 @@ class Context(Generic[SettingsT]):
     """Set by services that have an HTTP door; shown in presence and by `up`."""
     rtsp_url: str = ""
     """Where streams can be pulled, of publishers; shown likewise."""
+    dropped: Callable[[], dict[str, int]] = dict
+    """What was left out so far, by reason; shown in presence."""
     failed: bool = False
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -155,6 +159,7 @@ async def _run(service: str, settings: SettingsT, build: Callable[[Context[Setti
             http_url=context.http_url,
             rtsp_url=context.rtsp_url,
             shm_domain=str(settings.shm_dir),
+            restarts=_restarts(),
         )
         context.spawn(_be_present(context, presence), "presence")
         health.ready = True
@@ -195,7 +200,7 @@ async def _connect(service: str, settings: Settings, stopping: asyncio.Event) ->
 async def _be_present(context: Context[Any], presence: Presence) -> None:
     """Keep the presence key fresh and the health's tick going."""
     key = presence_key(context.service, context.node)
-    data = msgspec.json.encode(presence)
+    watch = ProcessWatch()
     poke = asyncio.Event()
     forget = context.bus.on_reconnect(poke.set)
     next_put = 0.0
@@ -206,7 +211,14 @@ async def _be_present(context: Context[Any], presence: Presence) -> None:
                 poke.clear()
                 try:
                     bucket = await context.bus.bucket(PRESENCE_BUCKET, ttl_seconds=PRESENCE_TTL_SECONDS, memory=True)
-                    await bucket.put(key, data)
+                    cpu_percent, rss_bytes = watch.look()
+                    now = msgspec.structs.replace(
+                        presence,
+                        process_cpu_percent=cpu_percent,
+                        rss_bytes=rss_bytes,
+                        dropped=context.dropped(),
+                    )
+                    await bucket.put(key, msgspec.json.encode(now))
                     next_put = time.monotonic() + _PRESENCE_REFRESH_SECONDS
                 except MeshError as error:
                     log.debug("presence: %s", error)
@@ -253,6 +265,12 @@ def _tell_ready(presence: Presence) -> None:
     with contextlib.suppress(OSError, ValueError):
         os.write(int(number), msgspec.json.encode(presence) + b"\n")
         os.close(int(number))
+
+
+def _restarts() -> int:
+    """What the launcher says, which alone knows."""
+    text = os.environ.get(RESTARTS_VARIABLE, "0")
+    return int(text) if text.isdecimal() else 0
 
 
 def _bus_figures(context: Context[Any]) -> None:

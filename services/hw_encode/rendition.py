@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.commands import KeyFrameReply, KeyFrameRequest
+from schemas.commands import KeyFrameReply, KeyFrameRequest, RenditionStats, RenditionStatsRequest
 from schemas.errors import MeshError, OutOfSpace
 from schemas.resources import RenditionActual, RenditionSpec, VideoInfo
 from schemas.subjects import command
@@ -80,7 +80,10 @@ class RenditionRunner:
             "hw-encode",
             VERSION,
             f"Commands of rendition {self._id}.",
-            [Endpoint(command("hw-encode", "keyframe", self._id), KeyFrameRequest, KeyFrameReply, self._key_frame)],
+            [
+                Endpoint(command("hw-encode", "keyframe", self._id), KeyFrameRequest, KeyFrameReply, self._key_frame),
+                Endpoint(command("hw-encode", "stats", self._id), RenditionStatsRequest, RenditionStats, self._stats),
+            ],
             {"rendition": self._id},
         )
         self._task = self._context.spawn(self._follow_demand(), f"rendition {self._id}")
@@ -120,6 +123,30 @@ class RenditionRunner:
         if wanted != self._wanted:
             self._wanted = wanted
             self._demand_changed.set()
+
+    async def _stats(self, _request: RenditionStatsRequest) -> RenditionStats:
+        assert self._spec is not None
+        stats = RenditionStats(
+            stream=self._spec.stream, rendition=self._spec.rendition, at_ns=time.time_ns(), running=False
+        )
+        if (pipeline := self.pipeline) is None:
+            return stats
+        counts, inbox = pipeline.video.counts, pipeline.video.inbox
+        dropped = {
+            "fps-limit": counts.left_out,
+            "queue": sum(inbox.dropped.values()),
+            "missed": counts.missed + inbox.missed,
+            "lost": counts.lost,
+        }
+        return msgspec.structs.replace(
+            stats,
+            running=True,
+            run=self._actual.run if self._actual else 0,
+            pictures=counts.encoded,
+            key_pictures=counts.key_frames,
+            bytes=pipeline.publisher.published_bytes,
+            dropped={reason: count for reason, count in dropped.items() if count},
+        )
 
     async def _key_frame(self, _request: KeyFrameRequest) -> KeyFrameReply:
         return KeyFrameReply(forced=bool(self.pipeline and self.pipeline.video.request_key_frame()))

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from shared.parent import end_with_parent
+from shared.service import RESTARTS_VARIABLE
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +114,7 @@ class Child:
             read_fd, write_fd = os.pipe()
             os.set_inheritable(write_fd, True)
             environment[self._ready_variable] = str(write_fd)
+            environment[RESTARTS_VARIABLE] = str(self.restarts)
         try:
             process = self._process = await asyncio.create_subprocess_exec(
                 *self._command,

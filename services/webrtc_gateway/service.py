@@ -17,7 +17,7 @@ from services.webrtc_gateway.datachannels.bridges import Bridges
 from services.webrtc_gateway.datachannels.metrics import register_data_metrics
 from services.webrtc_gateway.egress.bus_source import BusPacketSource
 from services.webrtc_gateway.egress.gateway import WhepGateway
-from services.webrtc_gateway.egress.metrics import register_metrics, register_tcp_metrics
+from services.webrtc_gateway.egress.metrics import dropped_of, register_metrics, register_tcp_metrics
 from services.webrtc_gateway.egress.session_commands import SessionCommands, at_home
 from services.webrtc_gateway.egress.source import NotViewable
 from services.webrtc_gateway.hls.metrics import register_hls_metrics
@@ -149,6 +149,7 @@ def _viewers(
     )
     context.stack.push_async_callback(gateway.close)
     register_metrics(context.figures, gateway)
+    context.dropped = lambda: dropped_of(gateway)
     gateway.timings.register(REGISTRY)
     register_data_metrics(context.figures, gateway.data_plane.counters)
     return gateway

@@ -39,6 +39,7 @@ _PENDING_BYTES = 2 * MAX_UNSENT_BYTES
 _REQUEST_TIMEOUT_SECONDS = 10.0
 _EVENTS_MAX_AGE_SECONDS = 7 * 86_400
 _EVENTS_MAX_BYTES = 64 * 1024 * 1024
+_EVENTS_AT_ONCE = 50  # requests on their way; more would only wait in the server
 _DRAIN_TIMEOUT_SECONDS = 3
 _PONG_GIVEN_UP_SECONDS = 15  # longer than a silent server is kept, so that nats-py itself never gives one up
 
@@ -297,6 +298,34 @@ class Bus:
                     log.debug("events stream: %s", error)
 
         await when_jetstream_answers(EVENTS_STREAM, ensure)
+
+    async def kept_events(self, after: int, most: int) -> tuple[int, list[bytes]]:
+        """The newest `most` events that are kept behind number `after` of the stream, the oldest first; and the number
+        of the last one.
+
+        Raises:
+            Unavailable: JetStream does not answer.
+        """
+        jetstream = self._client.jetstream(timeout=2)
+
+        async def one(sequence: int) -> bytes | None:
+            try:
+                return (await jetstream.get_msg(EVENTS_STREAM, sequence)).data
+            except NotFoundError:  # too old meanwhile
+                return None
+
+        try:
+            state = (await jetstream.stream_info(EVENTS_STREAM)).state
+            # Another stream, which counts from the start again, has fewer than we know of.
+            first = max(state.first_seq, state.last_seq - most + 1, after + 1 if after <= state.last_seq else 1)
+            found: list[bytes | None] = []
+            for start in range(first, state.last_seq + 1, _EVENTS_AT_ONCE):
+                found += await asyncio.gather(
+                    *map(one, range(start, min(start + _EVENTS_AT_ONCE, state.last_seq + 1)))
+                )
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the kept events cannot be read ({type(error).__name__}); try again") from None
+        return state.last_seq, [data for data in found if data is not None]
 
     # -- ending ----------------------------------------------------------------------------------------------
 

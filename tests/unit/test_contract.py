@@ -57,6 +57,7 @@ BUILT = {
     "publisher.fetch": subjects.command("publisher", "fetch", "edge1"),
     "publisher.delete-recording": subjects.command("publisher", "delete-recording", "edge1"),
     "publisher.clip": subjects.command("publisher", "clip", "edge1"),
+    "hw-encode.stats": subjects.command("hw-encode", "stats", "cam0--main"),
     "hw-encode.pic-encode": subjects.command("hw-encode", "pic-encode", "edge1"),
     "webrtc-gateway.sessions": subjects.command("webrtc-gateway", "sessions"),
     "webrtc-gateway.stats": subjects.command("webrtc-gateway", "stats"),

@@ -28,7 +28,10 @@ def visible_message(text: bytes, grant: Grant) -> bytes | None:
         return text
     message = msgspec.json.decode(text, type=_Message)
     if message.event is not None:
-        return text if grant.covers(message.event.id.partition(COMPOUND_SEPARATOR)[0]) else None
+        return text if _covers(grant, message.event) else None
+    if message.events is not None:
+        seen = [event for event in message.events if _covers(grant, event)]
+        return msgspec.json.encode({"type": message.type, "events": seen})
     if message.status is not None:
         return msgspec.json.encode({"type": message.type, "status": visible_status(message.status, grant)})
     return None
@@ -38,6 +41,11 @@ class _Message(msgspec.Struct):
     type: str = ""
     status: MeshStatus | None = None
     event: Event | None = None
+    events: tuple[Event, ...] | None = None
+
+
+def _covers(grant: Grant, event: Event) -> bool:
+    return grant.covers(event.id.partition(COMPOUND_SEPARATOR)[0])
 
 
 def _briefly(presence: Presence) -> Presence:

@@ -8,6 +8,12 @@ from services.webrtc_gateway.transport.tcp_transport import TcpTransport
 from shared.metrics import Figures, Sample
 
 
+def dropped_of(gateway: WhepGateway) -> dict[str, int]:
+    """What was not sent so far, by reason."""
+    counters = gateway.counters
+    return {**counters.drops, **counters.console_dropped, "datagrams_refused": gateway.transport.dropped_send_full}
+
+
 def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
     counters, transport = gateway.counters, gateway.transport
 

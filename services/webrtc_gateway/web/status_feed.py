@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Literal, Self
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from schemas.commands import MeshStatus
 from schemas.events import Event
 from schemas.subjects import all_events
+from services.webrtc_gateway.web.event_history import EventHistory
 from shared.bus import Bus, Message, Subscription
 from shared.state import StateMirrors
 from shared.status import mesh_status
@@ -29,13 +30,18 @@ class MeshStatusFeed:
         self._dropped = dropped
         self._listeners: set[_Listener] = set()
         self._subscription: Subscription | None = None
+        self._history: EventHistory | None = None
+        self._forget_hook: Callable[[], None] = _nothing
         self._due: asyncio.TimerHandle | None = None
         mirrors.on_change(self._changed)
 
     @classmethod
     async def open(cls, bus: Bus, mirrors: StateMirrors, dropped: Counter[str]) -> Self:
         feed = cls(mirrors, dropped)
+        feed._history = EventHistory(bus, feed._tell_event)
         feed._subscription = await bus.subscribe(all_events(), feed._event)
+        feed._forget_hook = bus.on_reconnect(feed._history.read_soon)
+        feed._history.read_soon()
         return feed
 
     def current(self) -> MeshStatus:
@@ -43,9 +49,13 @@ class MeshStatusFeed:
 
     async def subscribe(self) -> AsyncIterator[bytes]:
         listener = _Listener(self._dropped)
+        # Both at one moment: what is in the history is not told again, and what is not will be.
         self._listeners.add(listener)
+        history = self._history.events() if self._history else []
         try:
             yield self._status_message()
+            if history:
+                yield msgspec.json.encode({"type": "history", "events": history})
             while True:
                 yield await listener.get()
         finally:
@@ -54,8 +64,11 @@ class MeshStatusFeed:
     async def close(self) -> None:
         if self._due:
             self._due.cancel()
+        self._forget_hook()
         if self._subscription:
             await self._subscription.close()
+        if self._history:
+            await self._history.close()
 
     def _status_message(self) -> bytes:
         return msgspec.json.encode({"type": "status", "status": self.current()})
@@ -69,13 +82,21 @@ class MeshStatusFeed:
         self._tell("status", self._status_message())
 
     def _event(self, message: Message) -> None:
+        event = msgspec.json.decode(message.data, type=Event)
+        if self._history is None or self._history.add(event):
+            self._tell_event(event)
+
+    def _tell_event(self, event: Event) -> None:
         if self._listeners:
-            event = msgspec.json.decode(message.data, type=Event)
             self._tell("event", msgspec.json.encode({"type": "event", "event": event}))
 
     def _tell(self, kind: Kind, text: bytes) -> None:
         for listener in self._listeners:
             listener.put(kind, text)
+
+
+def _nothing() -> None:
+    """What there is to take off before anything was put on."""
 
 
 class _Listener:
