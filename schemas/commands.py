@@ -137,6 +137,8 @@ class KeyFrameRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """hw-encode.<id>.keyframe, capture.<id>.keyframe: make the next picture a key picture."""
 
     reason: str = ""
+    rendition: Id | None = None
+    """Of capture: which layer of a publisher that sends several; None: the one that `source` follows."""
 
 
 class KeyFrameReply(Struct, frozen=True, kw_only=True):

@@ -17,5 +17,7 @@ class IngestSession(Struct, frozen=True, kw_only=True, omit_defaults=True):
     run: NonNegativeInt
     tracks: tuple[Track, ...]
     """What it sends: `video`, `opus` or both."""
+    layers: tuple[Id, ...] = ()
+    """Renditions that its pictures come in, the same in each (simulcast): `r0`, `r1`; empty: in one, `source`."""
     ended: str = ""
     """Why it is no longer there; empty while it is."""

@@ -148,6 +148,20 @@ class AudioInfo(Struct, frozen=True, kw_only=True):
     channels: int = 0
 
 
+class LayerInfo(Struct, frozen=True, kw_only=True):
+    """One of the sizes that a publisher sends its pictures in (simulcast): a rendition of the stream by itself."""
+
+    rendition: Id
+    active: bool = False
+    """Packets come; a publisher ends and begins layers as its line and its machine can."""
+    followed: bool = False
+    """Rendition `source` has the packets of this one."""
+    width: int = 0
+    height: int = 0
+    bitrate: int = 0
+    """Received during the last seconds, bit/s."""
+
+
 StreamState = Literal["connecting", "live", "stalled", "frozen", "reconnecting", "failed", "off"]
 RenditionState = Literal["idle", "starting", "running", "failed"]
 OutputState = Literal["waiting", "connecting", "running", "retrying", "failed", "finished"]
@@ -172,6 +186,8 @@ class StreamActual(Struct, frozen=True, kw_only=True):
     """What must happen before a picture can come, where that is known: `the application`, `a trigger`."""
     source_tracks: tuple[str, ...] = ()
     """Tracks of the rendition `source`; empty when the source's own packets cannot be carried."""
+    layers: tuple[LayerInfo, ...] = ()
+    """Of a publisher that sends its pictures in several sizes; each is a rendition, with the tracks of `source`."""
     decoding: bool = False
     """Frames are being written to the ring because somebody needs them."""
     restarts: int = 0
