@@ -122,6 +122,11 @@ class DemandBoard:
     def wanted(self, stream: str, rendition: str) -> bool:
         return bool(self.consumers(stream, rendition))
 
+    def renditions(self, stream: str) -> frozenset[str]:
+        """All of a stream that somebody needs now, `RAW` among them."""
+        prefix = f"{self._node}.{stream}."
+        return frozenset(key.split(".")[2] for key in self._seen_seconds if key.startswith(prefix))
+
     async def close(self) -> None:
         self._forget_hook()
         await end_tasks(self._expiry)

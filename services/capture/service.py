@@ -6,7 +6,7 @@ from schemas.capture_commands import DeviceList, ListDevices
 from schemas.commands import ListResources, StartStream, StopStream, StreamChanged, StreamEntry, StreamList
 from schemas.errors import ErrorInfo, InvalidValue
 from schemas.resources import StreamActual, StreamSpec
-from schemas.subjects import RAW, SOURCE_RENDITION, command
+from schemas.subjects import command
 from services.capture.configure import Configurator
 from services.capture.devices import FINDERS
 from services.capture.devices.inventory import Inventory
@@ -47,7 +47,7 @@ async def build(context: Context[CaptureSettings]) -> None:
             show_demand(stream, runner)
 
     def show_demand(stream: str, runner: StreamRunner) -> None:
-        runner.set_demand(raw=board.wanted(stream, RAW), packets=board.wanted(stream, SOURCE_RENDITION))
+        runner.set_demand(board.renditions(stream))
 
     def make(stream: str) -> StreamRunner:
         runner = StreamRunner(stream, context, reporter, stream_commands.open)

@@ -17,12 +17,13 @@ import numpy.typing as npt
 from schemas.events import Event
 from schemas.frames import AudioHeader, PixelFormat
 from schemas.packets import pack
-from schemas.resources import AudioInfo, StreamSpec, VideoInfo
-from schemas.subjects import SOURCE_RENDITION, audio, event
+from schemas.resources import AudioInfo, LayerInfo, StreamSpec, VideoInfo
+from schemas.subjects import RAW, SOURCE_RENDITION, audio, event
 from schemas.units import MAX_EDGE_PIXELS
 from services.capture.arrivals import Arrivals
 from services.capture.continuity import Continuity
 from services.capture.frame_writer import About, FrameWriter
+from services.capture.layer_packets import LayerPackets
 from services.capture.rates import RollingRates, Totals
 from services.capture.settings import CaptureSettings
 from services.capture.shaping import Shaped, Shaper
@@ -51,6 +52,7 @@ class StreamSink:
         epoch: int,
         live: Callable[[VideoInfo | None, AudioInfo | None, tuple[str, ...]], None],
         decoding: Callable[[bool], None],
+        layers: Callable[[tuple[LayerInfo, ...]], None],
         waiting: Callable[[str], None],
         arrival: Callable[[], None],
     ) -> None:
@@ -67,6 +69,7 @@ class StreamSink:
         self._settings = context.settings
         self._tell_live = live
         self._tell_decoding = decoding
+        self._tell_layers = layers
         self._tell_waiting = waiting
         self._tell_arrival = arrival
         self._audio_subject = audio(context.node, spec.stream)
@@ -76,6 +79,7 @@ class StreamSink:
         self.frames = FrameWriter(context, spec, epoch, self.dropped)
         self.arrivals = Arrivals(arrival)
         self._packets: PacketPublisher | None = None
+        self._layers = LayerPackets(context.bus, context.settings.shm_dir, spec.stream, epoch)
         self._audio_sequence = 0
         self._decoding = False
         self._codec = ""
@@ -102,8 +106,10 @@ class StreamSink:
         come, written = self.arrivals, self.frames
         return Totals(come.pictures, come.at, written.written, written.written_at, come.bytes)
 
-    def set_demand(self, *, raw: bool, packets: bool) -> None:
-        self.wants_raw, self._wants_packets = raw, packets
+    def set_demand(self, renditions: frozenset[str]) -> None:
+        """`renditions`: those that somebody needs now, `RAW` among them."""
+        self.wants_raw, self._wants_packets = RAW in renditions, SOURCE_RENDITION in renditions
+        self._layers.wanted = renditions
 
     @property
     def wants_sound(self) -> bool:
@@ -121,6 +127,7 @@ class StreamSink:
         self._decoding = False
         # Not a new run: ring, sequences and epoch go on, and so do consumers, from the next key picture.
         self.gap()
+        self.layer_gap()
 
     def live(
         self,
@@ -155,6 +162,14 @@ class StreamSink:
         """Packets are missing before the next: who takes them waits for a key picture."""
         if self._packets:
             self._packets.gap()
+
+    def layer_gap(self, rendition: str | None = None) -> None:
+        """`gap`, of one layer or of all."""
+        self._layers.gap(rendition)
+
+    def layers(self, layers: tuple[LayerInfo, ...]) -> None:
+        """The sizes that a publisher sends its pictures in; shown in the stream's state."""
+        self._tell_layers(layers)
 
     def waiting(self, what: str) -> None:
         """The source is open, and no picture can come before something happens: `the application`, `a trigger`."""
@@ -328,10 +343,28 @@ class StreamSink:
         )
         self.packets_forwarded += 1
 
+    def layer_packet(
+        self, rendition: str, payload: bytes, *, track: str, pts_ns: int, dts_ns: int, **fields: Any
+    ) -> None:
+        """Forward a packet of one layer, or of the sound that goes with it, as the rendition of that name."""
+        self.frames.check_open()
+        placed_ns = self._packet_times.place(f"{rendition} {track}", dts_ns, fields.get("duration_ns", 0))
+        if self._layers.publish(
+            rendition,
+            payload,
+            track=track,
+            pts_ns=pts_ns + placed_ns - dts_ns,
+            dts_ns=placed_ns,
+            epoch=self.epoch,
+            **fields,
+        ):
+            self.packets_forwarded += 1
+
     def close(self) -> None:
         """Take the rings away. Readers keep what they hold. A thread that was left behind may no longer write."""
         self.frames.close()
         if self.voice:
             self.voice.close()
+        self._layers.close()
         if self._packets:
             self._packets.close()

@@ -22,6 +22,7 @@ import msgspec
 
 from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, OutOfSpace, Unavailable
 from schemas.resources import AudioInfo, StreamActual, StreamSpec, VideoInfo
+from schemas.subjects import RAW
 from schemas.units import parse_duration
 from services.capture.device_calls import ask_device
 from services.capture.filler import Filler
@@ -80,7 +81,7 @@ class StreamRunner:
         self._actual: StreamActual | None = None
         self._state_at = 0.0
         self._resumed, self._resumed_at = 0, float("-inf")
-        self._wants_raw = self._wants_packets = False
+        self._wanted: frozenset[str] = frozenset()
         self._own_wants = 0
         self._refused: ErrorInfo | None = None
         self._spec: StreamSpec | None = None
@@ -105,9 +106,9 @@ class StreamRunner:
 
     # -- demand ----------------------------------------------------------------------------------------------
 
-    def set_demand(self, *, raw: bool, packets: bool) -> None:
-        """Somebody needs decoded frames and sound, or the source's own packets, on the bus; or nobody does."""
-        self._wants_raw, self._wants_packets = raw, packets
+    def set_demand(self, renditions: frozenset[str]) -> None:
+        """Somebody needs these on the bus: decoded frames and sound (`RAW`), the source's own packets, its layers."""
+        self._wanted = renditions
         self._show_demand()
 
     @contextlib.contextmanager
@@ -123,7 +124,7 @@ class StreamRunner:
 
     def _show_demand(self) -> None:
         if self.sink:
-            self.sink.set_demand(raw=self._wants_raw or self._own_wants > 0, packets=self._wants_packets)
+            self.sink.set_demand(self._wanted | {RAW} if self._own_wants else self._wanted)
 
     # -- the reconciler's side -------------------------------------------------------------------------------
 
@@ -163,6 +164,7 @@ class StreamRunner:
             epoch,
             live=here.bring(self._opened),
             decoding=here.bring(lambda decoding: self._report(decoding=decoding)),
+            layers=here.bring(lambda layers: self._report(layers=layers)),
             waiting=here.bring(self._waiting),
             arrival=here.bring(self._arrival),
         )

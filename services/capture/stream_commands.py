@@ -112,8 +112,9 @@ class StreamCommands:
         async def trigger(_request: TriggerRequest) -> TriggerReply:
             return TriggerReply(triggered_ns=await self._at_source(stream, lambda source: source.trigger()))
 
-        async def keyframe(_request: KeyFrameRequest) -> KeyFrameReply:
-            return KeyFrameReply(forced=await self._at_source(stream, lambda source: source.request_key_frame()))
+        async def keyframe(request: KeyFrameRequest) -> KeyFrameReply:
+            forced = await self._at_source(stream, lambda source: source.request_key_frame(request.rendition))
+            return KeyFrameReply(forced=forced)
 
         async def restart(_request: RestartRequest) -> RestartReply:
             return RestartReply(restarted=self._runner(stream).restart())

@@ -50,7 +50,7 @@ def sink(ring_folder: Path, post: Post) -> Iterator[StreamSink]:
     def told(*_: object) -> None:
         """Nobody listens here."""
 
-    sink = StreamSink(context, SPEC, 1, live=told, decoding=told, waiting=told, arrival=told)
+    sink = StreamSink(context, SPEC, 1, live=told, decoding=told, layers=told, waiting=told, arrival=told)
     yield sink
     sink.close()
 

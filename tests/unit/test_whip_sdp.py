@@ -57,8 +57,13 @@ def test_a_camera_and_a_microphone_are_taken_as_h264_and_opus() -> None:
     answer = SessionDescription.parse(text)
     assert [m.direction for m in answer.media] == ["recvonly", "recvonly"]
     assert [m.rtp.muxId for m in answer.media] == ["0", "1"]
-    assert "simulcast" not in text
-    assert "a=rid" not in text
+    assert video.layers is not None
+    assert video.layers.renditions == {"a": "a", "b": "b"}
+    assert "a=rid:a recv\r\na=rid:b recv\r\na=simulcast:recv a;b\r\n" in text
+    assert text.count("rtp-stream-id") == 2
+    plain = match(CHROMIUM.replace("a=simulcast:", "a=x-simulcast:"))
+    assert plain.terms.tracks[1].layers is None
+    assert "a=rid" not in answer_to(plain)
     assert "transport-cc" not in text, "what is not answered by feedback must not be promised"
     assert "b=AS:8000" in text
     assert "a=fmtp:109 apt=108" in text

@@ -63,8 +63,10 @@ class Source(ABC):
         """
         raise Conflict(f"{self.spec.stream}: only cameras with trigger: software take pictures on command")
 
-    def request_key_frame(self) -> bool:
+    def request_key_frame(self, rendition: str | None = None) -> bool:
         """Ask the sender for a key picture; False: it was asked a moment ago.
+
+        `rendition`: of which layer; None: of that which `source` follows.
 
         Raises:
             Conflict: its key pictures come when they come.

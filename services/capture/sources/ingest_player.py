@@ -13,8 +13,10 @@ from schemas.errors import BadRequest
 from schemas.ingest import IngestSession
 from schemas.packets import PacketHeader, VideoCodec
 from schemas.resources import AudioInfo, StreamSpec, VideoInfo
+from schemas.subjects import SOURCE_RENDITION
 from services.capture.sink import StreamSink
 from services.capture.sources.decoding import fresh_decoder
+from services.capture.sources.ingest_layers import Layer, LayerReport, Layers
 from services.capture.sources.on_demand import OnDemandDecoding
 from services.capture.sources.sender_clock import Captured
 from shared.media.coded_picture import size_of_key
@@ -40,7 +42,10 @@ class _Track:
 class IngestPlayer:
     """One publisher: live from its first key picture on, or from its first sound where it has no pictures."""
 
-    def __init__(self, session: IngestSession, spec: StreamSpec, sink: StreamSink, ask_key: Callable[[], None]) -> None:
+    def __init__(
+        self, session: IngestSession, spec: StreamSpec, sink: StreamSink, ask_key: Callable[[str | None], None]
+    ) -> None:
+        """`ask_key` asks for a key picture of one layer; None: of whatever is sent."""
         self.run = session.run
         self._spec, self._sink, self._ask_key = spec, sink, ask_key
         tracks = [track for track in session.tracks if track == "video" or spec.audio]
@@ -50,9 +55,16 @@ class IngestPlayer:
         self._decoding: OnDemandDecoding | None = None
         self._video: VideoInfo | None = None
         self._audio: AudioInfo | None = None
-        self._video_index = 0
-        self._waits_for_key = True
+        self.layers = session.layers if self._carried else ()
+        """Renditions of the stream beside `source`."""
+        self._layers = Layers(session.layers or (SOURCE_RENDITION,))
+        self._layer_report = LayerReport(self._layers, sink.layers)
         self._sound_since: float | None = None
+
+    @property
+    def followed(self) -> str | None:
+        """The layer whose pictures are those of `source`, or will be; None: there are no layers, or none yet."""
+        return self._layers.aim if self.layers else None
 
     def take(self, header: PacketHeader, payload: memoryview) -> None:
         """The next packet, pictures and sound in the order in which they came."""
@@ -62,22 +74,41 @@ class IngestPlayer:
             self._take_sound(header, bytes(payload))
 
     def _take_video(self, header: PacketHeader, unit: bytes) -> None:
-        if header.index != self._video_index + 1 and not self._waits_for_key:
-            self._waits_for_key = True
-            self._sink.gap()
-        self._video_index = header.index
-        if self._waits_for_key:
-            if not header.key:
-                self._ask_key()
-                return
-            if self._decoding is not None:
-                self._decoding.restart()
-        if header.key and not self._announce(header, unit):
-            self._ask_key()
+        layer = self._layers.find(header.rendition)
+        if layer is None:
             return
-        self._waits_for_key = False
-        self._sink.arrived(len(unit))
-        self._deliver(header, unit)
+        now_ns = header.encoded_ns  # when the gateway had it: this thread may be late
+        if layer.is_gap_before(header.index):
+            self._gap(layer)
+        if layer.waits_for_key and not header.key:
+            self._ask_key(layer.rendition)
+            return
+        if header.key and not self._measure(layer, header, unit):
+            self._ask_key(layer.rendition)
+            return
+        begins_anew, layer.waits_for_key = layer.waits_for_key, False
+        layer.heard(len(unit), now_ns)
+        if layer.rendition in self.layers:
+            self._publish_layer(layer, header, unit)
+        before = self._layers.followed
+        if self._layers.follows(layer, key=header.key, now_ns=now_ns):
+            if self._decoding is not None and (begins_anew or layer is not before):
+                self._decoding.restart()
+            if header.key:
+                self._announce(layer, header)
+            self._sink.arrived(len(unit))
+            self._deliver(self._layers.placed(header), unit)
+        elif (wanted := self._layers.wanted(now_ns)) is layer:
+            self._ask_key(wanted.rendition)
+        if self.layers:
+            self._layer_report.tell(now_ns)
+
+    def _gap(self, layer: Layer) -> None:
+        layer.waits_for_key = True
+        if layer is self._layers.followed:
+            self._sink.gap()
+        if layer.rendition in self.layers:
+            self._sink.layer_gap(layer.rendition)
 
     def _take_sound(self, header: PacketHeader, packet: bytes) -> None:
         if self._audio is None:
@@ -87,7 +118,12 @@ class IngestPlayer:
             self._go_live()
         if self._video is None:
             self._sink.heard(len(packet))
+        for rendition in self.layers:
+            self._sink.layer_packet(rendition, packet, **_fields(header))
         self._deliver(header, packet)
+
+    def _publish_layer(self, layer: Layer, header: PacketHeader, unit: bytes) -> None:
+        self._sink.layer_packet(layer.rendition, unit, **_fields(header, layer.width, layer.height))
 
     def _is_alone(self) -> bool:
         """Whether sound has come for so long without a picture that it is taken without."""
@@ -96,16 +132,20 @@ class IngestPlayer:
             self._sound_since = now
         return now - self._sound_since >= _SOUND_ALONE_SECONDS
 
-    def _announce(self, header: PacketHeader, unit: bytes) -> bool:
-        """Know the pictures by a key picture; False: it is damaged."""
+    def _measure(self, layer: Layer, header: PacketHeader, unit: bytes) -> bool:
+        """Know the size of a layer's pictures by a key picture; False: it is damaged."""
         if header.codec == "opus" or header.codec == "aac":
             return False
         try:
-            width, height = picture_size(unit, header.codec)
+            layer.width, layer.height = picture_size(unit, header.codec)
         except (BadRequest, av.FFmpegError) as error:
             log.debug("key picture of no size: %s", error, extra={"stream": self._spec.stream})
             return False
-        video = VideoInfo(codec=header.codec, width=width, height=height)
+        return True
+
+    def _announce(self, layer: Layer, header: PacketHeader) -> None:
+        """Tell of the pictures of `source` with its key pictures."""
+        video = VideoInfo(codec=header.codec, width=layer.width, height=layer.height)
         if video != self._video:
             first, self._video = self._video is None, video
             if first and self._has_sound and self._audio is None:
@@ -114,7 +154,6 @@ class IngestPlayer:
                 self._go_live()
             else:
                 self._sink.changed(video, self._audio, self._tracks())
-        return True
 
     def _go_live(self) -> None:
         video = _track("video", self._video.codec) if self._video else None
@@ -128,22 +167,9 @@ class IngestPlayer:
 
     def _deliver(self, header: PacketHeader, payload: bytes) -> None:
         if self._carried:
-            self._sink.packet(
-                payload,
-                track=header.track,
-                codec=header.codec,
-                key=header.key,
-                pts_ns=header.pts_ns,
-                dts_ns=header.dts_ns,
-                duration_ns=header.duration_ns,
-                captured_ns=header.captured_ns,
-                width=self._video.width if self._video and header.track == "video" else 0,
-                height=self._video.height if self._video and header.track == "video" else 0,
-                sample_rate=header.sample_rate,
-                channels=header.channels,
-                reordered=header.reordered,
-                extradata=header.extradata,
-            )
+            video = self._video if header.track == "video" else None
+            size = (video.width, video.height) if video else (0, 0)
+            self._sink.packet(payload, **_fields(header, *size))
         if self._decoding is None:
             return
         packet = av.Packet(payload)
@@ -152,6 +178,25 @@ class IngestPlayer:
         packet.is_keyframe = header.key
         captured = Captured(header.captured_ns, "rtcp" if header.captured_ns < header.encoded_ns else "arrival")
         self._decoding.take(packet, header.pts_ns, captured, self._sink, video=header.track == "video")
+
+
+def _fields(header: PacketHeader, width: int = 0, height: int = 0) -> dict[str, Any]:
+    """What a packet keeps on its way through capture."""
+    return {
+        "track": header.track,
+        "codec": header.codec,
+        "key": header.key,
+        "pts_ns": header.pts_ns,
+        "dts_ns": header.dts_ns,
+        "duration_ns": header.duration_ns,
+        "captured_ns": header.captured_ns,
+        "width": width,
+        "height": height,
+        "sample_rate": header.sample_rate,
+        "channels": header.channels,
+        "reordered": header.reordered,
+        "extradata": header.extradata,
+    }
 
 
 def _track(kind: str, codec: str) -> _Track:

@@ -54,7 +54,8 @@ class WhipSource(ContainerSource):
 
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
         self._sink = sink
-        self._asked_at = float("-inf")
+        self._asked_at: dict[str | None, float] = {}
+        self._player: IngestPlayer | None = None
         player: IngestPlayer | None = None
         ended_run, told_at = -1, 0.0
         with IngestFeed(sink.bus, self.settings.node, self.spec.stream, sink.dropped) as feed:
@@ -77,20 +78,27 @@ class WhipSource(ContainerSource):
                     # Not its run's end: should the gateway only have been slow, it goes on.
                     self._over(sink, player, "its gateway is silent")
                     player = None
+                self._player = player
 
-    def request_key_frame(self) -> bool:
-        """Ask the publisher, at most a few times a second."""
-        if time.monotonic() - self._asked_at < _KEY_REQUEST_SECONDS:
+    def request_key_frame(self, rendition: str | None = None) -> bool:
+        """Ask the publisher, at most a few times a second for each layer."""
+        player = self._player
+        layers = player.layers if player else ()
+        if rendition not in layers:
+            rendition = player.followed if player else None
+        if time.monotonic() - self._asked_at.get(rendition, float("-inf")) < _KEY_REQUEST_SECONDS:
             return False
-        self._asked_at = time.monotonic()
+        self._asked_at = {name: at for name, at in self._asked_at.items() if name in layers}
+        self._asked_at[rendition] = time.monotonic()
         subject = ingest_key_frame(self.settings.node, self.spec.stream)
-        self._sink.bus.post_from_thread(subject, msgspec.json.encode(KeyFrameRequest()))
+        self._sink.bus.post_from_thread(subject, msgspec.json.encode(KeyFrameRequest(rendition=rendition)))
         return True
 
-    def _ask(self) -> None:
-        self.request_key_frame()
+    def _ask(self, rendition: str | None = None) -> None:
+        self.request_key_frame(rendition)
 
     def _over(self, sink: StreamSink, player: IngestPlayer, why: str) -> None:
         log.info("publisher left: %s", why, extra={"stream": self.spec.stream, "run": player.run})
+        sink.layers(())
         sink.lost()
         sink.waiting(_WAITS_FOR)

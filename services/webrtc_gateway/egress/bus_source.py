@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast, get_args
 
+import msgspec
+
+from schemas.commands import KeyFrameRequest
 from schemas.encoding import CODEC_RENDITIONS
 from schemas.errors import NotFound
 from schemas.ids import compound_id
@@ -56,14 +59,20 @@ class BusPacketSource:
             demand.close()
             raise
         asks = self._key_frame_subject(stream, name)
-        return _BusSubscription(self._bus, stream, name, tracks, packets, demand, self._folder, asks)
+        layer = name if self.has_layer(stream, name) else None
+        return _BusSubscription(self._bus, stream, name, tracks, packets, demand, self._folder, asks, layer)
+
+    def has_layer(self, stream: str, rendition: str) -> bool:
+        """Whether it is one of the sizes that the stream's publisher sends (simulcast), now or a moment ago."""
+        source = self._streams.actual(stream)
+        return source is not None and any(layer.rendition == rendition for layer in source.layers)
 
     def _key_frame_subject(self, stream: str, rendition: str) -> str:
         """Where to ask for a key picture; empty: they come when they come, as a camera's do."""
         asked = self._renditions.spec(compound_id(stream, rendition)) if rendition != SOURCE_RENDITION else None
         if asked is not None and asked[0].made_from == SOURCE_RENDITION:
             rendition = SOURCE_RENDITION
-        if rendition != SOURCE_RENDITION:
+        if rendition != SOURCE_RENDITION and not self.has_layer(stream, rendition):
             return command("hw-encode", "keyframe", compound_id(stream, rendition))
         source = self._streams.spec(stream)
         published = source is not None and source[0].source.startswith(PUBLISHED)
@@ -71,7 +80,7 @@ class BusPacketSource:
 
     def video_codec(self, stream: str, rendition: str | None) -> VideoCodec | None:
         name = rendition or DEFAULT_RENDITION
-        if name == SOURCE_RENDITION:
+        if name == SOURCE_RENDITION or self.has_layer(stream, name):
             source = self._streams.actual(stream)
             codec = source.video.codec if source and source.video else ""
             return cast(VideoCodec, codec) if codec in _VIDEO_CODECS else None
@@ -87,7 +96,7 @@ class BusPacketSource:
         if codec is not None and codec not in VIEWER_CODECS:
             raise NotViewable(stream, rendition, codec_why(codec))
         source = self._streams.actual(stream)
-        if rendition == SOURCE_RENDITION:
+        if rendition == SOURCE_RENDITION or self.has_layer(stream, rendition):
             if source is None or not source.source_tracks:
                 raise NotFound(f"{stream} has no packets of its own that can be viewed; view {stream}/main instead")
             return source.source_tracks
@@ -115,8 +124,11 @@ class _BusSubscription:
         demand: StreamDemand,
         folder: Path,
         key_frame_subject: str,
+        layer: str | None = None,
     ) -> None:
+        """`layer`: that of a publisher which the rendition is."""
         self._bus = bus
+        self._key_frame_request = msgspec.json.encode(KeyFrameRequest(rendition=layer))
         self._key_frame_subject = key_frame_subject
         self._stream = stream
         self._packets = packets
@@ -131,7 +143,7 @@ class _BusSubscription:
 
     def request_key_frame(self) -> None:
         if self._key_frame_subject:
-            self._bus.post(self._key_frame_subject, b"{}")
+            self._bus.post(self._key_frame_subject, self._key_frame_request)
 
     async def cached(self) -> list[tuple[PacketHeader, memoryview]]:
         # The server knows of the subscription before the ring is read, so no packet falls between the two.

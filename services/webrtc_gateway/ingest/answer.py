@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS, parameters
 from services.webrtc_gateway.datachannels.section import write_section
 from services.webrtc_gateway.ingest.offer import FEEDBACK, IngestMedia, IngestOffer
+from services.webrtc_gateway.ingest.simulcast import REPAIRED_RID, RID
 from services.webrtc_gateway.signalling.answer import write_session
 from services.webrtc_gateway.signalling.offer import AUDIO_LEVEL, CAPTURE_TIME, MID
 from shared.rtp.clock import VIDEO_CLOCK_HZ
@@ -43,7 +44,9 @@ def _accepted(media: IngestMedia, max_bps: int) -> list[str]:
         "a=rtcp-mux",
         "a=rtcp-rsize",
     ]
-    lines += [f"a=extmap:{ext.id} {ext.uri}" for ext in section.rtp.headerExtensions if ext.uri in _ECHOED]
+    layers = terms.layers if terms else None
+    echoed = (*_ECHOED, RID, REPAIRED_RID) if layers else _ECHOED
+    lines += [f"a=extmap:{ext.id} {ext.uri}" for ext in section.rtp.headerExtensions if ext.uri in echoed]
     if terms is not None and terms.codec is not None:
         known = VIEWER_CODECS[terms.codec]
         lines.append(f"a=rtpmap:{payload_type} {known.encoding}/{VIDEO_CLOCK_HZ}")
@@ -59,4 +62,7 @@ def _accepted(media: IngestMedia, max_bps: int) -> list[str]:
     if retransmission is not None:
         lines.append(f"a=rtpmap:{retransmission} rtx/{VIDEO_CLOCK_HZ}")
         lines.append(f"a=fmtp:{retransmission} apt={payload_type}")
+    if layers is not None:
+        lines += [f"a=rid:{rid} recv" for rid in layers.renditions]
+        lines.append(f"a=simulcast:recv {';'.join(layers.renditions)}")
     return lines

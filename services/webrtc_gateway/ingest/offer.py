@@ -2,8 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.sdp import MediaDescription, SessionDescription
@@ -12,7 +12,8 @@ from schemas.errors import BadRequest
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS, best_payload, parameters
 from services.webrtc_gateway.datachannels.section import DataSection, read_section
-from services.webrtc_gateway.ingest.terms import SessionTerms, TrackTerms
+from services.webrtc_gateway.ingest.simulcast import MAX_LAYERS, REPAIRED_RID, RID, layer_names, offered_rids
+from services.webrtc_gateway.ingest.terms import LayerTerms, SessionTerms, TrackTerms
 from services.webrtc_gateway.signalling.offer import (
     AUDIO_LEVEL,
     CAPTURE_TIME,
@@ -28,6 +29,8 @@ from shared.rtp.opus import OPUS_CLOCK_HZ
 
 # H.264 first: every viewer and every output takes it as it is. A page that wants another offers that alone.
 PREFERENCE: tuple[VideoCodec, ...] = ("h264", "vp8", "vp9", "av1", "hevc")
+# Of VP9 and AV1 a page's encoder makes layers of another kind, all within one stream of packets, unless told not to.
+LAYERED: tuple[VideoCodec, ...] = ("h264", "vp8", "hevc")
 FEEDBACK = ("nack", "nack pli", "ccm fir", "goog-remb")
 _ONE_BYTE_IDS = range(1, 15)
 _MAX_SPROP_CHARACTERS = 4096
@@ -57,20 +60,24 @@ class IngestOffer:
     terms: SessionTerms
 
 
-def match_ingest(description: SessionDescription, text: str) -> IngestOffer:
-    """Take one video and one sound of what is offered. Simulcast is declined: the page sends its first layer alone.
+def match_ingest(
+    description: SessionDescription, text: str, *, layered: Collection[VideoCodec] = LAYERED
+) -> IngestOffer:
+    """Take one video and one sound of what is offered, the video in up to MAX_LAYERS sizes at once.
 
-    `text` is the offer that `description` was read from: feedback is looked up in it.
+    `text` is the offer that `description` was read from: feedback and layers are looked up in it. Simulcast of other
+    codecs than LAYERED is declined: the page sends its first layer alone.
 
     Raises:
         BadRequest: not an offer that a WebRTC peer makes.
         NotAcceptable: it sends nothing that can be taken.
     """
-    understood = _feedback(text)
+    understood, rids = _feedback(text), offered_rids(text)
     media: list[IngestMedia] = []
     for section in description.media:
         taken = any(m.accepted and m.description.kind == section.kind for m in media)
-        media.append(IngestMedia(section) if taken else _match(section, understood))
+        match = IngestMedia(section) if taken else _match(section, understood)
+        media.append(_with_layers(match, rids.get(section.rtp.muxId, ()), layered))
     tracks = tuple(m.terms for m in media if m.terms)
     if not tracks:
         wanted = ", ".join(VIEWER_CODECS[codec].wanted for codec in PREFERENCE)
@@ -122,6 +129,19 @@ def _match(section: MediaDescription, understood: Mapping[str, frozenset[str]]) 
             extradata=_parameter_sets(codec),
         ),
     )
+
+
+def _with_layers(media: IngestMedia, rids: Sequence[str], layered: Collection[VideoCodec]) -> IngestMedia:
+    """The m-line with the layers that it offers, where they can be told apart."""
+    terms = media.terms
+    if terms is None or terms.codec not in layered or len(rids) < 2:
+        return media
+    ids = {extension.uri: extension.id for extension in media.description.rtp.headerExtensions}
+    rid_id, repaired_id = ids.get(RID), ids.get(REPAIRED_RID)
+    if rid_id is None or rid_id not in _ONE_BYTE_IDS:
+        return media
+    layers = LayerTerms(layer_names(rids[:MAX_LAYERS]), rid_id, repaired_id if repaired_id in _ONE_BYTE_IDS else None)
+    return replace(media, terms=replace(terms, layers=layers))
 
 
 def _retransmission_type(section: MediaDescription, payload_type: int) -> int | None:

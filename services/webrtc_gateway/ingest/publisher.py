@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Literal
 
 from schemas.packets import Track
+from schemas.subjects import SOURCE_RENDITION
 from services.webrtc_gateway.datachannels.gate import Rights
 from services.webrtc_gateway.datachannels.plane import DataPlane
 from services.webrtc_gateway.datachannels.session import DataSession
 from services.webrtc_gateway.ingest.counters import IngestCounters
 from services.webrtc_gateway.ingest.feedback import FeedbackWriter, parse_reports
+from services.webrtc_gateway.ingest.layer_sorter import LayerSorter
 from services.webrtc_gateway.ingest.media_time import PublisherClock
 from services.webrtc_gateway.ingest.rtp_packet import parse_rtp
 from services.webrtc_gateway.ingest.terms import SessionTerms
@@ -65,14 +67,24 @@ class Publisher:
         self.connected_ns = 0
         self.packets = self.bytes = 0
         clock = PublisherClock()
-        self.tracks = tuple(
-            ReceivingTrack(track, clock, counters, lambda unit: deliver(self, unit)) for track in terms.tracks
-        )
-        self._by_type: dict[int, ReceivingTrack] = {}
-        for track in self.tracks:
-            self._by_type[track.terms.payload_type] = track
-            if track.terms.retransmission_type is not None:
-                self._by_type[track.terms.retransmission_type] = track
+        self._by_type: dict[int, ReceivingTrack | LayerSorter] = {}
+        tracks: list[ReceivingTrack] = []
+        for agreed in terms.tracks:
+            renditions = agreed.layers.renditions if agreed.layers else {"": SOURCE_RENDITION}
+            found = {
+                rid: ReceivingTrack(agreed, clock, counters, lambda unit: deliver(self, unit), rendition)
+                for rid, rendition in renditions.items()
+            }
+            tracks += found.values()
+            receiver = LayerSorter(agreed.layers, found, counters) if agreed.layers else found[""]
+            self._by_type[agreed.payload_type] = receiver
+            if agreed.retransmission_type is not None:
+                self._by_type[agreed.retransmission_type] = receiver
+        self.tracks = tuple(tracks)
+        """Each layer is one."""
+        self.track_names: tuple[Track, ...] = tuple(agreed.track for agreed in terms.tracks)
+        self.layers = tuple(rendition for t in terms.tracks if t.layers for rendition in t.layers.renditions.values())
+        """Renditions that the pictures come in; empty: in one, `source`."""
         self._transport, self._counters, self._max_bps = transport, counters, max_bps
         self._on_connected, self._on_closed = on_connected, on_closed
         self._owns_ice = link is None
@@ -89,7 +101,6 @@ class Publisher:
         self._srtp_in: SrtpReceiver | None = None
         self._feedback = FeedbackWriter()
         self._created_s = self._heard_s = time.monotonic()
-        self._asked_s = float("-inf")
         self._reported = False
         self._poll: asyncio.TimerHandle | None = None
 
@@ -97,10 +108,6 @@ class Publisher:
     def heard_s(self) -> float:
         """Monotonic seconds when anything came from the publisher last."""
         return max(self._heard_s, self.ice.checked_at)
-
-    @property
-    def track_names(self) -> tuple[Track, ...]:
-        return tuple(track.terms.track for track in self.tracks)
 
     @property
     def voice(self) -> VoiceLevel | None:
@@ -138,9 +145,12 @@ class Publisher:
         self.bytes += len(datagram)
         self._counters.packets += 1
         self._counters.bytes += len(datagram)
-        track = self._by_type.get(packet.payload_type)
-        if track is None:
+        receiver = self._by_type.get(packet.payload_type)
+        if receiver is None:
             self._counters.drops["unknown_payload_type"] += 1
+            return
+        track = receiver.find(packet) if isinstance(receiver, LayerSorter) else receiver
+        if track is None:
             return
         track.receive(packet, now_s)
         if not self._reported:
@@ -156,23 +166,29 @@ class Publisher:
                 if track.ssrc == report.ssrc:
                     track.report(report.timestamp, report.ntp, now_ns)
         known = {track.ssrc for track in self.tracks if track.ssrc is not None}
-        if known and known <= reports.ended:
+        # A browser says goodbye of each layer that it ends; when it leaves, DTLS tells.
+        if known and known <= reports.ended and not self.layers:
             self.close("left")
 
     # --- to the publisher
 
-    def request_key_frame(self) -> None:
-        """Ask for a key picture, now or, where one was asked for a moment ago, not at all: it is on its way."""
+    def request_key_frame(self, rendition: str | None = None) -> None:
+        """Ask for a key picture of one layer or of all that come, unless one was asked for a moment ago: it is on its
+        way."""
+        for track in self.tracks:
+            if track.terms.codec is not None and rendition in (None, track.rendition):
+                self._ask_key(track)
+
+    def _ask_key(self, track: ReceivingTrack) -> None:
         now_s = time.monotonic()
-        video = next((track for track in self.tracks if track.terms.codec is not None), None)
-        if video is None or video.ssrc is None or now_s - self._asked_s < _KEY_REQUEST_SECONDS:
+        if track.ssrc is None or now_s - track.key_asked_s < _KEY_REQUEST_SECONDS or track.has_ended(now_s):
             return
-        feedback = video.terms.feedback
+        feedback = track.terms.feedback
         if not feedback & {"nack pli", "ccm fir"}:
             return
-        self._asked_s = now_s
+        track.key_asked_s = now_s
         self._counters.plis += 1
-        self._send_rtcp(self._feedback.key_picture(video.ssrc, picture_loss="nack pli" in feedback))
+        self._send_rtcp(self._feedback.key_picture(track.ssrc, picture_loss="nack pli" in feedback))
 
     def _look(self) -> None:
         """A few times while something is missing: ask for it, or do without."""
@@ -187,8 +203,8 @@ class Publisher:
                 self._counters.nacked += len(missing)
                 self._send_rtcp(self._feedback.again(track.ssrc, missing))
             if track.needs_key:
-                self.request_key_frame()
-            again = again or track.waits or track.needs_key
+                self._ask_key(track)
+            again = again or track.waits or (track.needs_key and not track.has_ended(now_s))
         if again:
             self._poll = asyncio.get_running_loop().call_later(_POLL_SECONDS, self._look)
 
@@ -223,7 +239,7 @@ class Publisher:
             self.voice.look(now_s)
         for track in self.tracks:
             if track.terms.codec is not None and now_s - track.key_at_s > KEY_INTERVAL_SECONDS - 0.5:
-                self.request_key_frame()
+                self._ask_key(track)
 
     def close(self, reason: str) -> None:
         """End the session: the peer is told (RTCP BYE, DTLS close_notify), then forgotten."""

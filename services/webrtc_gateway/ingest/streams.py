@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import msgspec
 
-from schemas.commands import StartStream, StopStream, StreamChanged
+from schemas.commands import KeyFrameRequest, StartStream, StopStream, StreamChanged
 from schemas.errors import Conflict, NotFound
 from schemas.ingest import IngestSession
-from schemas.packets import PacketHeader
-from schemas.resources import StreamActual, StreamSpec
-from schemas.subjects import SOURCE_RENDITION, command, ingest, ingest_key_frame, ingest_session
+from schemas.packets import UNREADABLE, PacketHeader
+from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
+from schemas.subjects import command, ingest, ingest_key_frame, ingest_session
 from services.webrtc_gateway.ingest.publisher import Publisher
+from services.webrtc_gateway.ingest.simulcast import layer_names
+from services.webrtc_gateway.ingest.terms import SessionTerms
 from services.webrtc_gateway.ingest.track import MediaUnit
 from shared.bus import Bus, Message, Subscription
 from shared.desired import Desired
@@ -36,6 +39,7 @@ class IngestStreams:
     def __init__(self, bus: Bus, mirrors: StateMirrors, node: str) -> None:
         self._bus, self._mirrors, self._node = bus, mirrors, node
         self._streams = Desired("capture", StreamSpec, StreamActual, mirrors)
+        self._renditions = Desired("hw-encode", RenditionSpec, RenditionActual, mirrors)
         self._key_requests: dict[str, Subscription] = {}
         self._nodes: dict[str, str] = {}
         self._seen: set[str] = set()
@@ -68,6 +72,19 @@ class IngestStreams:
         )
         self._nodes[stream] = changed.actual.node if changed.actual else self._node
         log.info("stream %s made for its publisher", stream)
+
+    def with_free_names(self, stream: str, terms: SessionTerms) -> SessionTerms:
+        """The terms with layers under names that no other rendition of the stream has."""
+        taken = {spec.rendition for _, spec, _, _ in self._renditions.all() if spec.stream == stream}
+        if not any(track.layers and taken & set(track.layers.renditions.values()) for track in terms.tracks):
+            return terms
+        tracks = (
+            replace(track, layers=replace(track.layers, renditions=layer_names(tuple(track.layers.renditions), taken)))
+            if track.layers
+            else track
+            for track in terms.tracks
+        )
+        return replace(terms, tracks=tuple(tracks))
 
     def is_transient(self, stream: str) -> bool:
         found = self._streams.spec(stream)
@@ -113,11 +130,15 @@ class IngestStreams:
 
     # -- while it is published -------------------------------------------------------------------------------
 
-    async def listen(self, stream: str, asked: Callable[[], None]) -> None:
-        """Have `asked` called when a key picture is wanted; once per stream."""
+    async def listen(self, stream: str, asked: Callable[[str | None], None]) -> None:
+        """Have `asked` called when a key picture is wanted, with the layer or None for all; once per stream."""
 
-        def receive(_message: Message) -> None:
-            asked()
+        def receive(message: Message) -> None:
+            try:
+                request = msgspec.json.decode(message.data, type=KeyFrameRequest)
+            except UNREADABLE:
+                return  # of whoever speaks on the bus by hand
+            asked(request.rendition)
 
         await self.deafen(stream)
         self._key_requests[stream] = await self._bus.subscribe(ingest_key_frame(self._nodes[stream], stream), receive)
@@ -133,6 +154,7 @@ class IngestStreams:
             stream=publisher.stream,
             run=publisher.run,
             tracks=publisher.track_names,
+            layers=publisher.layers,
             ended=ended,
         )
         subject = ingest_session(self._nodes[publisher.stream], publisher.stream)
@@ -142,7 +164,7 @@ class IngestStreams:
         """Send one access unit to capture, without waiting."""
         header = PacketHeader(
             stream=publisher.stream,
-            rendition=SOURCE_RENDITION,
+            rendition=unit.rendition,
             track=unit.track,
             codec=unit.codec or "opus",
             epoch=0,

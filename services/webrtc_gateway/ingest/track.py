@@ -8,6 +8,7 @@ from aiortc.rtp import RtcpReceiverInfo
 
 from schemas.errors import BadRequest
 from schemas.packets import Track, VideoCodec
+from schemas.subjects import SOURCE_RENDITION
 from services.webrtc_gateway.ingest.assembler import ReceivedUnit, UnitAssembler
 from services.webrtc_gateway.ingest.counters import IngestCounters
 from services.webrtc_gateway.ingest.media_time import PICTURE_SLEW, SOUND_SLEW, PublisherClock, TrackTime, ntp_to_ns
@@ -30,6 +31,7 @@ _VIDEO_WAIT_SECONDS, _VIDEO_PACKETS = 0.5, 2048
 # Sound heals by itself: longer than packets overtake one another nobody shall wait for it.
 _SOUND_WAIT_SECONDS, _SOUND_PACKETS = 0.06, 64
 _OTHER_SENDER_SECONDS = 1.0  # silence after which another SSRC may go on in the place of the first
+_LAYER_ENDED_SECONDS = 2.0  # still screens are sent once a second
 _MIN_STEP_NS = 11_112  # one tick of the 90 kHz clock
 _OPUS_HEAD = build_opus_head(OpusHead(2))  # RFC 7587 section 7: two channels, whatever is in a packet
 _WRAP = 1 << 32  # of RTP timestamps
@@ -53,6 +55,8 @@ class MediaUnit:
     arrived_ns: int
     reordered: bool
     extradata: bytes
+    rendition: str = SOURCE_RENDITION
+    """Which layer it is of, where the publisher sends several."""
 
 
 class ReceivingTrack:
@@ -64,19 +68,23 @@ class ReceivingTrack:
         clock: PublisherClock,
         counters: IngestCounters,
         deliver: Callable[[MediaUnit], None],
+        rendition: str = SOURCE_RENDITION,
     ) -> None:
-        self.terms = terms
+        """`rendition`: of which layer, where the publisher sends several."""
+        self.terms, self.rendition = terms, rendition
         self.ssrc: int | None = None
         self.needs_key = terms.codec is not None
         """Nothing can be sent on before the next key picture."""
         self.units = 0
         self.key_at_s = float("-inf")
         """Monotonic seconds of the last key picture."""
+        self.key_asked_s = float("-inf")
+        """When the last one was asked for."""
         self.voice = VoiceLevel(terms.audio_level_id) if terms.audio_level_id is not None else None
         """Of sound whose packets tell how loud they are."""
         self._counters, self._deliver = counters, deliver
         self._time = TrackTime(terms.clock_hz, clock, PICTURE_SLEW if terms.codec else SOUND_SLEW)
-        self._heard_s = 0.0
+        self._heard_s = float("-inf")
         self._index = 0
         self._last_dts_ns = 0
         self._reordered = False
@@ -128,6 +136,10 @@ class ReceivingTrack:
         """Give up what is overdue; the sequence numbers to ask for again."""
         self._take(self._reorder.expire(now_s), now_s)
         return self._reorder.to_ask(now_s)
+
+    def has_ended(self, now_s: float) -> bool:
+        """It is a layer that is not sent now: a publisher ends and begins them as its line and its machine can."""
+        return self.terms.layers is not None and now_s - self._heard_s > _LAYER_ENDED_SECONDS
 
     @property
     def waits(self) -> bool:
@@ -203,6 +215,7 @@ class ReceivingTrack:
                 arrived_ns=unit.arrived_ns,
                 reordered=self._reordered,
                 extradata=extradata,
+                rendition=self.rendition,
             )
         )
 
