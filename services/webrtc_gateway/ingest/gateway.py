@@ -218,7 +218,7 @@ class IngestGateway:
             session=secrets.token_urlsafe(_SESSION_BYTES),
             stream=stream,
             run=time.time_ns(),
-            terms=terms,
+            terms=self._streams.with_free_names(stream, terms),
             transport=self._transport,
             identity=self._identity,
             counters=self.counters,
