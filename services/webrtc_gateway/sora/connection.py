@@ -26,15 +26,18 @@ from services.webrtc_gateway.sora.messages import (
     Disconnect,
     Offer,
     Ping,
+    Pong,
     ReOffer,
     Role,
     SaidAgain,
     SaidSdp,
+    SaidStats,
     ToClient,
     Updated,
     read,
 )
 from services.webrtc_gateway.sora.names import new_connection_id
+from services.webrtc_gateway.sora.reports import ClientReports
 from services.webrtc_gateway.sora.sections import Kind, Terms, Transport, write_offer
 from services.webrtc_gateway.sora.ways import Ways
 from services.webrtc_gateway.transport.link import SharedLink
@@ -88,6 +91,8 @@ class Connection:
         self.bundle_id = self.connect.bundle_id or self.id
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         self.link = SharedLink(self.parts.transport, self.parts.identity, self._connected, self._link_ended, "sora")
+        self.reports = ClientReports()
+        self._pings = 0
         self.data = self._data_side() if self.connect.data_channel_signaling else None
         self.ways = self.data.ways if self.data else Ways(None)
         self._layout = Layout()
@@ -168,7 +173,9 @@ class Connection:
                 self._ask(ReOffer(self._sdp()))
 
     def ping(self) -> None:
-        self.say(Ping())
+        """Every few seconds; with statistics every other time, until they are asked for over data channels."""
+        self._pings += 1
+        self.say(Ping(stats=self._pings % 2 == 0 and not self.ways.switched))
 
     def say(self, message: ToClient) -> None:
         """Tell the client, whichever way its messages go by now; one that takes none is cut off."""
@@ -218,6 +225,10 @@ class Connection:
             self.answered(said.sdp, again=False)
         elif isinstance(said, SaidAgain | Updated):
             self.answered(said.sdp, again=True)
+        elif isinstance(said, Pong) and said.stats:
+            return self.reports.take(said.stats)
+        elif isinstance(said, SaidStats):
+            return self.reports.take(said.reports)
         elif isinstance(said, Disconnect):
             self.stop(NORMAL, "TYPE-DISCONNECT")
         elif isinstance(said, Connect):

@@ -80,7 +80,7 @@ class SharedLink:
         BadRequest: none of the fingerprints can be checked.
         """
         self._dtls = DtlsServer(self._identity, fingerprints, self._send, self._keys_ready, self._ended)
-        self._dtls.on_data = lambda data: self.on_data(data)
+        self._dtls.on_data = self._take_data
 
     def join(self, receiver: PacketReceiver, on_keys: KeysReady) -> LinkPart:
         """A place for one part, which is told its keys once they are there, and never before this returns."""
@@ -132,6 +132,9 @@ class SharedLink:
     def _tell_keys(self, part: LinkPart) -> None:
         if self._keys is not None and part in self._parts:
             part.on_keys(*self._keys)
+
+    def _take_data(self, data: bytes) -> None:
+        self.on_data(data)  # who takes it may come later than the handshake begins
 
     def _ended(self, reason: str) -> None:
         logger.debug("a shared link ends: %s", reason)
