@@ -79,7 +79,7 @@ async def build(context: Context[GatewaySettings]) -> None:
         PictureRoutes(context.bus),
         RecordingRoutes(context.bus),
         HlsRoutes(packagers),
-        await _sora(context, mirrors, transport, ingest, gateway, entry, origins),
+        await _sora(context, mirrors, transport, ingest, gateway, entry, origins, ice_servers),
     ]
     app = build_app(
         gateway,
@@ -202,15 +202,16 @@ async def _sora(
     gateway: WhepGateway,
     entry: Door,
     origins: Origins,
+    ice_servers: IceServers,
 ) -> SoraRoutes:
     channels = Channels(
-        Parts(transport, DtlsIdentity(), ingest, gateway, ChannelStreams(mirrors)),
+        Parts(transport, DtlsIdentity(), ingest, gateway, ChannelStreams(mirrors), ice_servers),
         on_event=lambda stream, name, detail: context.event(stream, name, detail=detail),
     )
     served = await context.bus.serve(SERVICE, VERSION, "Channels of clients.", ChannelCommands(channels).endpoints())
     context.stack.push_async_callback(served.close)
     mirrors.on_change(channels.look_again)
-    sora = SoraRoutes(channels, entry.guard, origins, context.settings.publish_bitrate)
+    sora = SoraRoutes(channels, entry.guard, origins, context.settings.publish_bitrate, context.settings.sora_redirects)
     register_sora_metrics(context.figures, channels, sora)
     return sora
 

@@ -15,6 +15,9 @@ from services.webrtc_gateway.transport.ice_servers import DEFAULT_CREDENTIAL_SEC
 from shared.settings import Port
 
 Origin = Annotated[str, Meta(pattern=r"^(\*|null|https?://[^/\s]+/?)$", description="scheme://host[:port], or *")]
+SignalingUrl = Annotated[
+    str, Meta(pattern=r"^wss?://[^/\s@]+/\S*$(?!\n)", max_length=512, description="wss://host[:port]/signaling")
+]
 
 
 class GatewaySettings(DoorSettings, frozen=True, kw_only=True):
@@ -48,6 +51,9 @@ class GatewaySettings(DoorSettings, frozen=True, kw_only=True):
     max_publishers: Annotated[int, Meta(ge=1, le=1_000)] = DEFAULT_MAX_PUBLISHERS
     publish_bitrate: BitrateText = "8M"
     """The most that a publisher may send; browsers keep to it. 1080p60 of a browser's encoder needs less."""
+    sora_redirects: tuple[SignalingUrl, ...] = ()
+    """Where Sora clients are sent that find no room here: signalling URLs of other gateways, as clients reach them,
+    `wss://other.example/signaling`; in turn. None is sent on twice."""
     bridges: tuple[str, ...] = ()
     """Labels of data channels that stand for subjects of the bus: `events <- mesh.v1.evt.>`,
     `chat <-> mesh.v1.evt.app.{stream}.chat 20/s 4k`; see `datachannels.bridge`."""

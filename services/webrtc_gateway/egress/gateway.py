@@ -181,7 +181,7 @@ class WhepGateway:
             check_id(rendition, "rendition")
         if self._draining:
             raise Unavailable("this gateway is shutting down; try again in a moment")
-        if len(self._viewers) + self._opening >= self.max_sessions:
+        if self.is_full:
             raise TooMany(f"{self.max_sessions} sessions are open; close one or raise max_sessions")
         asked_s = time.monotonic()
         match_offer(description, ())  # a bad offer must not start an encoder
@@ -236,6 +236,10 @@ class WhepGateway:
 
     def exists(self, session: str) -> bool:
         return session in self._viewers
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._viewers) + self._opening >= self.max_sessions
 
     @property
     def session_count(self) -> int:

@@ -136,7 +136,7 @@ class IngestGateway:
         lock = self._locks.setdefault(stream, asyncio.Lock())
         async with lock:
             await self._make_room(stream)
-            if len(self._publishers) + self._opening >= self._max_publishers:
+            if self.is_full:
                 raise TooMany(f"{self._max_publishers} publishers are there; end one or raise max_publishers")
             self._opening += 1
             try:
@@ -167,6 +167,10 @@ class IngestGateway:
         if publisher is None or not secrets.compare_digest(publisher.session.encode(), session.encode()):
             raise NotFound("no such session; it may have ended already")
         return publisher
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._publishers) + self._opening >= self._max_publishers
 
     @property
     def publishers(self) -> tuple[Publisher, ...]:

@@ -75,13 +75,16 @@ class Channels:
         """A new connection; the caller begins it, and has it `leave` at its end.
 
         Raises:
-            TooMany: MAX_CONNECTIONS are there.
+            TooMany: MAX_CONNECTIONS are there, or as many publishers or viewers as may be.
             Unavailable: this process is shutting down.
         """
         if self._draining:
             raise Unavailable("this gateway is shutting down; try again in a moment")
         if len(self.connections) >= MAX_CONNECTIONS:
             raise TooMany(f"{MAX_CONNECTIONS} connections are there; end one")
+        # Later it would be let in, and have neither pictures nor a reason.
+        if (role != "recvonly" and self._parts.ingest.is_full) or (role != "sendonly" and self._parts.viewers.is_full):
+            raise TooMany("there is no room for its streams; raise max_publishers or max_sessions")
         channel = self._channels.setdefault(connect.channel_id, Channel(connect.channel_id))
         connection = Connection(
             connect=connect,

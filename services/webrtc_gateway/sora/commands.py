@@ -54,14 +54,10 @@ class ChannelCommands:
             InvalidValue: `data` is too large, or nested too deeply for clients.
             NotFound: no such channel, or nobody of that id in it.
         """
-        size_bytes = len(msgspec.json.encode(request.data))
-        if size_bytes > MAX_PUSH_BYTES:
-            raise InvalidValue("data", f"{size_bytes} bytes", f"give at most {MAX_PUSH_BYTES}")
-        if is_too_deep(request.data):
-            raise InvalidValue("data", "nested deeply", f"give at most {MAX_LEVELS} levels")
+        message = checked_push(request)
         found = [member for member in self._find(request.channel, request.connection_id) if member.live]
         for member in found:
-            member.say(Push(request.data))
+            member.say(message)
         return Pushed(connections=tuple(member.id for member in found))
 
     async def disconnect(self, request: DisconnectChannel) -> Disconnected:
@@ -87,6 +83,18 @@ class ChannelCommands:
         if not found:
             raise NotFound(f"connection_id {connection_id!r}: it is not in channel {name[:_SHOWN_CHARACTERS]!r}")
         return found
+
+
+def checked_push(request: PushToChannel) -> Push:
+    """Raises:
+    InvalidValue: `data` is too large, or nested too deeply for clients.
+    """
+    size_bytes = len(msgspec.json.encode(request.data))
+    if size_bytes > MAX_PUSH_BYTES:
+        raise InvalidValue("data", f"{size_bytes} bytes", f"give at most {MAX_PUSH_BYTES}")
+    if is_too_deep(request.data):
+        raise InvalidValue("data", "nested deeply", f"give at most {MAX_LEVELS} levels")
+    return Push(request.data)
 
 
 def channel_info(channel: Channel) -> ChannelInfo:

@@ -22,8 +22,10 @@ from services.webrtc_gateway.sora.forwarding import EVERYTHING, Forwarding
 from services.webrtc_gateway.sora.labels import Label
 from services.webrtc_gateway.sora.layout import Layout
 from services.webrtc_gateway.sora.messages import (
+    Config,
     Connect,
     Disconnect,
+    IceServer,
     Offer,
     Ping,
     Pong,
@@ -157,12 +159,17 @@ class Connection:
             connection_id=self.id,
             mid=self._layout.uplink_mids,
             version=VERSION,
+            config=self._config(),
             data_channel_signaling=self.data is not None,
             ignore_disconnect_websocket=self.data is not None and bool(self.connect.ignore_disconnect_websocket),
             data_channels=self.data.announced if self.data else (),
         )
         self._late = asyncio.get_running_loop().call_later(CONNECT_SECONDS, self._never_connected)
         self._ask(offer)
+
+    def _config(self) -> Config:
+        servers = self.parts.ice_servers.entries(self.id)
+        return Config(tuple(IceServer((server.url,), server.username, server.credential) for server in servers))
 
     def refresh(self) -> None:
         """What there is to watch may have changed: offer again, one offer at a time."""

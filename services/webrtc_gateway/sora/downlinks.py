@@ -20,6 +20,7 @@ from services.webrtc_gateway.sora.sections import Kind, Section
 from services.webrtc_gateway.sora.streams import ChannelStreams
 from services.webrtc_gateway.transport.dtls import DtlsIdentity
 from services.webrtc_gateway.transport.ice import SharedIceTransport
+from services.webrtc_gateway.transport.ice_servers import IceServers
 from services.webrtc_gateway.transport.link import SharedLink
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Parts:
     ingest: IngestGateway
     viewers: WhepGateway
     streams: ChannelStreams
+    ice_servers: IceServers
     messaging: Messaging = field(default_factory=Messaging)
 
 

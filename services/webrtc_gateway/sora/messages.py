@@ -1,10 +1,10 @@
 """What is said over the WebSocket: lenient with what comes, exact in what goes, as clients end at what they lack."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 Role = Literal["sendonly", "recvonly", "sendrecv"]
 
@@ -18,11 +18,26 @@ class AudioOptions(Struct, frozen=True):
     opus_params: dict[str, Any] = {}
 
 
+class Vp9Params(Struct, frozen=True):
+    profile_id: Annotated[int, Meta(ge=0, le=3)] = 0
+
+
+class Av1Params(Struct, frozen=True):
+    profile: Annotated[int, Meta(ge=0, le=2)] = 0
+
+
+class H264Params(Struct, frozen=True):
+    profile_level_id: Annotated[str, Meta(pattern="^[0-9A-Fa-f]{6}$(?!\\n)")] = "42e01f"
+
+
 class VideoOptions(Struct, frozen=True):
     codec_type: str | None = None
     """VP8, VP9, AV1, H264 or H265; None: ours to choose."""
     bit_rate: int | None = None
     """kbit/s."""
+    vp9_params: Vp9Params | None = None
+    av1_params: Av1Params | None = None
+    h264_params: H264Params | None = None
 
 
 class Connect(Struct, frozen=True, tag_field="type", tag="connect"):
@@ -38,6 +53,8 @@ class Connect(Struct, frozen=True, tag_field="type", tag="connect"):
     video: bool | VideoOptions = True
     sora_client: Any = None
     audio_streaming_language_code: str | None = None
+    redirect: bool = False
+    """Another gateway has sent it here."""
     data_channel_signaling: bool | None = None
     ignore_disconnect_websocket: bool | None = None
     data_channels: Any = None
@@ -110,10 +127,18 @@ def read(text: str) -> FromClient:
 # --- to clients
 
 
-class Config(Struct, frozen=True):
-    """For RTCPeerConnection: all candidates are in the offer, and no server beside us is needed."""
+class IceServer(Struct, frozen=True):
+    """Clients end their process where one of the three is missing."""
 
-    iceServers: tuple[Any, ...] = ()
+    urls: tuple[str, ...]
+    username: str = ""
+    credential: str = ""
+
+
+class Config(Struct, frozen=True):
+    """For RTCPeerConnection: all our candidates are in the offer."""
+
+    iceServers: tuple[IceServer, ...] = ()
     iceTransportPolicy: str = "all"
 
 
@@ -199,13 +224,19 @@ class Notify(Struct, frozen=True, kw_only=True, tag_field="type", tag="notify"):
     """To a connection about itself: who was there before."""
 
 
+class Redirect(Struct, frozen=True, tag_field="type", tag="redirect"):
+    """Instead of an offer: clients go to another gateway once their WebSocket is closed."""
+
+    location: str
+
+
 class Push(Struct, frozen=True, tag_field="type", tag="push"):
     """For the application."""
 
     data: Any
 
 
-ToClient = Offer | ReOffer | Switched | ReqStats | Close | Ping | Notify | Push
+ToClient = Offer | Redirect | ReOffer | Switched | ReqStats | Close | Ping | Notify | Push
 
 
 def write(message: ToClient) -> str:

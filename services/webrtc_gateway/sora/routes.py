@@ -2,36 +2,38 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, cast, get_args
 
 import msgspec
 from aiohttp import WSMsgType, web
 
-from schemas.errors import BadRequest, MeshError, TooMany
+from schemas.errors import BadRequest, MeshError, TooMany, Unavailable
 from schemas.sora import MAX_CHANNEL_BYTES
 from schemas.tokens import Action
 from schemas.units import parse_bitrate
 from services.webrtc_gateway.auth.guard import WITHDRAWN, Guard
-from services.webrtc_gateway.ingest.offer import PREFERENCE
 from services.webrtc_gateway.signalling.whep import refusal, refused
 from services.webrtc_gateway.sora.channels import MAX_CONNECTIONS, Channels
-from services.webrtc_gateway.sora.connection import REFUSED, Connection, Stop
+from services.webrtc_gateway.sora.connection import NORMAL, REFUSED, Connection, Stop
 from services.webrtc_gateway.sora.forwarding import read_forwarding
 from services.webrtc_gateway.sora.labels import read_labels
 from services.webrtc_gateway.sora.messages import (
-    AudioOptions,
     Connect,
+    Redirect,
     Role,
-    VideoOptions,
     read,
+    write,
 )
 from services.webrtc_gateway.sora.names import check_channel, rights_name
 from services.webrtc_gateway.sora.nesting import MAX_LEVELS, is_too_deep
-from services.webrtc_gateway.sora.sections import CODEC_NAMES, Terms, opus_format
+from services.webrtc_gateway.sora.refusal import Redirected, Refusal
+from services.webrtc_gateway.sora.terms import read_terms
 from services.webrtc_gateway.web.origins import Origins
 from shared.tasks import end_tasks
 
@@ -46,7 +48,6 @@ _SILENT_SECONDS = 30.0  # six pings without an answer
 _MAX_MESSAGE_BYTES = 256 * 1024  # an answer with 16 m-lines has 30 KB, statistics of as many tracks some more
 _MAX_CONNECT_CHARACTERS = 32 * 1024  # what of it is for others goes to each of them
 _MAX_SOCKETS = 2 * MAX_CONNECTIONS  # those that have not said who they are included
-_REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame has 125, two of them the code
 _CLIENT_CHARACTERS = 40  # of its name, in the list of sessions
 _ACTIONS: dict[Role, tuple[Action, ...]] = {
     "sendonly": ("publish",),
@@ -55,25 +56,20 @@ _ACTIONS: dict[Role, tuple[Action, ...]] = {
 }
 
 
-class Refusal(Exception):
-    """Of a first message; `reason` and `detail` are what the client is told, `reason` what is counted."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        self.reason, self.detail = reason, detail
-        super().__init__(reason)
-
-    @property
-    def text(self) -> bytes:
-        """Of the close frame: printable ASCII, as it may quote the client."""
-        said = f"{self.reason} {self.detail}" if self.detail else self.reason
-        return re.sub(r"[^ -~]", "?", said)[:_REASON_BYTES].encode()
-
-
 class SoraRoutes:
     """Speaks with clients; `channels` has what is spoken about."""
 
-    def __init__(self, channels: Channels, guard: Guard | None, origins: Origins, max_bitrate: str) -> None:
-        """`max_bitrate` is the most that a client may send, whatever it asks for."""
+    def __init__(
+        self,
+        channels: Channels,
+        guard: Guard | None,
+        origins: Origins,
+        max_bitrate: str,
+        redirects: Sequence[str] = (),
+    ) -> None:
+        """`max_bitrate` is the most that a client may send, whatever it asks for; `redirects` are signalling URLs of
+        other gateways, for those who find no room here."""
+        self._redirects = itertools.cycle(redirects) if redirects else None
         self._channels, self._guard, self._origins = channels, guard, origins
         self._max_bps = parse_bitrate(max_bitrate, "publish_bitrate")
         self._sockets = 0
@@ -117,6 +113,12 @@ class SoraRoutes:
             return
         try:
             connection = self._enter(request, message.data)
+        except Redirected as error:
+            self.refused["REDIRECTED"] += 1
+            async with asyncio.timeout(_SEND_SECONDS):
+                await socket.send_str(write(Redirect(error.location)))
+            await socket.close(code=NORMAL, message=b"REDIRECTED")
+            return
         except Refusal as error:
             self.refused[error.reason] += 1
             await socket.close(code=REFUSED, message=error.text)
@@ -130,14 +132,17 @@ class SoraRoutes:
             await self._channels.leave(connection)
 
     def _enter(self, request: web.Request, text: str) -> Connection:
-        """Raises: Refusal: what the first message asks for is not to be had."""
+        """Raises:
+        Refusal: what the first message asks for is not to be had.
+        Redirected: it may be had at another gateway.
+        """
         if len(text) > _MAX_CONNECT_CHARACTERS:
             raise Refusal("INVALID-MESSAGE")
         try:
             connect = read(text)
         except msgspec.DecodeError as error:
             logger.info("signalling: the first message is none: %s", type(error).__name__)
-            raise Refusal("INVALID-MESSAGE") from None
+            raise Refusal("INVALID-MESSAGE", str(error)) from None
         if not isinstance(connect, Connect):
             raise Refusal("INVALID-MESSAGE")
         if connect.role not in get_args(Role):
@@ -160,7 +165,7 @@ class SoraRoutes:
             except MeshError as error:
                 logger.info("signalling of %s: not let in, %s", connect.role, type(error).__name__)
                 raise Refusal("AUTHZ-REJECTED") from None
-        terms = self._terms(connect)
+        terms = read_terms(connect, self._max_bps)
         try:
             forwarding = read_forwarding(connect.forwarding_filter, connect.forwarding_filters)
         except BadRequest as error:
@@ -179,23 +184,11 @@ class SoraRoutes:
                 address=request.remote or "",
                 labels=labels,
             )
-        except TooMany:
-            raise Refusal("TOO-MANY") from None
-        except MeshError:
-            raise Refusal("UNAVAILABLE") from None
-
-    def _terms(self, connect: Connect) -> Terms:
-        """What the client's wishes make of our terms."""
-        codecs, start_bps, max_bps = PREFERENCE, None, self._max_bps
-        if isinstance(connect.video, VideoOptions):
-            if connect.video.codec_type is not None:
-                if connect.video.codec_type not in CODEC_NAMES:
-                    raise Refusal("INVALID-VIDEO-CODEC-TYPE")
-                codecs = (CODEC_NAMES[connect.video.codec_type],)
-            if connect.video.bit_rate is not None and connect.video.bit_rate > 0:
-                start_bps = max_bps = min(connect.video.bit_rate * 1000, self._max_bps)
-        asked = connect.audio.opus_params if isinstance(connect.audio, AudioOptions) else {}
-        return Terms(codecs=codecs, opus=opus_format(asked), max_bps=max_bps, start_bps=start_bps)
+        except (TooMany, Unavailable) as error:
+            # Only once: two that are full would send it to and fro.
+            if self._redirects is not None and not connect.redirect:
+                raise Redirected(next(self._redirects)) from None
+            raise Refusal("TOO-MANY" if isinstance(error, TooMany) else "UNAVAILABLE") from None
 
     async def _serve(self, request: web.Request, socket: web.WebSocketResponse, connection: Connection) -> Stop:
         """Until either side ends it. The one who closes the socket is the caller, when nobody reads it any more:

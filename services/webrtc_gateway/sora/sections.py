@@ -77,6 +77,8 @@ class Terms:
     max_bps: int
     start_bps: int | None = None
     """What a publisher shall begin with; None: what it thinks."""
+    formats: Mapping[VideoCodec, str] = field(default_factory=dict)
+    """`a=fmtp` of codecs where it is not the usual one; the same in all m-lines, as their payload types are."""
 
 
 def opus_format(asked: Mapping[str, object]) -> str:
@@ -163,7 +165,8 @@ def _video(section: Section, terms: Terms) -> list[str]:
     for codec, number in zip(terms.codecs, numbers, strict=True):
         lines.append(f"a=rtpmap:{number} {VIEWER_CODECS[codec].encoding}/{VIDEO_CLOCK_HZ}")
         lines += [f"a=rtcp-fb:{number} {feedback}" for feedback in FEEDBACK]
-        formats = [_FORMATS[codec]] if _FORMATS[codec] else []
+        usual = terms.formats.get(codec, _FORMATS[codec])
+        formats = [usual] if usual else []
         if uplink and terms.start_bps is not None:
             formats.append(f"x-google-start-bitrate={terms.start_bps // 1000}")
         if formats:

@@ -6,7 +6,7 @@ import hmac
 import re
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
@@ -27,6 +27,14 @@ MAX_SERVERS = 8  # browsers try every one of them, and warn of more than a few
 SETTING = "FRAMEMESH_WEBRTC_GATEWAY_ICE_SERVERS"
 _USER_CHARACTERS = 8  # of a session's id: relays limit and log by user
 _QUOTABLE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,512}")  # what stands in a quoted string as it is
+
+
+class Entry(NamedTuple):
+    """One server; STUN takes neither name nor credential."""
+
+    url: str
+    username: str = ""
+    credential: str = ""
 
 
 class IceServers:
@@ -90,14 +98,24 @@ class IceServers:
 
     def links(self, user: str) -> tuple[str, ...]:
         """The values of `Link` headers for one client; `user` tells clients apart in the relay's limits and logs."""
-        proof = self._proof(user)
-        return tuple(f'<{url}>; rel="ice-server"' + (proof if url.startswith("turn") else "") for url in self._urls)
+        return tuple(f'<{entry.url}>; rel="ice-server"{_proof(entry)}' for entry in self.entries(user))
 
-    def _proof(self, user: str) -> str:
+    def entries(self, user: str) -> tuple[Entry, ...]:
+        """The same, for those who are not told by headers."""
+        username, credential = self._proof(user)
+        return tuple(Entry(url, username, credential) if url.startswith("turn") else Entry(url) for url in self._urls)
+
+    def _proof(self, user: str) -> tuple[str, str]:
         username, credential = self._username, self._credential
         if self._secret:
             username = f"{int(time.time()) + self._seconds}:{user[:_USER_CHARACTERS]}"
             # SHA-1 is what relays of this kind compute; as an HMAC it holds.
             digest = hmac.new(self._secret, username.encode(), hashlib.sha1).digest()
             credential = base64.b64encode(digest).decode()
-        return f'; username="{username}"; credential="{credential}"; credential-type="password"'
+        return username, credential
+
+
+def _proof(entry: Entry) -> str:
+    if not entry.username:
+        return ""
+    return f'; username="{entry.username}"; credential="{entry.credential}"; credential-type="password"'
