@@ -21,8 +21,9 @@ from tests.support.pace import Patience
 
 WIDTH, HEIGHT = 384, 208  # the SDK's encoders cut sizes to multiples of 16
 FPS = 25
-_RATE_HZ, _TONE_HZ = 48_000, 440
+_RATE_HZ, _TONE_HZ, _TONE_AMPLITUDE = 48_000, 440, 8000
 Event = dict[str, Any]
+_saying = threading.Lock()
 
 
 class SoraClient:
@@ -70,6 +71,10 @@ class SoraClient:
         """Have it tell its own statistics, as a `stats` event."""
         self._ask(stats=True)
 
+    def sound(self, loud: bool) -> None:
+        """Have its tone sound, as it does from the beginning, or be silent; told by a `sounds` event."""
+        self._ask(loud=loud)
+
     def _ask(self, **what: Any) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
@@ -104,36 +109,48 @@ class SoraClient:
 
 
 def _say(**event: Any) -> None:
-    print(json.dumps(event), flush=True)
+    with _saying:  # the SDK calls from threads of its own
+        print(json.dumps(event), flush=True)
 
 
-def _publish(video: Any, audio: Any) -> None:
+def _publish(video: Any, audio: Any, is_loud: threading.Event) -> None:
     """Pictures with the time in them, and a tone."""
     samples = _RATE_HZ // FPS
-    tone = (np.sin(2 * np.pi * _TONE_HZ * np.arange(samples) / _RATE_HZ) * 8000).astype(np.int16).reshape(-1, 1)
-    due = time.monotonic()
+    tone = (np.sin(2 * np.pi * _TONE_HZ * np.arange(samples) / _RATE_HZ) * _TONE_AMPLITUDE).astype(np.int16).reshape(-1, 1)
+    due, was_loud = time.monotonic(), is_loud.is_set()
     while True:
+        if was_loud != is_loud.is_set():
+            was_loud = is_loud.is_set()
+            _say(event="sounds", loud=was_loud, at_s=time.monotonic())
         picture = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
         timecode.burn(picture, time.time_ns() // 1_000_000, "bgr24")
         video.on_captured(picture)
-        audio.on_data(tone)
+        audio.on_data(tone if was_loud else np.zeros_like(tone))
         due += 1 / FPS
         time.sleep(max(0.0, due - time.monotonic()))
 
 
 def _watch(sdk: Any, track: Any, sinks: list[Any]) -> None:
-    """Tell of every fifth picture, and of every fiftieth piece of sound."""
-    stream, counts = track.stream_id, {"picture": 0, "sound": 0}
+    """Tell of every fifth picture and of each of another size, and of every fiftieth piece of sound."""
+    stream, counts, sizes = track.stream_id, {"picture": 0, "sound": 0}, [()]
     _say(event="track", kind=track.kind, stream=stream)
 
     def picture(frame: Any) -> None:
         counts["picture"] += 1
-        if counts["picture"] % 5 == 1:
-            data, now_ms = frame.data(), time.time_ns() // 1_000_000
+        data, now_ms = frame.data(), time.time_ns() // 1_000_000
+        if counts["picture"] % 5 == 1 or data.shape != sizes[0]:
+            at_s, sizes[0] = time.monotonic(), data.shape
             # Green is nearest to luma, and nothing but black and white is looked at.
             burnt_ms = timecode.read(np.ascontiguousarray(data[:, :, 1]), now_ms)
             late_ms = None if burnt_ms is None else now_ms - burnt_ms
-            _say(event="picture", stream=stream, number=counts["picture"], shape=data.shape, late_ms=late_ms)
+            _say(
+                event="picture",
+                stream=stream,
+                number=counts["picture"],
+                shape=data.shape,
+                late_ms=late_ms,
+                at_s=at_s,
+            )
 
     def sound(frame: Any) -> None:
         counts["sound"] += 1
@@ -145,11 +162,13 @@ def _watch(sdk: Any, track: Any, sinks: list[Any]) -> None:
     sinks.append(sink)
 
 
-def _obey(connection: Any) -> None:
+def _obey(connection: Any, is_loud: threading.Event) -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         if "stats" in asked:
             _say(event="stats", reports=json.loads(connection.get_stats()))
+        elif "loud" in asked:
+            (is_loud.set if asked["loud"] else is_loud.clear)()
         else:
             sent = connection.send_data_channel(asked["label"], base64.b64decode(asked["data"]))
             _say(event="sent", label=asked["label"], sent=sent)
@@ -166,9 +185,11 @@ def main() -> None:
     request = json.loads(sys.stdin.readline())
     sora, sinks, ended = sdk.Sora(), [], threading.Event()
     sources: dict[str, Any] = {}
+    is_loud = threading.Event()
+    is_loud.set()
     if request["role"] not in ("recvonly", "watcher"):
         sources = {"video_source": sora.create_video_source(), "audio_source": sora.create_audio_source(1, _RATE_HZ)}
-        threading.Thread(target=_publish, args=tuple(sources.values()), daemon=True).start()
+        threading.Thread(target=_publish, args=(*sources.values(), is_loud), daemon=True).start()
     connection = sora.create_connection(
         [request["url"]], request["role"], request["channel"], **sources, **request["options"]
     )
@@ -190,7 +211,7 @@ def main() -> None:
     )
     connection.on_track = lambda track: _watch(sdk, track, sinks)
     connection.connect()
-    threading.Thread(target=_obey, args=(connection,), daemon=True).start()
+    threading.Thread(target=_obey, args=(connection, is_loud), daemon=True).start()
     ended.wait()
     time.sleep(0.1)  # what is told in the same moment
     os._exit(0)  # its threads would go on while the interpreter goes
