@@ -27,7 +27,7 @@ from services.webrtc_gateway.egress.rtp import HeaderExtensions, RtpTrack
 from services.webrtc_gateway.transport.datagrams import DatagramSender
 from services.webrtc_gateway.transport.srtp import PacketBatch, SrtpSender
 from shared.rtp.h264 import packetize_h264
-from tests.bench.egress_peers import HOW_TO_GET_JANUS, JANUS, aiortc_server, answers, janus_server
+from tests.bench.egress_peers import HOW_TO_GET_JANUS, JANUS, aiortc_server, answers, copied, janus_server
 from tests.support.mesh import RunningMesh
 from tests.support.peers import free_port, wait_until
 
@@ -220,7 +220,7 @@ def main() -> None:
             "aiortc": stack.enter_context(aiortc_server(clip.with_suffix(".h264"))),
         }
         if JANUS:
-            servers["janus"] = stack.enter_context(janus_server(clip))
+            servers["janus"] = stack.enter_context(janus_server(copied(clip)))
         else:
             print(HOW_TO_GET_JANUS)
         for number in range(QUICK_ROUNDS if quick else ROUNDS):

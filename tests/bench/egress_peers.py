@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -93,9 +93,19 @@ def aiortc_server(clip: Path) -> Iterator[tuple[int, str]]:
         child.wait()
 
 
+def copied(clip: Path) -> Callable[[str], "subprocess.Popen[bytes]"]:
+    """An ffmpeg that sends a clip as it is, over and over."""
+
+    def feed(to: str) -> "subprocess.Popen[bytes]":
+        command = f"ffmpeg -v error -re -stream_loop -1 -i {clip} -c copy -payload_type 96 -f rtp {to}"
+        return subprocess.Popen(command.split(), stdout=subprocess.DEVNULL)
+
+    return feed
+
+
 @contextlib.contextmanager
-def janus_server(clip: Path) -> Iterator[tuple[int, str]]:
-    """(process id, where viewers ask); fed with RTP by an ffmpeg that copies."""
+def janus_server(start_feed: Callable[[str], "subprocess.Popen[bytes]"]) -> Iterator[tuple[int, str]]:
+    """(process id, where viewers ask); `start_feed` sends H.264 as RTP of payload type 96 to the URL it is given."""
     assert JANUS is not None
     http, rtp, rtcp = free_port(), free_port(), free_port()
     plugins = next(Path("/usr/lib").glob("*/janus/plugins"))
@@ -123,9 +133,7 @@ def janus_server(clip: Path) -> Iterator[tuple[int, str]]:
         feed = None
         try:
             wait_until(lambda: answers(http), _READY_SECONDS, "Janus answers")
-            to = f"rtp://127.0.0.1:{rtp}?pkt_size={_RTP_BYTES - 16}"
-            command = f"ffmpeg -v error -re -stream_loop -1 -i {clip} -c copy -payload_type 96 -f rtp {to}"
-            feed = subprocess.Popen(command.split(), stdout=subprocess.DEVNULL)
+            feed = start_feed(f"rtp://127.0.0.1:{rtp}?pkt_size={_RTP_BYTES - 16}")
             yield janus.pid, f"http://127.0.0.1:{http}/janus"
         except BaseException:
             print((folder / "log").read_text()[-2000:], file=sys.stderr)

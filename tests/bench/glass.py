@@ -1,4 +1,5 @@
-"""Glass to glass: the whole mesh at 720p30 with time code, seen by the console page in Chromium.
+"""Glass to glass: the whole mesh at 720p30 with time code, seen by the console page in Chromium, beside Janus that
+ffmpeg feeds with the same pictures. Round by round one and then the other, each alone on the machine.
 
 `python -m tests.bench.glass` prints latencies and joins beside their targets and writes results/glass.json; with
 `--quick` it is shorter and writes nothing. Every picture on screen is measured twice: by the capture time that
@@ -16,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from tests.bench.egress_peers import HOW_TO_GET_JANUS, JANUS
+from tests.bench.glass_janus import janus_page, watch_janus
 from tests.support.console import ConsolePage, console_page
 from tests.support.mesh import RunningMesh
 from tests.support.metrics import total
 
 RESULTS = Path(__file__).parent / "results" / "glass.json"
-RUNS, RUN_SECONDS, JOINS = 3, 20.0, 10
+RUNS, RUN_SECONDS, JOINS = 3, 15.0, 4  # joins a run; of Janus one
 QUICK_RUNS, QUICK_SECONDS, QUICK_JOINS = 1, 4.0, 3
 SETTLE_SECONDS = 2.0  # the page's clock has asked the server a few times, the first pictures are over
 P50_TARGET_MS, P95_TARGET_MS, JOIN_TARGET_MS = 20.0, 40.0, 100.0
@@ -105,12 +108,26 @@ def main() -> int:
     runs, seconds, joins = (QUICK_RUNS, QUICK_SECONDS, QUICK_JOINS) if quick else (RUNS, RUN_SECONDS, JOINS)
     load = os.getloadavg()[0]
     results: list[dict[str, Any]] = []
-    with RunningMesh("--demo") as mesh, console_page() as console:
-        console.open(mesh.console)
-        console.playing("demo", seconds=10.0)
-        console.page.wait_for_timeout(SETTLE_SECONDS * 1e3)
-        results.extend(watch(mesh, console, seconds) for _ in range(runs))
-        join_ms = [join(console) for _ in range(joins)]
+    join_ms: list[float] = []
+    beside: list[dict[str, Any]] = []
+    for _ in range(runs):
+        with RunningMesh("--demo") as mesh, console_page() as console:
+            console.open(mesh.console)
+            console.playing("demo", seconds=10.0)
+            console.page.wait_for_timeout(SETTLE_SECONDS * 1e3)
+            results.append(watch(mesh, console, seconds))
+            join_ms.extend(join(console) for _ in range(joins))
+        if JANUS is not None:
+            with console_page() as console, janus_page(console.page) as (page, first_ms):
+                page.wait_for_timeout(SETTLE_SECONDS * 1e3)
+                late = watch_janus(page, seconds)
+                beside.append(
+                    {
+                        "by_time_code": percentiles([ms for ms in late if ms is not None]),
+                        "seen": len(late),
+                        "join_ms": round(first_ms),
+                    }
+                )
     report = {
         "machine": {
             "cpus": os.cpu_count(),
@@ -120,6 +137,7 @@ def main() -> int:
         },
         "runs": results,
         "join": {**percentiles(join_ms), "all_ms": [round(value) for value in join_ms]},
+        "janus": beside,
         "targets": {"p50_ms": P50_TARGET_MS, "p95_ms": P95_TARGET_MS, "join_p50_ms": JOIN_TARGET_MS},
     }
     print(table(report))
@@ -137,9 +155,17 @@ def table(report: dict[str, Any]) -> str:
             values = [run[name][key] for run in report["runs"]]
             lines.append(_line(f"{name} {key}", statistics.median(values), target, values))
     lines.append(_line("join p50_ms", report["join"]["p50_ms"], JOIN_TARGET_MS, report["join"]["all_ms"]))
+    if report["janus"]:
+        for key in ("p50_ms", "p95_ms"):
+            values = [run["by_time_code"][key] for run in report["janus"]]
+            name = f"Janus, by_time_code {key}"
+            lines.append(f"  {name:<32}{statistics.median(values):7.1f} ms   {values}")
+        lines.append(f"  {'Janus, join':<32}{[run['join_ms'] for run in report['janus']]} ms")
+    else:
+        lines.append(f"  {HOW_TO_GET_JANUS}")
     for stage in report["runs"][0]["stages_ms"]:
         values = [run["stages_ms"][stage] for run in report["runs"]]
-        lines.append(f"  {stage:<26}{statistics.median(values):7.1f} ms")
+        lines.append(f"  {stage:<32}{statistics.median(values):7.1f} ms")
     lines.extend(
         f"  encoded {run['encoded']:.0f}, shown {run['shown']}, without a code {run['unreadable']}"
         for run in report["runs"]
@@ -149,7 +175,7 @@ def table(report: dict[str, Any]) -> str:
 
 def _line(name: str, value: float, target: float, values: list[float]) -> str:
     verdict = "reached" if value <= target else f"{value / target:.1f}x"
-    return f"  {name:<26}{value:7.1f} ms   target {target:.0f}: {verdict}   {values}"
+    return f"  {name:<32}{value:7.1f} ms   target {target:.0f}: {verdict}   {values}"
 
 
 if __name__ == "__main__":
