@@ -23,6 +23,7 @@ from schemas.subjects import EVENTS_STREAM, all_events, event
 from shared.bus.endpoints import Endpoint, Served, serve
 from shared.bus.kv import Bucket, open_bucket, when_jetstream_answers
 from shared.bus.outbox import MAX_UNSENT_BYTES, BusStats, Outbox
+from shared.bus.reader import ReadingTransport, Receive
 from shared.bus.requests import ask
 from shared.urls import redact
 
@@ -41,6 +42,7 @@ _EVENTS_MAX_AGE_SECONDS = 7 * 86_400
 _EVENTS_MAX_BYTES = 64 * 1024 * 1024
 _EVENTS_AT_ONCE = 50  # requests on their way; more would only wait in the server
 _DRAIN_TIMEOUT_SECONDS = 3
+_WEB_SOCKET_SCHEMES = ("ws:", "wss:")
 _PONG_GIVEN_UP_SECONDS = 15  # longer than a silent server is kept, so that nats-py itself never gives one up
 
 
@@ -52,10 +54,11 @@ class Message(NamedTuple):
 class Subscription:
     """One subscription; `close()` ends it."""
 
-    def __init__(self, inner: NatsSubscription) -> None:
-        self._inner = inner
+    def __init__(self, inner: NatsSubscription, forget: Callable[[], object]) -> None:
+        self._inner, self._forget = inner, forget
 
     async def close(self) -> None:
+        self._forget()
         try:
             await self._inner.unsubscribe()
         except nats.errors.Error as error:  # the connection is gone, and the subscription with it
@@ -73,6 +76,8 @@ class Bus:
         self.stats = BusStats()
         self._loop = asyncio.get_running_loop()
         self._client = Client()
+        self._receivers: dict[bytes, Receive] = {}
+        """By the number of their subscription; the others' messages go through nats-py."""
         self._outbox = Outbox(self._client, self.stats)
         self._refused = ""
         self._reconnect_hooks: list[Callable[[], None]] = []
@@ -119,6 +124,8 @@ class Bus:
                 log.error("NATS at %s refuses these credentials (%s); set FRAMEMESH_NATS_CREDENTIALS", shown, text)
             log.debug("NATS: %s", text)
 
+        if not url.startswith(_WEB_SOCKET_SCHEMES):
+            bus._client._transport = ReadingTransport(bus._receivers)
         try:
             async with asyncio.timeout(timeout_seconds):
                 await bus._client.connect(
@@ -181,23 +188,28 @@ class Bus:
     # -- subscribing -----------------------------------------------------------------------------------------
 
     async def subscribe(self, subject: str, receive: Callable[[Message], None]) -> Subscription:
-        """Call `receive` in the event loop for every message; it must return at once.
+        """Call `receive` in the event loop for every message; it must return at once."""
 
-        Callbacks, not iterators: nats-py's `async for` is four times slower.
-        """
-
-        async def forward(message: Msg) -> None:
-            # A callback that raises would end in nats-py's error callback; what we can't read we count and skip.
+        def take(subject: str, data: bytes) -> None:
+            # Whoever calls this can do nothing about it: what we can't read we count and skip.
             try:
-                receive(Message(message.subject, message.data))
+                receive(Message(subject, data))
             except (MeshError, *UNREADABLE) as error:
                 self.stats.unreadable += 1
-                log.warning("message on %s skipped: %s", message.subject, error)
+                log.warning("message on %s skipped: %s", subject, error)
             except Exception:  # a bug of ours: nats-py would only whisper it
                 self.stats.unreadable += 1
-                log.exception("message on %s", message.subject)
+                log.exception("message on %s", subject)
 
-        return Subscription(await self._client.subscribe(subject, cb=forward))
+        async def forward(message: Msg) -> None:
+            take(message.subject, message.data)
+
+        # Callbacks, not iterators: nats-py's `async for` is four times slower.
+        inner = await self._client.subscribe(subject, cb=forward)
+        number = str(inner._id).encode()
+        if not inner.delivered:  # else what comes next would overtake what waits in nats-py's queue
+            self._receivers[number] = take
+        return Subscription(inner, lambda: self._receivers.pop(number, None))
 
     def run_from_thread(self, work: Coroutine[Any, Any, T], timeout_seconds: float) -> T:
         """Have the event loop do something for a media thread, which waits.
@@ -320,9 +332,7 @@ class Bus:
             first = max(state.first_seq, state.last_seq - most + 1, after + 1 if after <= state.last_seq else 1)
             found: list[bytes | None] = []
             for start in range(first, state.last_seq + 1, _EVENTS_AT_ONCE):
-                found += await asyncio.gather(
-                    *map(one, range(start, min(start + _EVENTS_AT_ONCE, state.last_seq + 1)))
-                )
+                found += await asyncio.gather(*map(one, range(start, min(start + _EVENTS_AT_ONCE, state.last_seq + 1))))
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(f"the kept events cannot be read ({type(error).__name__}); try again") from None
         return state.last_seq, [data for data in found if data is not None]

@@ -152,7 +152,7 @@ async def test_posting_while_away_drops_counts_and_never_waits() -> None:
     with NatsServer() as server:
         bus = await Bus.connect(server.url, name="test", timeout_seconds=5)
         received: list[Message] = []
-        await bus.subscribe("mesh.v1.frames.n.cam0", received.append)
+        subscription = await bus.subscribe("mesh.v1.frames.n.cam0", received.append)
         await bus.flush()
         bus.post("mesh.v1.frames.n.cam0", b"1")
         await bus.flush()
@@ -170,6 +170,12 @@ async def test_posting_while_away_drops_counts_and_never_waits() -> None:
                 bus.post("mesh.v1.frames.n.cam0", b"2")
                 await asyncio.sleep(0.02)
         assert {message.data for message in received} == {b"1", b"2"}
+        assert subscription._inner.delivered == 0, "taken in the read, also by the second connection"
+        await subscription.close()
+        before = len(received)
+        bus.post("mesh.v1.frames.n.cam0", b"3")
+        await bus.flush()
+        assert len(received) == before
         await bus.drain()
 
 
