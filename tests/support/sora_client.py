@@ -22,6 +22,7 @@ from tests.support.pace import Patience
 WIDTH, HEIGHT = 384, 208  # the SDK's encoders cut sizes to multiples of 16
 FPS = 25
 _RATE_HZ, _TONE_HZ, _TONE_AMPLITUDE = 48_000, 440, 8000
+_CERTIFICATES = ("ca_cert", "client_cert", "client_key")
 Event = dict[str, Any]
 _saying = threading.Lock()
 
@@ -116,7 +117,8 @@ def _say(**event: Any) -> None:
 def _publish(video: Any, audio: Any, is_loud: threading.Event) -> None:
     """Pictures with the time in them, and a tone."""
     samples = _RATE_HZ // FPS
-    tone = (np.sin(2 * np.pi * _TONE_HZ * np.arange(samples) / _RATE_HZ) * _TONE_AMPLITUDE).astype(np.int16).reshape(-1, 1)
+    wave = np.sin(2 * np.pi * _TONE_HZ * np.arange(samples) / _RATE_HZ)
+    tone = (wave * _TONE_AMPLITUDE).astype(np.int16).reshape(-1, 1)
     due, was_loud = time.monotonic(), is_loud.is_set()
     while True:
         if was_loud != is_loud.is_set():
@@ -190,8 +192,10 @@ def main() -> None:
     if request["role"] not in ("recvonly", "watcher"):
         sources = {"video_source": sora.create_video_source(), "audio_source": sora.create_audio_source(1, _RATE_HZ)}
         threading.Thread(target=_publish, args=(*sources.values(), is_loud), daemon=True).start()
+    # What cannot be in JSON.
+    certificates = {name: text.encode() for name, text in request["options"].items() if name in _CERTIFICATES}
     connection = sora.create_connection(
-        [request["url"]], request["role"], request["channel"], **sources, **request["options"]
+        [request["url"]], request["role"], request["channel"], **sources, **{**request["options"], **certificates}
     )
 
     def disconnected(code: Any, message: str) -> None:

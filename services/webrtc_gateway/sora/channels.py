@@ -18,6 +18,8 @@ from services.webrtc_gateway.sora.labels import Label
 from services.webrtc_gateway.sora.messages import Connect, Notify, Peer, Role
 from services.webrtc_gateway.sora.names import alias, is_stream_id, new_connection_id, rights_name
 from services.webrtc_gateway.sora.sections import Terms
+from services.webrtc_gateway.sora.stage import Stage
+from services.webrtc_gateway.sora.wishes import Wishes
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ class Channel:
     session_id: str = field(default_factory=new_connection_id)
     began_s: float = field(default_factory=time.monotonic)
     members: dict[str, Connection] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.stage = Stage(self.members)
 
 
 class Channels:
@@ -71,6 +76,7 @@ class Channels:
         client: str,
         address: str,
         labels: tuple[Label, ...] = (),
+        wishes: Wishes | None = None,
     ) -> Connection:
         """A new connection; the caller begins it, and has it `leave` at its end.
 
@@ -97,6 +103,8 @@ class Channels:
             sources=self._sources,
             on_connected=self._connected,
             labels=labels,
+            wishes=wishes or Wishes(),
+            on_speaking=self._speaks,
             client=client,
             address=address,
         )
@@ -118,6 +126,7 @@ class Channels:
             for member in channel.members.values():
                 member.say(self._notify("connection.destroyed", channel, connection))
             self._tell_mesh("connection-destroyed", connection)
+            channel.stage.left((connection.id,))
             self._refresh(channel)
 
     def look_again(self) -> None:
@@ -167,7 +176,13 @@ class Channels:
             if member.live:
                 member.say(self._notify("connection.created", channel, connection, data))
         self._tell_mesh("connection-created", connection)
+        channel.stage.light()
         self._refresh(channel)
+
+    def _speaks(self, connection: Connection, speaking: bool) -> None:
+        channel = self._channels.get(connection.channel)
+        if channel is not None and connection.id in channel.members:
+            channel.stage.heard(connection.id, speaking)
 
     def _refresh(self, channel: Channel) -> None:
         for member in channel.members.values():

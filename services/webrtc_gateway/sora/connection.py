@@ -41,7 +41,10 @@ from services.webrtc_gateway.sora.messages import (
 from services.webrtc_gateway.sora.names import new_connection_id
 from services.webrtc_gateway.sora.reports import ClientReports
 from services.webrtc_gateway.sora.sections import Kind, Terms, Transport, write_offer
+from services.webrtc_gateway.sora.steering import Steering
+from services.webrtc_gateway.sora.switching import switched_message
 from services.webrtc_gateway.sora.ways import Ways
+from services.webrtc_gateway.sora.wishes import Wishes
 from services.webrtc_gateway.transport.link import SharedLink
 from shared.tasks import end_tasks
 
@@ -76,6 +79,10 @@ class Connection:
     forwarding: Forwarding = EVERYTHING
     labels: tuple[Label, ...] = ()
     """Of data channels that the client asks for."""
+    wishes: Wishes = field(default_factory=Wishes)
+    """Which layers it gets."""
+    on_speaking: Callable[["Connection", bool], None] = lambda connection, speaking: None
+    """Called when it begins or ends to speak."""
     client: str = ""
     address: str = ""
     id: str = field(default_factory=new_connection_id)
@@ -99,7 +106,14 @@ class Connection:
         self.ways = self.data.ways if self.data else Ways(None)
         self._layout = Layout()
         self._downlinks = Downlinks(
-            self._layout, self.link, self.parts, self._downlink_ended, client=self.client, address=self.address
+            self._layout,
+            self.link,
+            self.parts,
+            self._downlink_ended,
+            self.wishes,
+            self._switched,
+            client=self.client,
+            address=self.address,
         )
         self._publisher: Publisher | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -159,6 +173,7 @@ class Connection:
             connection_id=self.id,
             mid=self._layout.uplink_mids,
             version=VERSION,
+            spotlight=self.wishes.spotlight,
             config=self._config(),
             data_channel_signaling=self.data is not None,
             ignore_disconnect_websocket=self.data is not None and bool(self.connect.ignore_disconnect_websocket),
@@ -171,8 +186,18 @@ class Connection:
         servers = self.parts.ice_servers.entries(self.id)
         return Config(tuple(IceServer((server.url,), server.username, server.credential) for server in servers))
 
+    @property
+    def steered(self) -> tuple[tuple[Source, Steering], ...]:
+        """What it watches now."""
+        return self._downlinks.steered
+
+    def steer(self) -> None:
+        """Its wishes have changed, or the layers that there are: no offer is needed for that."""
+        self._downlinks.steer()
+
     def refresh(self) -> None:
         """What there is to watch may have changed: offer again, one offer at a time."""
+        self.steer()
         self._stale = True
         if self._answered and not self._awaiting and not self.stopped.done():
             self._stale = False
@@ -286,6 +311,8 @@ class Connection:
             self.stop(REFUSED, f"NOT-PUBLISHED-{error.code}")
             return
         self._publisher = publisher
+        if publisher.voice is not None:
+            publisher.voice.changed = lambda speaking: self.on_speaking(self, speaking)
 
     # --- what is offered
 
@@ -337,6 +364,13 @@ class Connection:
         else:
             # Not within the call that ended a part.
             asyncio.get_running_loop().call_soon(self._offer_anew)
+
+    def _switched(self, source: Source, before: str, after: str) -> None:
+        """One of its streams goes on with another rendition."""
+        there = self.parts.streams.layers(source.stream)
+        message = switched_message(source, self.wishes.of(source.key), there, before, after)
+        if message is not None:
+            self.say(message)
 
     def _offer_anew(self) -> None:
         """Lines have been freed."""

@@ -9,7 +9,7 @@ from typing import Any
 from aiortc.sdp import SessionDescription
 
 from schemas.errors import MeshError, NotFound, Unavailable
-from schemas.subjects import SOURCE_RENDITION
+from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION
 from services.webrtc_gateway.egress.gateway import WhepGateway
 from services.webrtc_gateway.egress.viewer import Viewer
 from services.webrtc_gateway.ingest.gateway import IngestGateway
@@ -17,7 +17,9 @@ from services.webrtc_gateway.sora.answer import side_of
 from services.webrtc_gateway.sora.layout import Layout
 from services.webrtc_gateway.sora.messaging import Messaging
 from services.webrtc_gateway.sora.sections import Kind, Section
+from services.webrtc_gateway.sora.steering import Steering
 from services.webrtc_gateway.sora.streams import ChannelStreams
+from services.webrtc_gateway.sora.wishes import Wishes, nearest
 from services.webrtc_gateway.transport.dtls import DtlsIdentity
 from services.webrtc_gateway.transport.ice import SharedIceTransport
 from services.webrtc_gateway.transport.ice_servers import IceServers
@@ -63,7 +65,9 @@ class Downlink:
     source: Source
     sections: tuple[Section, ...]
     asked: bool = False
-    viewer: Viewer | None = None
+    base: str = DEFAULT_RENDITION
+    """The rendition with the best pictures."""
+    steering: Steering | None = None
     dropped: bool = False
 
 
@@ -76,19 +80,34 @@ class Downlinks:
         link: SharedLink,
         parts: Parts,
         on_ended: Callable[[bool], None],
+        wishes: Wishes,
+        on_switched: Callable[[Source, str, str], None],
         *,
         client: str,
         address: str,
     ) -> None:
         """`on_ended` is told when one ends by itself: on purpose, so that the connection ends, or so that m-lines are
-        free and a new offer is due."""
+        free and a new offer is due. `on_switched` is told when one goes on with another rendition: from which, to
+        which."""
         self._layout, self._link, self._parts, self._on_ended = layout, link, parts, on_ended
+        self._wishes, self._on_switched = wishes, on_switched
         self._client, self._address = client, address
         self._by_key: dict[str, Downlink] = {}
 
     @property
     def streams(self) -> tuple[str, ...]:
         return tuple(downlink.source.stream for downlink in self._by_key.values())
+
+    @property
+    def steered(self) -> tuple[tuple[Source, Steering], ...]:
+        """Those that are watched now."""
+        return tuple((each.source, each.steering) for each in self._by_key.values() if each.steering is not None)
+
+    def steer(self) -> None:
+        """The client's wishes, or the layers that there are, may have changed."""
+        for downlink in self._by_key.values():
+            if downlink.steering is not None:
+                downlink.steering.want(self._wanted(downlink))
 
     def place(self, sources: Sequence[Source], kinds: Sequence[Kind]) -> bool:
         """Give every stream there is its m-lines, and take those of others back; whether anything changed."""
@@ -125,24 +144,42 @@ class Downlinks:
     async def _send(self, downlink: Downlink, side: SessionDescription) -> None:
         for left in reversed(range(_ATTEMPTS)):
             try:
-                downlink.viewer = await self._attach(downlink, side)
+                viewer = await self._attach(downlink, side)
             except MeshError as error:
                 logger.info("%s cannot be watched in its channel: %s", downlink.source.stream, error)
                 if downlink.dropped or not left or not isinstance(error, NotFound | Unavailable):
                     return
                 await asyncio.sleep(_AGAIN_SECONDS)  # a stream that is just made, an encoder that starts anew
             else:
-                break
-        if downlink.dropped and downlink.viewer is not None:
-            downlink.viewer.close("left")
+                self._watched(downlink, viewer)
+                return
+
+    def _watched(self, downlink: Downlink, viewer: Viewer) -> None:
+        """In the moment in which the viewer is made: of what is not wanted nothing may go out."""
+        if downlink.dropped:
+            viewer.close("left")
+            return
+        source = downlink.source
+        downlink.steering = Steering(
+            self._parts.viewers, viewer, lambda before, after: self._on_switched(source, before, after)
+        )
+        downlink.steering.want(self._wanted(downlink))
+
+    def _wanted(self, downlink: Downlink) -> str | None:
+        """The rendition that the client shall have; None: no pictures."""
+        stream, rid = downlink.source.stream, self._wishes.of(downlink.source.key)
+        if rid == "none":
+            return None
+        return (nearest(rid, self._parts.streams.layers(stream)) if rid else None) or downlink.base
 
     async def _attach(self, downlink: Downlink, side: SessionDescription) -> Viewer:
         source = downlink.source
         # A publisher's own packets where the client takes their codec; else what `main` makes of them.
         own = source.published and await self._parts.streams.wait_live(source.stream)
+        downlink.base = SOURCE_RENDITION if own else DEFAULT_RENDITION
         return await self._parts.viewers.attach(
             source.stream,
-            SOURCE_RENDITION if own else None,
+            self._wanted(downlink) or downlink.base,
             side,
             self._link,
             {section.kind: section.ssrc for section in downlink.sections},
@@ -154,7 +191,9 @@ class Downlinks:
     def _ended(self, downlink: Downlink, reason: str) -> None:
         if downlink.dropped:
             return
-        downlink.viewer, downlink.dropped = None, True
+        if downlink.steering is not None:
+            downlink.steering.close()
+        downlink.steering, downlink.dropped = None, True
         if reason in _ENDED_ON_PURPOSE:
             self._on_ended(True)
         elif reason in _OFFERED_ANEW and self._by_key.get(downlink.source.key) is downlink:
@@ -165,5 +204,6 @@ class Downlinks:
 
 def _drop(downlink: Downlink) -> None:
     downlink.dropped = True
-    if downlink.viewer is not None:
-        downlink.viewer.close("left")
+    if downlink.steering is not None:
+        downlink.steering.close()
+        downlink.steering.viewer.close("left")

@@ -59,6 +59,13 @@ class Connect(Struct, frozen=True, tag_field="type", tag="connect"):
     ignore_disconnect_websocket: bool | None = None
     data_channels: Any = None
     """See `sora.labels`."""
+    simulcast_rid: Any = None
+    """See `sora.wishes`, as the next ones."""
+    simulcast_request_rid: Any = None
+    spotlight: Any = None
+    spotlight_number: Any = None
+    spotlight_focus_rid: Any = None
+    spotlight_unfocus_rid: Any = None
     forwarding_filter: Any = None
     """See `sora.forwarding`, which says what is wrong with it."""
     forwarding_filters: Any = None
@@ -230,13 +237,69 @@ class Redirect(Struct, frozen=True, tag_field="type", tag="redirect"):
     location: str
 
 
+class SpotlightMoved(Struct, frozen=True, kw_only=True, tag_field="type", tag="notify"):
+    """Somebody comes into the client's spotlight, or leaves it."""
+
+    event_type: Literal["spotlight.focused", "spotlight.unfocused"]
+    client_id: str | None
+    connection_id: str
+    audio: bool
+    video: bool
+    fixed: bool = False
+
+
+class SpotlightChanged(Struct, frozen=True, kw_only=True, tag_field="type", tag="notify"):
+    """Who is in one place of the client's spotlight; without a connection: nobody any more."""
+
+    client_id: str | None
+    connection_id: str | None
+    spotlight_id: str
+    audio: bool
+    video: bool
+    event_type: Literal["spotlight.changed"] = "spotlight.changed"
+    fixed: bool = False
+
+
+class SimulcastSwitched(Struct, frozen=True, kw_only=True, tag_field="type", tag="notify"):
+    """The client gets another layer of what somebody publishes."""
+
+    timestamp: str
+    sender_connection_id: str | None
+    priority: Literal["higher", "lower"]
+    """Than the layer before."""
+    trigger: Literal["sender", "receiver"]
+    """`sender`: a layer came or went."""
+    rpc_rids: tuple[str, ...]
+    """Layers that may be asked for."""
+    auto_rids: tuple[str, ...]
+    """Layers that may be chosen where none is asked for."""
+    request_rid: str
+    current_rid: str
+    previous_rid: str
+    event_type: Literal["simulcast.switched"] = "simulcast.switched"
+
+
 class Push(Struct, frozen=True, tag_field="type", tag="push"):
     """For the application."""
 
     data: Any
 
 
-ToClient = Offer | Redirect | ReOffer | Switched | ReqStats | Close | Ping | Notify | Push
+ToClient = (
+    Offer
+    | Redirect
+    | Redirect
+    | ReOffer
+    | Switched
+    | ReqStats
+    | Close
+    | Ping
+    | Notify
+    | SpotlightMoved
+    | SpotlightChanged
+    | SimulcastSwitched
+    | Push
+)
 
 
 def write(message: ToClient) -> str:

@@ -34,6 +34,7 @@ from services.webrtc_gateway.sora.names import check_channel, rights_name
 from services.webrtc_gateway.sora.nesting import MAX_LEVELS, is_too_deep
 from services.webrtc_gateway.sora.refusal import Redirected, Refusal
 from services.webrtc_gateway.sora.terms import read_terms
+from services.webrtc_gateway.sora.wishes import read_wishes
 from services.webrtc_gateway.web.origins import Origins
 from shared.tasks import end_tasks
 
@@ -171,6 +172,10 @@ class SoraRoutes:
         except BadRequest as error:
             raise Refusal("INVALID-FORWARDING-FILTER", error.message) from None
         try:
+            wishes = read_wishes(connect)
+        except BadRequest as error:
+            raise Refusal("INVALID-LAYER", error.message) from None
+        try:
             labels = read_labels(connect.data_channels) if connect.data_channel_signaling else ()
         except BadRequest as error:
             raise Refusal("INVALID-DATA-CHANNELS", error.message) from None
@@ -183,6 +188,7 @@ class SoraRoutes:
                 client=_client(connect),
                 address=request.remote or "",
                 labels=labels,
+                wishes=wishes,
             )
         except (TooMany, Unavailable) as error:
             # Only once: two that are full would send it to and fro.

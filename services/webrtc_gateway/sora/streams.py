@@ -1,9 +1,11 @@
 """What the mesh has of a channel's name, and when what a connection publishes can be watched."""
 
-from schemas.resources import StreamActual, StreamSpec
+from schemas.ids import compound_id
+from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import state_key
 from services.webrtc_gateway.ingest.streams import SCHEME
 from services.webrtc_gateway.sora.sections import Kind
+from services.webrtc_gateway.sora.wishes import RIDS, Rid
 from shared.bus import Entry
 from shared.desired import Desired
 from shared.state import StateMirrors, read_entry
@@ -19,6 +21,7 @@ class ChannelStreams:
     def __init__(self, mirrors: StateMirrors) -> None:
         self._mirrors = mirrors
         self._streams = Desired(_SERVICE, StreamSpec, StreamActual, mirrors)
+        self._renditions = Desired("hw-encode", RenditionSpec, RenditionActual, mirrors)
 
     def exists(self, stream: str) -> bool:
         return self._streams.spec(stream) is not None or self._streams.actual(stream) is not None
@@ -43,6 +46,10 @@ class ChannelStreams:
             return ()
         # Whether a source has sound is not known before it is open, and not while it is away.
         return ("audio", "video") if actual.audio or actual.video is None else ("video",)
+
+    def layers(self, stream: str) -> tuple[Rid, ...]:
+        """Sizes that it can be had in besides its own: those of its publisher, or renditions of these names."""
+        return tuple(rid for rid in RIDS if self._renditions.spec(compound_id(stream, rid)) is not None)
 
     async def wait_live(self, stream: str) -> bool:
         """Until the stream's own packets can be watched; False: not in LIVE_SECONDS."""
