@@ -19,6 +19,8 @@ from services.webrtc_gateway.egress.history import TrackHistory
 from services.webrtc_gateway.egress.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES, RtpUnit
 from services.webrtc_gateway.egress.rtp import HeaderExtensions, RtpTrack
 from services.webrtc_gateway.egress.sender import MediaSender
+from services.webrtc_gateway.egress.sent_record import RECORD_PACKETS, SentRecord
+from services.webrtc_gateway.signalling.offer import TRANSPORT_NUMBER
 from services.webrtc_gateway.transport import datagrams
 from services.webrtc_gateway.transport.datagrams import MAX_RUN_DATAGRAMS, DatagramSender
 from services.webrtc_gateway.transport.srtp import RTP_BYTES, PacketBatch, SrtpSender
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.unit
 
 GCM, SHA1 = Policy.SRTP_PROFILE_AEAD_AES_128_GCM, Policy.SRTP_PROFILE_AES128_CM_SHA1_80
 KEY_BYTES = {GCM: 28, SHA1: 30}
-MID_ID, PLAYOUT_ID, CAPTURE_ID = 9, 5, 12
+MID_ID, PLAYOUT_ID, CAPTURE_ID, NUMBER_ID = 9, 5, 12, 3
 CAPTURED_NS = 1_700_000_000_500_000_000
 
 
@@ -65,6 +67,7 @@ class Path:
         parameters = RTCRtpParameters(
             headerExtensions=[
                 RTCRtpHeaderExtensionParameters(id=MID_ID, uri="urn:ietf:params:rtp-hdrext:sdes:mid"),
+                RTCRtpHeaderExtensionParameters(id=NUMBER_ID, uri=TRANSPORT_NUMBER),
             ]
         )
         self.extensions = HeaderExtensionsMap()
@@ -148,6 +151,51 @@ def test_what_the_socket_did_not_take_goes_later_and_what_was_lost_again(profile
     assert path.wire.packets == [sent[index] for index in (0, 36, 37, count - 1)], "byte for byte"
     assert path.counters.retransmitted == 4
     assert path.counters.packets == count + 4
+
+
+@pytest.mark.parametrize("profile", [GCM, SHA1])
+def test_every_packet_has_the_sessions_next_number_and_repairs_one_of_their_own(profile: int) -> None:
+    path, unit = Path(profile), picture(60_000)
+    path.track.extensions.number_id, path.track.repair_type = NUMBER_ID, 97
+    record = path.track.numbers = SentRecord()
+    record.next_number = 65_536 - 20  # numbers start over within the picture
+    count = len(unit.payloads)
+    path.history._ring[:count] = [unit] * count
+    path.history.next_number = count
+    path.wire.room = 37
+    assert path.send(unit) == 37
+    path.wire.room = 1 << 30
+    assert path.send(unit, 37) == count - 37
+    first = path.track._sequence_offset
+    for index in (0, count - 1):
+        path.sender.resend(path.track, path.history, [(first + index) & 0xFFFF])
+    got = path.received()
+    assert [packet.extensions.transport_sequence_number for packet in got] == [
+        (65_516 + at) & 0xFFFF for at in range(count + 2)
+    ]
+    assert record.next_number == 65_516 + count + 2
+    sizes = [int(record.size[number % RECORD_PACKETS]) for number in range(65_516, record.next_number)]
+    assert sizes == [len(packet) for packet in path.wire.packets]
+    assert max(map(len, path.wire.packets)) <= RTP_BYTES
+    assert [packet.payload for packet in got[:count]] == list(unit.payloads)
+    for repair, lost in zip(got[count:], (got[0], got[count - 1]), strict=True):
+        assert (repair.ssrc, repair.payload_type) == (path.track.repair_ssrc, 97)
+        assert (repair.timestamp, repair.marker) == (lost.timestamp, lost.marker)
+        assert repair.payload == lost.sequence_number.to_bytes(2, "big") + lost.payload
+        assert repair.extensions.mid == lost.extensions.mid
+    assert got[-1].sequence_number == (got[-2].sequence_number + 1) & 0xFFFF
+
+
+def test_a_numbered_packet_without_a_repair_format_is_not_sent_again() -> None:
+    path, unit = Path(), picture(3_000)
+    path.track.extensions.number_id, path.track.numbers = NUMBER_ID, SentRecord()
+    path.history._ring[:1] = [unit]
+    path.history.next_number = 1
+    path.send(unit)
+    sent = len(path.wire.packets)
+    path.sender.resend(path.track, path.history, [path.track._sequence_offset & 0xFFFF])
+    assert len(path.wire.packets) == sent
+    assert path.counters.drops == {"nack_not_repairable": 1}
 
 
 def test_a_packet_that_cannot_be_protected_is_not_sent() -> None:

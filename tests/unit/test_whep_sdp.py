@@ -18,6 +18,7 @@ from services.webrtc_gateway.signalling.answer import write_answer
 from services.webrtc_gateway.signalling.offer import (
     MID,
     PLAYOUT_DELAY,
+    TRANSPORT_NUMBER,
     NotAcceptable,
     Offer,
     match_offer,
@@ -55,22 +56,38 @@ def test_the_answer_fits_the_offer(text: str) -> None:
         assert section.dtls.role == "server"
         assert (section.direction, section.rtcp_mux) in (("sendonly", True), ("sendonly", False))
         assert "a=rtcp-mux" in answer_to(offer)
-        (codec,) = section.rtp.codecs
+        codec, *repairs = section.rtp.codecs
         assert codec.payloadType in [c.payloadType for c in wanted.rtp.codecs]
+        assert [repair.parameters for repair in repairs] in ([], [{"apt": codec.payloadType}])
         offered = {(e.id, e.uri) for e in wanted.rtp.headerExtensions}
         assert {(e.id, e.uri) for e in section.rtp.headerExtensions} <= offered
         track = offer.track(section.kind)
         assert track is not None
-        assert section.ssrc[0].ssrc == track.ssrc
+        assert [ssrc.ssrc for ssrc in section.ssrc] == [track.ssrc, track.repair_ssrc][: 1 + len(repairs)]
 
 
 def test_chromium_gets_constrained_baseline_in_mode_1_and_no_delay() -> None:
     video = SessionDescription.parse(answer_to(parse_offer(CHROMIUM, BOTH))).media[0]
-    (codec,) = video.rtp.codecs
+    codec, repair = video.rtp.codecs
     assert codec.payloadType == 108
+    assert (repair.payloadType, repair.parameters) == (109, {"apt": 108})
     assert codec.parameters["profile-level-id"] == "42e01f"
     assert codec.parameters["packetization-mode"] == "1"
-    assert {e.uri for e in video.rtp.headerExtensions} == {MID, PLAYOUT_DELAY}
+    assert {e.uri for e in video.rtp.headerExtensions} == {MID, PLAYOUT_DELAY, TRANSPORT_NUMBER}
+
+
+def test_arrivals_are_asked_for_only_where_repairs_have_numbers_of_their_own() -> None:
+    """One packet number under two headers would give AES-GCM's key of authentication away."""
+    told = answer_to(parse_offer(CHROMIUM, BOTH))
+    assert told.count(f" {TRANSPORT_NUMBER}\r\n") == told.count(" transport-cc\r\n") == 2
+    assert "goog-remb" not in told
+    for text in (CHROMIUM.replace(" rtx/", " other/"), CHROMIUM.replace(TRANSPORT_NUMBER, "urn:none"), AIORTC):
+        offer = parse_offer(text, BOTH)
+        told = answer_to(offer)
+        assert "goog-remb" in told
+        assert "transport-cc" not in told
+        assert "rtx" not in told
+        assert not any(media.track and media.track.extensions.number_id for media in offer.media)
 
 
 def test_a_stream_without_sound_answers_inactive() -> None:

@@ -7,7 +7,7 @@ frame and keeps its tracks; the ladder says when, this does it.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.errors import MeshError
@@ -21,9 +21,17 @@ from services.webrtc_gateway.egress.viewer import Viewer
 logger = logging.getLogger(__name__)
 
 _SMALLER, _KEYS_ONLY = 1, 2
+# Of what the step above was: key pictures are several others at once, and a line that is just enough has queues.
+_MARGIN = 1.2
+_MIN_STEP_UP = 1.5  # of what is sent now, where the step above is not known
 # A smaller rendition without a packet may have been stopped: what was asked for is tried instead.
 SILENT_SECONDS = 10.0
 SILENT_KEYS_SECONDS = 60.0  # where only key pictures are sent, which may be far apart
+
+
+def _nothing() -> None:
+    """Of a viewer that nobody looks after any more."""
+
 
 Moved = Callable[[str, dict[str, Any]], None]
 """Called with the stream and what happened, once a viewer gets something else."""
@@ -35,6 +43,8 @@ class _Climber:
     asked: str
     """The rendition it came for."""
     ladder: Ladder
+    needed_bps: dict[int, int] = field(default_factory=dict)
+    """Of each step that it had to leave."""
     windows: int = 0
     task: asyncio.Task[None] | None = None
     packets: int = 0
@@ -70,34 +80,49 @@ class Adaptation:
         """Look after a viewer that did not ask for one particular rendition."""
         if not viewer.has_pictures:
             return  # sound is the same in each
-        self._climbers[viewer.session] = _Climber(viewer, viewer.rendition, Ladder(_KEYS_ONLY, self._pace))
+        climber = _Climber(viewer, viewer.rendition, Ladder(_KEYS_ONLY, self._pace))
+        self._climbers[viewer.session] = climber
+        # Where every packet's arrival is known, half a second tells as much as two reports do.
+        viewer.line.on_judged = lambda: self._judge(climber, asyncio.get_running_loop().time())
 
     def forget(self, viewer: Viewer) -> None:
         self._set_thin(viewer, "")
         climber = self._climbers.pop(viewer.session, None)
+        viewer.line.on_judged = _nothing
         if climber is not None and climber.task is not None:
             climber.task.cancel()
 
     def tick(self, now_s: float) -> None:
         """Once a second: judge each line that has reported since."""
         for climber in self._climbers.values():
-            if climber.task is not None:
-                continue
-            line = climber.viewer.line
-            sign: Sign = ""
-            if climber.is_silent(now_s):
-                step, climber.heard_s = 0, now_s
-            elif line.windows != climber.windows:
-                climber.windows, sign = line.windows, line.sign
-                step = climber.ladder.next_step(sign, line.calm, now_s)
+            if climber.task is None and climber.is_silent(now_s):
+                climber.heard_s = now_s
+                self._begin(climber, 0, "", probe=False)
             else:
-                continue
-            if step != climber.ladder.step:
-                climber.task = asyncio.create_task(self._climb(climber, step, sign), name="adaptation")
+                self._judge(climber, now_s)
 
-    async def _climb(self, climber: _Climber, step: int, sign: Sign) -> None:
+    def _judge(self, climber: _Climber, now_s: float) -> None:
+        line = climber.viewer.line
+        if climber.task is not None or line.windows == climber.windows:
+            return
+        climber.windows, sign = line.windows, line.sign
+        step = climber.ladder.next_step(sign, line.calm, now_s, probes=line.measured)
+        if step != climber.ladder.step:
+            self._begin(climber, step, sign, probe=line.measured and step < climber.ladder.step)
+
+    def _begin(self, climber: _Climber, step: int, sign: Sign, *, probe: bool) -> None:
+        climber.task = asyncio.create_task(self._climb(climber, step, sign, probe), name="adaptation")
+
+    async def _climb(self, climber: _Climber, step: int, sign: Sign, probe: bool) -> None:
         viewer, before = climber.viewer, climber.viewer.rendition
         try:
+            if probe:
+                needed_bps = int(climber.needed_bps.get(step, viewer.line.bitrate_bps * _MIN_STEP_UP) * _MARGIN)
+                if not await viewer.carries(needed_bps):
+                    climber.ladder.probe_failed()
+                    return
+            elif step > climber.ladder.step:
+                climber.needed_bps[climber.ladder.step] = viewer.feed.video.bitrate_bps or viewer.line.bitrate_bps
             if step < _SMALLER:
                 await self._moves.cross(viewer, climber.asked)
             elif before == climber.asked:
@@ -119,6 +144,7 @@ class Adaptation:
         viewer, loop = climber.viewer, asyncio.get_running_loop()
         down = step > climber.ladder.step
         climber.ladder.moved(step, loop.time(), viewer.line.rtt_s)
+        viewer.line.moved()
         if down:
             self._set_thin(viewer, sign)
             self._counters.moved_down[sign or "unknown"] += 1

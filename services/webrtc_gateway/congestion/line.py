@@ -1,9 +1,12 @@
 """What is known of one viewer's line: from its reports (RFC 3550), its estimates (REMB) and what we send."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
+from services.webrtc_gateway.congestion.arrivals import Arrivals
+from services.webrtc_gateway.congestion.bandwidth import Bandwidth
 from services.webrtc_gateway.egress.rtcp import ReceptionReport
 
 Sign = Literal["", "loss", "delay"]
@@ -27,6 +30,12 @@ _FLOOR_RISE_SECONDS = 0.01  # per window: a route that became longer is not a qu
 class Line:
     """State of one line; bit/s, seconds (monotonic), parts of 1."""
 
+    bandwidth: Bandwidth | None = None
+    """What transport-wide feedback tells; None: the viewer has not offered it, and reports must do."""
+    measured: bool = False
+    """By such feedback, which still comes: then reports say nothing more."""
+    on_judged: Callable[[], None] = lambda: None
+    """Called with each window of such feedback."""
     bitrate_bps: int = 0
     """Sent during the last second."""
     fraction_lost: float = 0.0
@@ -59,9 +68,30 @@ class Line:
     def estimated(self, estimate_bps: int, now_s: float) -> None:
         self._estimate_bps, self._estimated_s = estimate_bps, now_s
 
+    def arrived(self, arrivals: Arrivals, now_s: float) -> bool:
+        """Take transport-wide feedback. Whether it is about packets that are known."""
+        bandwidth = self.bandwidth
+        if bandwidth is None:
+            return False
+        windows = bandwidth.windows
+        known = bandwidth.take(arrivals, now_s)
+        if bandwidth.windows != windows:
+            self.measured = True
+            self.fraction_lost = bandwidth.fraction_lost
+            self.windows += 1
+            self.on_judged()
+        return known
+
+    def moved(self) -> None:
+        """Another rendition is sent from now on."""
+        if self.bandwidth is not None:
+            self.bandwidth.begin_anew()
+
     def tick(self, total_bytes: int, now_s: float) -> None:
         """Once a second: how much was sent so far; and judge what was reported since."""
-        self._judge(now_s)
+        self.measured = self.bandwidth is not None and self.bandwidth.is_fresh(now_s)
+        if not self.measured:
+            self._judge(now_s)
         if self._ticked_s is not None and now_s > self._ticked_s:
             self.bitrate_bps = int((total_bytes - self._bytes_before) * 8 / (now_s - self._ticked_s))
         self._bytes_before, self._ticked_s = total_bytes, now_s
@@ -85,6 +115,8 @@ class Line:
         Shown and nothing more: without a send time in every packet (abs-send-time, transport-cc) Chromium has only
         RTP times to go by, and was seen to estimate 0.1 to 0.5 of what a line without any limit brought it.
         """
+        if self.measured and self.bandwidth is not None:
+            return self.bandwidth.estimate_bps
         return self._estimate_bps if now_s - self._estimated_s <= _ESTIMATE_FRESH_SECONDS else None
 
     @property
@@ -95,6 +127,8 @@ class Line:
     @property
     def sign(self) -> Sign:
         """Whether the line looks too thin for what is sent."""
+        if self.measured and self.bandwidth is not None:
+            return "delay" if self.bandwidth.growing else "loss" if self.bandwidth.lossy else ""
         if self.fraction_lost > LOSS_THIN:
             return "loss"
         return "delay" if self.queueing_s > DELAY_THIN_SECONDS and not self._emptying else ""
@@ -112,4 +146,6 @@ class Line:
     @property
     def calm(self) -> bool:
         """Nothing speaks against sending more."""
+        if self.measured and self.bandwidth is not None:
+            return self.bandwidth.calm
         return self.fraction_lost <= LOSS_CALM and self.queueing_s <= DELAY_CALM_SECONDS

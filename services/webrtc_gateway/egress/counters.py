@@ -23,6 +23,8 @@ class EgressCounters:
     nacks: int = 0
     """Packets that viewers asked for again."""
     retransmitted: int = 0
+    probes: int = 0
+    """Packets sent again that nobody asked for, to learn whether a line carries more."""
     plis: int = 0
     """Key frames that viewers asked for (PLI and FIR)."""
     plis_withheld: int = 0

@@ -1,12 +1,13 @@
 """The last packets of a rendition's track, for retransmission, and where its producer's count stands."""
 
 from schemas.packets import PacketHeader
-from services.webrtc_gateway.egress.packetizer import RtpUnit
+from services.webrtc_gateway.egress.packetizer import RTP_HEADER_BYTES, RtpUnit
 from shared.rtp.clock import RtpClock
 
 HISTORY_PACKETS = 1024  # per track, for retransmission: 2 s at 4 Mbit/s, and SRTP's replay window
 # abs-capture-time goes with every picture: interpolation by receivers is tens of ms wrong for the first second.
 CAPTURE_TIME_SECONDS = 1.0  # for sound, whose receivers may interpolate
+_BITRATE_SECONDS = 0.5
 
 
 class TrackHistory:
@@ -50,6 +51,16 @@ class TrackHistory:
             self._ring[number % HISTORY_PACKETS] = unit
         self.next_number += len(payloads)
         return unit
+
+    @property
+    def bitrate_bps(self) -> int:
+        """Of the packets that are remembered, headers included; 0: they are of too short a time."""
+        units = {id(unit): unit for unit in self._ring if unit is not None}.values()
+        first, last = (pick((unit.arrived_s for unit in units), default=0.0) for pick in (min, max))
+        if last - first < _BITRATE_SECONDS:
+            return 0
+        size = sum(sum(map(len, unit.payloads)) + RTP_HEADER_BYTES * len(unit.payloads) for unit in units)
+        return int(size * 8 / (last - first))
 
     def find(self, number: int) -> tuple[RtpUnit, int] | None:
         """The unit that holds packet `number` and the packet's place in it, while it is remembered."""

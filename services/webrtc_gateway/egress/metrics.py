@@ -29,6 +29,7 @@ def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
     counter("framemesh_webrtc_access_units", "Access units packetised.", one(lambda: counters.units))
     counter("framemesh_webrtc_nacked_packets", "Packets viewers asked for again.", one(lambda: counters.nacks))
     counter("framemesh_webrtc_retransmitted_packets", "Packets sent again.", one(lambda: counters.retransmitted))
+    counter("framemesh_webrtc_probe_packets", "Packets that tried a line.", one(lambda: counters.probes))
     counter("framemesh_webrtc_key_frame_requests", "PLI and FIR of viewers.", one(lambda: counters.plis))
     counter(
         "framemesh_webrtc_key_frame_requests_withheld",

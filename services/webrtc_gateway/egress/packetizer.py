@@ -9,27 +9,33 @@ from numpy.typing import NDArray
 from services.webrtc_gateway.transport.srtp import RTP_BYTES
 from shared.rtp.clock import ntp_timestamp
 
-RTP_HEADER_BYTES = 12
-# The extension block of a unit's first packet is as large for every viewer, so that one picture's packets are of one
-# size for all of them. 4 of header, mid (up to 8 + 1), playout-delay (3 + 1), abs-capture-time (8 + 1), padding.
-MAX_EXTENSION_BYTES = 28
-SHORT_EXTENSION_BYTES = 20  # without abs-capture-time
+# 12, and an extension block in every packet: 4 of its header, the transport-wide number (2 + 1) and one of padding.
+# It is there for viewers without such numbers too, so that one picture's packets are of one size for all of them.
+RTP_HEADER_BYTES = 20
+HEADER_WORDS = RTP_HEADER_BYTES // 4
+# How much longer the block of a unit's first packet is, for every viewer: mid (up to 8 + 1), playout-delay (3 + 1),
+# abs-capture-time (8 + 1), padding.
+MAX_EXTENSION_BYTES = 24
+SHORT_EXTENSION_BYTES = 16  # without abs-capture-time
 SRTP_TAG_BYTES = 16  # AES-GCM's; HMAC-SHA1's is 10
-MAX_PAYLOAD_BYTES = RTP_BYTES - RTP_HEADER_BYTES - MAX_EXTENSION_BYTES - SRTP_TAG_BYTES
+REPAIR_BYTES = 2  # the number of the packet that is sent again, before its payload (RFC 4588 section 4)
+MAX_PAYLOAD_BYTES = RTP_BYTES - RTP_HEADER_BYTES - MAX_EXTENSION_BYTES - SRTP_TAG_BYTES - REPAIR_BYTES
 
-_EXTENDED, _PLAIN, _MARKER = 0x90 << 24, 0x80 << 24, 0x80 << 16  # in the first word of a header (RFC 3550 section 5.1)
+_EXTENDED, _MARKER = 0x90 << 24, 0x80 << 16  # in the first word of a header (RFC 3550 section 5.1)
+_ONE_BYTE_BLOCK = 0xBEDE << 16  # RFC 8285 section 4.2; below it the length in words
+NUMBER_SHIFT = 8  # of the transport-wide number in the last word of a header
 
 
 class PacketRun:
     """Neighbours in a unit that are equal in size, but for the last, which may be shorter: one segmented send."""
 
     def __init__(self, start: int, sizes: Sequence[int], payloads: Sequence[bytes], extension_bytes: int) -> None:
-        """`sizes` include RTP header and extension block (of `extension_bytes` in the first packet of a unit)."""
+        """`sizes` include the header (by `extension_bytes` longer in the first packet of a unit)."""
         self.start = start
         self.stop = start + len(sizes)
         self.size, self.last_size = sizes[0], sizes[-1]
-        self.words: NDArray[np.uint32] = np.zeros((len(sizes), RTP_HEADER_BYTES // 4), np.uint32)
-        """Headers as native 32-bit words, to be added to: the packet's place in the unit for its sequence number."""
+        self.words: NDArray[np.uint32] = np.zeros((len(sizes), HEADER_WORDS), np.uint32)
+        """Headers as native 32-bit words, to be added to: the packet's place in the unit for each of its numbers."""
         self._payloads, self._extension_bytes = payloads, extension_bytes
         self._images: dict[int, memoryview] = {}
 
@@ -61,7 +67,7 @@ class RtpUnit:
     tell_capture_time: bool
     """Carry abs-capture-time in the first packet; part of the unit so that a retransmission is identical."""
     extension_bytes: int = field(init=False)
-    """Size of the extension block in the first packet."""
+    """How much longer the extension block of the first packet is than that of the others."""
     capture_time: bytes = field(init=False)
     """`captured_ns` as abs-capture-time says it: NTP, 8 bytes."""
     runs: tuple[PacketRun, ...] = field(init=False)
@@ -84,10 +90,12 @@ def _runs(payloads: Sequence[bytes], extension_bytes: int, timestamp: int) -> tu
         if stop < end and sizes[stop] < size:
             stop += 1
         run = PacketRun(start, sizes[start:stop], payloads[start:stop], 0 if start else extension_bytes)
-        run.words[:, 0] = np.arange(_PLAIN + start, _PLAIN + stop)
+        run.words[:, 0] = np.arange(_EXTENDED + start, _EXTENDED + stop)
         run.words[:, 1] = timestamp
+        run.words[:, 3] = _ONE_BYTE_BLOCK + 1
+        run.words[:, 4] = np.arange(start, stop) << NUMBER_SHIFT
         runs.append(run)
         start = stop
-    runs[0].words[0, 0] |= _EXTENDED
+    runs[0].words[0, 3] += extension_bytes // 4
     runs[-1].words[-1, 0] |= _MARKER
     return tuple(runs)

@@ -24,6 +24,9 @@ _SHORT_NTP_HZ = 65_536
 _NEGATIVE_RTT_SECONDS = 65_536 - 0.1  # wrapped around
 _MAX_RTT_SECONDS = 60.0
 _APPLICATION_LAYER_FEEDBACK = 15  # RFC 4585 section 6.4; REMB is its only one here
+_RTPFB, _FORMAT_BITS, _TRANSPORT_WIDE = 205, 0x1F, 15  # RFC 4585 section 6.1; transport-wide-cc-extensions-01
+_PADDED = 0x20
+_PART_HEADER_BYTES, _INFORMATION_AT = 4, 12  # behind the SSRCs of sender and media
 _MAX_LOST_PER_DATAGRAM = 256  # more at once is beyond what retransmission can mend; the viewer will send a PLI
 
 
@@ -90,6 +93,21 @@ def sender_report(track: RtpTrack, clock: RtpClock, now_ns: int, cname: str) -> 
 def bye(ssrcs: list[int]) -> bytes:
     """A compound packet that ends these sources: RFC 3550 section 6.1 wants a report first."""
     return bytes(RtcpRrPacket(ssrc=ssrcs[0])) + bytes(RtcpByePacket(sources=ssrcs))
+
+
+def split_transport_feedback(packet: bytes) -> tuple[list[bytes], bytes]:
+    """The feedback control information of each transport-wide message in a compound packet, and all that is left."""
+    found: list[bytes] = []
+    rest, at = b"", 0
+    while at + _PART_HEADER_BYTES <= len(packet):
+        end = at + _PART_HEADER_BYTES + 4 * int.from_bytes(packet[at + 2 : at + 4], "big")
+        if packet[at + 1] == _RTPFB and packet[at] & _FORMAT_BITS == _TRANSPORT_WIDE and end <= len(packet):
+            padding = packet[end - 1] if packet[at] & _PADDED else 0
+            found.append(packet[at + _INFORMATION_AT : max(end - padding, at + _INFORMATION_AT)])
+        else:
+            rest += packet[at:end]
+        at = end
+    return found, rest + packet[at:]
 
 
 def parse_feedback(packet: bytes) -> dict[int, Feedback]:

@@ -5,28 +5,40 @@ import secrets
 import numpy as np
 
 from services.webrtc_gateway.egress.packetizer import (
+    HEADER_WORDS,
     MAX_EXTENSION_BYTES,
+    NUMBER_SHIFT,
+    REPAIR_BYTES,
     RTP_HEADER_BYTES,
     SHORT_EXTENSION_BYTES,
     RtpUnit,
 )
+from services.webrtc_gateway.egress.sent_record import SentRecord
 from services.webrtc_gateway.transport.srtp import BATCH_PACKETS, PacketBatch
 
-_ONE_BYTE_PROFILE = b"\xbe\xde"
-_BLOCK_HEADER_BYTES = 4
 # min 0, max 0: show at once. Browsers so wait for no sound: theirs is some 70 ms later, which nobody notices.
 _NO_PLAYOUT_DELAY = b"\x00\x00\x00"
 _MAX_MID_BYTES = 8  # so that the extension fits MAX_EXTENSION_BYTES
 _CAPTURE_TIME_BYTES = 8
 _ONE_BYTE_IDS = range(1, 15)
 _SEQUENCE_NUMBERS = 1 << 16
+_NUMBER_LENGTH = 1  # of two bytes, as an element's first byte says it
 
 
 class HeaderExtensions:
-    """The extension block in the first packet of each unit, for one track of one viewer."""
+    """What the first packet of each unit says, for one track of one viewer, and where all of them have their number."""
 
-    def __init__(self, mid: str, mid_id: int | None, playout_delay_id: int | None, capture_time_id: int | None) -> None:
+    def __init__(
+        self,
+        mid: str,
+        mid_id: int | None,
+        playout_delay_id: int | None,
+        capture_time_id: int | None,
+        number_id: int | None = None,
+    ) -> None:
         """Ids are those of the offer (1-14), None when it lacks the extension."""
+        self.number_id = number_id if number_id in _ONE_BYTE_IDS else None
+        """Of the transport-wide sequence number."""
         constant = b""
         if mid_id in _ONE_BYTE_IDS and 0 < len(mid.encode()) <= _MAX_MID_BYTES:
             constant += _element(mid_id, mid.encode())
@@ -37,11 +49,11 @@ class HeaderExtensions:
         self._before = self._after = b""
         if capture_time_id in _ONE_BYTE_IDS:
             whole = _block(constant + _element(capture_time_id, bytes(_CAPTURE_TIME_BYTES)), MAX_EXTENSION_BYTES)
-            at = _BLOCK_HEADER_BYTES + len(constant) + 1
+            at = len(constant) + 1
             self._before, self._after = whole[:at], whole[at + _CAPTURE_TIME_BYTES :]
 
     def of(self, unit: RtpUnit) -> bytes:
-        """The whole block with its header, of `unit.extension_bytes`: what is left of them is padding."""
+        """What follows the number, of `unit.extension_bytes`: what is left of them is padding."""
         if not unit.tell_capture_time:
             return self._short
         return self._before + unit.capture_time + self._after if self._before else self._long
@@ -50,11 +62,22 @@ class HeaderExtensions:
 class RtpTrack:
     """One track of one viewer: its numbering, and how far it has come."""
 
-    def __init__(self, payload_type: int, clock_rate_hz: int, extensions: HeaderExtensions) -> None:
-        self.payload_type = payload_type
+    def __init__(
+        self,
+        payload_type: int,
+        clock_rate_hz: int,
+        extensions: HeaderExtensions,
+        repair_type: int | None = None,
+    ) -> None:
+        """`repair_type`: the payload type of what is sent again (RTX, RFC 4588); None: the very same packets are."""
+        self.payload_type, self.repair_type = payload_type, repair_type
         self.clock_rate_hz = clock_rate_hz
         self.extensions = extensions
         self.ssrc = secrets.randbelow(0xFFFFFFFF) + 1
+        self.repair_ssrc = secrets.randbelow(0xFFFFFFFF) + 1
+        self.numbers: SentRecord | None = None
+        """Of the session, when all its packets are numbered (transport-wide congestion control)."""
+        self._repairs = secrets.randbits(15)
         self.timestamp_offset = secrets.randbits(32)
         self._sequence_offset = secrets.randbits(15)  # the upper half is left free, as old receivers like it
         self.first_number: int | None = None
@@ -64,7 +87,7 @@ class RtpTrack:
         self.packets = 0
         self.octets = 0
         """Payload bytes, as sender reports count them."""
-        self._own = np.zeros(3, np.uint32)  # what this viewer adds to the header words of a unit
+        self._own = np.zeros(HEADER_WORDS, np.uint32)  # what this viewer adds to the header words of a unit
 
     def restart(self, unit: RtpUnit) -> None:
         """Go on with `unit` whatever was left out before; sequence numbers stay without a gap."""
@@ -86,6 +109,9 @@ class RtpTrack:
         # Sequence numbers are added to whole words: a run ends where they start over, or a carry would spoil the rest.
         count = min(stop, run.stop) - start
         count = min(count, BATCH_PACKETS, _SEQUENCE_NUMBERS - sequence)
+        numbers = self.numbers
+        if numbers is not None:
+            count = min(count, numbers.room)  # likewise
         last_size = run.last_size if start + count == run.stop else run.size
         stride = run.size + tag_bytes
         first = start - run.start
@@ -95,10 +121,32 @@ class RtpTrack:
         own[0] = (self.payload_type << 16) + sequence - start & 0xFFFFFFFF
         own[1] = self.timestamp_offset & 0xFFFFFFFF
         own[2] = self.ssrc
-        batch.layout(stride).headers[:count] = run.words[first : first + count] + own
+        own[4] = 0 if numbers is None else self._number(numbers, start)
+        headers = batch.layout(stride).headers
+        headers[:count] = run.words[first : first + count] + own
+        if numbers is None:
+            headers[:count, 4] = 0  # padding
         if start == 0:
             batch.view[RTP_HEADER_BYTES : RTP_HEADER_BYTES + unit.extension_bytes] = self.extensions.of(unit)
         batch.filled(count, run.size, last_size, tag_bytes)
+
+    def write_repair(self, unit: RtpUnit, index: int, batch: PacketBatch, tag_bytes: int) -> None:
+        """Write one packet of the unit to be sent again, in the numbering of repairs."""
+        self.write(unit, index, index + 1, batch, tag_bytes)
+        size = int(batch.lengths[0])
+        at = RTP_HEADER_BYTES + (unit.extension_bytes if index == 0 else 0)
+        batch.view[at + REPAIR_BYTES : size + REPAIR_BYTES] = bytes(batch.view[at:size])  # the two overlap
+        batch.view[at : at + REPAIR_BYTES] = batch.view[2:4]
+        own = batch.layout(size + tag_bytes).headers[0]
+        own[0] = int(own[0]) & 0xFF800000 | (self.repair_type or 0) << 16 | self._repairs
+        own[2] = self.repair_ssrc
+        self._repairs = (self._repairs + 1) % _SEQUENCE_NUMBERS
+        batch.filled(1, size + REPAIR_BYTES, size + REPAIR_BYTES, tag_bytes)
+
+    def _number(self, numbers: SentRecord, start: int) -> int:
+        """The word of the next transport-wide number, less a packet's place in its unit."""
+        element = (self.extensions.number_id or 0) << 4 | _NUMBER_LENGTH
+        return (element << 24) + (numbers.next_number % _SEQUENCE_NUMBERS - start << NUMBER_SHIFT) & 0xFFFFFFFF
 
     def sent(self, number_after: int, packets: int, octets: int) -> None:
         """Count new packets with so many bytes of payload, up to but not including `number_after`, as sent."""
@@ -112,7 +160,6 @@ def _element(extension_id: int | None, value: bytes) -> bytes:
 
 
 def _block(elements: bytes, size: int) -> bytes:
-    if _BLOCK_HEADER_BYTES + len(elements) > size:
-        raise ValueError(f"header extensions of {len(elements)} bytes do not fit a block of {size}")
-    words = (size - _BLOCK_HEADER_BYTES) // 4
-    return _ONE_BYTE_PROFILE + words.to_bytes(2, "big") + elements.ljust(words * 4, b"\x00")
+    if len(elements) > size:
+        raise ValueError(f"header extensions of {len(elements)} bytes do not fit {size}")
+    return elements.ljust(size, b"\x00")

@@ -50,7 +50,7 @@ class MediaSender:
             if sent:
                 extension_bytes = unit.extension_bytes if at == 0 else 0
                 at += sent
-                size = self._count(sent)
+                size = self._count(track, sent)
                 overhead = sent * (RTP_HEADER_BYTES + srtp.tag_bytes) + extension_bytes
                 track.sent(unit.number + at, sent, size - overhead)
             if sent < batch.count:
@@ -72,13 +72,36 @@ class MediaSender:
                 self._counters.drops["nack_budget"] += 1
                 continue
             self._retransmits_left -= 1
-            unit, index = found
-            track.write(unit, index, index + 1, self._batch, self.srtp.tag_bytes)
-            if not self.srtp.protect(self._batch):
-                self._counters.drops["nack_too_old"] += 1
-            elif self._transport.send_run(self._ice, self._batch.datagrams, self._batch.size):
+            if self._send_again(track, *found):
                 self._counters.retransmitted += 1
-                self._count(1)
+
+    def probe(self, track: RtpTrack, history: TrackHistory, number: int) -> int:
+        """Send one packet again that nobody has asked for, by the feed's number; its bytes, 0 when it is not known."""
+        found = history.find(number)
+        if found is None or track.repair_type is None or not self._send_again(track, *found):
+            return 0
+        self._counters.probes += 1
+        return self._batch.bytes
+
+    def _send_again(self, track: RtpTrack, unit: RtpUnit, index: int) -> bool:
+        srtp, batch = self.srtp, self._batch
+        if srtp is None:
+            return False
+        if track.repair_type is not None:
+            track.write_repair(unit, index, batch, srtp.tag_bytes)
+        elif track.numbers is None:
+            track.write(unit, index, index + 1, batch, srtp.tag_bytes)
+        else:
+            # AES-GCM must never authenticate two headers with one packet number, and the transport's would be new.
+            self._counters.drops["nack_not_repairable"] += 1
+            return False
+        if not srtp.protect(batch):
+            self._counters.drops["nack_too_old"] += 1
+            return False
+        sent = self._transport.send_run(self._ice, batch.datagrams, batch.size)
+        if sent:
+            self._count(track, sent)
+        return sent > 0
 
     def report(self, track: RtpTrack, history: TrackHistory) -> None:
         """Send a sender report: which wall time the track's timestamps mean."""
@@ -98,9 +121,13 @@ class MediaSender:
         """Once a second: retransmissions may cost as much again."""
         self._retransmits_left = _RETRANSMITS_PER_SECOND
 
-    def _count(self, sent: int) -> int:
+    def _count(self, track: RtpTrack, sent: int) -> int:
         """Count the first packets of the batch as sent; their bytes."""
         batch = self._batch
+        if track.numbers is not None:
+            whole = sent == batch.count
+            last_size = batch.bytes - (sent - 1) * batch.size if whole else batch.size
+            track.numbers.sent(sent, batch.size, last_size)
         size = batch.bytes if sent == batch.count else sent * batch.size
         self.packets += sent
         self.bytes += size

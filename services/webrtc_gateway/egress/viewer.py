@@ -8,6 +8,7 @@ from typing import Literal
 
 from schemas.sessions import SessionKind
 from services.webrtc_gateway.congestion.hearing import Hearing
+from services.webrtc_gateway.congestion.probe import Probe
 from services.webrtc_gateway.congestion.repairs import Repairs
 from services.webrtc_gateway.datachannels.gate import Rights
 from services.webrtc_gateway.datachannels.latency_record import LatencyRecord
@@ -83,7 +84,7 @@ class Viewer:
         self._audio = next((track for track in self.tracks if track.kind == "audio"), None)
         self._transport, self._counters, self._on_closed = transport, counters, on_closed
         self._sender = MediaSender(transport, self.ice, batch, self.cname, counters)
-        video = next((track for track in self.tracks if track.kind == "video"), None)
+        self._video = video = next((track for track in self.tracks if track.kind == "video"), None)
         self._pictures = PictureFlow(video, self._sender, counters, self._key_picture_sent) if video else None
         self._hearing = Hearing(self.tracks, self._sender, counters)
         self.line = self._hearing.line
@@ -217,6 +218,13 @@ class Viewer:
         """As `PictureFlow.withhold`: sound goes on."""
         if self._pictures is not None and not self._closed:
             self.switches += self._pictures.withhold(withheld, self.feed if self._connected else None)
+
+    async def carries(self, bitrate_bps: int) -> bool:
+        """Try whether the line carries so much; see `Probe`."""
+        bandwidth, record, video = self.line.bandwidth, self._hearing.record, self._video
+        if bandwidth is None or record is None or video is None or not self._live:
+            return False
+        return await Probe(self._sender, video.rtp, self.feed.video, bandwidth, record).carries(bitrate_bps)
 
     # --- life
 

@@ -7,12 +7,20 @@ from aiortc.sdp import MediaDescription
 
 from services.webrtc_gateway.codecs.video import VIEWER_CODECS, parameters
 from services.webrtc_gateway.datachannels.section import write_section
-from services.webrtc_gateway.signalling.offer import CAPTURE_TIME, MID, PLAYOUT_DELAY, Media, Offer
+from services.webrtc_gateway.signalling.offer import (
+    CAPTURE_TIME,
+    MID,
+    PLAYOUT_DELAY,
+    TRANSPORT_NUMBER,
+    Media,
+    Offer,
+)
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ
 
 _ECHOED = (MID, PLAYOUT_DELAY, CAPTURE_TIME)
-_VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir", "goog-remb")
+_VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir")
+_ESTIMATE, _ARRIVALS = "goog-remb", "transport-cc"  # what the other end tells of the line: one or the other
 
 
 def write_answer(
@@ -78,27 +86,43 @@ def _accepted(media: Media, cname: str) -> list[str]:
     section, codec = media.description, media.codec
     if codec is None:
         raise ValueError("a rejected m-line has no codec")
-    payload_type = codec.payloadType
+    payload_type, track = codec.payloadType, media.track
+    numbered = track is not None and track.extensions.number_id is not None
+    repair_type = track.repair_type if track else None
+    types = f"{payload_type} {repair_type}" if repair_type else payload_type
     lines = [
-        f"m={section.kind} 9 UDP/TLS/RTP/SAVPF {payload_type}",
+        f"m={section.kind} 9 UDP/TLS/RTP/SAVPF {types}",
         "c=IN IP4 0.0.0.0",
         f"a=mid:{media.mid}",
         "a=sendonly" if media.track else "a=inactive",
         "a=rtcp-mux",
         "a=rtcp-rsize",
     ]
-    lines += [f"a=extmap:{ext.id} {ext.uri}" for ext in section.rtp.headerExtensions if ext.uri in _ECHOED]
+    echoed = (*_ECHOED, TRANSPORT_NUMBER) if numbered else _ECHOED
+    lines += [f"a=extmap:{ext.id} {ext.uri}" for ext in section.rtp.headerExtensions if ext.uri in echoed]
     if media.video_codec is not None:
         told = VIEWER_CODECS[media.video_codec]
         lines.append(f"a=rtpmap:{payload_type} {told.encoding}/{VIDEO_CLOCK_HZ}")
-        lines += [f"a=rtcp-fb:{payload_type} {feedback}" for feedback in _VIDEO_FEEDBACK]
+        lines += [
+            f"a=rtcp-fb:{payload_type} {feedback}"
+            for feedback in (*_VIDEO_FEEDBACK, _ARRIVALS if numbered else _ESTIMATE)
+        ]
         if fmtp := told.fmtp(parameters(codec)):
             lines.append(f"a=fmtp:{payload_type} {fmtp}")
+        if repair_type:
+            lines.append(f"a=rtpmap:{repair_type} rtx/{VIDEO_CLOCK_HZ}")
+            lines.append(f"a=fmtp:{repair_type} apt={payload_type}")
     else:
         lines.append(f"a=rtpmap:{payload_type} opus/{OPUS_CLOCK_HZ}/2")
         lines.append(f"a=fmtp:{payload_type} minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1")
-    if media.track:
+        if numbered:
+            lines.append(f"a=rtcp-fb:{payload_type} {_ARRIVALS}")
+    if track:
         lines.append(f"a=msid:{cname} {section.kind}")
-        lines.append(f"a=ssrc:{media.track.ssrc} cname:{cname}")
-        lines.append(f"a=ssrc:{media.track.ssrc} msid:{cname} {section.kind}")
+        ssrcs = [track.ssrc, track.repair_ssrc] if repair_type else [track.ssrc]
+        if repair_type:
+            lines.append(f"a=ssrc-group:FID {track.ssrc} {track.repair_ssrc}")
+        for ssrc in ssrcs:
+            lines.append(f"a=ssrc:{ssrc} cname:{cname}")
+            lines.append(f"a=ssrc:{ssrc} msid:{cname} {section.kind}")
     return lines

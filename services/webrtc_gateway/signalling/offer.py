@@ -9,7 +9,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from schemas.errors import BadRequest
 from schemas.packets import VideoCodec
-from services.webrtc_gateway.codecs.video import VIEWER_CODECS, best_payload, taken_codecs
+from services.webrtc_gateway.codecs.video import VIEWER_CODECS, best_payload, parameters, taken_codecs
 from services.webrtc_gateway.datachannels.section import DataSection, read_section
 from services.webrtc_gateway.egress.rtp import HeaderExtensions, RtpTrack
 from shared.rtp.clock import VIDEO_CLOCK_HZ
@@ -19,6 +19,7 @@ MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+TRANSPORT_NUMBER = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 
 # The parser's time grows with the product of some of these. Chromium's offer has 40 rtpmap, 90 rtcp-fb and 30 fmtp
 # lines for its two media; a machine with many addresses has some tens of candidates.
@@ -126,9 +127,11 @@ def match_offer(description: SessionDescription, tracks: Sequence[str], video_co
     if not any(m.track for m in media):
         raise NotAcceptable(f"nothing to send: offer to receive video ({_any_of()}) or Opus audio")
     types = [m.codec.payloadType for m in media if m.codec]
+    types += [m.track.repair_type for m in media if m.track and m.track.repair_type]
     if len(set(types)) < len(types):
         # RFC 9143 section 9.1.1: in a bundle one payload type is one codec.
         raise BadRequest(f"payload type {types[0]} is offered for video and for audio; each needs its own")
+    _agree_on_numbers([m.track for m in media if m.track])
     accepted = next(m.description for m in media if m.track)
     return Offer(tuple(media), check_transport(accepted))
 
@@ -179,8 +182,26 @@ def _match(section: MediaDescription, tracks: Sequence[str], video_codec: VideoC
     if (tracks and wanted not in tracks) or section.direction in ("sendonly", "inactive"):
         return Media(section, codec, None, video_codec)
     ids = {extension.uri: extension.id for extension in section.rtp.headerExtensions}
-    extensions = HeaderExtensions(section.rtp.muxId, ids.get(MID), ids.get(PLAYOUT_DELAY), ids.get(CAPTURE_TIME))
-    return Media(section, codec, RtpTrack(payload_type, rate_hz, extensions), video_codec)
+    repair_type = _repair_type(section, payload_type) if ids.get(TRANSPORT_NUMBER) else None
+    extensions = HeaderExtensions(
+        section.rtp.muxId, ids.get(MID), ids.get(PLAYOUT_DELAY), ids.get(CAPTURE_TIME), ids.get(TRANSPORT_NUMBER)
+    )
+    return Media(section, codec, RtpTrack(payload_type, rate_hz, extensions, repair_type), video_codec)
+
+
+def _repair_type(section: MediaDescription, payload_type: int) -> int | None:
+    """The payload type of what is sent again of another (RFC 4588 section 8.6)."""
+    for codec in section.rtp.codecs:
+        if codec.mimeType.lower() == "video/rtx" and parameters(codec).get("apt") == str(payload_type):
+            return payload_type_of(section, codec)
+    return None
+
+
+def _agree_on_numbers(tracks: Sequence[RtpTrack]) -> None:
+    """Number packets only where pictures, which are sent again, can be sent again under a number of their own."""
+    if not any(track.repair_type and track.extensions.number_id for track in tracks):
+        for track in tracks:
+            track.repair_type = track.extensions.number_id = None
 
 
 def is_absent(section: MediaDescription) -> bool:

@@ -20,7 +20,7 @@ _MAX_SOURCES = (
     16  # libsrtp keeps a window for each, for ever, and looks them through for every packet; a track needs two
 )
 _TAG_BYTES = {Policy.SRTP_PROFILE_AEAD_AES_128_GCM: 16, Policy.SRTP_PROFILE_AES128_CM_SHA1_80: 10}
-_HEADER_WORDS = 3  # of RTP, without CSRC
+_HEADER_WORDS = 5  # of RTP, without CSRC, and of the extension block that all our packets have
 
 
 class _Layout:
