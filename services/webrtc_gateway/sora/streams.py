@@ -48,7 +48,11 @@ class ChannelStreams:
         return ("audio", "video") if actual.audio or actual.video is None else ("video",)
 
     def layers(self, stream: str) -> tuple[Rid, ...]:
-        """Sizes that it can be had in besides its own: those of its publisher, or renditions of these names."""
+        """Sizes that it can be had in besides its own: what its publisher sends, or renditions of these names."""
+        actual = self._streams.actual(stream)
+        if actual is not None and actual.layers:
+            active = {layer.rendition for layer in actual.layers if layer.active}
+            return tuple(rid for rid in RIDS if rid in active)
         return tuple(rid for rid in RIDS if self._renditions.spec(compound_id(stream, rid)) is not None)
 
     async def wait_live(self, stream: str) -> bool:
