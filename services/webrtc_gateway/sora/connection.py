@@ -4,14 +4,15 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import msgspec
 from aiortc.sdp import SessionDescription
+from msgspec import UNSET
 
 from schemas.errors import BadRequest, MeshError
-from services.webrtc_gateway.ingest.offer import match_ingest
+from services.webrtc_gateway.ingest.offer import PREFERENCE, match_ingest
 from services.webrtc_gateway.ingest.publisher import Publisher
 from services.webrtc_gateway.ingest.terms import SessionTerms
 from services.webrtc_gateway.signalling.offer import read_offer
@@ -41,6 +42,7 @@ from services.webrtc_gateway.sora.messages import (
 from services.webrtc_gateway.sora.names import new_connection_id
 from services.webrtc_gateway.sora.reports import ClientReports
 from services.webrtc_gateway.sora.sections import Kind, Terms, Transport, write_offer
+from services.webrtc_gateway.sora.simulcast import encodings, layered_codecs
 from services.webrtc_gateway.sora.steering import Steering
 from services.webrtc_gateway.sora.switching import switched_message
 from services.webrtc_gateway.sora.ways import Ways
@@ -96,6 +98,8 @@ class Connection:
     """What whoever has it ended says of that."""
 
     def __post_init__(self) -> None:
+        if self.connect.simulcast is True and self.role != "recvonly" and "video" in self.kinds:
+            self.terms = replace(self.terms, simulcast=True)
         self.client_id = self.connect.client_id or self.id
         self.bundle_id = self.connect.bundle_id or self.id
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
@@ -173,6 +177,10 @@ class Connection:
             connection_id=self.id,
             mid=self._layout.uplink_mids,
             version=VERSION,
+            simulcast=self.terms.simulcast,
+            encodings=encodings(layered_codecs(self.terms.codecs), self.terms.start_bps)
+            if self.terms.simulcast
+            else UNSET,
             spotlight=self.wishes.spotlight,
             config=self._config(),
             data_channel_signaling=self.data is not None,
@@ -298,7 +306,7 @@ class Connection:
         if side is None:
             raise BadRequest("it sends nothing")
         keep_what_is_sent(side)
-        terms = match_ingest(side, text).terms
+        terms = match_ingest(side, text, layered=PREFERENCE).terms
         self._start(self._receive(terms))
 
     async def _receive(self, terms: SessionTerms) -> None:

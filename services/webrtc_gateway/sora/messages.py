@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from services.webrtc_gateway.sora.simulcast import Encoding
+
 Role = Literal["sendonly", "recvonly", "sendrecv"]
 
 # --- from clients
@@ -55,6 +57,8 @@ class Connect(Struct, frozen=True, tag_field="type", tag="connect"):
     audio_streaming_language_code: str | None = None
     redirect: bool = False
     """Another gateway has sent it here."""
+    simulcast: Any = None
+    """Whether it sends its pictures in several sizes: true or nothing."""
     data_channel_signaling: bool | None = None
     ignore_disconnect_websocket: bool | None = None
     data_channels: Any = None
@@ -163,6 +167,8 @@ class Offer(Struct, frozen=True, kw_only=True, tag_field="type", tag="offer"):
     version: str
     multistream: bool = True
     simulcast: bool = False
+    encodings: tuple[Encoding, ...] | UnsetType = UNSET
+    """Of simulcast: how the client shall encode."""
     simulcast_multicodec: bool = False
     spotlight: bool = False
     metadata: Any = {}

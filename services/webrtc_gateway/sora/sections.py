@@ -11,6 +11,7 @@ from services.webrtc_gateway.codecs.video import VIEWER_CODECS
 from services.webrtc_gateway.datachannels.section import write_section
 from services.webrtc_gateway.ingest.offer import FEEDBACK
 from services.webrtc_gateway.signalling.offer import AUDIO_LEVEL, CAPTURE_TIME, MID, PLAYOUT_DELAY
+from services.webrtc_gateway.sora.simulcast import layer_lines, layered_codecs
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ
 
@@ -77,6 +78,8 @@ class Terms:
     max_bps: int
     start_bps: int | None = None
     """What a publisher shall begin with; None: what it thinks."""
+    simulcast: bool = False
+    """It sends its pictures in several sizes."""
     formats: Mapping[VideoCodec, str] = field(default_factory=dict)
     """`a=fmtp` of codecs where it is not the usual one; the same in all m-lines, as their payload types are."""
 
@@ -157,12 +160,14 @@ def _audio(section: Section, terms: Terms) -> list[str]:
 
 def _video(section: Section, terms: Terms) -> list[str]:
     uplink = section.direction == "recvonly"
-    numbers = [_VIDEO_TYPES[codec] for codec in terms.codecs]
+    layered = uplink and terms.simulcast
+    codecs = layered_codecs(terms.codecs) if layered else terms.codecs
+    numbers = [_VIDEO_TYPES[codec] for codec in codecs]
     types = [number + more for number in numbers for more in ((0, _RETRANSMISSION) if uplink else (0,))]
     lines = _head(section, types)
     if uplink:
         lines.insert(2, f"b=AS:{terms.max_bps // 1000}")
-    for codec, number in zip(terms.codecs, numbers, strict=True):
+    for codec, number in zip(codecs, numbers, strict=True):
         lines.append(f"a=rtpmap:{number} {VIEWER_CODECS[codec].encoding}/{VIDEO_CLOCK_HZ}")
         lines += [f"a=rtcp-fb:{number} {feedback}" for feedback in FEEDBACK]
         usual = terms.formats.get(codec, _FORMATS[codec])
@@ -174,4 +179,6 @@ def _video(section: Section, terms: Terms) -> list[str]:
         if uplink:
             lines.append(f"a=rtpmap:{number + _RETRANSMISSION} rtx/{VIDEO_CLOCK_HZ}")
             lines.append(f"a=fmtp:{number + _RETRANSMISSION} apt={number}")
+    if layered:
+        lines += layer_lines()
     return lines
