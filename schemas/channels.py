@@ -50,7 +50,7 @@ from schemas.commands import (
 from schemas.events import Event
 from schemas.frames import AudioHeader, FrameAck, FrameRef
 from schemas.ids import compound_id
-from schemas.ingest import IngestSession
+from schemas.ingest import GaveWay, GiveWay, IngestSession, PublishClaim
 from schemas.packets import PacketHeader
 from schemas.recordings import (
     Clip,
@@ -432,6 +432,15 @@ _COMMANDS = (
         "End sessions of that gateway.",
         _PLACEHOLDER.format("node"),
     ),
+    _command(
+        "webrtc-gateway",
+        "give-way",
+        GiveWay,
+        GaveWay,
+        ("webrtc-gateway",),
+        "Let another gateway publish a stream whose publisher has gone.",
+        _PLACEHOLDER.format("node"),
+    ),
 )
 
 _EVENTS = (
@@ -480,6 +489,18 @@ _STATE = (
         bucket=subjects.PRESENCE_BUCKET,
         read="watch",
         bound={service: {"service": service} for service in RUNNING_SERVICES},
+    ),
+    Channel(
+        name="claims",
+        address=kv_subject(subjects.CLAIM_BUCKET, _template(subjects.claim_key, "stream")),
+        semantics="kv",
+        payload=PublishClaim,
+        senders=("webrtc-gateway",),
+        receivers=("webrtc-gateway",),
+        summary="The gateway that publishes the stream; forgotten when it is not refreshed.",
+        bucket=subjects.CLAIM_BUCKET,
+        read="get",
+        compare_and_set=True,
     ),
     _epoch(("capture", "writer"), "", "The stream's last epoch, decimal."),
     _epoch(("hw-encode", "transformer"), "rendition", "The last run of the rendition's packets, decimal."),

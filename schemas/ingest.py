@@ -1,4 +1,4 @@
-"""What a gateway tells capture of the publisher of a whip:// stream, beside its packets."""
+"""What a gateway tells of the publisher of a whip:// stream: capture, beside its packets, and other gateways."""
 
 from msgspec import Struct
 
@@ -21,3 +21,21 @@ class IngestSession(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Renditions that its pictures come in, the same in each (simulcast): `r0`, `r1`; empty: in one, `source`."""
     ended: str = ""
     """Why it is no longer there; empty while it is."""
+
+
+class PublishClaim(Struct, frozen=True, kw_only=True):
+    """The gateway that publishes the stream of the key, or is taking it away; no other may meanwhile."""
+
+    node: Id
+    gateway: str
+    """Its instance: another one after each start."""
+
+
+class GiveWay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """webrtc-gateway.<node>.give-way: let another gateway publish the stream, unless its publisher is at work."""
+
+    stream: Id
+
+
+class GaveWay(Struct, frozen=True, kw_only=True):
+    stream: Id

@@ -10,6 +10,7 @@ DEMAND_BUCKET = "mesh_demand"
 EPOCH_BUCKET = "mesh_epoch"
 SECRETS_BUCKET = "mesh_secrets"
 PRESENCE_BUCKET = "mesh_presence"
+CLAIM_BUCKET = "mesh_claims"
 EVENTS_STREAM = "mesh_events"
 
 SERVICES = (
@@ -106,6 +107,11 @@ def demand_key(node: str, stream: str, rendition: str, consumer: str) -> str:
             check_id(consumer, "consumer"),
         )
     )
+
+
+def claim_key(stream: str) -> str:
+    """Key of the gateway that publishes a stream."""
+    return check_id(stream, "stream")
 
 
 def presence_key(service: str, node: str) -> str:

@@ -24,6 +24,7 @@ from services.webrtc_gateway.hls.metrics import register_hls_metrics
 from services.webrtc_gateway.hls.packagers import Packagers
 from services.webrtc_gateway.hls.routes import HlsRoutes
 from services.webrtc_gateway.hls.source import HlsPacketSource
+from services.webrtc_gateway.ingest.claims import Claims
 from services.webrtc_gateway.ingest.gateway import IngestGateway
 from services.webrtc_gateway.ingest.metrics import register_ingest_metrics
 from services.webrtc_gateway.ingest.streams import IngestStreams
@@ -69,7 +70,7 @@ async def build(context: Context[GatewaySettings]) -> None:
     context.stack.push_async_callback(feed.close)
     gateways = Gateways(context.bus, lambda: mirrors.present(SERVICE))
     await _serve_commands(context, gateway, gateways)
-    ingest = _publishers(context, mirrors, transport, gateway)
+    ingest = await _publishers(context, mirrors, transport, gateway)
     packagers = _packagers(context, mirrors, wants)
     _guard_sessions(entry, gateway, ingest)
     origins = Origins(settings.cors_origins)
@@ -164,12 +165,13 @@ async def _serve_commands(context: Context[GatewaySettings], gateway: WhepGatewa
     context.stack.push_async_callback(served.close)
 
 
-def _publishers(
+async def _publishers(
     context: Context[GatewaySettings], mirrors: StateMirrors, transport: SharedIceTransport, gateway: WhepGateway
 ) -> IngestGateway:
     settings = context.settings
     ingest = IngestGateway(
         IngestStreams(context.bus, mirrors, context.node),
+        Claims(context.bus, context.node),
         transport,
         max_publishers=settings.max_publishers,
         max_bps=parse_bitrate(settings.publish_bitrate, "publish_bitrate"),
@@ -178,6 +180,9 @@ def _publishers(
     )
     context.stack.push_async_callback(ingest.close)
     register_ingest_metrics(context.figures, ingest)
+    endpoints = ingest.endpoints(context.node)
+    served = await context.bus.serve(SERVICE, VERSION, "Which gateway publishes a stream.", endpoints)
+    context.stack.push_async_callback(served.close)
     return ingest
 
 

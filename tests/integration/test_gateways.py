@@ -1,9 +1,11 @@
-"""Several gateways in one mesh: their sessions are one list, also while one of them hangs."""
+"""Several gateways in one mesh: one list of sessions, one publisher of a stream, and nothing left of who is killed."""
 
 import asyncio
 import json
 import signal
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -15,12 +17,15 @@ from tests.support.pace import slowness
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 SDP = {"Content-Type": "application/sdp"}
+OFFER = (Path(__file__).parents[1] / "unit" / "fixtures" / "whip_offer_chromium.sdp").read_bytes()
+RACES = 20
+MAX_LEFT_SECONDS = 20.0  # 4 until capture misses the gateway, 5 in which a page may come back, and a second's looks
 MAX_PARTIAL_SECONDS = 3.0  # a gateway that hangs is waited for 1.5 s
 
 
-async def join(http: aiohttp.ClientSession, url: str, peer: LightPeer) -> str:
-    """Watch cam0 at a gateway; the session's id."""
-    async with http.post(f"{url}whep/cam0", data=peer.offer, headers=SDP) as response:
+async def join(http: aiohttp.ClientSession, url: str, peer: LightPeer, stream: str = "cam0") -> str:
+    """Watch a stream at a gateway; the session's id."""
+    async with http.post(f"{url}whep/{stream}", data=peer.offer, headers=SDP) as response:
         answer = await response.text()
         assert response.status == 201, answer
         session = response.headers["Location"].rpartition("/")[2]
@@ -77,8 +82,87 @@ async def a_gateway_hangs(mesh: RunningMesh, other: AnotherGateway) -> None:
             other.signal(signal.SIGCONT)
 
 
-def test_gateways_of_one_mesh() -> None:
-    with RunningMesh() as mesh, AnotherGateway(mesh, "test-2") as other:
-        mesh.call("capture.start", stream="cam0", source="test://?size=384x216&fps=15")
-        asyncio.run(one_list(mesh, other))
-        asyncio.run(a_gateway_hangs(mesh, other))
+async def answered(http: aiohttp.ClientSession, method: str, url: str) -> tuple[int, str, str]:
+    """Status, text and Location."""
+    data = OFFER if method == "POST" else None
+    async with http.request(method, url, data=data, headers=SDP) as response:
+        return response.status, await response.text(), response.headers.get("Location", "")
+
+
+async def races(mesh: RunningMesh, other: AnotherGateway) -> None:
+    """Two gateways are asked at once to publish a stream of one name."""
+    winners = set()
+    async with aiohttp.ClientSession() as http:
+        for number in range(RACES):
+            urls = (mesh.console, other.url) if number % 2 else (other.url, mesh.console)
+            pair = await asyncio.gather(*(answered(http, "POST", f"{url}whip/race{number}") for url in urls))
+            assert sorted(status for status, _, _ in pair) == [201, 409], pair
+            (winner,) = (url for url, (status, _, _) in zip(urls, pair, strict=True) if status == 201)
+            node = "test" if winner == mesh.console else other.node
+            (why,) = (text for status, text, _ in pair if status == 409)
+            assert f"race{number} is published at the gateway on {node}" in why
+            (location,) = (location for _, _, location in pair if location)
+            assert (await answered(http, "DELETE", f"{winner}{location.lstrip('/')}"))[0] == 200
+            winners.add(winner)
+    assert len(winners) == 2, "either may win"
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Iterator[RunningMesh]:
+    with RunningMesh() as running:
+        running.call("capture.start", stream="cam0", source="test://?size=384x216&fps=15")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def other(mesh: RunningMesh) -> Iterator[AnotherGateway]:
+    with AnotherGateway(mesh, "test-2") as running:
+        yield running
+
+
+def test_sessions_of_all_gateways_are_one_list(mesh: RunningMesh, other: AnotherGateway) -> None:
+    asyncio.run(one_list(mesh, other))
+    asyncio.run(a_gateway_hangs(mesh, other))
+
+
+def test_of_two_who_publish_at_once_one_wins(mesh: RunningMesh, other: AnotherGateway) -> None:
+    asyncio.run(races(mesh, other))
+
+
+async def seen_elsewhere(url: str) -> None:
+    """A stream that another gateway publishes, over WebRTC and HLS."""
+    async with aiohttp.ClientSession() as http:
+        with LightPeer() as peer:
+            await join(http, url, peer, "pub")
+        status, playlist, _ = await answered(http, "GET", f"{url}hls/pub/source/index.m3u8")
+        assert (status, "#EXTM3U" in playlist) == (200, True), playlist
+        status, why, _ = await answered(http, "POST", f"{url}whip/pub")
+        assert (status, "pub is published at the gateway on" in why) == (409, True)
+
+
+@pytest.mark.long
+def test_a_gateway_that_is_killed_leaves_nothing(mesh: RunningMesh) -> None:
+    with AnotherGateway(mesh, "test-3") as other:
+        mesh.call("publisher.start", stream="cam0", output="push", to=f"{other.url}whip/pub", wait_s=10)
+        mesh.wait_for(lambda: (mesh.actual("streams", "pub") or {}).get("state") == "live", 10, "pub is live")
+        asyncio.run(seen_elsewhere(mesh.console))
+        other.kill()
+    mesh.call("publisher.stop", stream="cam0", output="push")
+    gone = mesh.wait_for(lambda: mesh.actual("streams", "pub") is None, MAX_LEFT_SECONDS, "pub is taken away")
+    assert gone
+    left = [entry["spec"]["stream"] for entry in mesh.status()["streams"]]
+    assert left == ["cam0"], "nor is anything of the races"
+
+
+@pytest.mark.long
+def test_a_killed_gateways_stream_is_published_at_another(mesh: RunningMesh) -> None:
+    """At once: nobody waits for the claim to lapse."""
+    with AnotherGateway(mesh, "test-3") as other:
+        mesh.call("publisher.start", stream="cam0", output="push", to=f"{other.url}whip/pub", wait_s=10)
+        mesh.wait_for(lambda: (mesh.actual("streams", "pub") or {}).get("state") == "live", 10, "pub is live")
+        other.kill()
+    began = time.monotonic()
+    mesh.call("publisher.start", stream="cam0", output="push", to=f"{mesh.console}whip/pub", wait_s=10)
+    mesh.wait_for(lambda: (mesh.actual("outputs", "cam0", "push") or {}).get("state") == "running", 10, "it is sent")
+    print(f"published again after {time.monotonic() - began:.2f} s")
+    mesh.call("publisher.stop", stream="cam0", output="push")

@@ -11,10 +11,13 @@ from weakref import WeakValueDictionary
 
 from schemas.errors import Conflict, MeshError, NotFound, TooMany, Unavailable
 from schemas.ids import check_id
+from schemas.ingest import GaveWay, GiveWay
+from schemas.subjects import command
 from services.webrtc_gateway.datachannels.gate import NO_RIGHTS, Rights
 from services.webrtc_gateway.datachannels.plane import DataPlane
 from services.webrtc_gateway.egress.timings import Timings
 from services.webrtc_gateway.ingest.answer import write_ingest_answer
+from services.webrtc_gateway.ingest.claims import Claims
 from services.webrtc_gateway.ingest.counters import IngestCounters
 from services.webrtc_gateway.ingest.offer import match_ingest
 from services.webrtc_gateway.ingest.publisher import Publisher
@@ -24,6 +27,8 @@ from services.webrtc_gateway.signalling.offer import read_offer
 from services.webrtc_gateway.transport.dtls import DtlsIdentity
 from services.webrtc_gateway.transport.ice import SharedIceTransport
 from services.webrtc_gateway.transport.link import SharedLink
+from shared.bus import Endpoint
+from shared.gateways import SERVICE
 from shared.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
@@ -36,6 +41,8 @@ _TICK_SECONDS = 1.0
 # A publisher that was heard within this time is at work: sound and pictures come many times a second.
 _SIGN_OF_LIFE_SECONDS = 1.5
 _LOOK_SECONDS = 0.05  # for that sign
+# Nor does another gateway get the stream of one that has just been answered: its checks and handshake come now.
+_CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class IngestGateway:
     def __init__(
         self,
         streams: IngestStreams,
+        claims: Claims,
         transport: SharedIceTransport,
         *,
         max_publishers: int = DEFAULT_MAX_PUBLISHERS,
@@ -64,13 +72,14 @@ class IngestGateway:
 
         `on_event` is told (stream, `publishing` or `publishing-ended`, details)."""
         self.counters = IngestCounters()
-        self._streams, self._transport = streams, transport
+        self._streams, self._claims, self._transport = streams, claims, transport
         self._max_publishers, self._max_bps, self._linger_seconds = max_publishers, max_bps, linger_seconds
         self._data_plane = data_plane or DataPlane(Timings())
         self._on_event = on_event
         self._identity = DtlsIdentity()
         self._publishers: dict[str, Publisher] = {}
         """By stream."""
+        self._admitting: set[str] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._lingering: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,8 +88,7 @@ class IngestGateway:
         loop = asyncio.get_running_loop()
         self._ticker = loop.call_later(_TICK_SECONDS, self._tick)
         self._stop_following = streams.on_changed(self._streams_changed)
-        for stream in streams.left_over():
-            self._linger(stream)
+        claims.on_lost = self._claim_lost
 
     async def create(self, stream: str, offer_text: str, rights: Rights = NO_RIGHTS) -> IngestAnswer:
         """Answer an offer to send; the stream is there when this returns, and live with the first key picture.
@@ -90,7 +98,7 @@ class IngestGateway:
         Raises:
             BadRequest: the offer or the name is malformed.
             NotAcceptable: no codec in common.
-            Conflict: somebody publishes the stream, or it has another source.
+            Conflict: somebody publishes the stream, here or at another gateway; or it has another source.
             TooMany: `max_publishers` are there.
             Unavailable: capture does not answer, or this process is shutting down.
         """
@@ -139,13 +147,18 @@ class IngestGateway:
             if self.is_full:
                 raise TooMany(f"{self._max_publishers} publishers are there; end one or raise max_publishers")
             self._opening += 1
+            self._admitting.add(stream)
             try:
+                await self._claims.take(stream)
                 await self._streams.prepare(stream)
                 return await self._open(stream, terms, rights, link, max_bps, closed)
             finally:
                 self._opening -= 1
-                if stream not in self._publishers and not self._draining:
-                    self._linger(stream)  # it may have been made for a publisher that is none
+                self._admitting.discard(stream)
+                if stream not in self._publishers:
+                    await self._claims.give_back(stream)
+                    if not self._draining:
+                        self._linger(stream)  # it may have been made for a publisher that is none
 
     def delete(self, stream: str, session: str) -> None:
         """End a session.
@@ -192,6 +205,7 @@ class IngestGateway:
             await end_tasks(*self._tasks)
         # A gateway that is started again lets their viewers find them; the next one sees to what nobody publishes.
         logger.debug("left for the next gateway: %s", ", ".join(sorted(streams)) or "nothing")
+        await self._claims.close()
         await self._streams.close()
 
     # --- one publisher per stream
@@ -238,6 +252,8 @@ class IngestGateway:
             await self._streams.listen(stream, publisher.request_key_frame)
             if self._draining:
                 raise Unavailable("this gateway is shutting down; try again in a moment")
+            if not self._claims.holds(stream):
+                raise Conflict(f"{stream} is published at another gateway by now; end that first")
         except BaseException:  # cancelled, too: it has timers and data channels
             publisher.close("failed")
             raise
@@ -262,6 +278,38 @@ class IngestGateway:
             self._on_event(stream, "publishing-ended", {"reason": reason})
         if not self._draining:
             self._linger(stream)
+            self._start(self._give_back(stream))
+
+    # --- one gateway per stream
+
+    def endpoints(self, node: str) -> list[Endpoint]:
+        return [Endpoint(command(SERVICE, "give-way", node), GiveWay, GaveWay, self.give_way)]
+
+    async def give_way(self, request: GiveWay) -> GaveWay:
+        """Another gateway asks for a stream.
+
+        Raises:
+            Conflict: its publisher is at work, or just beginning.
+        """
+        stream = request.stream
+        publisher = self._publishers.get(stream)
+        young = publisher is not None and publisher.state == "connecting" and publisher.age_s < _CONNECT_SECONDS
+        if young or stream in self._admitting:
+            raise Conflict(f"{stream} is just being published")
+        async with self._locks.setdefault(stream, asyncio.Lock()):
+            await self._make_room(stream)
+            await self._claims.give_back(stream)
+        return GaveWay(stream=stream)
+
+    async def _give_back(self, stream: str) -> None:
+        async with self._locks.setdefault(stream, asyncio.Lock()):
+            if stream not in self._publishers:
+                await self._claims.give_back(stream)
+
+    def _claim_lost(self, stream: str) -> None:
+        publisher = self._publishers.get(stream)
+        if publisher is not None:
+            publisher.close("replaced")
 
     # --- streams that were made for their publisher
 
@@ -281,16 +329,22 @@ class IngestGateway:
         async with lock:  # somebody may be about to publish it again
             if stream in self._publishers:
                 return
-            # By another gateway, or capture has not noticed yet.
-            if self._streams.is_transient(stream) and self._streams.is_fed(stream):
-                self._linger(stream)
+            await self._streams.deafen(stream)
+            if not self._streams.is_transient(stream):
+                self._streams.forget(stream)
+                return
+            # By another gateway, or capture has not noticed yet: `_tick` finds those that are not.
+            if self._streams.is_fed(stream):
                 return
             try:
-                await self._streams.deafen(stream)
-                await self._streams.remove(stream)
-            except MeshError as error:  # capture or the bus is away: nobody else would see to it
-                logger.info("stream %s is not removed yet: %s", stream, error)
-                self._linger(stream)
+                # Of all gateways only one does it, and while it does, nobody begins to publish.
+                await self._claims.take_if_free(stream)
+                try:
+                    await self._streams.remove(stream)
+                finally:
+                    await self._claims.give_back(stream)
+            except MeshError as error:  # it is another's; or capture or the bus is away
+                logger.info("stream %s is not removed: %s", stream, error)
 
     def _streams_changed(self) -> None:
         """A stream that is removed, or gets another source, has no use for its publisher."""
@@ -315,3 +369,6 @@ class IngestGateway:
             publisher.tick(now_s)
             if publisher.state == "connected":
                 self._streams.tell(publisher)
+        for stream in self._streams.deserted():
+            if stream not in self._publishers and stream not in self._lingering:
+                self._linger(stream)

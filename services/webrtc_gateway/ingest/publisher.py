@@ -105,6 +105,10 @@ class Publisher:
         self._poll: asyncio.TimerHandle | None = None
 
     @property
+    def age_s(self) -> float:
+        return time.monotonic() - self._created_s
+
+    @property
     def heard_s(self) -> float:
         """Monotonic seconds when anything came from the publisher last."""
         return max(self._heard_s, self.ice.checked_at)

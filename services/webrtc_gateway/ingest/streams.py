@@ -99,12 +99,12 @@ class IngestStreams:
         # Made a moment ago, it may not have come back over the bus.
         return stream in self._seen
 
-    def left_over(self) -> tuple[str, ...]:
-        """Streams of this node that were made for a publisher: by an earlier run of this gateway, or by another one."""
+    def deserted(self) -> tuple[str, ...]:
+        """Streams that were made for a publisher and have none: whichever gateway made them may have died since."""
         return tuple(
             stream
             for stream, spec, _, _ in self._streams.all()
-            if spec.source == TRANSIENT_SOURCE and spec.node == self._node
+            if spec.source == TRANSIENT_SOURCE and not self.is_fed(stream)
         )
 
     def is_fed(self, stream: str) -> bool:
@@ -125,6 +125,10 @@ class IngestStreams:
             with contextlib.suppress(NotFound):  # gone already
                 await self._bus.request(command("capture", "stop"), request, StreamChanged)
             log.info("stream %s removed: nobody publishes it", stream)
+        self.forget(stream)
+
+    def forget(self, stream: str) -> None:
+        """Nobody publishes it here any more."""
         self._seen.discard(stream)
         self._nodes.pop(stream, None)
 
