@@ -102,9 +102,14 @@ class Context(Generic[SettingsT]):
 
 
 def run_service(
-    service: str, settings_type: type[SettingsT], build: Callable[[Context[SettingsT]], Awaitable[None]]
+    service: str,
+    settings_type: type[SettingsT],
+    build: Callable[[Context[SettingsT]], Awaitable[None]],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> None:
     """Run a service until it is told to stop; does not return.
+
+    `loop_factory` makes its event loop; None: asyncio's own.
 
     Exits with 0 after SIGTERM or SIGINT, 1 after an internal failure, 2 with one clear line when it cannot start.
     """
@@ -114,7 +119,7 @@ def run_service(
         if READY_FD_VARIABLE in os.environ:  # a launcher started us
             end_with_parent()
         # Never closed: that would wait for threads that hang, in a driver or a network file system.
-        code = asyncio.Runner().run(_run(service, settings, build))
+        code = asyncio.Runner(loop_factory=loop_factory).run(_run(service, settings, build))
     except MeshError as error:
         print(f"{service}: error {error.code}: {error.message}", file=sys.stderr, flush=True)  # noqa: T201
         code = EXIT_CANNOT_START

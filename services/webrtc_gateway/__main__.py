@@ -1,8 +1,11 @@
 """Run webrtc-gateway: `python -m services.webrtc_gateway`."""
 
+import uvloop
+
 from services.webrtc_gateway.service import build
 from services.webrtc_gateway.settings import GatewaySettings
 from shared.service import run_service
 
 if __name__ == "__main__":
-    run_service("webrtc-gateway", GatewaySettings, build)
+    # A tenth less CPU for each picture than asyncio's own loop (docs/egress.md).
+    run_service("webrtc-gateway", GatewaySettings, build, loop_factory=uvloop.new_event_loop)
