@@ -83,7 +83,16 @@ from schemas.sessions import (
     SessionStats,
     SessionStatsRequest,
 )
-from schemas.sora import ChannelList, DisconnectChannel, Disconnected, ListChannels, Pushed, PushToChannel
+from schemas.sora import (
+    ChannelList,
+    ClientStats,
+    ClientStatsRequest,
+    DisconnectChannel,
+    Disconnected,
+    ListChannels,
+    Pushed,
+    PushToChannel,
+)
 from schemas.stills import EncodedPicture, EncodePicture
 
 RUNNING_SERVICES: tuple[Party, ...] = ("capture", "hw-encode", "publisher", "webrtc-gateway")
@@ -389,6 +398,14 @@ _COMMANDS = (
         "webrtc-gateway", "kick", KickSessions, KickedSessions, ("cli", "writer"), "End a session, or all of a stream."
     ),
     _command("webrtc-gateway", "channels", ListChannels, ChannelList, LOOKERS, "Who is in which Sora channel."),
+    _command(
+        "webrtc-gateway",
+        "client-stats",
+        ClientStatsRequest,
+        ClientStats,
+        LOOKERS,
+        "What a Sora client tells of its side.",
+    ),
     _command(
         "webrtc-gateway",
         "push",

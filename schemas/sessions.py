@@ -56,6 +56,10 @@ class SessionInfo(Struct, frozen=True, kw_only=True):
     """From the offer to the first key picture on its way."""
     picture_ms: float | None = None
     """From the offer to the first picture on screen, as the page echoes."""
+    shown_fps: float | None = None
+    """Pictures a second that the client decodes, as it tells in its statistics."""
+    freezes: int | None = None
+    """How often they stood still, as it tells."""
     node: str = ""
     """Of its gateway."""
     gateway: str = ""
@@ -196,3 +200,7 @@ class SessionStats(Struct, frozen=True, kw_only=True):
 
     info: SessionInfo
     stats: tuple[AnyStats, ...]
+    reported_ns: int = 0
+    """When the client told of its side, CLOCK_REALTIME; 0: it does not."""
+    reported: tuple[dict[str, str | int | float | bool], ...] = ()
+    """What it told of the tracks that it gets: its own `inbound-rtp`."""

@@ -1,6 +1,6 @@
 """Channels of Sora-compatible signalling: who is in them, what they are told, and how they are shown out."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -29,6 +29,10 @@ class ChannelConnection(Struct, frozen=True, kw_only=True):
     """CLOCK_REALTIME; 0: not through yet."""
     client: str = ""
     """The program, as it names itself, shortened."""
+    signalling: Literal["websocket", "data_channels"] = "websocket"
+    """How it is spoken with by now."""
+    labels: tuple[str, ...] = ()
+    """Of its own data channels, as it asked for them."""
     audio_streaming_language_code: str = ""
     """What it says that it speaks."""
     metadata: Any = None
@@ -54,6 +58,21 @@ class ListChannels(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class ChannelList(Struct, frozen=True, kw_only=True):
     channels: tuple[ChannelInfo, ...]
+
+
+class ClientStatsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """webrtc-gateway.client-stats: what one client of a channel tells of its side."""
+
+    channel: ChannelName
+    connection_id: ConnectionId
+
+
+class ClientStats(Struct, frozen=True, kw_only=True):
+    """Its last statistics, under the names of W3C's webrtc-stats; without certificates and addresses."""
+
+    reported_ns: int = 0
+    """When they came, CLOCK_REALTIME; 0: none yet."""
+    reported: tuple[dict[str, str | int | float | bool], ...] = ()
 
 
 class PushToChannel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,8 @@ examples:
   framemesh sessions --json | jq '.[] | {client, rtt_ms, fraction_lost}'
 
 A session is named by the first characters of its id, four at least. LOST and RTT are what viewers report once a
-second; `low<main` is a viewer whose line was too thin for `main`.
+second, SHOWN is what clients of channels tell that they decode; `low<main` is a viewer whose line was too thin for
+`main`.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from shared.gateways import Gateways, present_gateways
 
 HELP = "who watches over WebRTC, and how that goes"
 _SHOWN_ID_CHARACTERS = 8  # enough to tell sessions apart; --json has the whole id
-_HEADER = ("SESSION", "STREAM", "RENDITION", "STATE", "BITRATE", "LINE", "LOST", "RTT", "MOVES", "GATEWAY", "CLIENT")
+_HEADER = ("SESSION", "STREAM", "RENDITION", "STATE", "BITRATE", "LINE", "LOST", "RTT", "SHOWN", "MOVES", "GATEWAY", "CLIENT")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +104,7 @@ def _row(info: SessionInfo) -> tuple[str, ...]:
         "-" if info.available_bitrate is None else f"{info.available_bitrate / 1e6:.2f}M",
         f"{info.fraction_lost:.1%}",
         "-" if info.rtt_ms is None else f"{info.rtt_ms:.0f} ms",
+        "-" if info.shown_fps is None else f"{info.shown_fps:.0f} fps",
         str(info.switches),
         info.node,
         info.client or info.kind,

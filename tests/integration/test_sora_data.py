@@ -1,14 +1,13 @@
 """The real sora_sdk over data channels: it switches to them, sends messages by them, and ends by them."""
 
 import base64
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.mesh import RunningMesh
-from tests.support.sora_client import SoraClient
+from tests.support.sora_client import FPS, SoraClient
 
 pytest.importorskip("sora_sdk")
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -128,20 +127,29 @@ def test_streams_come_and_go_over_data_channels(mesh: RunningMesh) -> None:
             picture = watcher.wait("picture", lambda event: event["number"] > 5)
             assert picture["stream"] == own_id(publisher)
 
+            def session() -> Any:
+                return next(iter(mesh.call("webrtc-gateway.sessions", stream="stage")["sessions"]), None)
 
-@pytest.mark.parametrize(
-    ("labels", "why"),
-    [
-        ([{"label": "chat", "direction": "sendrecv"}], "chat"),
-        ([{"label": "#a", "direction": "both"}], "direction"),
-        ([{"label": "#a", "direction": "sendrecv"}] * 2, "once"),
-        ([{"label": "#a", "direction": "sendrecv", "max_retransmits": 1, "max_packet_life_time": 1}], "not both"),
-        ([{"label": f"#{n}", "direction": "sendrecv"} for n in range(13)], "12"),
-    ],
-)
-def test_labels_that_are_none_are_refused(mesh: RunningMesh, labels: list[dict[str, Any]], why: str) -> None:
-    with silent(mesh, "talk", data_channels=json.loads(json.dumps(labels))) as refused:
+            # Both are asked what they see, each by its own way.
+            mesh.wait_for(lambda: (session() or {}).get("shown_fps"), what="what the watcher tells of its pictures")
+            assert 1 < session()["shown_fps"] <= FPS + 5
+            told = mesh.call("webrtc-gateway.stats", session=session()["session"])["reported"]
+            assert {report["kind"] for report in told} == {"audio", "video"}
+            asked = {"channel": "stage", "connection_id": own_id(publisher)}
+
+            def sent() -> set[str]:
+                return {report["type"] for report in mesh.call("webrtc-gateway.client-stats", **asked)["reported"]}
+
+            mesh.wait_for(lambda: "outbound-rtp" in sent(), what="what the publisher tells")
+            assert sent() >= {"data-channel", "candidate-pair"}
+            (channel,) = mesh.call("webrtc-gateway.channels", channel="stage")["channels"]
+            ways = {each["role"]: (each["signalling"], each["labels"]) for each in channel["connections"]}
+            assert ways == {"recvonly": ("data_channels", []), "sendonly": ("data_channels", [])}
+
+
+def test_labels_that_are_none_are_refused(mesh: RunningMesh) -> None:
+    with silent(mesh, "talk", data_channels=[{"label": "#a", "direction": "both"}]) as refused:
         closed = refused.wait("ws_close")
         assert closed["code"] == 4490
         assert closed["reason"].startswith("INVALID-DATA-CHANNELS")
-        assert why in closed["reason"]
+        assert "direction" in closed["reason"]

@@ -63,6 +63,7 @@ BUILT = {
     "webrtc-gateway.stats": subjects.command("webrtc-gateway", "stats"),
     "webrtc-gateway.kick": subjects.command("webrtc-gateway", "kick"),
     "webrtc-gateway.channels": subjects.command("webrtc-gateway", "channels"),
+    "webrtc-gateway.client-stats": subjects.command("webrtc-gateway", "client-stats"),
     "webrtc-gateway.push": subjects.command("webrtc-gateway", "push"),
     "webrtc-gateway.disconnect": subjects.command("webrtc-gateway", "disconnect"),
     "webrtc-gateway.local-sessions": subjects.command("webrtc-gateway", "local-sessions", "edge1"),

@@ -23,6 +23,7 @@ def session_info(viewer: Viewer, now_s: float) -> SessionInfo:
     report = track.tally.report if track else None
     rtt_s = track.tally.rtt_s if track else None
     refused, latency = viewer.refused, viewer.latency
+    pictures = next((report for report in viewer.reported[1] if report.get("kind") == "video"), {})
     return SessionInfo(
         session=viewer.session,
         stream=viewer.feed.stream,
@@ -49,6 +50,8 @@ def session_info(viewer: Viewer, now_s: float) -> SessionInfo:
         latency_source=latency.source,
         join_ms=viewer.join_ms,
         picture_ms=latency.picture_ms,
+        shown_fps=_number(pictures.get("framesPerSecond")),
+        freezes=_count(pictures.get("freezeCount")),
     )
 
 
@@ -88,7 +91,19 @@ def session_stats(viewer: Viewer, now_ns: int, now_s: float) -> SessionStats:
                 available_outgoing_bitrate=viewer.line.estimate_bps(now_s),
             )
         )
-    return SessionStats(info=session_info(viewer, now_s), stats=tuple(stats))
+    reported_ns, reported = viewer.reported
+    return SessionStats(
+        info=session_info(viewer, now_s), stats=tuple(stats), reported_ns=reported_ns, reported=reported
+    )
+
+
+def _number(told: object) -> float | None:
+    """A client tells what it likes."""
+    return float(told) if isinstance(told, int | float) else None
+
+
+def _count(told: object) -> int | None:
+    return told if isinstance(told, int) else None
 
 
 def _track(viewer: Viewer, track: SentTrack, at_ms: float) -> list[AnyStats]:

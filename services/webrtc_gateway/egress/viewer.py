@@ -25,7 +25,7 @@ from services.webrtc_gateway.egress.timings import Timings
 from services.webrtc_gateway.signalling.offer import Offer
 from services.webrtc_gateway.transport.dtls import DtlsIdentity, DtlsServer
 from services.webrtc_gateway.transport.ice import IcePeer, SharedIceTransport
-from services.webrtc_gateway.transport.link import Dtls, SharedLink
+from services.webrtc_gateway.transport.link import Dtls, Reported, SharedLink
 from services.webrtc_gateway.transport.srtp import PacketBatch, SrtpError, SrtpReceiver, SrtpSender
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Viewer:
         self._pictures = PictureFlow(video, self._sender, counters, self._key_picture_sent) if video else None
         self._hearing = Hearing(self.tracks, self._sender, counters)
         self.line = self._hearing.line
-        self._owns_ice = link is None
+        self._owns_ice, self._link = link is None, link
         self._dtls: Dtls = (
             link.join(self, self._keys_ready)
             if link
@@ -137,6 +137,11 @@ class Viewer:
     @property
     def bytes_sent(self) -> int:
         return self._sender.bytes
+
+    @property
+    def reported(self) -> Reported:
+        """What the client tells of the tracks that it gets."""
+        return self._link.reported([track.rtp.ssrc for track in self.tracks]) if self._link else (0, ())
 
     @property
     def latency(self) -> LatencyRecord:

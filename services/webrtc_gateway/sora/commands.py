@@ -9,6 +9,8 @@ from schemas.sora import (
     ChannelConnection,
     ChannelInfo,
     ChannelList,
+    ClientStats,
+    ClientStatsRequest,
     DisconnectChannel,
     Disconnected,
     ListChannels,
@@ -39,6 +41,7 @@ class ChannelCommands:
     def endpoints(self) -> list[Endpoint]:
         return [
             Endpoint(command(_SERVICE, "channels"), ListChannels, ChannelList, self.list),
+            Endpoint(command(_SERVICE, "client-stats"), ClientStatsRequest, ClientStats, self.client_stats),
             Endpoint(command(_SERVICE, "push"), PushToChannel, Pushed, self.push),
             Endpoint(command(_SERVICE, "disconnect"), DisconnectChannel, Disconnected, self.disconnect),
         ]
@@ -46,6 +49,13 @@ class ChannelCommands:
     async def list(self, request: ListChannels) -> ChannelList:
         found = [channel for channel in self._channels.all if request.channel in (None, channel.id)]
         return ChannelList(channels=tuple(map(channel_info, found)))
+
+    async def client_stats(self, request: ClientStatsRequest) -> ClientStats:
+        """Raises:
+        NotFound: no such channel, or nobody of that id in it.
+        """
+        reports = self._find(request.channel, request.connection_id)[0].reports
+        return ClientStats(reported_ns=reports.at_ns, reported=reports.all())
 
     async def push(self, request: PushToChannel) -> Pushed:
         """Say something to those who are connected.
@@ -118,6 +128,8 @@ def _connection_info(member: Connection) -> ChannelConnection:
         watches=member.watches,
         connected_ns=member.connected_ns,
         client=member.client,
+        signalling="data_channels" if member.ways.switched else "websocket",
+        labels=tuple(label.label for label in member.labels),
         audio_streaming_language_code=(member.connect.audio_streaming_language_code or "")[:_SHOWN_CHARACTERS],
         metadata=member.connect.signaling_notify_metadata,
     )

@@ -105,6 +105,7 @@ class Connection:
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         self.link = SharedLink(self.parts.transport, self.parts.identity, self._connected, self._link_ended, "sora")
         self.reports = ClientReports()
+        self.link.reported = self.reports.inbound
         self._pings = 0
         self.data = self._data_side() if self.connect.data_channel_signaling else None
         self.ways = self.data.ways if self.data else Ways(None)
@@ -296,6 +297,8 @@ class Connection:
             return
         for work in self._downlinks.answered(description):
             self._start(work)
+        if self.data is not None:
+            self.data.ask_soon()
         if self._stale:
             self.refresh()
 

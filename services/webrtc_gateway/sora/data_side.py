@@ -17,7 +17,8 @@ from services.webrtc_gateway.transport.link import SharedLink
 
 logger = logging.getLogger(__name__)
 
-STATS_SECONDS = 10.0  # between two requests; a report of a client with eight streams has 40 KB, 6 KB deflated
+_STATS_SECONDS = 10.0  # between two requests; a report of a client with eight streams has 40 KB, 6 KB deflated
+_SOON_SECONDS = 2.0  # after the switch or an answer: what the client watches runs by then
 _TICK_SECONDS = 1.0
 
 
@@ -48,7 +49,8 @@ class DataSide:
         )
         self.ways = Ways(self._line)
         self._ticker: asyncio.TimerHandle | None = None
-        self._asked_s = 0.0
+        self._ask_s = float("inf")
+        """When statistics are due, monotonic."""
 
     @property
     def announced(self) -> tuple[Announced, ...]:
@@ -67,6 +69,10 @@ class DataSide:
     def connected(self) -> None:
         """The link is; the channels follow."""
         self._line.start()
+
+    def ask_soon(self) -> None:
+        """For statistics: what it watches may be something else now."""
+        self._ask_s = min(self._ask_s, time.monotonic() + _SOON_SECONDS)
 
     def hand(self, label: Label, letter: Letter) -> None:
         self._line.hand(label, letter)
@@ -90,6 +96,7 @@ class DataSide:
         logger.debug("connection %s has switched to data channels", self.id[:8])
         for label in self._line.own_labels:
             self._messaging.join(self._channel, label, self)
+        self.ask_soon()
         self._tick()
 
     def _message(self, label: Label, data: bytes) -> None:
@@ -108,6 +115,6 @@ class DataSide:
         now_s = time.monotonic()
         if not self.ways.has_socket and self._link.ice.consent_expired(now_s):
             self._on_ended("CONSENT-EXPIRED")
-        elif now_s - self._asked_s >= STATS_SECONDS:
-            self._asked_s = now_s
+        elif now_s >= self._ask_s:
+            self._ask_s = now_s + _STATS_SECONDS
             self._say(ReqStats())

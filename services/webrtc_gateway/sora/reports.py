@@ -2,12 +2,12 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-Report = Mapping[str, str | int | float | bool]
+Report = dict[str, str | int | float | bool]
 # How streams go. Not kept: certificates, and candidates, which tell addresses.
 _KEPT_TYPES = (
     "inbound-rtp",
@@ -61,9 +61,9 @@ class ClientReports:
     def all(self) -> tuple[Report, ...]:
         return tuple(msgspec.json.decode(written) for written in self._written)
 
-    def inbound(self, ssrcs: Iterable[int]) -> tuple[Report, ...]:
-        """How the client receives streams of ours."""
-        return tuple(msgspec.json.decode(self._by_ssrc[ssrc]) for ssrc in ssrcs if ssrc in self._by_ssrc)
+    def inbound(self, ssrcs: Iterable[int]) -> tuple[int, tuple[Report, ...]]:
+        """How the client receives streams of ours, and when it said so."""
+        return self.at_ns, tuple(msgspec.json.decode(self._by_ssrc[ssrc]) for ssrc in ssrcs if ssrc in self._by_ssrc)
 
 
 def _plain(report: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint
@@ -14,6 +14,8 @@ from services.webrtc_gateway.transport.srtp import SrtpReceiver, SrtpSender
 
 logger = logging.getLogger(__name__)
 
+Reported = tuple[int, tuple[dict[str, str | int | float | bool], ...]]
+"""When, CLOCK_REALTIME, 0: never; and statistics under W3C's names."""
 KeysReady = Callable[[SrtpSender, SrtpReceiver], None]
 
 
@@ -69,6 +71,8 @@ class SharedLink:
         self.closed = False
         self.on_data: Callable[[bytes], None] = lambda data: None
         """Takes each record of application data."""
+        self.reported: Callable[[Sequence[int]], Reported] = lambda ssrcs: (0, ())
+        """What the peer tells of streams of ours, by their SSRCs."""
         transport.add(self.ice)
 
     @property
