@@ -17,7 +17,7 @@ from schemas.commands import (
 )
 from schemas.encoder_parameters import apply_parameters
 from schemas.encoding import check_encoding
-from schemas.errors import ErrorInfo, InvalidValue, NotFound
+from schemas.errors import Conflict, ErrorInfo, InvalidValue, NotFound
 from schemas.ids import compound_id
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.stills import EncodedPicture, EncodePicture
@@ -179,6 +179,11 @@ class _Commands:
         found = await self._streams.find(request.stream)
         if found is None:
             raise NotFound(f"stream {request.stream!r} does not exist; start it first with capture.start")
+        actual = self._streams.actual(request.stream)
+        if actual is not None and any(layer.rendition == request.rendition for layer in actual.layers):
+            raise Conflict(
+                f"{compound_id(request.stream, request.rendition)} is sent by the publisher; choose another name"
+            )
         node = found[0].node or self._context.node
         if request.node not in (None, node):
             raise InvalidValue("node", request.node, f"the frames of {request.stream} are on node {node}; leave it out")

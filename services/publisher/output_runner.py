@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from schemas.commands import KeyFrameRequest
 from schemas.errors import Unavailable
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader, Track
@@ -19,6 +20,7 @@ from schemas.units import parse_duration
 from services.publisher.catch_up import CatchUp, Read, since
 from services.publisher.disk_room import check_room
 from services.publisher.progress import OutputProgress, Position
+from services.publisher.renditions import has_layer
 from services.publisher.settings import PublisherSettings
 from services.publisher.writer import OutputWriter
 from shared.bus import Bus
@@ -92,7 +94,7 @@ class OutputRunner:
             self._context.settings.outputs,
             self._progress_from_thread,
             expected_tracks=self._expected_tracks(spec),
-            on_need_key=lambda: _ask_for_key(bus, spec),
+            on_need_key=lambda: _ask_for_key(bus, spec, self._streams.actual(spec.stream)),
             on_event=self._event_from_thread,
         )
         resume = await asyncio.to_thread(writer.resume_position)
@@ -189,7 +191,7 @@ class OutputRunner:
         source = self._streams.actual(spec.stream)
         if source is None or source.video is None:
             return None
-        if spec.rendition == SOURCE_RENDITION:
+        if spec.rendition == SOURCE_RENDITION or has_layer(source, spec.rendition):
             return tuple(track for track in _TRACKS if track in source.source_tracks)
         return _TRACKS if source.audio else ("video",)
 
@@ -220,8 +222,11 @@ def _nothing() -> None:
     """What there is to withdraw before anything is wanted."""
 
 
-def _ask_for_key(bus: Bus, spec: OutputSpec) -> None:
+def _ask_for_key(bus: Bus, spec: OutputSpec, source: StreamActual | None) -> None:
     """Ask the encoder for a key frame; a camera's own packets bring theirs when they do."""
-    if spec.rendition != SOURCE_RENDITION:
+    if has_layer(source, spec.rendition):
+        request = msgspec.json.encode(KeyFrameRequest(rendition=spec.rendition))
+        bus.post_from_thread(command("capture", "keyframe", spec.stream), request)
+    elif spec.rendition != SOURCE_RENDITION:
         subject = command("hw-encode", "keyframe", compound_id(spec.stream, spec.rendition))
         bus.post_from_thread(subject, b"{}")

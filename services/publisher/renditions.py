@@ -27,10 +27,15 @@ async def check_rendition(mirrors: StateMirrors, stream: Id, rendition: Id, sour
     if rendition == SOURCE_RENDITION:
         if source and source.state == "live" and source.video and not source.source_tracks:
             raise NotFound(f"{stream} has no packets of its own that can be carried; use rendition main")
-    elif rendition != DEFAULT_RENDITION:
+    elif rendition != DEFAULT_RENDITION and not has_layer(source, rendition):
         renditions = Desired("hw-encode", RenditionSpec, RenditionActual, mirrors)
         if await renditions.find(compound_id(stream, rendition)) is None:
             raise NotFound(f"{stream} has no rendition {rendition!r}; make it first with hw-encode.start")
+
+
+def has_layer(source: StreamActual | None, rendition: Id) -> bool:
+    """Whether it is one of the sizes that the stream's publisher sends (simulcast)."""
+    return source is not None and any(layer.rendition == rendition for layer in source.layers)
 
 
 def check_carried(
@@ -44,7 +49,7 @@ def check_carried(
         Conflict: why, and what to do.
     """
     codec, reordered = "", False
-    if spec.rendition == SOURCE_RENDITION:
+    if spec.rendition == SOURCE_RENDITION or has_layer(source, spec.rendition):
         codec = source.video.codec if source and source.video else ""
         reordered = not output.takes_reordered and _has_reordered(folder, spec.stream)
     elif found := Desired("hw-encode", RenditionSpec, RenditionActual, mirrors).spec(

@@ -13,6 +13,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page, async_playwright
 from whep_rig import FPS, EncodedStream, EncodedSubscription, Rig, gateway_rig
 
+from schemas.packets import VideoCodec
 from schemas.sessions import OutboundRtpStats, RemoteInboundRtpStats, SessionInfo
 from services.webrtc_gateway.congestion.ladder import Pace
 from services.webrtc_gateway.egress.session_stats import session_stats
@@ -88,7 +89,7 @@ class TwoRenditions(EncodedStream):
         )
     )
 
-    async def ensure(self, stream: str) -> str:
+    async def ensure(self, stream: str, codec: VideoCodec | None) -> str:
         return self.low.rendition
 
     async def open(self, stream: str, rendition: str | None, deliver: Deliver) -> EncodedSubscription:

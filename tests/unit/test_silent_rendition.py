@@ -50,7 +50,7 @@ class Source:
     def video_codec(self, stream: str, rendition: str | None) -> VideoCodec | None:
         return "h264"
 
-    async def ensure(self, stream: str) -> str:
+    async def ensure(self, stream: str, codec: VideoCodec | None) -> str:
         return "low"
 
 

@@ -66,10 +66,11 @@ class Layer:
         return self.heard_ns is not None and now_ns - self.heard_ns < _ACTIVE_NS
 
     def bitrate(self, now_ns: int) -> int:
-        """Of the last seconds, bit/s."""
+        """Of the last seconds, bit/s; while it has not come for so long, of the time since it came."""
         while self._recent and now_ns - self._recent[0][0] > _WINDOW_NS:
             self._recent.popleft()
-        return sum(size for _, size in self._recent) * 8 * _NS // _WINDOW_NS
+        window_ns = max(_NS, min(_WINDOW_NS, now_ns - self.began_ns))
+        return sum(size for _, size in self._recent) * 8 * _NS // window_ns
 
 
 class Layers:

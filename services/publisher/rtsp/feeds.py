@@ -7,12 +7,15 @@ import secrets
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+import msgspec
+
+from schemas.commands import KeyFrameRequest
 from schemas.errors import NotFound, Unavailable
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader, Track
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import SOURCE_RENDITION, command
-from services.publisher.renditions import check_rendition
+from services.publisher.renditions import check_rendition, has_layer
 from services.publisher.rtsp.counters import RtspCounters
 from services.publisher.rtsp.feed import RenditionFeed
 from shared.bus import Bus
@@ -85,7 +88,7 @@ class Feeds:
     def expected(self, stream: str, rendition: str) -> set[Track]:
         """The tracks that the rendition will have, as far as is known."""
         source = self._streams.actual(stream)
-        if rendition == SOURCE_RENDITION:
+        if rendition == SOURCE_RENDITION or has_layer(source, rendition):
             known = source.source_tracks if source else ()
             return {track for track in ("video", *_SOUND) if track in known}
         if source is None or (source.video is None and source.audio is None):
@@ -110,8 +113,13 @@ class Feeds:
             await check_rendition(self._mirrors, stream, rendition, self._streams.actual(stream))
             forces = rendition != SOURCE_RENDITION
 
+            is_layer = has_layer(self._streams.actual(stream), rendition)
+
             def ask_key() -> None:
-                if forces:
+                if is_layer:
+                    request = msgspec.json.encode(KeyFrameRequest(rendition=rendition))
+                    self._bus.post(command("capture", "keyframe", stream), request)
+                elif forces:
                     self._bus.post(command("hw-encode", "keyframe", compound_id(stream, rendition)), b"{}")
 
             feed = RenditionFeed(f"{stream}/{rendition}", self._counters, forces_key_frames=forces, ask_key=ask_key)

@@ -126,7 +126,8 @@ class Adaptation:
             if step < _SMALLER:
                 await self._moves.cross(viewer, climber.asked)
             elif before == climber.asked:
-                await self._moves.cross(viewer, await self._smaller.ensure(viewer.feed.stream))
+                smaller = await self._smaller.ensure(viewer.feed.stream, viewer.feed.codec)
+                await self._moves.cross(viewer, smaller)
             viewer.send_keys_only(step == _KEYS_ONLY)
         except NoKeyFrame as error:
             self._failed(climber, "timeout", error.message)

@@ -9,6 +9,7 @@ from schemas.commands import RenditionChanged, StartRendition
 from schemas.encoding import BITRATE_RANGE
 from schemas.errors import Unavailable
 from schemas.ids import compound_id
+from schemas.packets import VideoCodec
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, command
 from schemas.units import parse_bitrate, parse_size
@@ -25,8 +26,8 @@ _EVEN = 2  # 4:2:0 has a colour for every two by two pixels
 class Smaller(Protocol):
     """Says which rendition of a stream thinner lines get."""
 
-    async def ensure(self, stream: str) -> str:
-        """Its name; it exists.
+    async def ensure(self, stream: str, codec: VideoCodec | None) -> str:
+        """Its name; it exists. `codec` is what the viewer takes; None: it has no pictures.
 
         Raises:
             MeshError: it cannot be made.
@@ -52,10 +53,14 @@ class BusSmaller:
         self._streams = Desired("capture", StreamSpec, StreamActual, mirrors)
         self._renditions = Desired(_OWNER, RenditionSpec, RenditionActual, mirrors)
 
-    async def ensure(self, stream: str) -> str:
-        """Raises:
+    async def ensure(self, stream: str, codec: VideoCodec | None) -> str:
+        """A smaller size that the publisher itself sends, else one that is encoded.
+
+        Raises:
         Unavailable: the size of the stream's pictures is not known, or hw-encode does not answer.
         """
+        if (layer := self._layer(stream, codec)) is not None:
+            return layer
         name = self._shares.rendition
         resource = compound_id(stream, name)
         if self._renditions.spec(resource) is None:  # somebody's own of that name is as good, or meant to be
@@ -67,6 +72,15 @@ class BusSmaller:
         if not known(None) and not await self._mirrors.actual.wait_for(known, _SEEN_SECONDS):
             raise Unavailable(f"{stream}/{name} does not start; `framemesh status` tells why")
         return name
+
+    def _layer(self, stream: str, codec: VideoCodec | None) -> str | None:
+        """The largest that comes and is smaller than `source`; None: the publisher sends none, or in another codec."""
+        actual = self._streams.actual(stream)
+        if actual is None or actual.video is None or actual.video.codec != codec:
+            return None
+        pixels = actual.video.width * actual.video.height
+        smaller = [layer for layer in actual.layers if layer.active and 0 < layer.width * layer.height < pixels]
+        return max(smaller, key=lambda layer: layer.width * layer.height).rendition if smaller else None
 
     def _request(self, stream: str) -> StartRendition:
         found = self._renditions.spec(compound_id(stream, DEFAULT_RENDITION))
