@@ -210,7 +210,6 @@ _MEDIA = (
         senders=("capture", "hw-encode", "transformer"),
         receivers=("publisher", "webrtc-gateway", "client", "writer", "transformer"),
         summary="An access unit, or a part of a large one.",
-        bound={"capture": {"rendition": subjects.SOURCE_RENDITION}},
     ),
     Channel(
         name="ingest",
