@@ -51,6 +51,7 @@ from schemas.events import Event
 from schemas.frames import AudioHeader, FrameAck, FrameRef
 from schemas.ids import compound_id
 from schemas.ingest import GaveWay, GiveWay, IngestSession, PublishClaim
+from schemas.layers import ChooseLayer, LayersChosen, ListPublishers, PublisherList
 from schemas.packets import PacketHeader
 from schemas.recordings import (
     Clip,
@@ -420,6 +421,40 @@ _COMMANDS = (
         Disconnected,
         ("cli", "writer"),
         "End the connections of a channel, or one.",
+    ),
+    _command(
+        "webrtc-gateway",
+        "layer",
+        ChooseLayer,
+        LayersChosen,
+        ("cli", "writer", "client"),
+        "Have a session go on with another rendition of its stream, or with sound alone.",
+    ),
+    _command(
+        "webrtc-gateway",
+        "local-layer",
+        ChooseLayer,
+        LayersChosen,
+        ("webrtc-gateway", "cli"),
+        "The same at the gateway of one node.",
+        _PLACEHOLDER.format("node"),
+    ),
+    _command(
+        "webrtc-gateway",
+        "publishers",
+        ListPublishers,
+        PublisherList,
+        LOOKERS,
+        "Who publishes by WebRTC, and how loud: of all gateways.",
+    ),
+    _command(
+        "webrtc-gateway",
+        "local-publishers",
+        ListPublishers,
+        PublisherList,
+        ("webrtc-gateway", "cli"),
+        "Who publishes at the gateway of one node.",
+        _PLACEHOLDER.format("node"),
     ),
     _command(
         "webrtc-gateway",

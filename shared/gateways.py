@@ -39,7 +39,7 @@ class Gateways:
         self._bus, self._present = bus, present
 
     async def sessions(self, request: ListSessions) -> SessionList:
-        answers, unanswered = await self._ask_all("local-sessions", request, SessionList)
+        answers, unanswered = await self.ask_all("local-sessions", request, SessionList)
         return SessionList(
             sessions=tuple(
                 replace(info, node=gateway.node, gateway=gateway.instance)
@@ -70,9 +70,32 @@ class Gateways:
         if request.session is not None:
             info = await self._find(request.session)
             return await self._ask("local-kick", info.node, replace(request, session=info.session), KickedSessions)
-        answers, unanswered = await self._ask_all("local-kick", request, KickedSessions)
+        answers, unanswered = await self.ask_all("local-kick", request, KickedSessions)
         ended = tuple(session for _, kicked in answers for session in kicked.sessions)
         return KickedSessions(sessions=ended, unanswered=unanswered)
+
+    async def ask_all(
+        self, verb: str, request: Struct, reply: type[Reply]
+    ) -> tuple[list[tuple[Presence, Reply]], tuple[str, ...]]:
+        """What each gateway says to its own `verb`, and the nodes of those that say nothing.
+
+        Raises:
+            Unavailable: there is no gateway.
+        """
+        gateways = sorted(self._present(), key=lambda gateway: gateway.node)
+        if not gateways:
+            raise Unavailable(f"no {SERVICE} is there; start one with `framemesh up`")
+        asked = (self._ask(verb, gateway.node, request, reply) for gateway in gateways)
+        said: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
+        answers, unanswered = [], []
+        for gateway, answer in zip(gateways, said, strict=True):
+            if isinstance(answer, MeshError):
+                unanswered.append(gateway.node)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                answers.append((gateway, answer))
+        return answers, tuple(unanswered)
 
     async def _find(self, session: str) -> SessionInfo:
         check_session(session)
@@ -88,25 +111,6 @@ class Gateways:
                 "do not answer, try again"
             )
         raise NotFound(f"session {session[:32]!r}: there is none; `framemesh sessions` lists those that are")
-
-    async def _ask_all(
-        self, verb: str, request: Struct, reply: type[Reply]
-    ) -> tuple[list[tuple[Presence, Reply]], tuple[str, ...]]:
-        """What each gateway says, and the nodes of those that say nothing."""
-        gateways = sorted(self._present(), key=lambda gateway: gateway.node)
-        if not gateways:
-            raise Unavailable(f"no {SERVICE} is there; start one with `framemesh up`")
-        asked = (self._ask(verb, gateway.node, request, reply) for gateway in gateways)
-        said: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
-        answers, unanswered = [], []
-        for gateway, answer in zip(gateways, said, strict=True):
-            if isinstance(answer, MeshError):
-                unanswered.append(gateway.node)
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                answers.append((gateway, answer))
-        return answers, tuple(unanswered)
 
     async def _ask(self, verb: str, node: str, request: Struct, reply: type[Reply]) -> Reply:
         return await self._bus.request(command(SERVICE, verb, node), request, reply, _REPLY_SECONDS)

@@ -27,12 +27,14 @@ from services.webrtc_gateway.hls.source import HlsPacketSource
 from services.webrtc_gateway.ingest.claims import Claims
 from services.webrtc_gateway.ingest.gateway import IngestGateway
 from services.webrtc_gateway.ingest.metrics import register_ingest_metrics
+from services.webrtc_gateway.ingest.publisher_commands import PublisherCommands
 from services.webrtc_gateway.ingest.streams import IngestStreams
 from services.webrtc_gateway.settings import GatewaySettings
 from services.webrtc_gateway.signalling.whip import WhipRoutes
 from services.webrtc_gateway.sora.channels import Channels
 from services.webrtc_gateway.sora.commands import ChannelCommands
 from services.webrtc_gateway.sora.downlinks import Parts
+from services.webrtc_gateway.sora.layer_commands import LayerCommands
 from services.webrtc_gateway.sora.metrics import register_sora_metrics
 from services.webrtc_gateway.sora.routes import SoraRoutes
 from services.webrtc_gateway.sora.streams import ChannelStreams
@@ -80,7 +82,7 @@ async def build(context: Context[GatewaySettings]) -> None:
         PictureRoutes(context.bus),
         RecordingRoutes(context.bus),
         HlsRoutes(packagers),
-        await _sora(context, mirrors, transport, ingest, gateway, entry, origins, ice_servers),
+        await _sora(context, mirrors, transport, ingest, gateway, gateways, entry, origins, ice_servers),
     ]
     app = build_app(
         gateway,
@@ -205,6 +207,7 @@ async def _sora(
     transport: SharedIceTransport,
     ingest: IngestGateway,
     gateway: WhepGateway,
+    gateways: Gateways,
     entry: Door,
     origins: Origins,
     ice_servers: IceServers,
@@ -213,7 +216,11 @@ async def _sora(
         Parts(transport, DtlsIdentity(), ingest, gateway, ChannelStreams(mirrors), ice_servers),
         on_event=lambda stream, name, detail: context.event(stream, name, detail=detail),
     )
-    served = await context.bus.serve(SERVICE, VERSION, "Channels of clients.", ChannelCommands(channels).endpoints())
+    layers = LayerCommands(gateway, channels, gateways, context.node)
+    context.stack.push_async_callback(layers.close)
+    publishers = PublisherCommands(ingest, gateways, context.node)
+    endpoints = [*ChannelCommands(channels).endpoints(), *layers.endpoints(), *publishers.endpoints()]
+    served = await context.bus.serve(SERVICE, VERSION, "Channels of clients, and who publishes.", endpoints)
     context.stack.push_async_callback(served.close)
     mirrors.on_change(channels.look_again)
     sora = SoraRoutes(channels, entry.guard, origins, context.settings.publish_bitrate, context.settings.sora_redirects)

@@ -14,6 +14,7 @@ from schemas.channels import CHANNELS
 from schemas.commands import OutputList, RenditionList, StreamList
 from schemas.errors import BadRequest, InvalidValue, NotFound
 from schemas.ids import COMPOUND_SEPARATOR
+from schemas.layers import PublisherList
 from schemas.recordings import ListRecordings, RecordedFiles
 from schemas.sessions import SessionList
 from schemas.sora import ChannelList
@@ -29,6 +30,7 @@ _LISTS: Mapping[type[Any], str] = MappingProxyType(
         OutputList: "outputs",
         SessionList: "sessions",
         ChannelList: "channels",
+        PublisherList: "publishers",
         RecordedFiles: "files",
     }
 )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from schemas.packets import Track
+from schemas.sessions import SessionKind
 from schemas.subjects import SOURCE_RENDITION
 from services.webrtc_gateway.datachannels.gate import Rights
 from services.webrtc_gateway.datachannels.plane import DataPlane
@@ -63,6 +64,7 @@ class Publisher:
         `rights` are for what goes over data channels; `link`: the peer's, of which this is one part."""
         self.session, self.stream, self.run = session, stream, run
         self.state: PublisherState = "connecting"
+        self.kind: SessionKind = link.kind if link else "whip"
         self.ice = link.ice if link else IcePeer(self)
         self.connected_ns = 0
         self.packets = self.bytes = 0
