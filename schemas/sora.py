@@ -46,6 +46,8 @@ class ChannelInfo(Struct, frozen=True, kw_only=True):
     stream: Id
     """What tokens must be for, and what its events are about: the channel's name, or what stands for it in ids."""
     session_id: str
+    node: str = ""
+    """Of its gateway: the same name at another one is another channel."""
     connections: tuple[ChannelConnection, ...]
     """In the order in which they came."""
 
@@ -58,6 +60,8 @@ class ListChannels(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class ChannelList(Struct, frozen=True, kw_only=True):
     channels: tuple[ChannelInfo, ...]
+    unanswered: tuple[str, ...] = ()
+    """Nodes of gateways that did not answer in time: theirs are not listed."""
 
 
 class ClientStatsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,6 +91,8 @@ class PushToChannel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Pushed(Struct, frozen=True, kw_only=True):
     connections: tuple[ConnectionId, ...]
     """To whom."""
+    unanswered: tuple[str, ...] = ()
+    """Nodes of gateways that did not answer in time: theirs may not have been told."""
 
 
 class DisconnectChannel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,3 +105,5 @@ class DisconnectChannel(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class Disconnected(Struct, frozen=True, kw_only=True):
     connections: tuple[ConnectionId, ...]
+    unanswered: tuple[str, ...] = ()
+    """Nodes of gateways that did not answer in time: theirs may go on."""

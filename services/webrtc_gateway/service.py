@@ -34,6 +34,8 @@ from services.webrtc_gateway.signalling.whip import WhipRoutes
 from services.webrtc_gateway.sora.channels import Channels
 from services.webrtc_gateway.sora.commands import ChannelCommands
 from services.webrtc_gateway.sora.downlinks import Parts
+from services.webrtc_gateway.sora.everywhere import ChannelsEverywhere
+from services.webrtc_gateway.sora.everywhere import at_home as channels_at_home
 from services.webrtc_gateway.sora.layer_commands import LayerCommands
 from services.webrtc_gateway.sora.metrics import register_sora_metrics
 from services.webrtc_gateway.sora.routes import SoraRoutes
@@ -78,7 +80,7 @@ async def build(context: Context[GatewaySettings]) -> None:
     origins = Origins(settings.cors_origins)
     parts: list[Routes] = [
         WhipRoutes(ingest, ice_servers),
-        CommandRoutes(context.bus, at_home=at_home(gateways)),
+        CommandRoutes(context.bus, at_home={**at_home(gateways), **channels_at_home(ChannelsEverywhere(gateways))}),
         PictureRoutes(context.bus),
         RecordingRoutes(context.bus),
         HlsRoutes(packagers),
@@ -219,7 +221,11 @@ async def _sora(
     layers = LayerCommands(gateway, channels, gateways, context.node)
     context.stack.push_async_callback(layers.close)
     publishers = PublisherCommands(ingest, gateways, context.node)
-    endpoints = [*ChannelCommands(channels).endpoints(), *layers.endpoints(), *publishers.endpoints()]
+    endpoints = [
+        *ChannelCommands(channels, context.node).endpoints(ChannelsEverywhere(gateways)),
+        *layers.endpoints(),
+        *publishers.endpoints(),
+    ]
     served = await context.bus.serve(SERVICE, VERSION, "Channels of clients, and who publishes.", endpoints)
     context.stack.push_async_callback(served.close)
     mirrors.on_change(channels.look_again)

@@ -2,9 +2,7 @@
 
 import logging
 
-import msgspec
-
-from schemas.errors import InvalidValue, NotFound
+from schemas.errors import NotFound
 from schemas.sora import (
     ChannelConnection,
     ChannelInfo,
@@ -20,35 +18,40 @@ from schemas.sora import (
 from schemas.subjects import command
 from services.webrtc_gateway.sora.channels import Channel, Channels
 from services.webrtc_gateway.sora.connection import NORMAL, Connection
+from services.webrtc_gateway.sora.everywhere import ChannelsEverywhere, check_push
 from services.webrtc_gateway.sora.messages import Push
 from services.webrtc_gateway.sora.names import rights_name
-from services.webrtc_gateway.sora.nesting import MAX_LEVELS, is_too_deep
 from shared.bus import Endpoint
+from shared.gateways import SERVICE
 
 logger = logging.getLogger(__name__)
 
-_SERVICE = "webrtc-gateway"
-MAX_PUSH_BYTES = 32 * 1024  # it waits in memory for every client that is slow
 _SHOWN_CHARACTERS = 32
 
 
 class ChannelCommands:
     """Answers for the channels of one gateway."""
 
-    def __init__(self, channels: Channels) -> None:
-        self._channels = channels
+    def __init__(self, channels: Channels, node: str) -> None:
+        self._channels, self._node = channels, node
 
-    def endpoints(self) -> list[Endpoint]:
+    def endpoints(self, everywhere: ChannelsEverywhere) -> list[Endpoint]:
+        """Of this gateway, and of all, which whoever is asked first asks."""
         return [
-            Endpoint(command(_SERVICE, "channels"), ListChannels, ChannelList, self.list),
-            Endpoint(command(_SERVICE, "client-stats"), ClientStatsRequest, ClientStats, self.client_stats),
-            Endpoint(command(_SERVICE, "push"), PushToChannel, Pushed, self.push),
-            Endpoint(command(_SERVICE, "disconnect"), DisconnectChannel, Disconnected, self.disconnect),
+            Endpoint(command(SERVICE, "channels"), ListChannels, ChannelList, everywhere.list),
+            Endpoint(command(SERVICE, "push"), PushToChannel, Pushed, everywhere.push),
+            Endpoint(command(SERVICE, "disconnect"), DisconnectChannel, Disconnected, everywhere.disconnect),
+            Endpoint(command(SERVICE, "local-channels", self._node), ListChannels, ChannelList, self.list),
+            Endpoint(command(SERVICE, "client-stats"), ClientStatsRequest, ClientStats, self.client_stats),
+            Endpoint(command(SERVICE, "local-push", self._node), PushToChannel, Pushed, self.push),
+            Endpoint(
+                command(SERVICE, "local-disconnect", self._node), DisconnectChannel, Disconnected, self.disconnect
+            ),
         ]
 
     async def list(self, request: ListChannels) -> ChannelList:
         found = [channel for channel in self._channels.all if request.channel in (None, channel.id)]
-        return ChannelList(channels=tuple(map(channel_info, found)))
+        return ChannelList(channels=tuple(channel_info(channel, self._node) for channel in found))
 
     async def client_stats(self, request: ClientStatsRequest) -> ClientStats:
         """Raises:
@@ -58,30 +61,31 @@ class ChannelCommands:
         return ClientStats(reported_ns=reports.at_ns, reported=reports.all())
 
     async def push(self, request: PushToChannel) -> Pushed:
-        """Say something to those who are connected.
+        """Say something to those who are connected, if anybody is.
 
         Raises:
             InvalidValue: `data` is too large, or nested too deeply for clients.
-            NotFound: no such channel, or nobody of that id in it.
         """
-        message = checked_push(request)
-        found = [member for member in self._find(request.channel, request.connection_id) if member.live]
+        check_push(request)
+        message = Push(request.data)
+        found = [member for member in self._members(request.channel, request.connection_id) if member.live]
         for member in found:
             member.say(message)
         return Pushed(connections=tuple(member.id for member in found))
 
     async def disconnect(self, request: DisconnectChannel) -> Disconnected:
-        """End connections, as clients call it: by API.
-
-        Raises:
-            NotFound: no such channel, or nobody of that id in it.
-        """
-        found = self._find(request.channel, request.connection_id)
+        """End connections, as clients call it: by API."""
+        found = self._members(request.channel, request.connection_id)
         logger.info("channel %r: %d connections ended, %r", request.channel, len(found), request.reason)
         for member in found:
             member.because = request.reason
             member.stop(NORMAL, "DISCONNECTED-API")
         return Disconnected(connections=tuple(member.id for member in found))
+
+    def _members(self, name: str, connection_id: str | None) -> tuple[Connection, ...]:
+        channel = self._channels.find(name)
+        members = channel.members.values() if channel else ()
+        return tuple(member for member in members if connection_id in (None, member.id))
 
     def _find(self, name: str, connection_id: str | None) -> tuple[Connection, ...]:
         channel = self._channels.find(name)
@@ -95,23 +99,12 @@ class ChannelCommands:
         return found
 
 
-def checked_push(request: PushToChannel) -> Push:
-    """Raises:
-    InvalidValue: `data` is too large, or nested too deeply for clients.
-    """
-    size_bytes = len(msgspec.json.encode(request.data))
-    if size_bytes > MAX_PUSH_BYTES:
-        raise InvalidValue("data", f"{size_bytes} bytes", f"give at most {MAX_PUSH_BYTES}")
-    if is_too_deep(request.data):
-        raise InvalidValue("data", "nested deeply", f"give at most {MAX_LEVELS} levels")
-    return Push(request.data)
-
-
-def channel_info(channel: Channel) -> ChannelInfo:
+def channel_info(channel: Channel, node: str) -> ChannelInfo:
     return ChannelInfo(
         channel=channel.id,
         stream=rights_name(channel.id),
         session_id=channel.session_id,
+        node=node,
         connections=tuple(map(_connection_info, channel.members.values())),
     )
 
