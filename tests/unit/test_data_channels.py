@@ -18,42 +18,13 @@ from services.webrtc_gateway.datachannels.rate import Rate
 from services.webrtc_gateway.datachannels.sctp_gate import MAX_STREAMS
 from services.webrtc_gateway.datachannels.section import DataSection
 from tests.support.pace import patience
+from tests.support.sctp_wire import Wire
 
 pytestmark = pytest.mark.unit
 SEED = 20_261_121
 FORGED_PACKETS = 600
 SCTP_PORT = 5000
 LOSS = 0.1
-
-
-class Wire:
-    """The peer's DTLS, as its SCTP sees it, and the way between the two; datagrams arrive at the next turn."""
-
-    state = "connected"
-    _role = "client"
-
-    def __init__(self) -> None:
-        self.to_gateway: Callable[[bytes], None] = lambda packet: None
-        self.peer: RTCSctpTransport | None = None
-        self.lose: Callable[[], bool] = lambda: False
-        self.sent: list[bytes] = []
-        self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def _send_data(self, packet: bytes) -> None:
-        self.sent.append(packet)
-        if not self.lose():
-            self._loop.call_soon(self.to_gateway, packet)
-
-    def to_peer(self, packet: bytes) -> None:
-        if self.peer is not None and not self.lose():
-            task = self._loop.create_task(self.peer._handle_data(packet))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    def _register_data_receiver(self, receiver: object) -> None: ...
-
-    def _unregister_data_receiver(self, receiver: object) -> None: ...
 
 
 class User:

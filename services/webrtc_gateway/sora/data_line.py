@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from services.webrtc_gateway.datachannels.channels import DataChannels
 from services.webrtc_gateway.datachannels.limits import ChannelLimits
@@ -13,7 +14,6 @@ from services.webrtc_gateway.datachannels.section import DataSection
 from services.webrtc_gateway.sora.deflate import NotDeflated, deflate, inflate
 from services.webrtc_gateway.sora.labels import SIGNALLING_LABELS, Label
 from services.webrtc_gateway.sora.letter import Letter
-from services.webrtc_gateway.transport.link import SharedLink
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,14 @@ _GOODBYE_SECONDS = 2.0  # for a client to take our last words; it waits 5 s itse
 _MESSAGES_BYTES, _MESSAGES_WAITING = ChannelLimits().buffered_bytes // 2, ChannelLimits().buffered_messages // 2
 
 
+class DataLink(Protocol):
+    """What carries records: a `SharedLink`."""
+
+    on_data: Callable[[bytes], None]
+
+    def send_data(self, data: bytes) -> None: ...
+
+
 class DataLine:
     """`on_open` is called once, when every label is open; `on_message` with what the client says on one."""
 
@@ -31,7 +39,7 @@ class DataLine:
         self,
         labels: Sequence[Label],
         plane: DataPlane,
-        link: SharedLink,
+        link: DataLink,
         *,
         on_open: Callable[[], None],
         on_message: Callable[[Label, bytes], None],

@@ -15,8 +15,8 @@ HEADER_BYTES = 26
 """Of a message's header: the connection_id of who sent it."""
 MAX_LABELS = ChannelLimits().channels - len(OF_SIGNALLING)
 _FIELD = "data_channels"
-_LABEL = re.compile(r"^#[A-Za-z0-9#_.:-]{1,63}$")  # as a bridge writes them
-_PROTOCOL = re.compile(r"^[ -~]{0,64}$")
+_LABEL = re.compile(r"#[A-Za-z0-9#_.:-]{1,63}")  # as a bridge writes them
+_PROTOCOL = re.compile(r"[ -~]{0,64}")
 _SHOWN_CHARACTERS = 64
 Uint16 = Annotated[int, Meta(ge=0, le=65_535)]
 """RFC 8832 has more room, browsers have not."""
@@ -86,14 +86,14 @@ def read_labels(asked: Any) -> tuple[Label, ...]:
     except msgspec.ValidationError as error:
         raise InvalidValue(_FIELD, type(asked).__name__, f"give a list of labels and directions: {error}") from None
     for label in labels:
-        if not _LABEL.match(label.label):
+        if not _LABEL.fullmatch(label.label):
             raise InvalidValue(
                 _FIELD, label.label[:_SHOWN_CHARACTERS], "a label is # and 1-63 letters, digits, # _ . : or -"
             )
         if label.max_packet_life_time is not None and label.max_retransmits is not None:
             raise InvalidValue(_FIELD, label.label, "give max_packet_life_time or max_retransmits, not both")
-        if not _PROTOCOL.match(label.protocol or ""):
-            raise InvalidValue(_FIELD, label.label, "its protocol is not 0-64 letters, digits and signs")
+        if not _PROTOCOL.fullmatch(label.protocol or ""):
+            raise InvalidValue(_FIELD, label.label, "a protocol is 0-64 printable ASCII characters")
     if len({label.label for label in labels}) < len(labels):
         raise InvalidValue(_FIELD, labels[0].label, "each label once")
     return labels
