@@ -45,6 +45,7 @@ from services.webrtc_gateway.transport.hosts import resolve_hosts
 from services.webrtc_gateway.transport.ice import SharedIceTransport
 from services.webrtc_gateway.transport.ice_servers import IceServers
 from services.webrtc_gateway.transport.tcp_transport import TcpTransport
+from services.webrtc_gateway.web.connections import Connections
 from services.webrtc_gateway.web.http import HttpDoor, Routes, build_app
 from services.webrtc_gateway.web.origins import Origins
 from services.webrtc_gateway.web.recordings import RecordingRoutes
@@ -236,7 +237,12 @@ async def _sora(
 
 async def _open_http(context: Context[GatewaySettings], app: web.Application, entry: Door) -> None:
     settings = context.settings
-    door = HttpDoor(app, settings.bind, settings.http_port, entry.context)
+
+    def refused() -> None:
+        entry.guard.refused["connections"] += 1
+
+    connections = Connections(settings.connections_per_address, entry.guard.clients, refused)
+    door = HttpDoor(app, settings.bind, settings.http_port, entry.context, connections)
     port = await door.start()
     context.stack.push_async_callback(door.close)
     shown = "127.0.0.1" if _everywhere(settings) else settings.bind

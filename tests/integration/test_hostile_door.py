@@ -17,6 +17,7 @@ from aiohttp import web
 from whep_rig import EncodedStream, QuietStatus
 
 from schemas.commands import MeshStatus
+from services.webrtc_gateway.auth.clients import Clients
 from services.webrtc_gateway.auth.cookies import Cookies
 from services.webrtc_gateway.auth.guard import Guard
 from services.webrtc_gateway.auth.token_file import read_tokens
@@ -24,10 +25,12 @@ from services.webrtc_gateway.auth.tokens import Tokens
 from services.webrtc_gateway.commands.routes import CommandRoutes
 from services.webrtc_gateway.egress.gateway import WhepGateway
 from services.webrtc_gateway.hls import packagers as packagers_module
+from services.webrtc_gateway.hls import routes
 from services.webrtc_gateway.hls.packagers import Packagers
 from services.webrtc_gateway.hls.routes import HlsRoutes
 from services.webrtc_gateway.transport.ice import SharedIceTransport
 from services.webrtc_gateway.web import exchange
+from services.webrtc_gateway.web.connections import Connections
 from services.webrtc_gateway.web.http import HttpDoor, build_app
 from tests.support.console_server import MadeUpMesh
 
@@ -57,7 +60,7 @@ class LargeRoutes:
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, *, tokens: bool = True) -> AsyncIterator[Door]:
+async def opened(folder: Path, *, tokens: bool = True, connections: Connections | None = None) -> AsyncIterator[Door]:
     path = folder / "tokens.yaml"
     path.write_text(f"[{{name: room, token: {TOKEN.decode()}, streams: ['*'], actions: [view, publish, control]}}]")
     path.chmod(0o600)
@@ -76,7 +79,8 @@ async def opened(folder: Path, *, tokens: bool = True) -> AsyncIterator[Door]:
         packagers = Packagers(EncodedStream())
         stack.push_async_callback(packagers.close)
         parts = [HlsRoutes(packagers), CommandRoutes(MadeUpMesh(MeshStatus())), LargeRoutes()]
-        door = HttpDoor(build_app(gateway, QuietStatus(), parts=parts, guard=guard), "127.0.0.1", 0)
+        app = build_app(gateway, QuietStatus(), parts=parts, guard=guard)
+        door = HttpDoor(app, "127.0.0.1", 0, connections=connections)
         port = await door.start()
         stack.push_async_callback(door.close)
         yield Door(port, gateway, packagers, guard)
@@ -124,6 +128,9 @@ ODD = {
     "long name": (request(path=b"/console/" + b"a" * 300), 404),
     "long path": (request(path=b"/console/" + b"a/" * 3000), 404),
     "NUL": (request(path=b"/console/%00"), 404),
+    "expectation": (request(headers=b"Expect: \xff\xfe\r\n"), 417),
+    "expectation of nowhere": (request(path=b"/nowhere", headers=b"Expect: 100-continu\xc3\xa9\r\n"), 417),
+    "expectation that is met": (sdp(b"hello", b"Expect: 100-Continue\r\n"), 100),
 }  # fmt: skip
 
 
@@ -262,6 +269,38 @@ async def test_strange_inputs(
 def resident_kib() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() // 1024
+
+
+# -- those who hold on to things, and those who let go -----------------------------------------------------------------
+
+
+async def test_an_address_has_so_many_connections(tmp_path: Path) -> None:
+    refused: list[bool] = []
+    limited = Connections(3, on_refused=lambda: refused.append(True))
+    async with opened(tmp_path, connections=limited) as door, contextlib.AsyncExitStack() as stack:
+        held = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(3)]
+        for _, writer in held:
+            stack.callback(writer.transport.abort)
+        assert (await told(door.port, request())).startswith(b"HTTP/1.1 429 ")
+        assert refused == [True]
+        held[0][1].write(request())
+        assert (await held[0][0].read()).startswith(b"HTTP/1.1 200 "), "those who are in are served"
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            while (await told(door.port, request())).startswith(b"HTTP/1.1 429 "):
+                await asyncio.sleep(0.01)  # its end is noticed a moment later
+    unlimited = Connections(1, Clients(["127.0.0.0/8"]))
+    async with opened(tmp_path, connections=unlimited) as door:
+        answers = await asyncio.gather(*(told(door.port, request()) for _ in range(8)))
+        assert {answer.split(b" ")[1] for answer in answers} == {b"200"}, "a proxy has as many as it likes"
+
+
+async def test_who_goes_away_waits_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "MAX_REQUESTS", 4)
+    waiting = request(path=b"/hls/cam0/main/index.m3u8")  # nothing plays here: 10 s
+    async with opened(tmp_path) as door:
+        for _ in range(8):
+            assert await told(door.port, waiting, 0.1) == b""
+        assert await told(door.port, waiting, 0.1) == b"", "it may wait as the first could"
 
 
 # -- readers that do not read ----------------------------------------------------------------------------------------

@@ -28,6 +28,10 @@ class Clients:
                     break
         return _key(address)
 
+    def of_connection(self, address: str) -> str:
+        """The key of who connects from there; empty: a proxy, which does so for others."""
+        return "" if self._is_proxy(address) else _key(address)
+
     def is_secure(self, request: web.Request) -> bool:
         """Whether TLS reaches to whoever asks."""
         if request.secure:

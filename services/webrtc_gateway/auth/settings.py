@@ -36,5 +36,7 @@ class DoorSettings(Settings, frozen=True, kw_only=True):
     """New sessions of one address or token, after a burst of `max_sessions`."""
     commands_per_second: PerSecond = 20.0
     """Commands and pictures likewise, after a burst of 60."""
+    connections_per_address: Annotated[int, Meta(ge=0, le=100_000, description="0: no limit")] = 256
+    """HTTP connections that are open at once from one address that is no trusted proxy. A browser has six."""
     failures_per_second: PerSecond = 0.5
     """Wrong tokens of one address likewise, after a burst of 10."""

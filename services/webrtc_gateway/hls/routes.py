@@ -16,6 +16,7 @@ from services.webrtc_gateway.hls.packagers import PackagedRendition, Packagers
 from services.webrtc_gateway.hls.playlist import multivariant_playlist
 from services.webrtc_gateway.hls.window import LiveWindow
 from services.webrtc_gateway.signalling.whep import refused
+from services.webrtc_gateway.web.connections import while_connected
 from services.webrtc_gateway.web.exchange import PiecewiseResponse
 
 MAX_REQUESTS: Final = 1_024
@@ -93,13 +94,15 @@ class HlsRoutes:
         try:
             stream = request.match_info["stream"]
             require(grant_of(request), "view", stream)
-            entry = await self._packagers.acquire(stream, rendition)
-            try:
-                if request.headers.get("Sec-Fetch-Dest") in _MEDIA_ELEMENTS:
-                    await _await_full(entry.window)
-                return await answer(entry)
-            finally:
-                self._packagers.release(entry)
+            # Who has gone waits for nothing any more, and takes nobody's place.
+            async with while_connected(request):
+                entry = await self._packagers.acquire(stream, rendition)
+                try:
+                    if request.headers.get("Sec-Fetch-Dest") in _MEDIA_ELEMENTS:
+                        await _await_full(entry.window)
+                    return await answer(entry)
+                finally:
+                    self._packagers.release(entry)
         except MeshError as error:
             return refused(error)
         finally:

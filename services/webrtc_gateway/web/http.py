@@ -1,5 +1,6 @@
 """The HTTP door: WHEP, the console's pages and the console's data on one port."""
 
+import asyncio
 import mimetypes
 import ssl
 from collections.abc import Sequence
@@ -18,12 +19,14 @@ from services.webrtc_gateway.egress.gateway import WhepGateway
 from services.webrtc_gateway.egress.source import StatusFeed
 from services.webrtc_gateway.signalling.whep import MAX_OFFER_BYTES, WhepRoutes, refusal
 from services.webrtc_gateway.transport.ice_servers import IceServers
+from services.webrtc_gateway.web.connections import Connections
 from services.webrtc_gateway.web.events import EventRoutes
-from services.webrtc_gateway.web.exchange import Exchange, Handler
+from services.webrtc_gateway.web.exchange import Exchange, Handler, without_expectation
 from services.webrtc_gateway.web.origins import Origins
 
 CONSOLE_DIR = Path(__file__).parent.parent / "console"
 _SHUTDOWN_SECONDS = 2.0  # requests in flight get this long when the door closes
+_HANDSHAKE_SECONDS = 10.0  # of TLS; those who are slower are not there to ask for anything
 # A connection without a whole request, from its first byte on; proxies let go of theirs after 60 s at the most.
 _IDLE_SECONDS = 75.0
 
@@ -116,7 +119,17 @@ def build_app(
 class HttpDoor:
     """The application, listening; over TLS with `tls`."""
 
-    def __init__(self, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+        connections: Connections | None = None,
+    ) -> None:
+        """`connections` limits those of one address; None: as it comes."""
+        self._connections = connections or Connections()
+        self._listening: asyncio.Server | None = None
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -133,15 +146,26 @@ class HttpDoor:
             Conflict: the port is taken.
         """
         await self._runner.setup()
+        server = self._runner.server
+        assert server is not None
+        server.request_factory = without_expectation(server.request_factory)
         try:
-            await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls).start()
+            self._listening = await asyncio.get_running_loop().create_server(
+                lambda: self._connections.protocol(server),
+                self._host,
+                self._port,
+                ssl=self._tls,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS if self._tls else None,
+            )
         except OSError as error:
             await self._runner.cleanup()
             raise Conflict(
                 f"HTTP port {self._port} on {self._host or '*'}: {error.strerror}; free it or set another http_port"
             ) from error
-        port: int = self._runner.addresses[0][1]
+        port: int = self._listening.sockets[0].getsockname()[1]
         return port
 
     async def close(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
         await self._runner.cleanup()
