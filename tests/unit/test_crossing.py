@@ -13,10 +13,12 @@ from services.webrtc_gateway.congestion.crossing import Crossing
 from services.webrtc_gateway.congestion.repairs import Repairs
 from services.webrtc_gateway.egress.counters import EgressCounters
 from services.webrtc_gateway.egress.fanout import RenditionFeed
+from services.webrtc_gateway.egress.key_frames import KEY_REQUEST_SECONDS
 from services.webrtc_gateway.egress.packetizer import MAX_PAYLOAD_BYTES, RtpUnit
 from services.webrtc_gateway.egress.sent_track import SentTrack
 from services.webrtc_gateway.signalling.offer import Media, match_offer, read_offer
 from tests.support.light_peer import LightPeer
+from tests.support.pace import patience
 
 pytestmark = pytest.mark.unit
 PICTURE_NS = 40_000_000
@@ -124,6 +126,21 @@ async def test_numbers_and_time_go_on(behind: int) -> None:
     assert watcher.feed is low
     assert main.viewers == ()
     assert low.viewers == (watcher,)
+
+
+async def test_a_key_frame_that_nobody_saw_is_asked_for_again() -> None:
+    low, producer = feed()
+    crossing = Crossing(low, "h264", lambda unit: None)
+    assert producer.asked == 1
+    async with patience(2):
+        while producer.asked < 3:
+            await asyncio.sleep(0.01)
+    low.deliver(header(1, key=True), picture(1))
+    assert crossing.done.result()
+    asked = producer.asked
+    crossing.give_up()
+    await asyncio.sleep(KEY_REQUEST_SECONDS * 1.5)
+    assert producer.asked == asked
 
 
 async def test_pictures_of_another_codec_are_not_crossed_to() -> None:

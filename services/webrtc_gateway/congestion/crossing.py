@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.egress.fanout import FRESH_GROUP_SECONDS, RenditionFeed
+from services.webrtc_gateway.egress.key_frames import KEY_REQUEST_SECONDS
 from services.webrtc_gateway.egress.packetizer import RtpUnit
 
 
@@ -19,6 +20,7 @@ class Crossing:
         """True: the viewer is over there. False: the new feed has ended, or its pictures are of another codec."""
         feed.add(self)
         feed.request_key_frame(FRESH_GROUP_SECONDS)
+        self._timer = asyncio.get_running_loop().call_later(KEY_REQUEST_SECONDS, self._ask_again)
 
     def send_video(self, unit: RtpUnit) -> None:
         if self._feed.codec != self._codec:
@@ -27,6 +29,12 @@ class Crossing:
             self._feed.remove(self)
             self._cross(unit)
             self.done.set_result(True)
+
+    def _ask_again(self) -> None:
+        """A producer that begins with this rendition just now may have made the first one before anybody could see it."""
+        if not self.done.done():
+            self._feed.request_key_frame()
+            self._timer = asyncio.get_running_loop().call_later(KEY_REQUEST_SECONDS, self._ask_again)
 
     def send_audio(self, unit: RtpUnit) -> None:
         """Sound crosses with the picture."""
@@ -42,5 +50,6 @@ class Crossing:
             self.done.set_result(False)
 
     def give_up(self) -> None:
+        self._timer.cancel()
         self._feed.remove(self)
         self.done.cancel()
