@@ -13,6 +13,7 @@ from schemas.errors import MeshError
 from services.cli import (
     apply,
     call,
+    channels,
     clip,
     devices,
     doctor,
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         status,
         stats,
         sessions,
+        channels,
         devices,
         snapshot,
         record,

@@ -226,6 +226,10 @@ async def test_a_channel_by_its_name(guarded: Guarded) -> None:
                 assert all(entry["connected_ns"] for entry in found.values())
                 assert guarded.mesh.actual("streams", streams["left"])["video"]["codec"] == "vp9"
 
+                listed = await wait(guarded.mesh.run, "channels")
+                assert listed.stdout.count(CHANNEL) == 3
+                assert streams["left"] in listed.stdout
+
                 push = {"channel": CHANNEL, "data": {"lights": ["on", 1]}}
                 pushed = guarded.mesh.call("webrtc-gateway.push", **push)
                 assert set(pushed["connections"]) == set(ids.values())
