@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from services.webrtc_gateway.congestion.arrivals import read_arrivals
 from services.webrtc_gateway.congestion.bandwidth import Bandwidth
-from services.webrtc_gateway.egress.sent_record import RECORD_PACKETS, SentRecord
+from services.webrtc_gateway.egress.sent_record import SentRecord
 
 TICK_US, REFERENCE_US = 250, 64_000
 PACKET_BYTES = 1100
@@ -49,7 +49,6 @@ class Bottleneck:
     loss: float = 0.0
     jitter_s: float = 0.0
     now_s: float = 1000.0
-    record: SentRecord = field(default_factory=SentRecord)
     signs: list[str] = field(default_factory=list)
     """Of each window: why it looked too thin."""
     _free_s: float = 0.0
@@ -58,6 +57,7 @@ class Bottleneck:
     _chance: random.Random = field(default_factory=lambda: random.Random(1))
 
     def __post_init__(self) -> None:
+        self.record = SentRecord(lambda: int(self.now_s * 1e9))
         self.bandwidth = Bandwidth(self.record)
 
     def send(self, packets: int) -> None:
@@ -65,7 +65,6 @@ class Bottleneck:
         first = self.record.next_number
         self.record.sent(packets, PACKET_BYTES, PACKET_BYTES)
         for number in range(first, first + packets):
-            self.record.sent_us[number % RECORD_PACKETS] = int(self.now_s * 1e6)
             begins_s = max(self.now_s, self._free_s)
             if begins_s - self.now_s > self.queue_s or self._chance.random() < self.loss:
                 continue

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
 from aiortc.rtp import HeaderExtensionsMap, RtpPacket
@@ -19,7 +20,7 @@ from services.webrtc_gateway.egress.history import TrackHistory
 from services.webrtc_gateway.egress.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES, RtpUnit
 from services.webrtc_gateway.egress.rtp import HeaderExtensions, RtpTrack
 from services.webrtc_gateway.egress.sender import MediaSender
-from services.webrtc_gateway.egress.sent_record import RECORD_PACKETS, SentRecord
+from services.webrtc_gateway.egress.sent_record import SentRecord
 from services.webrtc_gateway.signalling.offer import TRANSPORT_NUMBER
 from services.webrtc_gateway.transport import datagrams
 from services.webrtc_gateway.transport.datagrams import MAX_RUN_DATAGRAMS, DatagramSender
@@ -156,7 +157,8 @@ def test_what_the_socket_did_not_take_goes_later_and_what_was_lost_again(profile
 @pytest.mark.parametrize("profile", [GCM, SHA1])
 def test_every_packet_has_the_sessions_next_number_and_repairs_one_of_their_own(profile: int) -> None:
     path, unit = Path(profile), picture(60_000)
-    path.track.extensions.number_id, path.track.repair_type = NUMBER_ID, 97
+    path.track.extensions = HeaderExtensions("0", MID_ID, PLAYOUT_ID, CAPTURE_ID, NUMBER_ID)
+    path.track.repair_type = 97
     record = path.track.numbers = SentRecord()
     record.next_number = 65_536 - 20  # numbers start over within the picture
     count = len(unit.payloads)
@@ -174,8 +176,9 @@ def test_every_packet_has_the_sessions_next_number_and_repairs_one_of_their_own(
         (65_516 + at) & 0xFFFF for at in range(count + 2)
     ]
     assert record.next_number == 65_516 + count + 2
-    sizes = [int(record.size[number % RECORD_PACKETS]) for number in range(65_516, record.next_number)]
-    assert sizes == [len(packet) for packet in path.wire.packets]
+    assert record.sent_of(np.arange(65_516, record.next_number))[1].tolist() == [
+        len(packet) for packet in path.wire.packets
+    ]
     assert max(map(len, path.wire.packets)) <= RTP_BYTES
     assert [packet.payload for packet in got[:count]] == list(unit.payloads)
     for repair, lost in zip(got[count:], (got[0], got[count - 1]), strict=True):
@@ -188,7 +191,7 @@ def test_every_packet_has_the_sessions_next_number_and_repairs_one_of_their_own(
 
 def test_a_numbered_packet_without_a_repair_format_is_not_sent_again() -> None:
     path, unit = Path(), picture(3_000)
-    path.track.extensions.number_id, path.track.numbers = NUMBER_ID, SentRecord()
+    path.track.numbers = SentRecord()
     path.history._ring[:1] = [unit]
     path.history.next_number = 1
     path.send(unit)

@@ -1,16 +1,15 @@
 """Transport-wide feedback: which packets have come, and when (draft-holmer-rmcat-transport-wide-cc-extensions-01)."""
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-
-import numpy as np
-from numpy.typing import NDArray
+from itertools import accumulate
 
 _HEADER = struct.Struct("!HHI")  # first number, how many, reference time (24 bits) and a count of feedbacks (8)
-_REFERENCE_TICK_US = 64_000
-REFERENCE_TICKS = 1 << 24
-_DELTA_TICK_US = 250
+REFERENCES = 1 << 24
+TICK_US = 250
+REFERENCE_TICKS = 256  # 64 ms
 _SMALL, _LARGE, _RESERVED = 1, 2, 3  # what a packet's symbol says of its time; 0: it has not come
 _MAX_PACKETS = 4096  # of one feedback: more than a second's
 _CHUNK_BYTES = 2
@@ -22,12 +21,12 @@ class Arrivals:
 
     first: int
     """Number of the first packet it is about, 16 bits."""
-    received: NDArray[np.bool_]
-    """Of that packet and of those behind it."""
+    symbols: bytes
+    """Of that packet and of those behind it: 0 has not come."""
     reference: int
     """Time it counts from, in 64 ms, 24 bits, on the other end's clock."""
-    times_us: NDArray[np.int64]
-    """Of each packet that was received, since `reference`."""
+    ticks: Sequence[int]
+    """When each packet came that did, since `reference`, in 250 us."""
 
 
 def read_arrivals(information: bytes) -> Arrivals:
@@ -53,13 +52,8 @@ def read_arrivals(information: bytes) -> Arrivals:
     small, large = symbols.count(_SMALL), symbols.count(_LARGE)
     if symbols.count(_RESERVED) or len(information) - at < small + 2 * large:
         raise ValueError("feedback lacks the times of packets that it says have come")
-    if large:
-        deltas = np.array(_mixed(symbols, information, at), np.int64)
-    else:
-        deltas = np.frombuffer(information, np.uint8, small, at).astype(np.int64)
-    return Arrivals(
-        first, np.frombuffer(symbols, np.uint8) > 0, time >> 8, np.cumsum(deltas * _DELTA_TICK_US, dtype=np.int64)
-    )
+    deltas = _mixed(symbols, information, at) if large else information[at : at + small]
+    return Arrivals(first, symbols, time >> 8, tuple(accumulate(deltas)))
 
 
 @lru_cache(1 << 12)  # half of all there are; most are alike

@@ -6,18 +6,21 @@ the line carries, and how long its first one took tells what the pictures before
 
 import asyncio
 from collections import deque
-from itertools import pairwise
+from itertools import compress
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.webrtc_gateway.congestion.arrivals import REFERENCE_TICKS, Arrivals
+from services.webrtc_gateway.congestion.arrivals import REFERENCE_TICKS, REFERENCES, TICK_US, Arrivals
 from services.webrtc_gateway.congestion.delay_trend import DelayTrend
 from services.webrtc_gateway.egress.sent_record import RECORD_PACKETS, SentRecord
 
 FRESH_SECONDS = 3.0  # browsers tell every 50 to 250 ms, of what came
+# How often what was told is looked at: to do it once for some feedbacks costs little more than for one of them.
 JUDGED_EVERY_SECONDS = 0.25
+QUIET_SECONDS = 1.0  # where nothing seems wrong
+_MAX_PENDING = 128  # feedbacks
 _BURST_US = 5_000  # what leaves within it is one group (draft-ietf-rmcat-gcc-02 section 5.2)
 _WINDOW_US = 500_000  # of the queue that stands: a key picture's passes in less where there is room for the rest
 _RATE_WINDOW_US = 1_000_000
@@ -37,7 +40,6 @@ _LATEST_GROUPS = 5
 _STANDS_GROUPS = 4  # of one window: of key pictures alone there are fewer, and each fills the queue anew
 # Where no queue grows, loss is the radio's and not too much of pictures, and repairs mend it. A third is past that.
 LOSS_WITHOUT_QUEUE, LOSS_WITH_QUEUE = 0.3, 0.1
-_REFERENCE_US = 64_000
 
 
 class Bandwidth:
@@ -54,8 +56,15 @@ class Bandwidth:
         self.told_s = float("-inf")
         """When the other end told last, in monotonic seconds."""
         self._record = record
+        self.watched = False
+        """Each feedback is looked at, as somebody waits for it."""
         self._reference: int | None = None
-        self._base_us = 0
+        self._base_ticks = 0
+        self._numbers: list[int] = []
+        """Of packets that have come and are not looked at yet."""
+        self._ticks: list[int] = []
+        self._pending = 0
+        self._lost_pending = 0
         self._checked = 0
         """Up to here packets count as lost; those behind may still be overtaken."""
         self._told = 0
@@ -75,25 +84,20 @@ class Bandwidth:
 
     def take(self, arrivals: Arrivals, now_s: float) -> bool:
         """Take one feedback. Whether it is about packets that are known."""
-        first = self._record.find(arrivals.first, len(arrivals.received))
+        count = len(arrivals.symbols)
+        first = self._record.find(arrivals.first, count)
         if first is None:
             return False
         self.told_s = now_s
-        slots = (first + np.flatnonzero(arrivals.received)) % RECORD_PACKETS
-        times_us = arrivals.times_us + self._reference_us(arrivals.reference)
-        again = self._record.arrived[slots]
-        if again.any():
-            slots, times_us = slots[~again], times_us[~again]
-        if len(slots):
-            self._record.arrived[slots] = True
-            self._take_groups(slots, times_us)
-        self._count_lost(first + len(arrivals.received), int(now_s * 1e6))
-        if now_s - self._judged_s >= JUDGED_EVERY_SECONDS:
-            self._judged_s = now_s
-            self._judge(int(now_s * 1e6))
-            self.windows += 1
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        base = self._base(arrivals.reference)
+        self._numbers += compress(range(first, first + count), arrivals.symbols)
+        self._ticks += [base + ticks for ticks in arrivals.ticks]
+        self._pending += 1
+        self._lost_pending += arrivals.symbols.count(0)
+        since_s = now_s - self._judged_s
+        due = since_s >= QUIET_SECONDS or (since_s >= JUDGED_EVERY_SECONDS and self._seems_wrong())
+        if due or self.watched or self._pending >= _MAX_PENDING:
+            self._look(first + count, now_s)
         return True
 
     def begin_anew(self) -> None:
@@ -147,28 +151,59 @@ class Bandwidth:
             return min(self.acknowledged_bps, capacity_bps)
         return max(self.acknowledged_bps, capacity_bps)
 
-    def _reference_us(self, reference: int) -> int:
+    def _base(self, reference: int) -> int:
+        """The reference time in ticks, since that of the first feedback."""
         if self._reference is None:
             self._reference = reference
-        ahead = (reference - self._reference) % REFERENCE_TICKS
-        if ahead >= REFERENCE_TICKS // 2:
-            ahead -= REFERENCE_TICKS
-        self._base_us += ahead * _REFERENCE_US
+        ahead = (reference - self._reference) % REFERENCES
+        if ahead >= REFERENCES // 2:
+            ahead -= REFERENCES
+        self._base_ticks += ahead * REFERENCE_TICKS
         self._reference = reference
-        return self._base_us
+        return self._base_ticks
 
-    def _take_groups(self, slots: NDArray[np.int64], times_us: NDArray[np.int64]) -> None:
-        sent_us, sizes = self._record.sent_us[slots], self._record.size[slots]
-        bounds = [0, *(np.flatnonzero(sent_us[1:] != sent_us[:-1]) + 1).tolist(), len(slots)]
-        for start, stop in pairwise(bounds):
-            self._take_burst(
-                int(sent_us[start]),
-                int(times_us[start]),
-                int(times_us[stop - 1]),
-                stop - start,
-                int(sizes[start:stop].sum()),
-                int(sizes[start]),
-            )
+    def _seems_wrong(self) -> bool:
+        """At a first glance: the last packet was long on its way, or many are missing."""
+        if not self._numbers or self._floor_us is None or self._lost_pending > LOSS_WITH_QUEUE * len(self._numbers):
+            return True
+        way_us = self._ticks[-1] * TICK_US - self._record.sent_us(self._numbers[-1])
+        return way_us - self._floor_us > STANDING_CALM_SECONDS * 1e6 or not self.calm
+
+    def _look(self, told: int, now_s: float) -> None:
+        now_us = int(now_s * 1e6)
+        if self._numbers:
+            numbers, times_us = np.array(self._numbers), np.array(self._ticks) * TICK_US
+            again = self._record.arrived(numbers)
+            if again.any():
+                numbers, times_us = numbers[~again], times_us[~again]
+            self._record.note_arrived(numbers)
+            if len(numbers):
+                self._take_groups(numbers, times_us)
+        self._numbers, self._ticks = [], []
+        self._pending = self._lost_pending = 0
+        self._count_lost(told, now_us)
+        if now_s - self._judged_s >= JUDGED_EVERY_SECONDS:
+            self._judged_s = now_s
+            self._judge(now_us)
+            self.windows += 1
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def _take_groups(self, numbers: NDArray[np.int64], times_us: NDArray[np.int64]) -> None:
+        sent_us, sizes = self._record.sent_of(numbers)
+        starts = np.concatenate(((0,), np.flatnonzero(sent_us[1:] != sent_us[:-1]) + 1))
+        stops = np.append(starts[1:], len(numbers))
+        bursts = zip(
+            sent_us[starts].tolist(),
+            times_us[starts].tolist(),
+            times_us[stops - 1].tolist(),
+            (stops - starts).tolist(),
+            np.add.reduceat(sizes, starts).tolist(),
+            sizes[starts].tolist(),
+            strict=True,
+        )
+        for burst in bursts:
+            self._take_burst(*burst)
         self._rates.append((int(times_us[-1]), int(sizes.sum())))
 
     def _take_burst(self, sent_us: int, first_us: int, last_us: int, count: int, size: int, first_size: int) -> None:
@@ -197,7 +232,7 @@ class Bandwidth:
         self._told = max(self._told, told)
         start, self._checked = max(self._checked, stop - RECORD_PACKETS), max(self._checked, stop)
         if start < stop:
-            came = self._record.arrived[np.arange(start, stop) % RECORD_PACKETS]
+            came = self._record.arrived(np.arange(start, stop))
             self._losses.append((now_us, stop - start, stop - start - int(np.count_nonzero(came))))
 
     def _judge(self, now_us: int) -> None:
@@ -211,6 +246,7 @@ class Bandwidth:
             packets -= count
         lost = sum(missing for _, _, missing in self._losses)
         self.fraction_lost = lost / packets if packets >= _LOSS_PACKETS else 0.0
+        self.trend.judge()
         # What the line carried before a queue grew, it carries no more.
         fresh_us = _RATE_WINDOW_US if self.growing else _TRAIN_FRESH_US
         while self._trains and now_us - self._trains[0][0] > fresh_us:

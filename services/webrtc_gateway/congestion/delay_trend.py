@@ -6,21 +6,22 @@ adapts: a line beside others that fill the queue must not starve.
 
 from collections import deque
 from dataclasses import dataclass, field
+from statistics import linear_regression
 
-_WINDOW_GROUPS = 20  # as the field's senders have it: two thirds of a second at 30 pictures a second
+_WINDOW_GROUPS = 30  # a third of a second of pictures and of sound; of pictures alone a second
+_MIN_GROUPS = 10
 _SMOOTHING = 0.9
 _GAIN = 4.0
 _MAX_DELTAS = 60  # a slope counts the more, the more it is founded on
 _THRESHOLD_MS, _THRESHOLD_RANGE_MS = 12.5, (6.0, 600.0)
 _RISE, _FALL = 0.0087, 0.039  # of the threshold, per millisecond: up slowly, or a slow overuse would never be seen
 _OUTLIER_MS = 15.0  # beyond the threshold: a key picture, and no reason to adapt
-_MAX_ADAPT_MS = 100.0
-_OVERUSE_SECONDS = 0.01
+_MAX_ADAPT_MS = 250.0  # of one judgement
 
 
 @dataclass(slots=True)
 class DelayTrend:
-    """Takes one value for each group of packets that left together."""
+    """Takes one value for each group of packets that left together, and is judged now and then."""
 
     overusing: bool = False
     slope: float = 0.0
@@ -29,44 +30,34 @@ class DelayTrend:
     _smoothed_ms: float = 0.0
     _deltas: int = 0
     _threshold_ms: float = _THRESHOLD_MS
-    _adapted_ms: float | None = None
-    _over_s: float = 0.0
-    _before: float = 0.0
-    _last_ms: float | None = None
+    _judged_ms: float | None = None
 
     def take(self, at_ms: float, delay_ms: float) -> None:
         """The group that arrived at `at_ms` was so long on its way, from any fixed offset on."""
-        passed_ms = 0.0 if self._last_ms is None else at_ms - self._last_ms
-        if self._last_ms is None:
+        if not self._points:
             self._smoothed_ms = delay_ms
-        self._last_ms = at_ms
         self._deltas = min(self._deltas + 1, _MAX_DELTAS)
         self._smoothed_ms = _SMOOTHING * self._smoothed_ms + (1 - _SMOOTHING) * delay_ms
         self._points.append((at_ms, self._smoothed_ms))
-        if len(self._points) < _WINDOW_GROUPS:
+
+    def judge(self) -> None:
+        """Say whether the queue grows, by what was taken since and shortly before."""
+        if len(self._points) < _MIN_GROUPS:
             return
         self.slope = self._fit()
         trend_ms = self._deltas * self.slope * _GAIN
-        if trend_ms > self._threshold_ms:
-            self._over_s += passed_ms / 1e3
-            if self._over_s > _OVERUSE_SECONDS and self.slope >= self._before:
-                self.overusing = True
-        else:
-            self.overusing, self._over_s = False, 0.0
-        self._before = self.slope
-        self._adapt(at_ms, abs(trend_ms))
+        self.overusing = trend_ms > self._threshold_ms
+        self._adapt(self._points[-1][0], abs(trend_ms))
 
     def _fit(self) -> float:
-        points = self._points
-        count = len(points)
-        mean_at = sum(at for at, _ in points) / count
-        mean = sum(value for _, value in points) / count
-        spread = sum((at - mean_at) ** 2 for at, _ in points)
-        return sum((at - mean_at) * (value - mean) for at, value in points) / spread if spread else 0.0
+        times, values = zip(*self._points, strict=True)
+        if times[0] == times[-1]:
+            return 0.0
+        return linear_regression(times, values).slope
 
     def _adapt(self, at_ms: float, size_ms: float) -> None:
-        passed_ms = 0.0 if self._adapted_ms is None else min(at_ms - self._adapted_ms, _MAX_ADAPT_MS)
-        self._adapted_ms = at_ms
+        passed_ms = 0.0 if self._judged_ms is None else min(at_ms - self._judged_ms, _MAX_ADAPT_MS)
+        self._judged_ms = at_ms
         if size_ms > self._threshold_ms + _OUTLIER_MS:
             return
         factor = _FALL if size_ms < self._threshold_ms else _RISE

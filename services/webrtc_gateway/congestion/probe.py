@@ -40,6 +40,13 @@ class Probe:
         pool = self._pool()
         if not pool:
             return False
+        self._bandwidth.watched = True
+        try:
+            return await self._train(pool, target_bps) and await self._try(pool, target_bps)
+        finally:
+            self._bandwidth.watched = False
+
+    async def _train(self, pool: list[int], target_bps: int) -> bool:
         trains = self._bandwidth.trains
         for number in (pool * _TRAIN_PACKETS)[:_TRAIN_PACKETS]:
             self._sender.probe(self._track, self._history, number)
@@ -51,7 +58,7 @@ class Probe:
                     await self._bandwidth.told()
         except TimeoutError:
             return False
-        return self._bandwidth.last_train_bps >= target_bps and await self._try(pool, target_bps)
+        return self._bandwidth.last_train_bps >= target_bps
 
     async def _try(self, pool: list[int], target_bps: int) -> bool:
         loop = asyncio.get_running_loop()
@@ -72,7 +79,7 @@ class Probe:
         last = self._record.next_number
         await asyncio.sleep(_SETTLE_SECONDS)  # the last arrive, and are told of
         first = max(first, self._record.next_number - RECORD_PACKETS)
-        came = self._record.arrived[np.arange(first, last) % RECORD_PACKETS]
+        came = self._record.arrived(np.arange(first, last))
         lost = 1.0 - np.count_nonzero(came) / len(came) if len(came) else 1.0
         return lost <= loss_before + _LOSS_MARGIN and self._bandwidth.queue_s <= STANDING_SECONDS
 

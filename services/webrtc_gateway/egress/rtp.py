@@ -39,6 +39,8 @@ class HeaderExtensions:
         """Ids are those of the offer (1-14), None when it lacks the extension."""
         self.number_id = number_id if number_id in _ONE_BYTE_IDS else None
         """Of the transport-wide sequence number."""
+        self.number_word = ((number_id or 0) << 4 | _NUMBER_LENGTH) << 24
+        """The element of the number 0, as the last word of a header."""
         constant = b""
         if mid_id in _ONE_BYTE_IDS and 0 < len(mid.encode()) <= _MAX_MID_BYTES:
             constant += _element(mid_id, mid.encode())
@@ -111,7 +113,9 @@ class RtpTrack:
         count = min(count, BATCH_PACKETS, _SEQUENCE_NUMBERS - sequence)
         numbers = self.numbers
         if numbers is not None:
-            count = min(count, numbers.room)  # likewise
+            number = numbers.next_number % _SEQUENCE_NUMBERS
+            count = min(count, _SEQUENCE_NUMBERS - number)  # likewise
+            self._own[4] = self.extensions.number_word + (number - start << NUMBER_SHIFT) & 0xFFFFFFFF
         last_size = run.last_size if start + count == run.stop else run.size
         stride = run.size + tag_bytes
         first = start - run.start
@@ -119,9 +123,8 @@ class RtpTrack:
         batch.view[: end - at] = run.image(tag_bytes)[at:end]
         own = self._own
         own[0] = (self.payload_type << 16) + sequence - start & 0xFFFFFFFF
-        own[1] = self.timestamp_offset & 0xFFFFFFFF
+        own[1] = unit.timestamp + self.timestamp_offset & 0xFFFFFFFF
         own[2] = self.ssrc
-        own[4] = 0 if numbers is None else self._number(numbers, start)
         headers = batch.layout(stride).headers
         headers[:count] = run.words[first : first + count] + own
         if numbers is None:
@@ -142,11 +145,6 @@ class RtpTrack:
         own[2] = self.repair_ssrc
         self._repairs = (self._repairs + 1) % _SEQUENCE_NUMBERS
         batch.filled(1, size + REPAIR_BYTES, size + REPAIR_BYTES, tag_bytes)
-
-    def _number(self, numbers: SentRecord, start: int) -> int:
-        """The word of the next transport-wide number, less a packet's place in its unit."""
-        element = (self.extensions.number_id or 0) << 4 | _NUMBER_LENGTH
-        return (element << 24) + (numbers.next_number % _SEQUENCE_NUMBERS - start << NUMBER_SHIFT) & 0xFFFFFFFF
 
     def sent(self, number_after: int, packets: int, octets: int) -> None:
         """Count new packets with so many bytes of payload, up to but not including `number_after`, as sent."""
