@@ -171,6 +171,10 @@ class StreamSink:
         """The sizes that a publisher sends its pictures in; shown in the stream's state."""
         self._tell_layers(layers)
 
+    def expect_layer(self, rendition: str) -> None:
+        """Somebody begins to take this layer."""
+        self._layers.expect(rendition)
+
     def waiting(self, what: str) -> None:
         """The source is open, and no picture can come before something happens: `the application`, `a trigger`."""
         self.arrivals.expect()
@@ -345,11 +349,12 @@ class StreamSink:
 
     def layer_packet(
         self, rendition: str, payload: bytes, *, track: str, pts_ns: int, dts_ns: int, **fields: Any
-    ) -> None:
-        """Forward a packet of one layer, or of the sound that goes with it, as the rendition of that name."""
+    ) -> bool:
+        """Forward a packet of one layer, or of the sound that goes with it, as the rendition of that name; True: a key
+        picture of it is waited for."""
         self.frames.check_open()
         placed_ns = self._packet_times.place(f"{rendition} {track}", dts_ns, fields.get("duration_ns", 0))
-        if self._layers.publish(
+        return self._layers.publish(
             rendition,
             payload,
             track=track,
@@ -357,8 +362,7 @@ class StreamSink:
             dts_ns=placed_ns,
             epoch=self.epoch,
             **fields,
-        ):
-            self.packets_forwarded += 1
+        )
 
     def close(self) -> None:
         """Take the rings away. Readers keep what they hold. A thread that was left behind may no longer write."""

@@ -43,7 +43,7 @@ class IngestPlayer:
     """One publisher: live from its first key picture on, or from its first sound where it has no pictures."""
 
     def __init__(
-        self, session: IngestSession, spec: StreamSpec, sink: StreamSink, ask_key: Callable[[str | None], None]
+        self, session: IngestSession, spec: StreamSpec, sink: StreamSink, ask_key: Callable[[str | None], object]
     ) -> None:
         """`ask_key` asks for a key picture of one layer; None: of whatever is sent."""
         self.run = session.run
@@ -88,8 +88,8 @@ class IngestPlayer:
             return
         begins_anew, layer.waits_for_key = layer.waits_for_key, False
         layer.heard(len(unit), now_ns)
-        if layer.rendition in self.layers:
-            self._publish_layer(layer, header, unit)
+        if layer.rendition in self.layers and self._publish_layer(layer, header, unit):
+            self._ask_key(layer.rendition)
         before = self._layers.followed
         if self._layers.follows(layer, key=header.key, now_ns=now_ns):
             if self._decoding is not None and (begins_anew or layer is not before):
@@ -122,8 +122,8 @@ class IngestPlayer:
             self._sink.layer_packet(rendition, packet, **_fields(header))
         self._deliver(header, packet)
 
-    def _publish_layer(self, layer: Layer, header: PacketHeader, unit: bytes) -> None:
-        self._sink.layer_packet(layer.rendition, unit, **_fields(header, layer.width, layer.height))
+    def _publish_layer(self, layer: Layer, header: PacketHeader, unit: bytes) -> bool:
+        return self._sink.layer_packet(layer.rendition, unit, **_fields(header, layer.width, layer.height))
 
     def _is_alone(self) -> bool:
         """Whether sound has come for so long without a picture that it is taken without."""

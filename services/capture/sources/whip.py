@@ -82,6 +82,11 @@ class WhipSource(ContainerSource):
 
     def request_key_frame(self, rendition: str | None = None) -> bool:
         """Ask the publisher, at most a few times a second for each layer."""
+        if rendition is not None and self._player and rendition in self._player.layers:
+            self._sink.expect_layer(rendition)
+        return self._ask(rendition)
+
+    def _ask(self, rendition: str | None = None) -> bool:
         player = self._player
         layers = player.layers if player else ()
         if rendition not in layers:
@@ -93,9 +98,6 @@ class WhipSource(ContainerSource):
         subject = ingest_key_frame(self.settings.node, self.spec.stream)
         self._sink.bus.post_from_thread(subject, msgspec.json.encode(KeyFrameRequest(rendition=rendition)))
         return True
-
-    def _ask(self, rendition: str | None = None) -> None:
-        self.request_key_frame(rendition)
 
     def _over(self, sink: StreamSink, player: IngestPlayer, why: str) -> None:
         log.info("publisher left: %s", why, extra={"stream": self.spec.stream, "run": player.run})
