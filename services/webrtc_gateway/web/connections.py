@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
 
@@ -62,14 +62,14 @@ class Connection(asyncio.Protocol):
         self._inner: web.RequestHandler | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._key = self._connections.enter(transport)
+        stream = cast(asyncio.Transport, transport)  # those of other event loops are none by their class
+        self._key = self._connections.enter(stream)
         if self._key is None:
-            transport.write(_REFUSAL)
-            transport.close()
+            stream.write(_REFUSAL)
+            stream.close()
             return
         self._inner = self._server()
-        self._inner.connection_made(transport)
+        self._inner.connection_made(stream)
 
     def data_received(self, data: bytes) -> None:
         if self._inner is not None:
