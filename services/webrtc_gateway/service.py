@@ -121,7 +121,7 @@ async def _transport(context: Context[GatewaySettings]) -> SharedIceTransport:
     """The one UDP port, and the TCP port where there is one."""
     settings = context.settings
     bind = "" if _everywhere(settings) else settings.bind
-    hosts = await resolve_hosts(settings.webrtc_hosts or ((bind,) if bind else ()))
+    hosts = await resolve_hosts(settings.webrtc_hosts)
     transport = SharedIceTransport.open(settings.udp_port, hosts, bind, segments=settings.udp_segmentation)
     context.stack.callback(transport.close)
     if settings.tcp_port is not None:

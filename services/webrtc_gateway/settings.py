@@ -31,8 +31,9 @@ class GatewaySettings(DoorSettings, frozen=True, kw_only=True):
     network drivers that say they can and do not, and for measuring."""
     webrtc_hosts: tuple[str, ...] = ()
     """Where viewers and publishers reach the ports of WebRTC; empty: every address of this machine (or `bind`, when
-    that is one of them). Addresses, names that are resolved at start, and `host:port` (`[2001:db8::7]:port`) where
-    another port is forwarded to ours; see docs/networks.md."""
+    that is one of them; with 127.0.0.1 all of them, for this machine's own programs). Addresses, names that are
+    resolved at start, and `host:port` (`[2001:db8::7]:port`) where another port is forwarded to ours; see
+    docs/networks.md."""
     ice_servers: tuple[IceServerUrl, ...] = ()
     """STUN and TURN servers told to viewers and publishers: `stun:host[:port]`, `turn:host[:port][?transport=tcp]`,
     `turns:host[:port]`; see docs/networks.md."""

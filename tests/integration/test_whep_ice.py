@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aioice import stun
+from aioice.ice import get_host_addresses
 
 from schemas.errors import Conflict, InvalidValue
 from services.webrtc_gateway.transport.hosts import Host, default_hosts
@@ -37,11 +38,11 @@ class Receiver:
 class Client:
     """A peer's socket that can check connectivity."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, address: str = "127.0.0.1", source: str = "") -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind((source or address, 0))
         self.socket.setblocking(False)
-        self.socket.connect(("127.0.0.1", port))
+        self.socket.connect((address, port))
 
     async def check(self, peer: IcePeer, *, password: str | None = None, nominate: bool = False) -> bool:
         """Whether a binding request of that session is answered."""
@@ -114,6 +115,26 @@ async def test_the_peer_moves_only_when_it_nominates(transport: SharedIceTranspo
     assert not await second.check(peer)
     first.socket.close()
     second.socket.close()
+
+
+async def test_alone_on_its_machine_only_that_is_heard() -> None:
+    transport = SharedIceTransport.open(0, bind="127.0.0.1")
+    try:
+        told = [candidate.split()[4] for candidate in transport.candidates]
+        assert told[0] == "127.0.0.1"
+        assert told == list(dict.fromkeys(("127.0.0.1", *get_host_addresses(use_ipv4=True, use_ipv6=False))))
+        assert transport.listening == ((socket.AF_INET, "127.0.0.1"),)  # whoever else listens beside it
+        peer = IcePeer(Receiver())
+        transport.add(peer)
+        for address in told:
+            client = Client(transport.port, address)
+            assert await client.check(peer)
+            client.socket.close()
+        stranger = Client(transport.port, "127.0.0.1", source="127.0.0.9")
+        assert not await stranger.check(peer)
+        stranger.socket.close()
+    finally:
+        transport.close()
 
 
 async def test_many_addresses_of_one_session_stay_bounded(transport: SharedIceTransport) -> None:

@@ -12,6 +12,7 @@ from aioice.ice import get_host_addresses
 from schemas.errors import InvalidValue
 
 SETTING = "webrtc_hosts"
+LOOPBACK = "127.0.0.1"
 _RESOLVE_SECONDS = 5.0  # a resolver tries twice within that
 _MAX_HOSTS = 16  # a peer tries every one
 _MAX_PORT = 65_535
@@ -84,7 +85,13 @@ async def resolve_hosts(texts: Sequence[str]) -> tuple[Host, ...]:
 
 def default_hosts() -> tuple[Host, ...]:
     """Every address of this machine that a peer could reach, then 127.0.0.1 for browsers on it."""
-    return tuple(Host(address) for address in (*get_host_addresses(use_ipv4=True, use_ipv6=True), "127.0.0.1"))
+    return tuple(Host(address) for address in (*get_host_addresses(use_ipv4=True, use_ipv6=True), LOOPBACK))
+
+
+def own_hosts() -> tuple[Host, ...]:
+    """Every IPv4 address at which programs of this machine reach it. Loopback is the first, and not alone, as Firefox
+    pairs it with nothing."""
+    return tuple(Host(address) for address in (LOOPBACK, *get_host_addresses(use_ipv4=True, use_ipv6=False)))
 
 
 def udp_candidates(hosts: Sequence[Host], port: int) -> tuple[str, ...]:

@@ -10,7 +10,15 @@ from typing import Protocol
 
 from schemas.errors import Conflict, InvalidValue
 from services.webrtc_gateway.transport.datagrams import Address, DatagramSender
-from services.webrtc_gateway.transport.hosts import SETTING, Host, address_host, default_hosts, udp_candidates
+from services.webrtc_gateway.transport.hosts import (
+    LOOPBACK,
+    SETTING,
+    Host,
+    address_host,
+    default_hosts,
+    own_hosts,
+    udp_candidates,
+)
 from services.webrtc_gateway.transport.stun import answer_binding
 
 logger = logging.getLogger(__name__)
@@ -105,11 +113,20 @@ class IcePeer:
 class SharedIceTransport:
     """The UDP sockets (IPv4, and IPv6 where there is any) that every session shares."""
 
-    def __init__(self, sockets: Sequence[socket.socket], hosts: Sequence[Host], *, segments: bool = True) -> None:
-        """`segments`: let the kernel cut large sends into datagrams where it can (UDP GSO)."""
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        hosts: Sequence[Host],
+        *,
+        segments: bool = True,
+        heard: frozenset[str] | None = None,
+    ) -> None:
+        """`segments`: let the kernel cut large sends into datagrams where it can (UDP GSO). `heard`: the addresses
+        that are answered, None: all."""
         self._sockets = tuple(sockets)
         self._senders = {sock: DatagramSender(sock, segments=segments) for sock in self._sockets}
         self.hosts = tuple(hosts)
+        self._heard = heard
         self._by_ufrag: dict[str, IcePeer] = {}
         self._by_path: dict[Address, IcePeer] = {}
         self._buffer = bytearray(_MAX_DATAGRAM_BYTES)
@@ -133,16 +150,24 @@ class SharedIceTransport:
     ) -> "SharedIceTransport":
         """Bind `port` (0: any free one) on `bind`, or on every IPv4 and IPv6 address when that is empty.
 
-        `hosts` are the addresses told to peers, resolved; empty: those of this machine.
+        `hosts` are the addresses told to peers, resolved; empty: those of this machine. With `bind` 127.0.0.1 peers
+        are this machine's own programs, whichever of its addresses they take; no others are heard.
 
         Raises:
             InvalidValue: a host is no address, or peers can come to none of them, as we do not listen there.
             Conflict: the port is taken.
         """
-        told = tuple(address_host(host) if isinstance(host, str) else host for host in hosts) or default_hosts()
-        if bind:
+        told = tuple(address_host(host) if isinstance(host, str) else host for host in hosts)
+        heard = None
+        if bind == LOOPBACK and not told:
+            told = own_hosts()
+            heard = frozenset(host.name for host in told)
+            sockets = [_bound(socket.AF_INET, "0.0.0.0", port)]  # noqa: S104 - those of other machines are not heard
+        elif bind:
+            told = told or (Host(bind),)
             sockets = [_bound(Host(bind).family, bind, port)]
         else:
+            told = told or default_hosts()
             sockets = [_bound(socket.AF_INET, "0.0.0.0", port)]  # noqa: S104 - browsers reach us from anywhere
             if socket.has_ipv6 and any(host.family == socket.AF_INET6 for host in told):
                 try:
@@ -157,11 +182,13 @@ class SharedIceTransport:
             raise InvalidValue(
                 SETTING, ",".join(host.name for host in told), f"none is of the family of bind ({bind or 'IPv4'})"
             )
-        return cls(sockets, reachable, segments=segments)
+        return cls(sockets, reachable, segments=segments, heard=heard)
 
     @property
     def listening(self) -> tuple[tuple[socket.AddressFamily, str], ...]:
-        """Family and address of each socket."""
+        """Family and address of each socket; of one for this machine's own programs, loopback."""
+        if self._heard is not None:
+            return ((socket.AF_INET, LOOPBACK),)
         return tuple((sock.family, sock.getsockname()[0]) for sock in self._sockets)
 
     def add(self, peer: IcePeer) -> None:
@@ -259,7 +286,8 @@ class SharedIceTransport:
 
         None: nobody's, or the peer has to send another one.
         """
-        answer = answer_binding(datagram, (address[0], address[1]), self._password_of)
+        heard = self._heard is None or address[0] in self._heard
+        answer = answer_binding(datagram, (address[0], address[1]), self._password_of) if heard else None
         if answer is None:
             self.dropped_unknown += 1
             return None

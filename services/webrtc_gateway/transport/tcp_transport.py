@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 from schemas.errors import Conflict
-from services.webrtc_gateway.transport.hosts import tcp_candidates
+from services.webrtc_gateway.transport.hosts import LOOPBACK, tcp_candidates
 from services.webrtc_gateway.transport.ice import IcePeer, SharedIceTransport, is_stun
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class TcpTransport:
         except BaseException:
             transport.close()
             raise
-        ice.candidates += tcp_candidates(ice.hosts, transport.port)
+        only = LOOPBACK if (socket.AF_INET, LOOPBACK) in ice.listening else None
+        ice.candidates += tcp_candidates([host for host in ice.hosts if only in (None, host.name)], transport.port)
         return transport
 
     @property
