@@ -31,7 +31,7 @@ class Crossing:
             self.done.set_result(True)
 
     def _ask_again(self) -> None:
-        """A producer that begins with this rendition just now may have made the first one before anybody could see it."""
+        """A producer that just begins with this rendition may have made the first one before anybody could see it."""
         if not self.done.done():
             self._feed.request_key_frame()
             self._timer = asyncio.get_running_loop().call_later(KEY_REQUEST_SECONDS, self._ask_again)
