@@ -197,12 +197,19 @@ async def test_rubbish_ends_its_own_connection_and_no_other(mesh: RunningMesh) -
 
 def test_who_loses_its_token_loses_its_connection_and_no_other(mesh: RunningMesh) -> None:
     tokens = Path(mesh.environment["FRAMEMESH_WEBRTC_GATEWAY_TOKENS_FILE"])
-    with client(mesh, "recvonly", "cam0") as stays, client(mesh, "recvonly", "cam0", WATCHER) as goes:
-        for who in (stays, goes):
+    without_socket = {"data_channel_signaling": True, "ignore_disconnect_websocket": True}
+    with (
+        client(mesh, "recvonly", "cam0") as stays,
+        client(mesh, "recvonly", "cam0", WATCHER) as goes,
+        client(mesh, "recvonly", "cam0", WATCHER, **without_socket) as goes_too,
+    ):
+        for who in (stays, goes, goes_too):
             who.wait("picture")
+        goes_too.wait("ws_close")
         tokens.write_text(json.dumps(ENTRIES[:1]))
         try:
             assert goes.wait("disconnect")["code"] == "WEBSOCKET_ONERROR"
+            assert "code=4490" in goes_too.wait("disconnect")["message"]
             number = stays.all("picture")[-1]["number"]
             stays.wait("picture", lambda event: event["number"] > number + 10)
             assert not stays.all("disconnect")

@@ -1,11 +1,13 @@
 """The real sora_sdk over data channels: it switches to them, sends messages by them, and ends by them."""
 
 import base64
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from services.webrtc_gateway.transport.ice import CONSENT_SECONDS
 from tests.support.mesh import RunningMesh
 from tests.support.sora_client import FPS, SoraClient
 
@@ -153,3 +155,28 @@ def test_labels_that_are_none_are_refused(mesh: RunningMesh) -> None:
         assert closed["code"] == 4490
         assert closed["reason"].startswith("INVALID-DATA-CHANNELS")
         assert "direction" in closed["reason"]
+
+
+@pytest.mark.long
+def test_who_vanishes_is_missed(mesh: RunningMesh) -> None:
+    """A client that lives by data channels alone has no socket that breaks: its consent runs out."""
+    with (
+        silent(mesh, "far", ignore_disconnect_websocket=True) as stays,
+        silent(mesh, "far", ignore_disconnect_websocket=True) as vanishes,
+        client(mesh, "sendonly", "far", ignore_disconnect_websocket=True) as publisher,
+    ):
+        for who in (stays, vanishes, publisher):
+            who.wait("ws_close")
+        began_s = time.monotonic()
+        for who in (publisher, vanishes):
+            who.kill()
+        for who, seconds in ((publisher, 12), (vanishes, CONSENT_SECONDS + 6)):
+            stays.wait(
+                "notify",
+                lambda event, who=who: (
+                    (event["message"]["event_type"], event["message"]["connection_id"])
+                    == ("connection.destroyed", own_id(who))
+                ),
+                seconds,
+            )
+        assert time.monotonic() - began_s > CONSENT_SECONDS / 2, "a moment without an answer is no end"
