@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from services.webrtc_gateway.transport.srtp import RTP_BYTES
 from shared.rtp.clock import ntp_timestamp
 
 # 12, and an extension block in every packet: 4 of its header, the transport-wide number (2 + 1) and one of padding.
 # It is there for viewers without such numbers too, so that one picture's packets are of one size for all of them.
 RTP_HEADER_BYTES = 20
-HEADER_WORDS = RTP_HEADER_BYTES // 4
 # How much longer the block of a unit's first packet is, for every viewer: mid (up to 8 + 1), playout-delay (3 + 1),
 # abs-capture-time (8 + 1), padding.
 MAX_EXTENSION_BYTES = 24
@@ -20,10 +16,6 @@ SHORT_EXTENSION_BYTES = 16  # without abs-capture-time
 SRTP_TAG_BYTES = 16  # AES-GCM's; HMAC-SHA1's is 10
 REPAIR_BYTES = 2  # the number of the packet that is sent again, before its payload (RFC 4588 section 4)
 MAX_PAYLOAD_BYTES = RTP_BYTES - RTP_HEADER_BYTES - MAX_EXTENSION_BYTES - SRTP_TAG_BYTES - REPAIR_BYTES
-
-_EXTENDED, _MARKER = 0x90 << 24, 0x80 << 16  # in the first word of a header (RFC 3550 section 5.1)
-_ONE_BYTE_BLOCK = 0xBEDE << 16  # RFC 8285 section 4.2; below it the length in words
-NUMBER_SHIFT = 8  # of the transport-wide number in the last word of a header
 
 
 class PacketRun:
@@ -34,8 +26,6 @@ class PacketRun:
         self.start = start
         self.stop = start + len(sizes)
         self.size, self.last_size = sizes[0], sizes[-1]
-        self.words: NDArray[np.uint32] = np.zeros((len(sizes), HEADER_WORDS), np.uint32)
-        """Headers as native 32-bit words, to be added to: the packet's place in the unit for each of its numbers."""
         self._payloads, self._extension_bytes = payloads, extension_bytes
         self._images: dict[int, memoryview] = {}
 
@@ -44,10 +34,8 @@ class PacketRun:
         image = self._images.get(tag_bytes)
         if image is None:
             header, tag = bytes(RTP_HEADER_BYTES), bytes(tag_bytes)
-            parts: list[bytes] = [header, bytes(self._extension_bytes), self._payloads[0], tag]
-            for payload in self._payloads[1:]:
-                parts += (header, payload, tag)
-            image = self._images[tag_bytes] = memoryview(b"".join(parts))
+            packets = (tag + header).join(self._payloads)
+            image = self._images[tag_bytes] = memoryview(b"".join((header, bytes(self._extension_bytes), packets, tag)))
         return image
 
 
@@ -75,10 +63,10 @@ class RtpUnit:
     def __post_init__(self) -> None:
         self.extension_bytes = MAX_EXTENSION_BYTES if self.tell_capture_time else SHORT_EXTENSION_BYTES
         self.capture_time = ntp_timestamp(self.captured_ns).to_bytes(8, "big")
-        self.runs = _runs(self.payloads, self.extension_bytes, self.timestamp & 0xFFFFFFFF)
+        self.runs = _runs(self.payloads, self.extension_bytes)
 
 
-def _runs(payloads: Sequence[bytes], extension_bytes: int, timestamp: int) -> tuple[PacketRun, ...]:
+def _runs(payloads: Sequence[bytes], extension_bytes: int) -> tuple[PacketRun, ...]:
     sizes = [RTP_HEADER_BYTES + len(payload) for payload in payloads]
     sizes[0] += extension_bytes
     runs: list[PacketRun] = []
@@ -89,13 +77,7 @@ def _runs(payloads: Sequence[bytes], extension_bytes: int, timestamp: int) -> tu
             stop += 1
         if stop < end and sizes[stop] < size:
             stop += 1
-        run = PacketRun(start, sizes[start:stop], payloads[start:stop], 0 if start else extension_bytes)
-        run.words[:, 0] = np.arange(_EXTENDED + start, _EXTENDED + stop)
-        run.words[:, 1] = timestamp
-        run.words[:, 3] = _ONE_BYTE_BLOCK + 1
-        run.words[:, 4] = np.arange(start, stop) << NUMBER_SHIFT
-        runs.append(run)
+        extension = 0 if start else extension_bytes
+        runs.append(PacketRun(start, sizes[start:stop], payloads[start:stop], extension))
         start = stop
-    runs[0].words[0, 3] += extension_bytes // 4
-    runs[-1].words[-1, 0] |= _MARKER
     return tuple(runs)

@@ -1,13 +1,10 @@
 """What differs between viewers of one packet: the RTP header (RFC 3550 section 5.1, RFC 8285 extensions)."""
 
 import secrets
-
-import numpy as np
+import struct
 
 from services.webrtc_gateway.egress.packetizer import (
-    HEADER_WORDS,
     MAX_EXTENSION_BYTES,
-    NUMBER_SHIFT,
     REPAIR_BYTES,
     RTP_HEADER_BYTES,
     SHORT_EXTENSION_BYTES,
@@ -23,6 +20,14 @@ _CAPTURE_TIME_BYTES = 8
 _ONE_BYTE_IDS = range(1, 15)
 _SEQUENCE_NUMBERS = 1 << 16
 _NUMBER_LENGTH = 1  # of two bytes, as an element's first byte says it
+_NUMBER_SHIFT = 8  # of the transport-wide number in the last word of a header
+_EXTENDED, _MARKER = 0x9000, 0x80  # version 2 with an extension; in the second byte (RFC 3550 section 5.1)
+_ONE_BYTE_BLOCK = 0xBEDE0001  # RFC 8285 section 4.2, of one word
+_BLOCK_WORDS_AT = 15  # the last byte of the block's length
+# Packet by packet, and not in one go by numpy: after the pause between two pictures numpy's code is in no cache, and
+# 76 us for the first viewer against 34 are more than the 0.5 us that it is ahead for each that follows.
+_write_header = struct.Struct(">HHIIII").pack_into
+_write_type = struct.Struct(">BH").pack_into
 
 
 class HeaderExtensions:
@@ -89,7 +94,6 @@ class RtpTrack:
         self.packets = 0
         self.octets = 0
         """Payload bytes, as sender reports count them."""
-        self._own = np.zeros(HEADER_WORDS, np.uint32)  # what this viewer adds to the header words of a unit
 
     def restart(self, unit: RtpUnit) -> None:
         """Go on with `unit` whatever was left out before; sequence numbers stay without a gap."""
@@ -108,41 +112,41 @@ class RtpTrack:
         """Write packets of the unit into the batch, from `start` on: as many before `stop` as make one run."""
         run = next(run for run in unit.runs if start < run.stop)
         sequence = (unit.number + self._sequence_offset + start) % _SEQUENCE_NUMBERS
-        # Sequence numbers are added to whole words: a run ends where they start over, or a carry would spoil the rest.
-        count = min(stop, run.stop) - start
-        count = min(count, BATCH_PACKETS, _SEQUENCE_NUMBERS - sequence)
-        numbers = self.numbers
-        if numbers is not None:
-            number = numbers.next_number % _SEQUENCE_NUMBERS
-            count = min(count, _SEQUENCE_NUMBERS - number)  # likewise
-            self._own[4] = self.extensions.number_word + (number - start << NUMBER_SHIFT) & 0xFFFFFFFF
+        # A run ends where numbers start over.
+        count = min(min(stop, run.stop) - start, BATCH_PACKETS, _SEQUENCE_NUMBERS - sequence)
+        element = step = 0  # padding
+        if self.numbers is not None:
+            number = self.numbers.next_number % _SEQUENCE_NUMBERS
+            count = min(count, _SEQUENCE_NUMBERS - number)
+            element, step = self.extensions.number_word + (number << _NUMBER_SHIFT), 1 << _NUMBER_SHIFT
         last_size = run.last_size if start + count == run.stop else run.size
         stride = run.size + tag_bytes
         first = start - run.start
         at, end = first * stride, (first + count - 1) * stride + last_size
         batch.view[: end - at] = run.image(tag_bytes)[at:end]
-        own = self._own
-        own[0] = (self.payload_type << 16) + sequence - start & 0xFFFFFFFF
-        own[1] = unit.timestamp + self.timestamp_offset & 0xFFFFFFFF
-        own[2] = self.ssrc
-        headers = batch.layout(stride).headers
-        headers[:count] = run.words[first : first + count] + own
-        if numbers is None:
-            headers[:count, 4] = 0  # padding
+        kind, buffer, ssrc = _EXTENDED | self.payload_type, batch.buffer, self.ssrc
+        timestamp = unit.timestamp + self.timestamp_offset & 0xFFFFFFFF
+        for index in range(count):
+            number_element = element + index * step
+            _write_header(
+                buffer, index * stride, kind, sequence + index, timestamp, ssrc, _ONE_BYTE_BLOCK, number_element
+            )
+        if start + count == len(unit.payloads):
+            buffer[(count - 1) * stride + 1] |= _MARKER
         if start == 0:
+            buffer[_BLOCK_WORDS_AT] += unit.extension_bytes // 4
             batch.view[RTP_HEADER_BYTES : RTP_HEADER_BYTES + unit.extension_bytes] = self.extensions.of(unit)
         batch.filled(count, run.size, last_size, tag_bytes)
 
     def write_repair(self, unit: RtpUnit, index: int, batch: PacketBatch, tag_bytes: int) -> None:
         """Write one packet of the unit to be sent again, in the numbering of repairs."""
         self.write(unit, index, index + 1, batch, tag_bytes)
-        size = int(batch.lengths[0])
+        size = batch.lengths[0]
         at = RTP_HEADER_BYTES + (unit.extension_bytes if index == 0 else 0)
         batch.view[at + REPAIR_BYTES : size + REPAIR_BYTES] = bytes(batch.view[at:size])  # the two overlap
         batch.view[at : at + REPAIR_BYTES] = batch.view[2:4]
-        own = batch.layout(size + tag_bytes).headers[0]
-        own[0] = int(own[0]) & 0xFF800000 | (self.repair_type or 0) << 16 | self._repairs
-        own[2] = self.repair_ssrc
+        _write_type(batch.buffer, 1, batch.buffer[1] & _MARKER | (self.repair_type or 0), self._repairs)
+        batch.view[8:12] = self.repair_ssrc.to_bytes(4, "big")
         self._repairs = (self._repairs + 1) % _SEQUENCE_NUMBERS
         batch.filled(1, size + REPAIR_BYTES, size + REPAIR_BYTES, tag_bytes)
 

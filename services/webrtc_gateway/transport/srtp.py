@@ -1,9 +1,10 @@
 """SRTP without a copy per packet: libsrtp works in place in one buffer that lives as long as the gateway."""
 
+import functools
+from array import array
 from itertools import repeat
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi, lib
@@ -20,18 +21,7 @@ _MAX_SOURCES = (
     16  # libsrtp keeps a window for each, for ever, and looks them through for every packet; a track needs two
 )
 _TAG_BYTES = {Policy.SRTP_PROFILE_AEAD_AES_128_GCM: 16, Policy.SRTP_PROFILE_AES128_CM_SHA1_80: 10}
-_HEADER_WORDS = 5  # of RTP, without CSRC, and of the extension block that all our packets have
-
-
-class _Layout:
-    """A batch seen as packets of one size: their headers, and where each begins."""
-
-    def __init__(self, buffer: bytearray, stride: int) -> None:
-        self.headers: NDArray[np.uint32] = np.ndarray(
-            (BATCH_PACKETS, _HEADER_WORDS), ">u4", buffer, strides=(stride, 4)
-        )
-        start = ffi.from_buffer("char[]", buffer)
-        self.pointers = tuple(start + index * stride for index in range(BATCH_PACKETS))
+_KNOWN_LENGTHS = 4096  # those of pictures of a few streams; some 200 bytes each
 
 
 class PacketBatch:
@@ -46,27 +36,33 @@ class PacketBatch:
         self.bytes = 0
         """Of all, tags included."""
         self._c_lengths = ffi.new("int[]", BATCH_PACKETS)
-        self.lengths: NDArray[np.int32] = np.frombuffer(ffi.buffer(self._c_lengths), np.int32)
+        self.lengths = memoryview(ffi.buffer(self._c_lengths)).cast("B").cast("i")
         """Of each packet: as long as it is written, then as it is protected."""
         self.length_pointers = tuple(self._c_lengths + index for index in range(BATCH_PACKETS))
-        self._layouts: dict[int, _Layout] = {}  # as many as there are sizes, so 2.5 MB at most
+        self._pointers: dict[int, tuple[Any, ...]] = {}  # as many as there are sizes, so 2.5 MB at most
 
-    def layout(self, stride: int) -> _Layout:
-        layout = self._layouts.get(stride)
-        if layout is None:
-            layout = self._layouts[stride] = _Layout(self.buffer, stride)
-        return layout
+    def pointers(self) -> tuple[Any, ...]:
+        """To each packet, and to where more of this size would be."""
+        pointers = self._pointers.get(self.size)
+        if pointers is None:
+            start = ffi.from_buffer("char[]", self.buffer)
+            pointers = self._pointers[self.size] = tuple(start + at * self.size for at in range(BATCH_PACKETS))
+        return pointers
 
     def filled(self, count: int, size: int, last_size: int, tag_bytes: int) -> None:
         """Say what was written: sizes are without the tags that `protect` will add."""
         self.count, self.size = count, size + tag_bytes
         self.bytes = (count - 1) * self.size + last_size + tag_bytes
-        self.lengths[:count] = size
-        self.lengths[count - 1] = last_size
+        self.lengths[:count] = _lengths(count, size, last_size)
 
     @property
     def datagrams(self) -> memoryview:
         return self.view[: self.bytes]
+
+
+@functools.lru_cache(_KNOWN_LENGTHS)
+def _lengths(count: int, size: int, last_size: int) -> memoryview:
+    return memoryview(array("i", [size] * (count - 1) + [last_size]))
 
 
 class SrtpSender:
@@ -84,10 +80,9 @@ class SrtpSender:
 
     def protect(self, batch: PacketBatch) -> bool:
         """Encrypt the batch in place. False: libsrtp refuses a packet (a retransmission that is too old), send none."""
-        pointers = batch.layout(batch.size).pointers
         # One C loop; it ends at the first status that is not 0, or with the packets.
         count = batch.count
-        return not any(map(lib.srtp_protect, repeat(self._srtp, count), pointers, batch.length_pointers))
+        return not any(map(lib.srtp_protect, repeat(self._srtp, count), batch.pointers(), batch.length_pointers))
 
     def protect_rtcp(self, packet: bytes) -> bytes:
         result: bytes = self._session.protect_rtcp(packet)
