@@ -30,9 +30,11 @@ _saying = threading.Lock()
 class SoraClient:
     """Use as a context manager; it is disconnected at the end, and killed where that takes long."""
 
-    def __init__(self, url: str, role: str, channel: str, **options: Any) -> None:
-        """`options` are those of `Sora.create_connection`."""
-        self._request = json.dumps({"url": url, "role": role, "channel": channel, "options": options})
+    def __init__(
+        self, url: str, role: str, channel: str, *, size: tuple[int, int] = (WIDTH, HEIGHT), **options: Any
+    ) -> None:
+        """`options` are those of `Sora.create_connection`; `size` of pictures that are sent: width, height."""
+        self._request = json.dumps({"url": url, "role": role, "channel": channel, "size": size, "options": options})
         self.events: list[Event] = []
         self._process: subprocess.Popen[str] | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -114,7 +116,7 @@ def _say(**event: Any) -> None:
         print(json.dumps(event), flush=True)
 
 
-def _publish(video: Any, audio: Any, is_loud: threading.Event) -> None:
+def _publish(video: Any, audio: Any, size: tuple[int, int], is_loud: threading.Event) -> None:
     """Pictures with the time in them, and a tone."""
     samples = _RATE_HZ // FPS
     wave = np.sin(2 * np.pi * _TONE_HZ * np.arange(samples) / _RATE_HZ)
@@ -124,7 +126,7 @@ def _publish(video: Any, audio: Any, is_loud: threading.Event) -> None:
         if was_loud != is_loud.is_set():
             was_loud = is_loud.is_set()
             _say(event="sounds", loud=was_loud, at_s=time.monotonic())
-        picture = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+        picture = np.full((size[1], size[0], 3), 90, np.uint8)
         timecode.burn(picture, time.time_ns() // 1_000_000, "bgr24")
         video.on_captured(picture)
         audio.on_data(tone if was_loud else np.zeros_like(tone))
@@ -191,7 +193,7 @@ def main() -> None:
     is_loud.set()
     if request["role"] not in ("recvonly", "watcher"):
         sources = {"video_source": sora.create_video_source(), "audio_source": sora.create_audio_source(1, _RATE_HZ)}
-        threading.Thread(target=_publish, args=(*sources.values(), is_loud), daemon=True).start()
+        threading.Thread(target=_publish, args=(*sources.values(), request["size"], is_loud), daemon=True).start()
     # What cannot be in JSON.
     certificates = {name: text.encode() for name, text in request["options"].items() if name in _CERTIFICATES}
     connection = sora.create_connection(
@@ -204,7 +206,7 @@ def main() -> None:
 
     connection.on_disconnect = disconnected
     connection.on_ws_close = lambda code, reason: _say(event="ws_close", code=code, reason=reason)
-    connection.on_notify = lambda text: _say(event="notify", message=json.loads(text))
+    connection.on_notify = lambda text: _say(event="notify", message=json.loads(text), at_s=time.monotonic())
     connection.on_set_offer = lambda text: _say(event="offer", message=json.loads(text))
     connection.on_push = lambda text: _say(event="push", message=json.loads(text))
     connection.on_switched = lambda text: _say(event="switched", message=json.loads(text))
