@@ -102,7 +102,9 @@ class Publisher:
         self._srtp_out: SrtpSender | None = None
         self._srtp_in: SrtpReceiver | None = None
         self._feedback = FeedbackWriter()
-        self._created_s = self._heard_s = time.monotonic()
+        self._created_s = self._heard_s = self._media_s = time.monotonic()
+        self._strange_s = float("-inf")
+        """When it sent from one SSRC more than any peer has."""
         self._reported = False
         self._poll: asyncio.TimerHandle | None = None
 
@@ -140,13 +142,17 @@ class Publisher:
                 self._take_packet(self._srtp_in, datagram, now_s)
         except (SrtpError, ValueError, struct.error) as error:
             logger.debug("from the publisher of %s: %s", self.stream, error)
-            self._counters.drops["too_many_ssrcs" if isinstance(error, TooManySources) else "undecipherable"] += 1
+            strange = isinstance(error, TooManySources)
+            self._counters.drops["too_many_ssrcs" if strange else "undecipherable"] += 1
+            if strange:
+                self._strange_s = now_s
             return
         self._heard_s = now_s
 
     def _take_packet(self, srtp: SrtpReceiver, datagram: bytes, now_s: float) -> None:
         packet = parse_rtp(srtp.unprotect_rtp(datagram))
         packet.arrived_ns = time.time_ns()
+        self._media_s = now_s
         self.packets += 1
         self.bytes += len(datagram)
         self._counters.packets += 1
@@ -239,6 +245,11 @@ class Publisher:
             return
         if now_s - self.heard_s > PATH_LOST_SECONDS:
             self.close("path_lost")
+            return
+        # It has changed its SSRC so often that nothing of it can be read: its checks alone would keep it for ever.
+        # Not at once, as such packets are not authentic yet; while it is heard, others' do it no harm.
+        if self._strange_s > self._media_s and now_s - self._media_s > PATH_LOST_SECONDS:
+            self.close("too_many_ssrcs")
             return
         self._report()
         if self.voice is not None:
