@@ -31,7 +31,7 @@ pytestmark = [
 
 # Plays under a name, through the line at `port`; notes when pictures are shown, and how large they are.
 JOIN = """
-async ([name, path, port]) => {
+async ([name, path, port, without]) => {
   const pc = new RTCPeerConnection();
   const video = document.createElement('video');
   video.muted = true; video.autoplay = true; video.playsInline = true;
@@ -49,7 +49,8 @@ async ([name, path, port]) => {
   };
   const first = new Promise((resolve) => video.requestVideoFrameCallback((now) => { seen(now); resolve(); }));
   const response = await fetch(path, {method: 'POST', headers: {'Content-Type': 'application/sdp'},
-                                      body: pc.localDescription.sdp});
+                                      body: pc.localDescription.sdp.split('\\r\\n')
+                                        .filter((line) => !without || !line.includes(without)).join('\\r\\n')});
   const answer = await response.text();
   if (response.status !== 201) throw new Error(response.status + answer);
   const through = port ? answer.replaceAll(/ \\d+ typ host/g, ` ${port} typ host`) : answer;
@@ -107,8 +108,9 @@ class Stage:
     page: Page
     moves: list[dict[str, Any]]
 
-    async def join(self, name: str, line: ImpairedLine | None = None) -> str:
-        return str(await self.page.evaluate(JOIN, [name, "/whep/cam0", line.port if line else 0]))
+    async def join(self, name: str, line: ImpairedLine | None = None, without: str = "") -> str:
+        """`without`: lines of the offer that have this in them are left out."""
+        return str(await self.page.evaluate(JOIN, [name, "/whep/cam0", line.port if line else 0, without]))
 
     async def look(self, name: str) -> dict[str, Any]:
         return dict(await self.page.evaluate(LOOK, name))
@@ -133,8 +135,8 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(profile: Path, pace: Pace) -> AsyncIterator[Stage]:
-    stream, moves = TwoRenditions(), []
+async def stage(profile: Path, pace: Pace, stream: TwoRenditions | None = None) -> AsyncIterator[Stage]:
+    stream, moves = stream or TwoRenditions(), []
 
     def moved(_stream: str, detail: dict[str, Any]) -> None:
         moves.append(detail)
@@ -215,6 +217,7 @@ async def test_bad_lines(tmp_path: Path) -> None:
         assert remote.ssrc == outbound.ssrc == after["lossy"]["ssrc"]
         # Too thin for main: low at the next key frame, on the same track, and main again.
         assert (told["from"], told["to"]) == ("main", "low")
+        assert told["available_bitrate"] == pytest.approx(400_000, rel=0.3), "measured, not guessed"
         assert restored["ssrc"] == before["thin"]["ssrc"]
         assert restored["sizes"] == [320, 160, 320]
         # Too thin even for low: whole pictures now and then, and hardly more on the line than it carries.

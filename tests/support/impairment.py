@@ -94,6 +94,11 @@ class ImpairedLine:
         """Of both directions: `datagrams`, `lost`, `queue_full`, `reordered`."""
         return {"down": dict(self._down.counts), "up": dict(self._up.counts)}
 
+    @property
+    def queued_s(self) -> float:
+        """How long what is sent to a client now waits before the line."""
+        return max(0.0, self._down.free_s - time.monotonic())
+
     def change(self, down: Line | None = None, up: Line | None = None) -> None:
         """Another line from now on; what waits still arrives when it would have."""
         self._down.line = down or self._down.line

@@ -63,6 +63,53 @@ def test_a_queue_is_seen_against_the_lines_own_delay() -> None:
     assert (line.sign, line.calm) == ("", False), "the queue is long and grows shorter: neither down nor up"
 
 
+@pytest.mark.parametrize(
+    ("estimates", "sign"),
+    [((900_000, 850_000, 400_000), "delay"), ((400_000, 390_000, 400_000), ""), ((), "")],
+)
+def test_an_estimate_that_falls_makes_less_delay_a_sign_and_a_low_one_does_not(
+    estimates: tuple[int, ...], sign: str
+) -> None:
+    """By its value nothing is told: without a limit it was a tenth of what came."""
+    line = Line()
+    for second, rtt_s in enumerate([0.05, 0.05, 0.3]):
+        line.reported(report(100 * (second + 1)), rtt_s)
+        for estimate_bps in estimates[second : second + 1]:
+            line.estimated(estimate_bps, float(second))
+        line.tick(0, float(second))
+    line.reported(report(500), 0.32)
+    line.tick(2_000_000, 4.0)
+    assert line.queueing_s == pytest.approx(0.27, abs=0.03)
+    assert line.sign == sign
+
+
+def test_a_fallen_estimate_without_delay_is_no_sign() -> None:
+    line = Line()
+    for second, estimate_bps in enumerate([900_000, 100_000]):
+        line.reported(report(100 * (second + 1)), 0.05)
+        line.estimated(estimate_bps, float(second))
+        line.tick(0, float(second))
+    assert line.sign == ""
+    assert line.calm
+
+
+def test_a_probe_that_fails_is_tried_again_later_and_a_step_that_fails_later_still() -> None:
+    ladder = Ladder(1, PACE)
+    walk(ladder, range(4), thin=True)
+    waits, began = [], 4
+    for _ in range(5):
+        now = next(s for s in range(began, began + 60) if ladder.next_step("", True, float(s), probes=True) == 0)
+        waits.append(now - began)
+        ladder.probe_failed()
+        began = now + 1
+    assert waits == [4, 6, 9, 14, 20]
+    ladder.moved(0, float(began))
+    ladder.next_step("delay", False, began + 1.0, probes=True)
+    ladder.moved(1, began + 1.0)
+    calm = range(began + 2, began + 60)
+    assert next(s for s in calm if ladder.next_step("", True, float(s), probes=True) == 0) - calm[0] == 8
+
+
 @pytest.mark.parametrize("highest", [0, 5, 1 << 31])
 def test_reports_that_make_no_sense_are_no_loss(highest: int) -> None:
     line = Line()

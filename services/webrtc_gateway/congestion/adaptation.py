@@ -122,7 +122,9 @@ class Adaptation:
                     climber.ladder.probe_failed()
                     return
             elif step > climber.ladder.step:
-                climber.needed_bps[climber.ladder.step] = viewer.feed.video.bitrate_bps or viewer.line.bitrate_bps
+                sent_bps = viewer.feed.video.bitrate_bps or viewer.line.bitrate_bps
+                if sent_bps:  # else it came a moment ago
+                    climber.needed_bps[climber.ladder.step] = sent_bps
             if step < _SMALLER:
                 await self._moves.cross(viewer, climber.asked)
             elif before == climber.asked:

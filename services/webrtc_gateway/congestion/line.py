@@ -1,5 +1,6 @@
 """What is known of one viewer's line: from its reports (RFC 3550), its estimates (REMB) and what we send."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -18,6 +19,13 @@ LOSS_THIN = 0.10
 LOSS_CALM = 0.02
 DELAY_THIN_SECONDS = 0.4  # on top of the line's own: a queue that fills, and pictures nobody can talk over
 DELAY_CALM_SECONDS = 0.1
+# Where the viewer's own estimate (REMB) has fallen, less delay is enough of a sign. Its value says little, as it has
+# only RTP times to go by: on lines without any limit Chromium was seen to estimate 0.1 to 0.5 of what came. But it
+# falls by half within seconds only where delay grows there.
+_DELAY_THIN_ESTIMATE_SECONDS = 0.2
+_ESTIMATE_FELL = 0.6  # of the most of the last seconds
+_ESTIMATE_MEMORY_SECONDS = 8.0
+_MAX_ESTIMATES = 64
 _ESTIMATE_FRESH_SECONDS = 5.0  # Chromium sends one a second
 _WINDOW_PACKETS = 30  # fewer say little about a tenth
 _WINDOW_SECONDS = 2.0  # of a picture of so few packets
@@ -51,6 +59,7 @@ class Line:
     _rtt_before_s: float | None = None
     _floor_s: float | None = None
     _estimate_bps: int | None = None
+    _estimates: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_MAX_ESTIMATES))
     _estimated_s: float = float("-inf")
     _bytes_before: int = 0
     _ticked_s: float | None = None
@@ -67,6 +76,9 @@ class Line:
 
     def estimated(self, estimate_bps: int, now_s: float) -> None:
         self._estimate_bps, self._estimated_s = estimate_bps, now_s
+        self._estimates.append((now_s, estimate_bps))
+        while now_s - self._estimates[0][0] > _ESTIMATE_MEMORY_SECONDS:
+            self._estimates.popleft()
 
     def arrived(self, arrivals: Arrivals, now_s: float) -> bool:
         """Take transport-wide feedback. Whether it is about packets that are known."""
@@ -110,11 +122,7 @@ class Line:
         self.windows += 1
 
     def estimate_bps(self, now_s: float) -> int | None:
-        """What the viewer lately said its line carries.
-
-        Shown and nothing more: without a send time in every packet (abs-send-time, transport-cc) Chromium has only
-        RTP times to go by, and was seen to estimate 0.1 to 0.5 of what a line without any limit brought it.
-        """
+        """What the line carries, as measured; else what the viewer lately said of it, which is often far too little."""
         if self.measured and self.bandwidth is not None:
             return self.bandwidth.estimate_bps
         return self._estimate_bps if now_s - self._estimated_s <= _ESTIMATE_FRESH_SECONDS else None
@@ -131,7 +139,14 @@ class Line:
             return "delay" if self.bandwidth.growing else "loss" if self.bandwidth.lossy else ""
         if self.fraction_lost > LOSS_THIN:
             return "loss"
-        return "delay" if self.queueing_s > DELAY_THIN_SECONDS and not self._emptying else ""
+        thin_s = _DELAY_THIN_ESTIMATE_SECONDS if self._estimate_fell else DELAY_THIN_SECONDS
+        return "delay" if self.queueing_s > thin_s and not self._emptying else ""
+
+    @property
+    def _estimate_fell(self) -> bool:
+        """The viewer takes the line for a good deal thinner than it did some seconds ago."""
+        most_bps = max((estimate for _, estimate in self._estimates), default=0)
+        return bool(self._estimates) and self._estimates[-1][1] < _ESTIMATE_FELL * most_bps
 
     @property
     def rtt_s(self) -> float:
