@@ -115,20 +115,66 @@ def test_record_play_and_download(mesh: RunningMesh, console: ConsolePage, tmp_p
     expect(page.locator(".big .rec")).to_be_hidden()
     row = card(page, "Recordings").locator(".recording").first
     with page.expect_download() as download:
-        row.get_by_role("button", name="Download").click()
+        row.get_by_role("link", name="Download").click()
     file = tmp_path / download.value.suggested_filename
     download.value.save_as(file)
     video = streams_video(file)
     assert (video["codec_name"], video["width"], video["height"]) == ("h264", 384, 216)
     assert int(video["nb_read_packets"]) >= 10
+    the_door_serves_ranges(page, str(row.get_by_role("link", name="Download").get_attribute("href")), file.read_bytes())
     row.get_by_role("button", name="Play").click()
     page.wait_for_function(
         "() => { const v = document.querySelector('video.recorded'); return v && v.currentTime > 0.2; }"
     )
     assert page.evaluate("() => document.querySelector('video.recorded').videoWidth") == 384
+    page.evaluate("() => { document.querySelector('video.recorded').currentTime = 0.5; }")  # seeks by a range
+    page.wait_for_function("() => document.querySelector('video.recorded').currentTime > 0.6")
     page.keyboard.press("Escape")
     expect(page.locator("dialog")).to_have_count(0)
+    # Cut out of it, by keyboard; the dialog begins with the file's own times.
+    row.get_by_role("button", name="Clip").focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Clip of cam0")
+    dialog.get_by_label("To").focus()
+    page.keyboard.press("Enter")
+    expect(dialog.locator(".made")).to_contain_text("The clip is there")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    page.wait_for_url("**/#/stream/cam0")  # that Escape was the dialog's
+    clip = card(page, "Recordings").locator(".recording", has_text="clip")
+    expect(clip).to_have_count(1)
+    clip.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator(".toast").last).to_contain_text("Deleted")
+    expect(clip).to_have_count(0)
+    assert list(mesh.media_dir.rglob("clips/*")) == []
+    # What happened before a page was opened is there, once.
+    page.reload()
+    events = card(page, "Events").locator(".event")
+    expect(events.filter(has_text="recording-stopped")).to_have_count(1)
+    expect(events.filter(has_text="recording-deleted")).to_have_count(1)
     assert console.complaints == []
+
+
+def the_door_serves_ranges(page: Page, url: str, whole: bytes) -> None:
+    get = page.request.get
+    about = page.request.head(url)
+    tag = about.headers["etag"]
+    assert (about.status, about.headers["content-type"]) == (200, "video/mp4")
+    assert int(about.headers["content-length"]) == len(whole)
+    part = get(url, headers={"Range": "bytes=100-199", "If-Range": tag})
+    assert (part.status, part.body()) == (206, whole[100:200])
+    assert part.headers["content-range"] == f"bytes 100-199/{len(whole)}"
+    assert get(url, headers={"Range": "bytes=-7"}).body() == whole[-7:]
+    other = get(url, headers={"Range": "bytes=100-199", "If-Range": '"another"'})
+    assert (other.status, other.body()) == (200, whole), "two states of a file are never put together"
+    assert get(url, headers={"If-None-Match": tag}).status == 304
+    beyond = get(url, headers={"Range": f"bytes={len(whole)}-"})
+    assert (beyond.status, beyond.headers["content-range"]) == (416, f"bytes */{len(whole)}")
+    assert get(url.replace("/cam0/", "/cam1/", 1)).status == 404, "another stream's"
+    assert get(url.replace("/test/", "/elsewhere/", 1)).status == 503
+    outside = get(f"{url.partition('cam0%2F')[0]}..%2F..%2Fetc%2Fpasswd")
+    assert outside.status in (400, 404), "no name leads outside"
 
 
 def test_snapshot_key_frame_and_restart(mesh: RunningMesh, console: ConsolePage, tmp_path: Path) -> None:
@@ -139,7 +185,7 @@ def test_snapshot_key_frame_and_restart(mesh: RunningMesh, console: ConsolePage,
     assert page.wait_for_selector("canvas.snapshot")
     assert page.evaluate("() => document.querySelector('canvas.snapshot').width") == 384
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download").click()
+        page.get_by_role("link", name="Download", exact=True).click()
     assert Path(download.value.path()).read_bytes()[:3] == b"\xff\xd8\xff", "a JPEG"
     page.keyboard.press("Escape")
     act(page, "keyframe")
@@ -168,6 +214,13 @@ def test_renditions_and_outputs(mesh: RunningMesh, console: ConsolePage) -> None
     low = renditions.locator('[data-rendition="low"]')
     expect(low).to_contain_text("running")
     expect(low).to_contain_text("160×90")
+    expect(low.locator(".rate")).to_contain_text("fps")
+    low.get_by_role("button", name="Stop").click()
+    expect(low).to_have_count(0)
+    stopped = renditions.locator('[data-stopped-rendition="low"]')
+    stopped.get_by_role("button", name="Start").click()
+    expect(low).to_contain_text("160×90")
+    expect(stopped).to_have_count(0)
     low.get_by_role("button", name="Stop").click()
     expect(low).to_have_count(0)
     outputs.locator("summary").click()
@@ -178,6 +231,10 @@ def test_renditions_and_outputs(mesh: RunningMesh, console: ConsolePage) -> None
     outputs.get_by_label("To", exact=True).fill("file://archive.ts")
     outputs.get_by_role("button", name="Start").click()
     archive = outputs.locator('[data-output="archive"]')
+    expect(archive).to_contain_text("running")
+    archive.get_by_role("button", name="Stop").click()
+    expect(archive).to_have_count(0)
+    outputs.locator('[data-stopped-output="archive"]').get_by_role("button", name="Start").click()
     expect(archive).to_contain_text("running")
     archive.get_by_role("button", name="Stop").click()
     expect(archive).to_have_count(0)
@@ -206,6 +263,10 @@ def test_add_and_remove_a_stream(mesh: RunningMesh, console: ConsolePage) -> Non
     page.wait_for_url("**/#/")
     expect(page.locator('[data-stream="door"]')).to_have_count(0)
     assert mesh.actual("streams", "door") is None
+    page.go_back()
+    page.get_by_role("button", name="Start door again").click()
+    console.playing("door", 20)
+    mesh.call("capture.stop", stream="door")
 
 
 def test_system_page_and_kick(mesh: RunningMesh, browser: Browser, console: ConsolePage) -> None:
@@ -216,9 +277,14 @@ def test_system_page_and_kick(mesh: RunningMesh, browser: Browser, console: Cons
         viewer.open(mesh.console)
         viewer.playing("cam1", 20)
         console.open(at(mesh, "system"))
-        expect(page.locator('tr[data-key="capture test"] .chip')).to_have_text("up")
+        capture = page.locator('tr[data-key="capture test"]')
+        expect(capture.locator(".chip")).to_have_text("up")
+        expect(capture.locator('[data-label="CPU"]')).to_contain_text("%")
+        expect(capture.locator('[data-label="Memory"]')).to_contain_text("MB")
+        expect(capture.locator('[data-label="Restarts"]')).to_have_text("0")
         row = page.locator('section[aria-label="Sessions"] tbody tr', has_text="cam1").first
         expect(row).to_contain_text("playing")
+        expect(row.locator('[data-label="Join"]')).to_contain_text("ms")
         session = row.get_attribute("data-key")
         row.get_by_role("button").click()
         page.get_by_role("dialog").get_by_role("button", name="Kick").click()
@@ -353,7 +419,9 @@ def test_signing_in(console: ConsolePage, tmp_path: Path) -> None:
         dialog = page.get_by_role("dialog", name="Sign in")
         dialog.get_by_label("Token").fill("not-the-one-that-is-wanted")
         dialog.get_by_role("button", name="Sign in").click()
-        expect(dialog.locator(".field-error")).not_to_be_empty()
+        expect(dialog.locator(".field-error")).to_contain_text("the token is not taken: it is not known here")
+        dialog.get_by_text("How do I get a token?").click()
+        expect(dialog.locator("code")).to_contain_text("framemesh token")
         dialog.get_by_label("Token").fill(token)
         dialog.get_by_role("button", name="Sign in").click()
         expect(dialog).to_have_count(0)  # the page is loaded anew
@@ -361,6 +429,16 @@ def test_signing_in(console: ConsolePage, tmp_path: Path) -> None:
         expect(page.locator('.big [data-action="snapshot"]')).to_be_visible()
         expect(page.locator('.big [data-action="remove"]')).to_be_hidden()
         assert page.evaluate("() => document.cookie + JSON.stringify(localStorage)") == "{}", "no script sees the token"
+        tokens.write_text("[]\n")  # taken back while the page is open
+        expect(dialog.get_by_role("alert")).to_contain_text("not taken any more")
+        tokens.write_text(f'- {{name: guests, token: {token}, streams: ["line-*"], actions: [view]}}\n')
+        dialog.get_by_label("Token").fill(token)
+        expect(page.locator("body")).to_have_attribute("data-feed", "connected")  # the file was read
+        page.reload()
+        expect(page.get_by_role("heading", name="Your token is not for cam0")).to_be_visible()
+        expect(page.locator("#page")).to_contain_text("view:cam0")
+        assert page.request.get(f"{shut.console}recordings/cam0/test/a.mp4").status == 403
+        assert page.request.get(f"{shut.console}recordings/line-1/test/a.mp4").status == 404
         page.goto(at(shut, "system"))
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()

@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import numpy as np
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 from test_whep_chromium import CHROMIUM
 
 from schemas.capture_commands import StreamStats
-from schemas.commands import MeshStatus, OutputEntry, RenditionEntry
+from schemas.commands import MeshStatus, OutputEntry, RenditionEntry, RenditionStats
 from schemas.errors import ErrorInfo
 from schemas.events import Event
 from schemas.recordings import RecordedFile, RecordedFiles
-from schemas.resources import OutputActual, OutputSpec, Presence, RenditionActual, RenditionSpec
+from schemas.resources import OutputActual, OutputSpec, Presence, RenditionActual, RenditionSpec, StreamSpec
 from schemas.sessions import SessionInfo, SessionList
 from shared.media import timecode
 from tests.support.console_server import ConsoleServer, EncodedStreams, MadeUpMesh, stream
@@ -174,6 +175,7 @@ async def test_hostile_texts_stay_texts(page: Page, complaints: list[str]) -> No
     mesh.replies = {
         "cam0.stats": StreamStats(stream="cam0", node="edge1", state="live", status=2, dropped={HOSTILE: 1}),
         "recordings": RecordedFiles(node="edge1", files=(RecordedFile(file=HOSTILE, **recorded, **sizes),)),
+        "cam0--main.stats": RenditionStats(stream="cam0", rendition="main", at_ns=1, running=True),
         "sessions": SessionList(
             sessions=(SessionInfo(session=HOSTILE, stream="cam0", rendition="main", state=HOSTILE, client=HOSTILE),)
         ),
@@ -209,6 +211,98 @@ async def test_events_newest_first_and_bounded(page: Page) -> None:
         await page.locator("#events-toggle").click()
         await expect(page.locator(".event-what").first).to_have_text("capture cam59")
         assert await page.locator(".event").count() == 50
+
+
+async def test_history_is_told_once_and_is_no_news(page: Page) -> None:
+    def event(number: int) -> Event:
+        return Event(service="capture", id="cam0", event=f"e{number}", node="edge1", at_ns=number * 1_000_000)
+
+    mesh = MadeUpMesh(MeshStatus(streams=(stream("cam0", "off"),)))
+    mesh.history = [event(number) for number in (1, 2, 4)]
+    async with ConsoleServer(mesh, EncodedStreams()) as server:
+        await page.goto(f"{server.url}#/stream/cam0")
+        shown = page.locator(".side .event-state")
+        await expect(shown).to_have_text(["e4", "e2", "e1"])
+        await expect(page.locator("#events-badge")).to_be_hidden()
+        mesh.emit(event(5))
+        await expect(page.locator("#events-badge")).to_have_text("1")
+        mesh.history = [event(number) for number in range(2, 7)]  # e3 and e6 came while the gateway was away
+        await server.stop()
+        await server.start()
+        await expect(shown).to_have_text(["e6", "e5", "e4", "e3", "e2", "e1"])
+        await expect(page.locator("#events-badge")).to_have_text("3")
+
+
+async def test_levels_rates_and_what_was_left_out(page: Page, complaints: list[str]) -> None:
+    heard = msgspec.structs.replace(stream("cam0"), spec=StreamSpec(stream="cam0", source="test://", voice=True))
+    gateway = msgspec.structs.replace(
+        presence("webrtc-gateway", ""),
+        process_cpu_percent=96.5,
+        rss_bytes=123_000_000,
+        restarts=3,
+        dropped={"viewer_behind": 17, "none": 0},
+    )
+    status = MeshStatus(
+        services=(gateway,),
+        streams=(heard, stream("cam1")),
+        renditions=(rendition("cam0", state="running", encoder="libx264", run=1),),
+    )
+    mesh = MadeUpMesh(status)
+    stats = StreamStats(stream="cam0", node="edge1", state="live", status=2, level_dbfs=-15.0, speaking=True)
+    mesh.replies = {"cam0.stats": stats, "sessions": SessionList(sessions=())}
+    mesh.encoded = {"cam0--main": (10, 25_000)}  # pictures and bytes a second
+    async with ConsoleServer(mesh, EncodedStreams()) as server:
+        await page.goto(server.url)
+        cam0, cam1 = page.locator("[data-stream=cam0]"), page.locator("[data-stream=cam1]")
+        await expect(cam0.locator(".voice[data-speaking]")).to_have_attribute("title", re.compile("-15 dBFS"))
+        await expect(cam1.locator(".voice")).to_be_hidden()
+        mesh.emit(Event(service="capture", id="cam0", event="voice-ended", node="edge1", at_ns=1))
+        mesh.replies["cam0.stats"] = msgspec.structs.replace(stats, speaking=False, level_dbfs=-60.0)
+        await expect(cam0.locator(".voice")).to_contain_text("nobody speaks")
+        await page.goto(f"{server.url}#/stream/cam0")
+        main = page.locator('.big [data-rendition="main"]')
+        await expect(main.locator(".rate")).to_have_text(re.compile(r"^(9\.[5-9]|10\.[0-5]) fps · (19\d|20\d) kbit/s$"))
+        await expect(page.locator(".big .voice")).to_be_visible()
+        await page.goto(f"{server.url}#/system")
+        row = page.locator('tr[data-key="webrtc-gateway edge1"]')
+        await expect(row).to_contain_text("97 %")
+        await expect(row).to_contain_text("123.0 MB")
+        await expect(row.locator('[data-label="Restarts"]')).to_have_text("3")
+        await expect(row.locator(".bar")).to_have_attribute("data-tone", "warn")
+        dropped = page.locator('section[aria-label="Left out"] tbody tr')
+        await expect(dropped).to_have_text(["webrtc-gateway on edge1viewer behind17"])
+    assert [text for text in complaints if "404" not in text] == []  # no pictures in this mesh
+
+
+@pytest.mark.long
+async def test_a_storm_of_reloads_leaves_nothing(page: Page, complaints: list[str]) -> None:
+    names = tuple(f"cam{number}" for number in range(8))
+    mesh = MadeUpMesh(MeshStatus(streams=tuple(stream(name) for name in names)))
+    async with ConsoleServer(mesh, EncodedStreams(*names)) as server:
+        assert server.gateway is not None
+        await page.goto(server.url)
+        all_play = "[...framemesh.tiles.values()].filter(({state}) => state === 'playing').length === 8"
+        await until(page, all_play, 10 * slowness())
+        sessions, files, tasks = (
+            server.gateway.session_count,
+            len(os.listdir("/proc/self/fd")),
+            len(asyncio.all_tasks()),
+        )
+        assert sessions == len(names)
+        for _ in range(20):
+            await page.reload(wait_until="commit")
+        await until(page, f"window.framemesh && {all_play}", 10 * slowness())
+        async with patience(10):
+            while server.gateway.session_count > sessions:
+                await asyncio.sleep(0.05)
+        async with patience(5):  # a connection ends a moment after its answer
+            while len(asyncio.all_tasks()) > tasks + 4 or len(os.listdir("/proc/self/fd")) > files + 4:
+                await asyncio.sleep(0.05)
+        print(
+            f"{sessions} sessions, {files} files and {tasks} tasks before; now {server.gateway.session_count},", end=" "
+        )
+        print(f"{len(os.listdir('/proc/self/fd'))} and {len(asyncio.all_tasks())}")
+    assert complaints == []
 
 
 async def test_picture_big_view_and_sound_by_keyboard(page: Page, complaints: list[str]) -> None:

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from schemas.capture_commands import StreamStats
-from schemas.commands import MeshStatus, StreamEntry
+from schemas.commands import MeshStatus, RenditionStats, StreamEntry
 from schemas.errors import ErrorInfo, NotFound
 from schemas.events import Event
 from schemas.packets import VideoCodec
@@ -22,7 +22,7 @@ from services.webrtc_gateway.auth.cookies import Cookies
 from services.webrtc_gateway.auth.guard import Guard
 from services.webrtc_gateway.auth.tokens import Tokens
 from services.webrtc_gateway.commands.routes import CommandRoutes
-from services.webrtc_gateway.egress.gateway import WhepGateway
+from services.webrtc_gateway.egress.gateway import DEFAULT_MAX_SESSIONS, WhepGateway
 from services.webrtc_gateway.egress.source import Deliver
 from services.webrtc_gateway.transport.ice import SharedIceTransport
 from services.webrtc_gateway.web.http import HttpDoor, build_app
@@ -39,11 +39,18 @@ class MadeUpMesh:
         self._queues: set[asyncio.Queue[bytes]] = set()
         self.replies: dict[str, msgspec.Struct] = {}
         """What commands are answered with, by the end of their subject: `cam0.stats`."""
+        self.history: list[Event] = []
+        """What happened before a page is opened, the oldest first."""
+        self.encoded: dict[str, tuple[int, int]] = {}
+        """By rendition: pictures and bytes a second."""
 
     async def request_raw(self, subject: str, data: bytes, timeout_seconds: float = 0.0) -> bytes:
         for end, reply in self.replies.items():
             if subject.endswith(end):
                 return msgspec.json.encode(reply)
+        for name, (pictures, size_bytes) in self.encoded.items():
+            if subject.endswith(f".{name}.stats"):
+                return msgspec.json.encode(_counted(name, pictures, size_bytes))
         for entry in self._status.streams:
             if subject.endswith(f".{entry.spec.stream}.stats"):
                 return msgspec.json.encode(StreamStats(stream=entry.spec.stream, node="edge1", state="live", status=2))
@@ -57,6 +64,8 @@ class MadeUpMesh:
         self._queues.add(queue)
         try:
             yield _message("status", self._status)
+            if self.history:
+                yield msgspec.json.encode({"type": "history", "events": self.history})
             while True:
                 yield await queue.get()
         finally:
@@ -114,7 +123,7 @@ class ConsoleServer:
         self._stack.callback(transport.close)
         self.gateway = WhepGateway(self.streams, transport)
         self._stack.push_async_callback(self.gateway.close)
-        guard = Guard(Tokens(), Cookies(b"no tokens, so no cookies"))
+        guard = Guard(Tokens(), Cookies(b"no tokens, so no cookies"), session_burst=DEFAULT_MAX_SESSIONS)
         app = build_app(self.gateway, self.mesh, parts=[CommandRoutes(self.mesh)], guard=guard)
         door = HttpDoor(app, "127.0.0.1", self.http_port)
         self.http_port = await door.start()
@@ -142,6 +151,14 @@ def stream(name: str, state: StreamState = "live", error: ErrorInfo | None = Non
         audio=AudioInfo(codec="aac", sample_rate=48_000, channels=2),
     )
     return StreamEntry(revision=1, spec=StreamSpec(stream=name, source=source), actual=actual)
+
+
+def _counted(name: str, pictures: int, size_bytes: int) -> RenditionStats:
+    stream, _, rendition = name.partition("--")
+    now_ns = time.time_ns()
+    seconds = now_ns / 1e9 % 1e6
+    counts = {"pictures": round(pictures * seconds), "bytes": round(size_bytes * seconds)}
+    return RenditionStats(stream=stream, rendition=rendition, at_ns=now_ns, running=True, run=1, **counts)
 
 
 def _message(kind: str, value: MeshStatus | Event) -> bytes:

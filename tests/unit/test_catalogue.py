@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from schemas.errors import Conflict, InvalidValue, NotFound
+from schemas.recordings import ListRecordings
 from services.publisher.catalogue import Catalogue
+from services.webrtc_gateway.auth.grant import EVERYTHING, Grant
+from services.webrtc_gateway.commands.table import find_command
 from services.webrtc_gateway.web.recordings import Span, span_of
 from shared.recording_index import RECORD, IndexAppender, IndexHeader, index_path
 
@@ -53,6 +56,14 @@ def test_a_limit_counts_what_the_patterns_cover(root: Path) -> None:
     files, more = catalogue.list(None, 0, _FOREVER_NS, 6, ("cam0", "line-1"))
     assert (len(files), more) == (6, False)
     assert catalogue.list(None, 0, _FOREVER_NS, 6, ("door",)) == ([], False)
+
+
+def test_a_token_for_some_streams_asks_for_those() -> None:
+    command = find_command("publisher.recordings")
+    guest = Grant("guest", "guest", ("line-*",), frozenset({"view"}))
+    assert command.narrowed(ListRecordings(limit=2), guest) == ListRecordings(limit=2, streams=("line-*",))
+    assert command.narrowed(ListRecordings(stream="line-1"), guest) == ListRecordings(stream="line-1")
+    assert command.narrowed(ListRecordings(), EVERYTHING) == ListRecordings()
 
 
 def test_a_file_is_opened_for_its_own_stream_only(root: Path) -> None:

@@ -120,6 +120,7 @@ const feed = new Feed(new URL("api/events", document.baseURI.replace(/^http/, "w
   onRefused: () => document.querySelector("dialog.signin") || learnRights(),
   onStatus: showStatus,
   onEvent: (event) => events.add(event),
+  onHistory: (before) => events.addHistory(before),
 });
 
 part("lost").append(el("span", { class: "spinner", "aria-hidden": "true" }), "The gateway does not answer. What you see is the last known state; trying again.");
@@ -138,7 +139,7 @@ shortcuts.add("e", "events", () => part("events-toggle").click());
 shortcuts.add("t", "dark or light", () => window.framemeshTheme.toggle());
 tiles.addShortcuts(shortcuts);
 
-document.addEventListener("framemesh:signin", askToken);
+document.addEventListener("framemesh:signin", () => learnRights());
 
 showTheme();
 services.update([]);

@@ -17,7 +17,8 @@ export class Feed {
   #timers = new Set();
   #pings = 0;
 
-  /** `handlers`: onOpen(), onDrop(), onRefused() when it does not open, onStatus(status), onEvent(event). */
+  /** `handlers`: onOpen(), onDrop(), onRefused() when it does not open, onStatus(status), onEvent(event),
+   *  onHistory(events) of before. */
   constructor(url, clock, handlers) {
     this.#url = url;
     this.#clock = clock;
@@ -73,6 +74,7 @@ export class Feed {
     }
     if (message.type === "pong") this.#clock.add(message.t, performance.now(), message.server_ms);
     else if (message.type === "status") this.#handlers.onStatus(message.status ?? {});
+    else if (message.type === "history") this.#handlers.onHistory(message.events ?? []);
     else if (message.type === "event" && message.event) this.#handlers.onEvent(message.event);
   }
 

@@ -119,6 +119,7 @@ export class Form {
     } finally {
       this.#button.disabled = false;
       setText(this.#button, said);
+      if (document.activeElement === document.body) this.#button.focus(); // a disabled button loses it
     }
   }
 

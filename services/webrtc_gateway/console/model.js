@@ -67,6 +67,7 @@ function renditionOf({ spec, actual, revision }) {
   const fellBack = running && !actual.hardware && (spec.encoder ?? "prefer-hw") !== "software";
   return {
     name: spec.rendition ?? "main",
+    spec,
     asked: revision > 0, // else it is there on demand, and ends by itself
     codec: actual?.video?.codec || spec.codec || "h264",
     size: actual?.video?.width ? `${actual.video.width}×${actual.video.height}` : (spec.size ?? "").replace("x", "×"),
@@ -84,6 +85,7 @@ function renditionOf({ spec, actual, revision }) {
 function outputOf({ spec, actual }) {
   return {
     name: spec.output,
+    spec,
     rendition: actual?.rendition || spec.rendition || "main",
     finishing: Boolean(spec.finish),
     started_ns: actual?.started_ns ?? 0,

@@ -16,7 +16,8 @@ export class Services {
 
   /** Show the presences of a MeshStatus. */
   update(presences) {
-    const shown = JSON.stringify(presences);
+    // Of what is refreshed every few seconds nothing is shown here.
+    const shown = JSON.stringify(presences.map(({ service, node, version, metrics_url }) => [service, node, version, metrics_url]));
     if (shown === this.#shown) return;
     this.#shown = shown;
     const extra = presences.map(({ service }) => service).filter((name) => !SERVICES.includes(name));

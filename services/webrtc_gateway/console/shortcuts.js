@@ -40,7 +40,7 @@ export class Shortcuts {
 
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.repeat) return;
-    if (event.target.closest?.("input, select, textarea, dialog")) return;
+    if (event.target.closest?.("input, select, textarea") || document.querySelector("dialog[open]")) return;
     if (event.key.length === 1 && event.key !== "?" && !enabled()) return;
     const entry = this.#entries.find(({ key }) => key === event.key);
     if (entry && entry.run() !== false) event.preventDefault();

@@ -3,11 +3,14 @@
 
 import { CommandError } from "./commands.js";
 import { openDialog } from "./dialog.js";
+import { el } from "./dom.js";
 import { Field, Form } from "./form.js";
 
 const ADDRESS = "api/login";
 const UNAUTHORIZED = 401;
 const RENEW_EVERY_MS = 3600 * 1000; // the cookie lives for a working day; an open page stays signed in
+
+let signedIn = false;
 
 /** Ask what this page may do, and show so much of it; ask for a token where that is nothing. */
 export async function learnRights() {
@@ -17,9 +20,12 @@ export async function learnRights() {
   } catch {
     return null; // the gateway is away: the feed says so
   }
-  if (response.status === UNAUTHORIZED) askToken();
+  if (response.status === UNAUTHORIZED) {
+    askToken(signedIn ? "Your token is not taken any more: it has expired, or was taken back." : "");
+  }
   if (!response.ok) return null;
   const rights = await response.json();
+  signedIn = rights.tokens;
   const may = (action) => !rights.tokens || rights.actions.includes(action);
   document.body.toggleAttribute("data-may-control", may("control"));
   document.body.toggleAttribute("data-may-publish", may("publish"));
@@ -27,15 +33,29 @@ export async function learnRights() {
 }
 
 /** Ask for a token, once at a time; the page is loaded anew with it. */
-export function askToken() {
+export function askToken(why = "") {
   if (document.querySelector("dialog.signin")) return;
   const token = new Field("token", "Token", { type: "password", help: "From whoever runs this mesh.", maxlength: 4096 });
   const form = new Form([token], "Sign in", async (values) => {
     await signIn(values.token ?? "");
     location.reload();
   }, { label: "Sign in" });
-  openDialog("Sign in", [form.element]).classList.add("signin");
+  const reason = el("p", { class: "form-error", role: "alert", hidden: !why, text: why });
+  openDialog("Sign in", [reason, form.element, howToGet()]).classList.add("signin");
   token.control.focus();
+}
+
+// Nobody who stands before a closed door should have to look for the manual.
+function howToGet() {
+  const command = "framemesh token --key token.key --stream '*' --allow view,control --expires 8h";
+  return el(
+    "details",
+    { class: "hint-more" },
+    el("summary", { text: "How do I get a token?" }),
+    el("p", { class: "quiet", text: "Whoever runs this mesh makes one where its key is, or takes it from its tokens file:" }),
+    el("code", { class: "command-line", tabindex: "0", text: command }),
+    el("p", { class: "quiet", text: "view lets you watch, control lets you give commands, publish lets you send a camera." }),
+  );
 }
 
 /** End what `askToken` began. */

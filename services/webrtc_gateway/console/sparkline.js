@@ -1,4 +1,4 @@
-// A small graph of one series: the newest value in figures, the last two minutes as a line.
+// Small graphs of one series, the newest value at the right: with its figures, or the line alone.
 
 import { el, setAttribute, setText, svg } from "./dom.js";
 import { KEPT_SECONDS } from "./series.js";
@@ -6,39 +6,24 @@ import { KEPT_SECONDS } from "./series.js";
 const HEIGHT = 40;
 const HEADROOM = 1.15; // the highest value does not touch the edge
 
-export class Sparkline {
-  #value = el("p", { class: "graph-value", text: "–" });
-  #range = el("p", { class: "graph-range" });
+/** The line alone; `kept` values fill its width. */
+export class Line {
   #line = svg("path", { class: "graph-line" });
   #area = svg("path", { class: "graph-area" });
-  #drawing;
-  #title;
-  #format;
-  #worst;
+  #kept;
   #shown = "";
 
-  /** `worst`: `least` or `most`, whichever of the two minutes is the bad one. */
-  constructor(title, format, worst) {
-    this.#title = title;
-    this.#format = format;
-    this.#worst = worst;
-    this.#drawing = svg("svg", { class: "graph-drawing", viewBox: `0 0 ${KEPT_SECONDS - 1} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
-    this.#drawing.append(this.#area, this.#line);
-    this.element = el("div", { class: "graph" }, el("h3", { text: title }), this.#value, this.#drawing, this.#range);
-    this.update([]);
+  constructor(kept = KEPT_SECONDS, extra = "") {
+    this.#kept = kept;
+    this.element = svg("svg", { class: `graph-drawing ${extra}`.trim(), viewBox: `0 0 ${kept - 1} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
+    this.element.append(this.#area, this.#line);
   }
 
-  /** Draw the values, oldest first; null breaks the line. */
-  update(values) {
-    const known = values.filter((value) => value !== null && Number.isFinite(value));
-    const highest = Math.max(...known);
-    const worst = this.#worst === "least" ? Math.min(...known) : highest;
-    setText(this.#value, this.#format(values.at(-1) ?? null));
-    setText(this.#range, known.length ? `${this.#worst} ${this.#format(worst)}` : "no picture yet");
-    const said = `${this.#title}, last two minutes: ${this.#range.textContent}`;
-    setAttribute(this.#drawing, "aria-label", said);
-    const top = highest * HEADROOM || 1;
-    const left = KEPT_SECONDS - values.length;
+  /** Draw the values, oldest first; null breaks the line. `said` is for who does not see it. */
+  update(values, said) {
+    setAttribute(this.element, "aria-label", said);
+    const top = Math.max(...known(values)) * HEADROOM || 1;
+    const left = this.#kept - values.length;
     const runs = runsOf(values.map((value, index) => (value === null ? null : [left + index, HEIGHT - (value / top) * (HEIGHT - 2)])));
     const shown = JSON.stringify(runs);
     if (shown === this.#shown) return;
@@ -46,6 +31,44 @@ export class Sparkline {
     setAttribute(this.#line, "d", runs.map(lineOf).join(""));
     setAttribute(this.#area, "d", runs.map((run) => `${lineOf(run)}L${run.at(-1)[0]} ${HEIGHT}L${run[0][0]} ${HEIGHT}Z`).join(""));
   }
+}
+
+export class Sparkline {
+  #value = el("p", { class: "graph-value", text: "–" });
+  #range = el("p", { class: "graph-range" });
+  #line = new Line();
+  #title;
+  #format;
+  #summary;
+
+  /** `summary(values)` gives the line below, of the values that are known. */
+  constructor(title, format, summary) {
+    this.#title = title;
+    this.#format = format;
+    this.#summary = summary;
+    this.element = el("div", { class: "graph" }, el("h3", { text: title }), this.#value, this.#line.element, this.#range);
+    this.update([]);
+  }
+
+  update(values) {
+    const there = known(values);
+    setText(this.#value, this.#format(values.at(-1) ?? null));
+    setText(this.#range, there.length ? this.#summary(there, this.#format) : "no picture yet");
+    this.#line.update(values, `${this.#title}, last two minutes: ${this.#range.textContent}`);
+  }
+}
+
+/** Summaries for `Sparkline`. */
+export const least = (values, format) => `least ${format(Math.min(...values))}`;
+export const most = (values, format) => `most ${format(Math.max(...values))}`;
+export const quantiles = (values, format) => {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (part) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))];
+  return `p50 ${format(at(0.5))} · p95 ${format(at(0.95))}`;
+};
+
+function known(values) {
+  return values.filter((value) => value !== null && Number.isFinite(value));
 }
 
 function runsOf(points) {

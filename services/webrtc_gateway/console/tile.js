@@ -7,6 +7,7 @@ import { Player } from "./player.js";
 import { addressOf } from "./router.js";
 import { Series } from "./series.js";
 import { StreamPage } from "./stream/page.js";
+import { VoiceMeter } from "./voice.js";
 
 const HOLD_MS = 1500; // scrolling past a tile, or a glance at another one, does not end its session
 const HICCUP_FAILURES = 3; // fewer failed attempts than this are over before anyone could read about them
@@ -30,6 +31,7 @@ export class Tile {
   #hold = null;
   #shown_outputs = "";
   #parts;
+  voice = new VoiceMeter();
 
   constructor(name, mesh) {
     this.name = name;
@@ -67,7 +69,7 @@ export class Tile {
       el(
         "div",
         { class: "label" },
-        el("div", { class: "line" }, parts.back, parts.heading, parts.chip, parts.recording, parts.format),
+        el("div", { class: "line" }, parts.back, parts.heading, parts.chip, parts.recording, this.voice.element, parts.format),
         el("div", { class: "line quiet" }, parts.source, parts.encoding),
         parts.outputs,
         parts.error,
@@ -96,6 +98,11 @@ export class Tile {
     this.#parts.recording.hidden = recordingOf(stream) === null;
     if (this.big) this.#page.update(stream);
     this.#showPicture();
+  }
+
+  /** Whether capture listens for voices in its sound. */
+  get listens() {
+    return Boolean(this.#stream?.live && this.#stream.spec.voice);
   }
 
   /** Whether the picture should run; stopping waits a moment. */
@@ -138,7 +145,7 @@ export class Tile {
   /** Become the stream's page, or a tile again. */
   setBig(big) {
     if (big && !this.#page) {
-      this.#page = new StreamPage(this.name, this.player, this.#mesh);
+      this.#page = new StreamPage(this.name, this.player, this.#mesh, (stats) => this.voice.show(stats));
       this.element.append(...this.#page.elements);
     }
     this.element.classList.toggle("big", big);
@@ -167,6 +174,7 @@ export class Tile {
   tick() {
     this.player.tick();
     this.#series.sample(this.player.report, performance.now());
+    this.voice.tick();
     if (this.big) this.#page.tick(this.#series);
     this.#showPicture();
   }

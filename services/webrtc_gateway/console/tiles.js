@@ -3,6 +3,7 @@
 import { setAttribute } from "./dom.js";
 import { go } from "./router.js";
 import { Tile } from "./tile.js";
+import { VoicePoll } from "./voice.js";
 
 const TICK_MS = 250; // meters stay readable, a stall is seen in time
 const HIDDEN_HOLD_MS = 30000; // a glance at another tab does not end the sessions
@@ -16,6 +17,7 @@ export class Tiles {
   #big = null;
   #reachable = null; // the tile in the order of Tab
   #observer;
+  #voices = new VoicePoll();
 
   constructor(grid, mesh) {
     this.grid = grid;
@@ -23,6 +25,7 @@ export class Tiles {
     this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: NEARLY_VISIBLE });
     setInterval(() => this.#tick(), TICK_MS);
     document.addEventListener("visibilitychange", () => this.#visibility());
+    mesh.events.listen((event) => this.#event(event));
     grid.addEventListener("keydown", (event) => this.#key(event));
     grid.addEventListener("focusin", (event) => this.#focused(event));
   }
@@ -69,6 +72,7 @@ export class Tiles {
     shortcuts.add("f", "full screen", page((tile) => tile.toggleFull()));
     shortcuts.add("s", "snapshot", page((tile) => tile.page.actions.snapshot()));
     shortcuts.add("r", "start or stop recording", page((tile) => tile.page.actions.record()));
+    shortcuts.add("c", "cut a clip", page((tile) => tile.page.actions.clip()));
     shortcuts.add("k", "key frame", page((tile) => tile.page.actions.keyFrame()));
     shortcuts.add("Escape", "", page(() => document.fullscreenElement ? false : go("wall")));
     shortcuts.add("ArrowRight", "", page(() => this.#step(1)));
@@ -165,7 +169,14 @@ export class Tiles {
     order[at + steps[event.key]]?.focus();
   }
 
+  // Told at once, and so sooner than asked for.
+  #event(event) {
+    if (event?.event === "voice-started" || event?.event === "voice-ended") this.#tiles.get(event.id)?.voice.speaking(event.event === "voice-started");
+  }
+
   #tick() {
     for (const tile of this.#tiles.values()) tile.tick();
+    if (document.hidden || this.#big) return; // a stream's page asks for its own
+    this.#voices.tick([...this.#tiles.values()].filter((tile) => tile.listens && this.#visible.has(tile.name)));
   }
 }

@@ -1,29 +1,32 @@
-// The mesh as a whole: its services, its bus, who watches, and what was dropped.
+// The mesh as a whole: its services and what they cost, its bus, who watches and how well, and what was left out.
 
 import { call, CommandError } from "../commands.js";
 import { confirmed } from "../dialog.js";
-import { el, safeLink } from "../dom.js";
+import { el } from "../dom.js";
 import * as format from "../format.js";
 import { SERVICES } from "../services.js";
 import { learnRights, signOut } from "../signin.js";
 import { toast } from "../toasts.js";
+import { chip, serviceCells, SERVICE_COLUMNS } from "./service_row.js";
 import { Table } from "./table.js";
 
 const ASK_EVERY_MS = 2000;
 const DROPS_EVERY_MS = 10000; // one command for each stream: the door admits 20 in a second
 const DROPS_OF_STREAMS = 40;
+const WATCHING = new Set(["connected", "playing", "receiving"]);
 
 export class SystemPage {
   #mesh;
-  #services = new Table("Services", ["Service", "Node", "State", "Version", "Up for", "Process", "Links"], "No service is running.");
-  #sessions = new Table("Sessions", ["Client", "Node", "Stream", "Rendition", "State", "Sent", "Rate", "Round trip", "Lost", "For", ""], "Nobody is watching.");
-  #drops = new Table("Drops", ["Stream", "Reason", "Pictures"], "Nothing was dropped.");
+  #services = new Table("Services", SERVICE_COLUMNS, "No service is running.");
+  #sessions = new Table("Sessions", ["Client", "Stream", "Rendition", "State", "Rate", "Latency", "Join", "Round trip", "Lost", "For", ""], "Nobody is watching.");
+  #drops = new Table("Left out", ["Where", "Reason", "How many"], "Nothing was left out.");
   #bus = el("dl", { class: "facts bus" });
   #signedIn = el("p", { class: "signed-in", hidden: true });
   #asked_at_ms = -Infinity;
   #drops_at_ms = -Infinity;
   #asking = false;
   #before = new Map(); // session -> [performance ms, bytes], for rates
+  #dropped = []; // of streams: [where, reason, count]
 
   constructor(mesh) {
     this.#mesh = mesh;
@@ -61,8 +64,9 @@ export class SystemPage {
     const sorted = [...presences].sort((a, b) => a.service.localeCompare(b.service) || a.node.localeCompare(b.node));
     this.#services.show([
       ...sorted.map((presence) => ({ key: `${presence.service} ${presence.node}`, cells: serviceCells(presence) })),
-      ...absent.map((name) => ({ key: name, off: true, cells: [name, "–", chip("not running", "off"), "", "", "", ""] })),
+      ...absent.map((name) => ({ key: name, off: true, cells: [name, "–", chip("not running", "off"), ...SERVICE_COLUMNS.slice(3).map(() => "")] })),
     ]);
+    this.#showDrops(presences);
   }
 
   #showBus() {
@@ -100,31 +104,34 @@ export class SystemPage {
 
   async #askSessions() {
     try {
-      const { sessions, unanswered = [] } = await call("webrtc-gateway.sessions");
+      const { sessions, unanswered } = await call("webrtc-gateway.sessions");
       const now_ms = performance.now();
-      const rows = sessions.map((session) => ({ key: session.session, cells: this.#sessionCells(session, now_ms) }));
-      rows.push(...unanswered.map((node) => ({ key: `no answer ${node}`, off: true, cells: ["its gateway does not answer", node] })));
+      const nodes = new Set(sessions.map(({ node }) => node));
+      const rows = sessions.map((session) => ({ key: session.session, cells: this.#sessionCells(session, now_ms, nodes.size > 1) }));
       this.#before = new Map(sessions.map(({ session, bytes_sent }) => [session, [now_ms, bytes_sent]]));
       this.#sessions.show(rows);
+      const silent = unanswered?.length ? `The gateway of ${unanswered.join(", ")} does not answer: who watches there is not listed.` : "";
+      this.#sessions.note(silent);
     } catch (error) {
       if (!(error instanceof CommandError)) throw error;
       this.#sessions.fail(error.message);
     }
   }
 
-  #sessionCells(info, now_ms) {
+  #sessionCells(info, now_ms, many) {
     const [then_ms, bytes] = this.#before.get(info.session) ?? [now_ms, 0];
     const measured = now_ms > then_ms ? ((info.bytes_sent - bytes) * 8000) / (now_ms - then_ms) : null;
     const kick = el("button", { type: "button", class: "button small kick", text: "Kick", "aria-label": `Kick the viewer of ${info.stream}` });
     kick.addEventListener("click", () => this.#kick(info, kick));
+    const client = [info.kind, info.client, info.address, many ? info.node : ""].filter(Boolean).join(" · ") || "viewer";
     return [
-      [info.kind, info.client, info.address].filter(Boolean).join(" · ") || "viewer",
-      info.node || "–",
+      el("span", { text: client, title: `${info.session}, ${format.bytes(info.bytes_sent)} sent` }),
       info.stream,
       renditionOf(info),
-      chip(info.state, ["connected", "playing", "receiving"].includes(info.state) ? "good" : "busy"),
-      format.bytes(info.bytes_sent),
+      chip(info.state, WATCHING.has(info.state) ? "good" : "busy"),
       format.bitrate(info.bitrate || measured),
+      format.milliseconds(info.latency_ms),
+      format.milliseconds(info.picture_ms ?? info.join_ms),
       format.milliseconds(info.rtt_ms),
       `${((info.fraction_lost ?? 0) * 100).toFixed(1)} %`,
       info.connected_ns ? format.since(info.connected_ns, Date.now()) : "–",
@@ -152,24 +159,18 @@ export class SystemPage {
     this.#drops_at_ms = performance.now();
     const names = this.#mesh.streams.filter(({ live }) => live).map(({ name }) => name).slice(0, DROPS_OF_STREAMS);
     const answers = await Promise.allSettled(names.map((name) => call("capture.stats", {}, name)));
-    const dropped = answers.flatMap(({ value }) => Object.entries(value?.dropped ?? {}).map(([reason, count]) => [value.stream, reason, count]));
-    const rows = dropped.filter(([, , count]) => count > 0).sort((a, b) => b[2] - a[2]);
-    this.#drops.show(rows.map(([stream, reason, count]) => ({ key: `${stream} ${reason}`, cells: [stream, reason, String(count)] })));
+    this.#dropped = answers.flatMap(({ value }) => Object.entries(value?.dropped ?? {}).map(([reason, count]) => [value.stream, reason, count]));
+    this.update();
   }
-}
 
-function serviceCells({ service, node, version, pid, started_ns, metrics_url, http_url, rtsp_url }) {
-  const links = [["metrics", metrics_url], ["http", http_url]].filter(([, url]) => safeLink(url));
-  const cell = el("span", { class: "links" }, ...links.map(([text, url]) => el("a", { href: safeLink(url), target: "_blank", rel: "noopener noreferrer", text, "aria-label": `${text} of ${service} on ${node}` })));
-  if (rtsp_url) cell.append(el("code", { text: rtsp_url }));
-  return [service, node, chip("up", "good"), version, started_ns ? format.since(started_ns, Date.now()) : "–", String(pid), cell];
+  #showDrops(presences) {
+    const services = presences.flatMap(({ service, node, dropped }) => Object.entries(dropped ?? {}).map(([reason, count]) => [`${service} on ${node}`, reason, count]));
+    const rows = [...this.#dropped, ...services].filter(([, , count]) => count > 0).sort((a, b) => b[2] - a[2]);
+    this.#drops.show(rows.map(([where, reason, count]) => ({ key: `${where} ${reason}`, cells: [where, reason.replaceAll("_", " "), String(count)] })));
+  }
 }
 
 function renditionOf({ rendition, instead_of, thin, keys_only }) {
   const why = [instead_of ? `instead of ${instead_of}` : "", thin ? `thin line: ${thin}` : "", keys_only ? "key pictures only" : ""];
   return [rendition, ...why.filter(Boolean)].join(" · ");
-}
-
-function chip(text, tone) {
-  return el("span", { class: "chip", "data-tone": tone, text });
 }

@@ -6,6 +6,7 @@ export class Table {
   #body = el("tbody");
   #none;
   #scroll;
+  #note = el("p", { class: "form-error", role: "status", hidden: true });
   #columns;
   #rows = new Map();
 
@@ -14,7 +15,7 @@ export class Table {
     const heads = columns.map((text) => (text ? el("th", { scope: "col", text }) : el("td")));
     this.#scroll = el("div", { class: "table-scroll" }, el("table", { "aria-label": title }, el("thead", {}, el("tr", {}, ...heads)), this.#body));
     this.#none = el("p", { class: "none", text: none, "data-usual": none });
-    this.element = el("section", { class: "card", "aria-label": title }, el("h2", { text: title }), this.#none, this.#scroll);
+    this.element = el("section", { class: "card", "aria-label": title }, el("h2", { text: title }), this.#note, this.#none, this.#scroll);
     this.show([]);
   }
 
@@ -39,6 +40,12 @@ export class Table {
       cells.forEach((cell, column) => fill(row.children[column], cell));
       if (this.#body.children[index] !== row) this.#body.insertBefore(row, this.#body.children[index] ?? null);
     });
+  }
+
+  /** Say something besides the rows; empty: nothing. */
+  note(text) {
+    setText(this.#note, text);
+    this.#note.hidden = !text;
   }
 
   /** Say why there is nothing to show. */

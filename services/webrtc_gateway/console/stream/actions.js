@@ -5,20 +5,24 @@ import { confirmed, openDialog } from "../dialog.js";
 import { el, icon, setAttribute, setText } from "../dom.js";
 import * as format from "../format.js";
 import { recordingOf } from "../model.js";
+import { remember } from "../removed.js";
 import { go } from "../router.js";
 import { toast } from "../toasts.js";
 
 export class Actions {
   #name;
   #clock;
+  #clip;
   #stream = null;
   #busy = new Set();
   #buttons;
   #recordText;
 
-  constructor(name, clock) {
+  /** `clip()` asks from when to when. */
+  constructor(name, clock, clip) {
     this.#name = name;
     this.#clock = clock;
+    this.#clip = clip;
     const button = (key, text, title, run) => el(
       "button",
       { type: "button", class: "button", title, "data-action": key, on: { click: run } },
@@ -28,6 +32,7 @@ export class Actions {
     this.#buttons = {
       snapshot: button("snapshot", "Snapshot", "The newest picture (S)", () => this.snapshot()),
       record: button("record", "Record", "Record to a file (R)", () => this.record()),
+      cut: button("cut", "Clip", "Cut a file out of the last seconds (C)", () => this.clip()),
       keyframe: button("keyframe", "Key frame", "Have the encoders make a key frame (K)", () => this.keyFrame()),
       restart: button("restart", "Restart", "Open the source again", () => this.restart()),
       remove: button("remove", "Remove", "End this stream", () => this.remove()),
@@ -56,6 +61,10 @@ export class Actions {
     const now_ms = this.#clock.wallAt(performance.now());
     const seconds = recording.started_ns ? (now_ms - recording.started_ns / 1e6) / 1000 : 0;
     setText(this.#recordText, `Stop · ${format.duration(seconds)}`);
+  }
+
+  clip() {
+    this.#clip();
   }
 
   snapshot() {
@@ -104,6 +113,7 @@ export class Actions {
     const text = `The picture of ${this.#name} ends for everyone who watches, records or sends it. Recorded files stay.`;
     if (!(await confirmed(`Remove ${this.#name}?`, text, "Remove"))) return;
     await this.#once("remove", async () => {
+      remember(this.#stream.spec);
       await call("capture.stop", { stream: this.#name });
       toast(`${this.#name} is removed`);
       go("wall");

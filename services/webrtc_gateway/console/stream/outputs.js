@@ -5,8 +5,10 @@ import { el } from "../dom.js";
 import { Field, Form, NAME } from "../form.js";
 import * as format from "../format.js";
 import { toast } from "../toasts.js";
+import { Stopped } from "./stopped.js";
 
 const FORMATS = [["", "by the address"], "mp4", "ts", "mkv", "hls", "flv", "rtsp", "srt", "udp", "whip"];
+const RECORDING_OUTPUT = "recording"; // has a button of its own
 const EXAMPLES = [
   "file://{stream}/{start:%Y%m%d-%H%M%S}.mp4",
   "rtmp://server/app/key",
@@ -20,9 +22,11 @@ export class Outputs {
   #list = el("ul", { class: "rows", "aria-label": "Outputs" });
   #rendition = new Field("rendition", "Rendition", { options: ["main"] });
   #shown = "";
+  #stopped;
 
   constructor(name) {
     this.#name = name;
+    this.#stopped = new Stopped("output", (spec) => call("publisher.start", spec), () => (this.#shown = ""));
     this.element = el(
       "section",
       { class: "card", "aria-label": "Outputs" },
@@ -35,17 +39,20 @@ export class Outputs {
   update(stream) {
     const names = ["main", ...stream.renditions.map(({ name }) => name), ...(stream.carriesSource ? ["source"] : [])];
     this.#rendition.setOptions([...new Set(names)]);
-    const shown = JSON.stringify(stream.outputs);
+    this.#stopped.forget(stream.outputs.map(({ name }) => name));
+    const shown = JSON.stringify([stream.outputs, this.#stopped.names]);
     if (shown === this.#shown) return;
     this.#shown = shown;
     const none = el("li", { class: "none", text: "None: nothing is sent or written." });
-    this.#list.replaceChildren(...(stream.outputs.length ? stream.outputs.map((output) => this.#row(output)) : [none]));
+    const rows = [...stream.outputs.map((output) => this.#row(output)), ...this.#stopped.rows()];
+    this.#list.replaceChildren(...(rows.length ? rows : [none]));
   }
 
-  #row({ name, rendition, state, tone, to, file, bytes, retries, error }) {
-    const facts = [rendition, bytes ? format.bytes(bytes) : "", retries ? `${retries} retries` : ""].filter(Boolean);
+  #row({ name, rendition, state, tone, to, file, bytes, retries, duration_ns, error, spec }) {
+    const long = duration_ns ? format.duration(duration_ns / 1e9) : "";
+    const facts = [rendition, bytes ? format.bytes(bytes) : "", long, retries ? `${retries} retries` : ""].filter(Boolean);
     const stop = el("button", { type: "button", class: "button small stop", text: "Stop", "aria-label": `Stop output ${name}` });
-    stop.addEventListener("click", () => this.#stop(name, stop));
+    stop.addEventListener("click", () => this.#stop(name, spec, stop));
     return el(
       "li",
       { class: "row", "data-output": name },
@@ -58,12 +65,15 @@ export class Outputs {
     );
   }
 
-  async #stop(output, button) {
+  async #stop(output, spec, button) {
     button.disabled = true;
     try {
+      if (output !== RECORDING_OUTPUT) this.#stopped.add(output, spec);
       await call("publisher.stop", { stream: this.#name, output });
+      toast(`Output ${output} is stopped`);
     } catch (error) {
       if (!(error instanceof CommandError)) throw error;
+      this.#stopped.forget([output]);
       toast(error.message, "bad");
       button.disabled = false;
     }
