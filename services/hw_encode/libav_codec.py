@@ -116,8 +116,8 @@ def open_encoder(kind: EncoderKind, spec: RenditionSpec, width: int, height: int
     context.bit_rate = rate.bitrate
     context.gop_size = _NO_AUTOMATIC_KEY_FRAMES
     context.max_b_frames = spec.b_frames
-    if kind.codec == "mjpeg":
-        context.thread_count = 1  # with more, libav reads pictures later and gives packets later
+    if threads := kind.threads(width * height):
+        context.thread_count = threads
     context.options = {**kind.options(spec), **kind.rate(rate)}
     with usual_scheduling():
         context.open()
