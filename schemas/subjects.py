@@ -83,6 +83,11 @@ def event(service: str, resource: str, name: str) -> str:
     return f"{PREFIX}.evt.{check_id(service, 'service')}.{_check_resource(resource)}.{check_id(name, 'event')}"
 
 
+def events_named(service: str, name: str) -> str:
+    """One event of whichever resource of a service."""
+    return f"{PREFIX}.evt.{check_id(service, 'service')}.*.{check_id(name, 'event')}"
+
+
 def all_events() -> str:
     return f"{PREFIX}.evt.>"
 

@@ -40,6 +40,7 @@ from services.webrtc_gateway.sora.layer_commands import LayerCommands
 from services.webrtc_gateway.sora.metrics import register_sora_metrics
 from services.webrtc_gateway.sora.routes import SoraRoutes
 from services.webrtc_gateway.sora.streams import ChannelStreams
+from services.webrtc_gateway.sora.voices import MeshVoices
 from services.webrtc_gateway.transport.dtls import DtlsIdentity
 from services.webrtc_gateway.transport.hosts import resolve_hosts
 from services.webrtc_gateway.transport.ice import SharedIceTransport
@@ -219,6 +220,10 @@ async def _sora(
         Parts(transport, DtlsIdentity(), ingest, gateway, ChannelStreams(mirrors), ice_servers),
         on_event=lambda stream, name, detail: context.event(stream, name, detail=detail),
     )
+    ingest.on_speaking = channels.speaks
+    voices = MeshVoices(channels, ingest)
+    context.stack.push_async_callback(voices.close)
+    await voices.open(context.bus)
     layers = LayerCommands(gateway, channels, gateways, context.node)
     context.stack.push_async_callback(layers.close)
     publishers = PublisherCommands(ingest, gateways, context.node)

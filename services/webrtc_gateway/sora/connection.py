@@ -83,8 +83,6 @@ class Connection:
     """Of data channels that the client asks for."""
     wishes: Wishes = field(default_factory=Wishes)
     """Which layers it gets."""
-    on_speaking: Callable[["Connection", bool], None] = lambda connection, speaking: None
-    """Called when it begins or ends to speak."""
     client: str = ""
     address: str = ""
     id: str = field(default_factory=new_connection_id)
@@ -322,8 +320,6 @@ class Connection:
             self.stop(REFUSED, f"NOT-PUBLISHED-{error.code}")
             return
         self._publisher = publisher
-        if publisher.voice is not None:
-            publisher.voice.changed = lambda speaking: self.on_speaking(self, speaking)
 
     # --- what is offered
 
