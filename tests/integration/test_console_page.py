@@ -275,6 +275,7 @@ async def test_levels_rates_and_what_was_left_out(page: Page, complaints: list[s
 
 
 @pytest.mark.long
+@pytest.mark.timeout(180)
 async def test_a_storm_of_reloads_leaves_nothing(page: Page, complaints: list[str]) -> None:
     names = tuple(f"cam{number}" for number in range(8))
     mesh = MadeUpMesh(MeshStatus(streams=tuple(stream(name) for name in names)))
