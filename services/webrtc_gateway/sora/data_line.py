@@ -18,7 +18,7 @@ from services.webrtc_gateway.sora.letter import Letter
 logger = logging.getLogger(__name__)
 
 _MESSAGES_PER_SECOND, _MESSAGES_BURST = 200.0, 400.0  # of all of a client's own labels: a pointer at 120 Hz, and more
-_SIGNALS_PER_SECOND, _SIGNALS_BURST = 10.0, 40.0  # a client says one thing for each of ours, and those are few
+_SIGNALS_PER_SECOND, _SIGNALS_BURST = 50.0, 100.0  # an answer for each of our offers, which wait for one another
 _GOODBYE_SECONDS = 2.0  # for a client to take our last words; it waits 5 s itself
 # Messages of others may fill so much of what is unsent: the rest is for signalling, which must not be lost by them.
 _MESSAGES_BYTES, _MESSAGES_WAITING = ChannelLimits().buffered_bytes // 2, ChannelLimits().buffered_messages // 2

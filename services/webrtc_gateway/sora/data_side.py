@@ -49,6 +49,7 @@ class DataSide:
         )
         self.ways = Ways(self._line)
         self._ticker: asyncio.TimerHandle | None = None
+        self._gone = False
         self._ask_s = float("inf")
         """When statistics are due, monotonic."""
 
@@ -79,7 +80,7 @@ class DataSide:
 
     async def say_goodbye(self, code: int, reason: str) -> None:
         """What a close frame tells, to a client that has no WebSocket any more; waits until it is taken."""
-        if self.outlives_socket and not self.ways.has_socket and not self._link.closed:
+        if self.outlives_socket and not self.ways.has_socket and not self._link.peer_gone and not self._gone:
             self.ways.say(Close(code, reason))
             await self._line.close_gently()
 
@@ -108,13 +109,17 @@ class DataSide:
     def _label_closed(self, label: Label) -> None:
         self._messaging.leave(self._channel, label, self)
         if label.label == SIGNALING and not self._line.closed:
-            self._on_ended("DATA-CHANNEL-CLOSED")
+            self._end("DATA-CHANNEL-CLOSED")
+
+    def _end(self, why: str) -> None:
+        self._gone = True
+        self._on_ended(why)
 
     def _tick(self) -> None:
         self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
         now_s = time.monotonic()
         if not self.ways.has_socket and self._link.ice.consent_expired(now_s):
-            self._on_ended("CONSENT-EXPIRED")
+            self._end("CONSENT-EXPIRED")
         elif now_s >= self._ask_s:
             self._ask_s = now_s + _STATS_SECONDS
             self._say(ReqStats())

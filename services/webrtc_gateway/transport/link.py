@@ -69,6 +69,8 @@ class SharedLink:
         self._keys: tuple[SrtpSender, SrtpReceiver] | None = None
         self._parts: tuple[LinkPart, ...] = ()
         self.closed = False
+        self.peer_gone = False
+        """It has ended the link itself, or never agreed to it: nothing reaches it."""
         self.on_data: Callable[[bytes], None] = lambda data: None
         """Takes each record of application data."""
         self.reported: Callable[[Sequence[int]], Reported] = lambda ssrcs: (0, ())
@@ -142,4 +144,5 @@ class SharedLink:
 
     def _ended(self, reason: str) -> None:
         logger.debug("a shared link ends: %s", reason)
+        self.peer_gone = True
         self._on_closed(reason)
