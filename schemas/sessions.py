@@ -36,7 +36,8 @@ class SessionInfo(Struct, frozen=True, kw_only=True):
     bitrate: int = 0
     """bit/s sent during the last second, retransmissions and RTP headers included."""
     available_bitrate: int | None = None
-    """bit/s that the line carries, as the other end estimates (REMB); far too little where it cannot tell."""
+    """bit/s that the line carries: measured where the other end tells of each packet's arrival; else as it estimates
+    (REMB), far too little where it cannot tell."""
     fraction_lost: float = 0.0
     """Of video packets, as last reported; 0 to 1."""
     rtt_ms: float | None = None

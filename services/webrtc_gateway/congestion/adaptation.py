@@ -125,6 +125,8 @@ class Adaptation:
                 sent_bps = viewer.feed.video.bitrate_bps or viewer.line.bitrate_bps
                 if sent_bps:  # else it came a moment ago
                     climber.needed_bps[climber.ladder.step] = sent_bps
+                if viewer.line.overflows:
+                    viewer.pause_pictures()  # what comes is broken anyway: the next key picture finds room
             if step < _SMALLER:
                 await self._moves.cross(viewer, climber.asked)
             elif before == climber.asked:
@@ -173,4 +175,6 @@ class Adaptation:
     def _failed(self, climber: _Climber, reason: str, message: str) -> None:
         climber.ladder.not_now(asyncio.get_running_loop().time())
         self._counters.not_moved[reason] += 1
+        if climber.viewer.state == "waiting":
+            climber.viewer.feed.request_key_frame()  # its pictures were paused
         logger.warning("a viewer of %s keeps what it has: %s", climber.viewer.feed.stream, message)

@@ -81,7 +81,10 @@ class Hearing:
             if track is self._tracks[0]:  # the pictures, where there are any: sound is a trickle beside them
                 self.line.reported(feedback.report, rtt_s)
         if feedback.lost:
-            lost = track.repairs.choose(feedback.lost, tally.rtt_s, now_s)
+            # What was lost of another rendition, or before pictures began anew, must not use up the share of these.
+            known = [sequence for sequence in feedback.lost if track.rtp.number_of(sequence) is not None]
+            counters.drops["nack_too_old"] += len(feedback.lost) - len(known)
+            lost = track.repairs.choose(known, tally.rtt_s, now_s)
             counters.nacks += len(feedback.lost) - len(lost)
             before = counters.retransmitted
             self._sender.resend(track.rtp, track.history(feed), lost)

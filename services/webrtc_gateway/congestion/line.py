@@ -143,6 +143,11 @@ class Line:
         return "delay" if self.queueing_s > thin_s and not self._emptying else ""
 
     @property
+    def overflows(self) -> bool:
+        """A queue is known to be full: of what is sent, some is lost there."""
+        return self.measured and self.bandwidth is not None and self.bandwidth.lossy and self.bandwidth.growing
+
+    @property
     def _estimate_fell(self) -> bool:
         """The viewer takes the line for a good deal thinner than it did some seconds ago."""
         most_bps = max((estimate for _, estimate in self._estimates), default=0)

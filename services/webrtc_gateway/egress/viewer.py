@@ -224,6 +224,11 @@ class Viewer:
         if self._pictures is not None and not self._closed:
             self.switches += self._pictures.withhold(withheld, self.feed if self._connected else None)
 
+    def pause_pictures(self) -> None:
+        """Send none until the next key picture."""
+        if self._pictures is not None:
+            self._pictures.stop()
+
     async def carries(self, bitrate_bps: int) -> bool:
         """Try whether the line carries so much; see `Probe`."""
         bandwidth, record, video = self.line.bandwidth, self._hearing.record, self._video
