@@ -31,6 +31,7 @@ class Wants:
         self._bus = bus
         self._keys: dict[str, int] = {}
         self._poke = asyncio.Event()
+        self._new: set[str] = set()
         self._gone: set[str] = set()
         self._closing = False
         self._forget_hook = bus.on_reconnect(self._poke.set)
@@ -39,6 +40,8 @@ class Wants:
     def want(self, node: str, stream: str, rendition: str, consumer: str) -> Callable[[], None]:
         """Show demand from now on; call the returned function once to end it."""
         key = demand_key(node, stream, rendition, consumer)
+        if key not in self._keys:
+            self._new.add(key)
         self._keys[key] = self._keys.get(key, 0) + 1
         self._poke.set()
         released = False
@@ -85,12 +88,21 @@ class Wants:
 
     async def _put_all(self) -> None:
         bucket = await self._bus.bucket(DEMAND_BUCKET, ttl_seconds=TTL_SECONDS, memory=True)
+        await self._put_new(bucket)
         while self._gone:
             key = self._gone.pop()
             if key not in self._keys:
                 await bucket.delete(key)
         for key in tuple(self._keys):
+            await self._put_new(bucket)
             await bucket.put(key, b"")
+
+    async def _put_new(self, bucket: Bucket) -> None:
+        """Somebody waits for what is new; what was told before is repeated, and has time."""
+        while self._new:
+            key = self._new.pop()
+            if key in self._keys:
+                await bucket.put(key, b"")
 
 
 class DemandBoard:
