@@ -51,7 +51,7 @@ _PLAIN_B_FRAMES = "b-adapt=0:b-pyramid=0:open-gop=0"
 
 # x264 cuts each picture into one slice for each thread, and would have one for each core: 16 of them on a server. A
 # slice is one more send for each viewer (35 us). A picture of 1080p is 7 ms of work (ultrafast; 15 ms veryfast), which
-# four cores share well enough; 16 slices of it were a fifth more work.
+# four cores share well enough; 16 slices of it were up to a fifth more work.
 _FEWEST_SLICES = 4
 _PIXELS_PER_SLICE = 1920 * 1080 // _FEWEST_SLICES  # larger pictures keep as many pixels in each, to be done in time
 
