@@ -179,7 +179,6 @@ async def _is_refused(guarded: Guarded, user: str, subject: str, *, subscribe: b
         ("webrtc-gateway", "$KV.mesh_actual.capture.demo"),
         ("publisher", "mesh.v1.evt.capture.demo.state"),
         ("publisher", "$JS.API.DIRECT.GET.KV_mesh_secrets.$KV.mesh_secrets.capture.demo"),
-        ("capture", "mesh.v1.packets.demo.main.video"),
     ],
 )
 async def test_publishing_is_refused(guarded: Guarded, user: str, subject: str) -> None:
