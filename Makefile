@@ -33,7 +33,7 @@ test-unit: setup ## the fast tests, without processes and network
 	$(BIN)/pytest tests/unit
 
 test-long: setup ## every test, in its long form
-	@ops/test-programs.sh
+	@FRAMEMESH_TEST_LONG=1 ops/test-programs.sh
 	FRAMEMESH_TEST_LONG=1 $(BIN)/pytest -m "not bench and not alone" -n 2 --dist loadfile --timeout 1800
 	$(BIN)/pytest -m "alone"
 

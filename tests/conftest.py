@@ -9,7 +9,7 @@ import pytest
 
 from shared.media.scheduling import real_time_threads
 
-_PROGRAMS = {"browser": "chromium"}
+_PROGRAMS = {"browser": "chromium", "firefox": "firefox-esr"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
