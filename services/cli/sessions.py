@@ -27,7 +27,10 @@ from shared.gateways import Gateways, present_gateways
 
 HELP = "who watches over WebRTC, and how that goes"
 _SHOWN_ID_CHARACTERS = 8  # enough to tell sessions apart; --json has the whole id
-_HEADER = ("SESSION", "STREAM", "RENDITION", "STATE", "BITRATE", "LINE", "LOST", "RTT", "SHOWN", "MOVES", "GATEWAY", "CLIENT")
+_HEADER = (
+    *("SESSION", "STREAM", "RENDITION", "STATE", "BITRATE", "LINE"),
+    *("LOST", "RTT", "SHOWN", "MOVES", "GATEWAY", "CLIENT"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
