@@ -17,16 +17,16 @@ from cryptography.x509.oid import NameOID
 from whep_rig import QuietStatus
 
 from schemas.errors import BadRequest, InvalidValue, MeshError, NotFound
-from services.webrtc_gateway.auth.clients import Clients
 from services.webrtc_gateway.auth.cookies import Cookies
-from services.webrtc_gateway.auth.file_watch import FileWatch
 from services.webrtc_gateway.auth.guard import FAILURE_BURST, Guard
-from services.webrtc_gateway.auth.tls import TlsDoor, TlsFiles, tls_files
 from services.webrtc_gateway.auth.token_file import read_tokens
 from services.webrtc_gateway.auth.tokens import Tokens
 from services.webrtc_gateway.egress.gateway import WhepGateway
 from services.webrtc_gateway.transport.ice import SharedIceTransport
 from services.webrtc_gateway.web.http import HttpDoor, build_app
+from shared.door.clients import Clients
+from shared.door.file_watch import FileWatch
+from shared.door.tls import TlsDoor, TlsFiles, tls_files
 from tests.support.console_server import EncodedStreams
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
@@ -239,10 +239,10 @@ async def test_a_new_certificate_is_taken_and_a_broken_one_is_not(tmp_path: Path
 def test_settings_of_tls_that_do_not_do(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "plant")
     certificate, key = authority.sign("gateway")
-    assert tls_files(None, None, None) is None
+    assert tls_files("webrtc-gateway", None, None, None) is None
     for given in ((certificate, None, None), (None, key, None), (None, None, authority.file)):
         with pytest.raises(InvalidValue, match="TLS needs"):
-            tls_files(*given)
+            tls_files("webrtc-gateway", *given)
     with pytest.raises(NotFound, match="nowhere"):
         TlsDoor(TlsFiles(tmp_path / "nowhere", key))
     with pytest.raises(BadRequest, match="client CA"):

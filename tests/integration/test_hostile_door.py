@@ -17,7 +17,6 @@ from aiohttp import web
 from whep_rig import EncodedStream, QuietStatus
 
 from schemas.commands import MeshStatus
-from services.webrtc_gateway.auth.clients import Clients
 from services.webrtc_gateway.auth.cookies import Cookies
 from services.webrtc_gateway.auth.guard import Guard
 from services.webrtc_gateway.auth.token_file import read_tokens
@@ -30,8 +29,9 @@ from services.webrtc_gateway.hls.packagers import Packagers
 from services.webrtc_gateway.hls.routes import HlsRoutes
 from services.webrtc_gateway.transport.ice import SharedIceTransport
 from services.webrtc_gateway.web import exchange
-from services.webrtc_gateway.web.connections import Connections
 from services.webrtc_gateway.web.http import HttpDoor, build_app
+from shared.door.clients import Clients
+from shared.door.connections import Connections
 from tests.support.console_server import MadeUpMesh
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]

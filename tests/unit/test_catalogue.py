@@ -12,7 +12,7 @@ from schemas.recordings import ListRecordings
 from services.publisher.catalogue import Catalogue
 from services.webrtc_gateway.auth.grant import EVERYTHING, Grant
 from services.webrtc_gateway.commands.table import find_command
-from services.webrtc_gateway.web.recordings import Span, span_of
+from shared.door.ranges import Span, span_of
 from shared.recording_index import RECORD, IndexAppender, IndexHeader, index_path
 
 _FOREVER_NS = (1 << 63) - 1

@@ -3,8 +3,8 @@
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from services.webrtc_gateway.auth.clients import Clients
-from services.webrtc_gateway.auth.rates import Buckets
+from shared.door.clients import Clients
+from shared.door.rates import Buckets
 
 pytestmark = pytest.mark.unit
 

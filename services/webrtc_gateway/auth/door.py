@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import InvalidValue, MeshError
-from services.webrtc_gateway.auth.clients import Clients
 from services.webrtc_gateway.auth.cookies import Cookies, cookie_key
-from services.webrtc_gateway.auth.file_watch import FileWatch
 from services.webrtc_gateway.auth.guard import Guard
 from services.webrtc_gateway.auth.metrics import register_door_metrics
 from services.webrtc_gateway.auth.settings import DoorSettings
-from services.webrtc_gateway.auth.tls import TlsDoor, tls_files
 from services.webrtc_gateway.auth.token_file import read_tokens
 from services.webrtc_gateway.auth.tokens import Tokens
+from shared.door.clients import Clients
+from shared.door.file_watch import FileWatch
+from shared.door.tls import TlsDoor, tls_files
 from shared.service import Context
 from shared.tokens import read_key
 
@@ -108,7 +108,9 @@ def _tokens(settings: DoorSettings, watch: FileWatch) -> Tokens:
 
 
 def _tls(settings: DoorSettings, watch: FileWatch) -> TlsDoor | None:
-    files = tls_files(settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file)
+    files = tls_files(
+        "webrtc-gateway", settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
+    )
     if files is None:
         return None
     door = TlsDoor(files)

@@ -9,16 +9,16 @@ from aiohttp import web
 
 from schemas.errors import MeshError, NotFound, TooMany
 from schemas.tokens import Action
-from services.webrtc_gateway.auth.clients import Clients
 from services.webrtc_gateway.auth.cookies import Cookies
 from services.webrtc_gateway.auth.credentials import token_in
 from services.webrtc_gateway.auth.denials import Forbidden, Unauthorized, require
 from services.webrtc_gateway.auth.grant import EVERYTHING, GRANT, NOTHING, Grant
 from services.webrtc_gateway.auth.owners import Owner, SessionOwners
-from services.webrtc_gateway.auth.rates import Buckets
 from services.webrtc_gateway.auth.rules import Rule, rule_of
 from services.webrtc_gateway.auth.tokens import Tokens
 from services.webrtc_gateway.signalling.whep import refusal, refused
+from shared.door.clients import Clients
+from shared.door.rates import Buckets
 
 logger = logging.getLogger(__name__)
 

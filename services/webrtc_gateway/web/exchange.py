@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.http_parser import RawRequestMessage
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from schemas.errors import BadRequest, TooMany
 from services.webrtc_gateway.signalling.whep import refusal, refused
+from shared.door.expectation import CONTINUE
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +20,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # What is hashed, compared or said again, here and in the library, must be text; other bytes come as halves of
 # characters. Programs' names and other services' cookies may be anything.
-_CONTINUE: Final = b"100-continue"
 _ANY_BYTES: Final = frozenset({"cookie", "user-agent"})
 # Whoever takes no byte for so long has gone, or holds memory on purpose.
 _STALLED_MS: Final = 30_000
@@ -55,20 +53,6 @@ class PiecewiseResponse(web.StreamResponse):
         await super().write_eof(data)
 
 
-def without_expectation(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
-    """A factory of requests that does not show the library an `Expect` that nobody can meet: it would say it again in
-    its answer, and fails where that is no text. `Exchange` refuses such a request by what came over the wire."""
-
-    def request(message: RawRequestMessage, *others: Any) -> web.BaseRequest:
-        if message.headers.get("Expect", _CONTINUE.decode()).lower() != _CONTINUE.decode():
-            headers = CIMultiDict(message.headers)
-            headers.popall("Expect")
-            message = message._replace(headers=CIMultiDictProxy(headers))
-        return make(message, *others)
-
-    return request
-
-
 class Exchange:
     """Between the socket and every handler of one door."""
 
@@ -77,7 +61,7 @@ class Exchange:
 
     async def answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The answer of `handler`, sent; 400, 404 and 417 for what no handler can answer."""
-        if any(name.lower() == b"expect" and value.lower() != _CONTINUE for name, value in request.raw_headers):
+        if any(name.lower() == b"expect" and value.lower() != CONTINUE for name, value in request.raw_headers):
             return refusal(417, "header Expect: nothing but 100-continue is known here; leave it out")
         for name, value in request.headers.items():
             if not value.isascii() and name.lower() not in _ANY_BYTES:

@@ -13,16 +13,17 @@ from schemas.errors import Conflict
 from services.webrtc_gateway.auth.grant import EVERYTHING, GRANT
 from services.webrtc_gateway.auth.guard import Guard
 from services.webrtc_gateway.auth.login import LoginRoutes
-from services.webrtc_gateway.auth.quiet_logs import keep_tokens_out
 from services.webrtc_gateway.auth.rules import rule_of
 from services.webrtc_gateway.egress.gateway import WhepGateway
 from services.webrtc_gateway.egress.source import StatusFeed
 from services.webrtc_gateway.signalling.whep import MAX_OFFER_BYTES, WhepRoutes, refusal
 from services.webrtc_gateway.transport.ice_servers import IceServers
-from services.webrtc_gateway.web.connections import Connections
 from services.webrtc_gateway.web.events import EventRoutes
-from services.webrtc_gateway.web.exchange import Exchange, Handler, without_expectation
+from services.webrtc_gateway.web.exchange import Exchange, Handler
 from services.webrtc_gateway.web.origins import Origins
+from shared.door.connections import Connections
+from shared.door.expectation import without_expectation
+from shared.door.quiet_logs import keep_tokens_out
 
 CONSOLE_DIR = Path(__file__).parent.parent / "console"
 _SHUTDOWN_SECONDS = 2.0  # requests in flight get this long when the door closes

@@ -6,10 +6,9 @@ whose it is. A browser's player seeks with ranges, and with `If-Range` it never 
 
 import asyncio
 import logging
-import re
 from email.utils import formatdate
 from pathlib import PurePosixPath
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
@@ -22,6 +21,7 @@ from services.webrtc_gateway.auth.denials import require
 from services.webrtc_gateway.auth.grant import grant_of
 from services.webrtc_gateway.commands.routes import Asker, InFlight
 from services.webrtc_gateway.signalling.whep import refused
+from shared.door.ranges import Span, span_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,19 +32,11 @@ _PART_SECONDS: Final = 10.0  # a disk that has to wake up takes some
 # A player that is paused takes nothing. It asks again from where it is, and its connection holds nobody's place.
 _STALLED_SECONDS: Final = 30.0
 _TYPES: Final = {"mp4": "video/mp4", "mkv": "video/x-matroska", "ts": "video/mp2t"}
-_RANGE: Final = re.compile(r"bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))")
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "OPTIONS, GET, HEAD",
     "Access-Control-Allow-Headers": "Authorization, If-None-Match, If-Range, Range",
     "Access-Control-Max-Age": "86400",
 }
-
-
-class Span(NamedTuple):
-    """Bytes of a file, `end` not among them."""
-
-    start: int
-    end: int
 
 
 class RecordingRoutes:
@@ -140,19 +132,6 @@ class RecordingRoutes:
 
     async def _preflight(self, request: web.Request) -> web.Response:
         return web.Response(status=204, headers=_PREFLIGHT)
-
-
-def span_of(header: str, size_bytes: int) -> Span | None:
-    """What a `Range` header asks for, empty where there is nothing; None: the whole, for what is none or several."""
-    found = _RANGE.fullmatch(header.strip())
-    if found is None:
-        return None
-    first, last, suffix = found.groups()
-    if suffix is not None:
-        return Span(max(0, size_bytes - int(suffix)), size_bytes)
-    if last is not None and int(last) < int(first):
-        return None  # RFC 9110, 14.1.1: no range at all
-    return Span(int(first), size_bytes if last is None else min(int(last) + 1, size_bytes))
 
 
 def _disposition(file: str) -> str:

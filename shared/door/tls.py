@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import BadRequest, InvalidValue, NotFound
+from shared.settings import PREFIX
 from shared.tokens import read_private
-
-PREFIX = "FRAMEMESH_WEBRTC_GATEWAY_TLS_"
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,8 @@ class TlsFiles:
         return (self.certificate, self.key, *((self.client_ca,) if self.client_ca else ()))
 
 
-def tls_files(certificate: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
-    """The files of the settings; None: the door speaks plain HTTP.
+def tls_files(service: str, certificate: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
+    """The files of a service's settings; None: its door speaks plain HTTP.
 
     Raises:
         InvalidValue: some are given without those that they need.
@@ -35,7 +34,8 @@ def tls_files(certificate: Path | None, key: Path | None, client_ca: Path | None
         return None
     for name, path in (("CERTIFICATE_FILE", certificate), ("KEY_FILE", key)):
         if path is None:
-            raise InvalidValue(PREFIX + name, "", "TLS needs a certificate and its key; give both files, or none")
+            setting = f"{PREFIX}{service.upper().replace('-', '_')}_TLS_{name}"
+            raise InvalidValue(setting, "", "TLS needs a certificate and its key; give both files, or none")
     assert certificate is not None
     assert key is not None
     return TlsFiles(certificate, key, client_ca)

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from aiohttp import web
 
-from services.webrtc_gateway.auth.clients import Clients
+from shared.door.clients import Clients
 
 MAX_OF_ONE_ADDRESS: Final = 256
 """A browser has six; an office behind one address has a few dozen of them."""
