@@ -46,12 +46,13 @@ from services.webrtc_gateway.transport.hosts import resolve_hosts
 from services.webrtc_gateway.transport.ice import SharedIceTransport
 from services.webrtc_gateway.transport.ice_servers import IceServers
 from services.webrtc_gateway.transport.tcp_transport import TcpTransport
-from services.webrtc_gateway.web.http import HttpDoor, Routes, build_app
+from services.webrtc_gateway.web.http import Routes, build_app
 from services.webrtc_gateway.web.origins import Origins
 from services.webrtc_gateway.web.recordings import RecordingRoutes
 from services.webrtc_gateway.web.status_feed import MeshStatusFeed
 from shared.demand import Wants
 from shared.door.connections import Connections
+from shared.door.http_door import HttpDoor
 from shared.gateways import SERVICE, Gateways
 from shared.service import VERSION, Context
 from shared.state import StateMirrors

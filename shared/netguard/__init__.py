@@ -5,7 +5,7 @@ and playlist entries are checked again, local files stay under their roots.
 """
 
 from shared.netguard.errors import explain_av_error
-from shared.netguard.guard import check, check_async
+from shared.netguard.guard import check, check_async, check_form
 from shared.netguard.http_reader import HttpReader, Timeouts
 from shared.netguard.interrupt import interruptible
 from shared.netguard.libav import open_input, protocol_options
@@ -18,6 +18,7 @@ __all__ = [
     "Timeouts",
     "check",
     "check_async",
+    "check_form",
     "explain_av_error",
     "interruptible",
     "open_input",

@@ -78,6 +78,15 @@ async def check_async(
     return _admit(guarded, found)
 
 
+def check_form(url: str, policy: Policy, field: str = "source") -> None:
+    """The part of `check` that asks nobody: whether this is a URL at all, with a scheme of `policy`.
+
+    Raises:
+        InvalidValue: as `check`.
+    """
+    _parse(url, policy, field)
+
+
 def _parse(url: str, policy: Policy, field: str) -> GuardedUrl:
     shown = redact(url)[0]
     known = policy.schemes & (DEFAULT_PORTS.keys() | LOCAL_SCHEMES)

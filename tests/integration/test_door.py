@@ -23,9 +23,10 @@ from services.webrtc_gateway.auth.token_file import read_tokens
 from services.webrtc_gateway.auth.tokens import Tokens
 from services.webrtc_gateway.egress.gateway import WhepGateway
 from services.webrtc_gateway.transport.ice import SharedIceTransport
-from services.webrtc_gateway.web.http import HttpDoor, build_app
+from services.webrtc_gateway.web.http import build_app
 from shared.door.clients import Clients
 from shared.door.file_watch import FileWatch
+from shared.door.http_door import HttpDoor
 from shared.door.tls import TlsDoor, TlsFiles, tls_files
 from tests.support.console_server import EncodedStreams
 

@@ -19,8 +19,9 @@ from services.webrtc_gateway.hls import packagers as packagers_module
 from services.webrtc_gateway.hls.packagers import Packagers
 from services.webrtc_gateway.hls.routes import HlsRoutes
 from services.webrtc_gateway.transport.ice import SharedIceTransport
-from services.webrtc_gateway.web.http import HttpDoor, build_app
+from services.webrtc_gateway.web.http import build_app
 from services.webrtc_gateway.web.origins import Origins
+from shared.door.http_door import HttpDoor
 from shared.media.audio_config import OpusHead, build_opus_head
 from tests.support.hls import Listed, broken_rules, read_playlist
 from tests.support.pace import patience, slowness

@@ -28,10 +28,12 @@ from services.webrtc_gateway.hls import routes
 from services.webrtc_gateway.hls.packagers import Packagers
 from services.webrtc_gateway.hls.routes import HlsRoutes
 from services.webrtc_gateway.transport.ice import SharedIceTransport
-from services.webrtc_gateway.web import exchange
-from services.webrtc_gateway.web.http import HttpDoor, build_app
+from services.webrtc_gateway.web.http import build_app
+from shared.door import sending
 from shared.door.clients import Clients
 from shared.door.connections import Connections
+from shared.door.http_door import HttpDoor
+from shared.door.sending import PiecewiseResponse
 from tests.support.console_server import MadeUpMesh
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -56,7 +58,7 @@ class LargeRoutes:
         app.router.add_get("/large", self._get)
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
-        return exchange.PiecewiseResponse(bytes(_LARGE_BYTES), "video/mp4", {})
+        return PiecewiseResponse(bytes(_LARGE_BYTES), "video/mp4", {})
 
 
 @contextlib.asynccontextmanager
@@ -307,8 +309,8 @@ async def test_who_goes_away_waits_for_nothing(tmp_path: Path, monkeypatch: pyte
 
 
 async def test_who_takes_no_bytes_is_cut_off_and_holds_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr(exchange, "_LEAST_BYTES_PER_SECOND", 1 << 30)
+    monkeypatch.setattr(sending, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(sending, "_LEAST_BYTES_PER_SECOND", 1 << 30)
     async with opened(tmp_path) as door:
         loop = asyncio.get_running_loop()
         with socket.create_connection(("127.0.0.1", door.port)) as silent:

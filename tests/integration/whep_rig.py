@@ -18,8 +18,9 @@ from services.webrtc_gateway.egress.gateway import WhepGateway
 from services.webrtc_gateway.egress.source import Deliver
 from services.webrtc_gateway.transport.ice import SharedIceTransport
 from services.webrtc_gateway.transport.tcp_transport import TcpTransport
-from services.webrtc_gateway.web.http import HttpDoor, build_app
+from services.webrtc_gateway.web.http import build_app
 from services.webrtc_gateway.web.origins import Origins
+from shared.door.http_door import HttpDoor
 
 FPS, WIDTH, HEIGHT = 30, 640, 360
 SAMPLE_RATE, OPUS_SAMPLES, TONE_HZ = 48_000, 960, 440

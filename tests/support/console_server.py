@@ -25,7 +25,8 @@ from services.webrtc_gateway.commands.routes import CommandRoutes
 from services.webrtc_gateway.egress.gateway import DEFAULT_MAX_SESSIONS, WhepGateway
 from services.webrtc_gateway.egress.source import Deliver
 from services.webrtc_gateway.transport.ice import SharedIceTransport
-from services.webrtc_gateway.web.http import HttpDoor, build_app
+from services.webrtc_gateway.web.http import build_app
+from shared.door.http_door import HttpDoor
 from tests.integration.whep_rig import FPS, HEIGHT, WIDTH, EncodedStream, EncodedSubscription
 
 QUEUE_MESSAGES = 1000  # more than any test sends

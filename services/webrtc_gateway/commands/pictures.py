@@ -10,7 +10,7 @@ from services.webrtc_gateway.auth.denials import require
 from services.webrtc_gateway.auth.grant import grant_of
 from services.webrtc_gateway.commands.routes import REPLY_MARGIN_SECONDS, Asker, InFlight
 from services.webrtc_gateway.signalling.whep import refused
-from services.webrtc_gateway.web.exchange import PiecewiseResponse
+from shared.door.sending import PiecewiseResponse
 
 MAX_PICTURES_IN_FLIGHT = 16  # each is up to 8 MiB, and work for the stream's capture
 _TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}

@@ -16,8 +16,8 @@ from services.webrtc_gateway.hls.packagers import PackagedRendition, Packagers
 from services.webrtc_gateway.hls.playlist import multivariant_playlist
 from services.webrtc_gateway.hls.window import LiveWindow
 from services.webrtc_gateway.signalling.whep import refused
-from services.webrtc_gateway.web.exchange import PiecewiseResponse
 from shared.door.connections import while_connected
+from shared.door.sending import PiecewiseResponse
 
 MAX_REQUESTS: Final = 1_024
 """At once; most of them wait for the next part. A player has two or three."""
