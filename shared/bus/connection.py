@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Self, TypeVar
 import msgspec
 import nats
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
@@ -20,6 +19,7 @@ from schemas.errors import InternalError, MeshError, Unavailable
 from schemas.events import Event
 from schemas.packets import UNREADABLE
 from schemas.subjects import EVENTS_STREAM, all_events, event
+from shared.bus.client import ReadingClient
 from shared.bus.endpoints import Endpoint, Served, serve
 from shared.bus.kv import Bucket, open_bucket, when_jetstream_answers
 from shared.bus.outbox import MAX_UNSENT_BYTES, BusStats, Outbox
@@ -75,7 +75,7 @@ class Bus:
         self.url = url
         self.stats = BusStats()
         self._loop = asyncio.get_running_loop()
-        self._client = Client()
+        self._client = ReadingClient()
         self._receivers: dict[bytes, Receive] = {}
         """By the number of their subscription; the others' messages go through nats-py."""
         self._outbox = Outbox(self._client, self.stats)

@@ -89,7 +89,7 @@ class MessageReader:
         receive = self._receivers.get(fields[2])
         if receive is None:
             return stop
-        receive(fields[1].decode(), data[payload:end])
+        receive(fields[1].decode(errors="replace"), data[payload:end])
         return -stop
 
 
