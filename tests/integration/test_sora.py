@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,10 @@ async def test_rubbish_ends_its_own_connection_and_no_other(mesh: RunningMesh) -
         for bad in ("", "v=0", "m=video 9 X 1\r\n" * 40):
             code, answered = await said_to(mesh, connect(), json.dumps({"type": "answer", "sdp": bad}))
             assert (code, answered) == (4490, ["offer"])
+        began_s = time.monotonic()
+        code, answered = await said_to(mesh, connect(), *['{"type":"pong"}'] * 140, disconnect)
+        assert (code, answered[0]) == (1000, "offer"), "nothing that is said is lost"
+        assert time.monotonic() - began_s > 0.5, "who says so much at once is heard later"
         number = watcher.all("picture")[-1]["number"]
         watcher.wait("picture", lambda event: event["number"] > number + 10)
 

@@ -24,13 +24,13 @@ TRANSPORT_NUMBER = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-
 # The parser's time grows with the product of some of these. Chromium's offer has 40 rtpmap, 90 rtcp-fb and 30 fmtp
 # lines for its two media; a machine with many addresses has some tens of candidates.
 _MAX_LINES = {
+    "": 2048,  # of any kind; looked at first, as it bounds what the others take
     "m=": 16,
     "a=rtpmap:": 128,
     "a=fmtp:": 256,
     "a=rtcp-fb:": 512,
     "a=candidate:": 512,
     "a=ssrc": 512,
-    "": 2048,  # of any kind
 }
 # What the answer does not depend on is not parsed: an ICE-lite side needs no candidates, our feedback is fixed.
 _UNREAD = ("a=rtcp-fb:", "a=candidate:", "a=ssrc")

@@ -19,17 +19,12 @@ from schemas.tokens import Action
 from schemas.units import parse_bitrate
 from services.webrtc_gateway.auth.guard import WITHDRAWN, Guard
 from services.webrtc_gateway.signalling.whep import refusal, refused
+from services.webrtc_gateway.sora.attention import PAUSE_SECONDS, Attention, attention_of_all
 from services.webrtc_gateway.sora.channels import MAX_CONNECTIONS, Channels
 from services.webrtc_gateway.sora.connection import NORMAL, REFUSED, Connection, Stop
 from services.webrtc_gateway.sora.forwarding import read_forwarding
 from services.webrtc_gateway.sora.labels import read_labels
-from services.webrtc_gateway.sora.messages import (
-    Connect,
-    Redirect,
-    Role,
-    read,
-    write,
-)
+from services.webrtc_gateway.sora.messages import Connect, Redirect, Role, read, write
 from services.webrtc_gateway.sora.names import check_channel, rights_name
 from services.webrtc_gateway.sora.nesting import MAX_LEVELS, is_too_deep
 from services.webrtc_gateway.sora.refusal import Redirected, Refusal
@@ -74,6 +69,7 @@ class SoraRoutes:
         self._channels, self._guard, self._origins = channels, guard, origins
         self._max_bps = parse_bitrate(max_bitrate, "publish_bitrate")
         self._sockets = 0
+        self._attention = attention_of_all()
         self._without_socket: set[asyncio.Task[Any]] = set()
         """Handlers of connections that go on over data channels alone."""
         self.refused: Counter[str] = Counter()
@@ -116,8 +112,9 @@ class SoraRoutes:
             connection = self._enter(request, message.data)
         except Redirected as error:
             self.refused["REDIRECTED"] += 1
-            async with asyncio.timeout(_SEND_SECONDS):
-                await socket.send_str(write(Redirect(error.location)))
+            with contextlib.suppress(ConnectionError, TimeoutError):  # gone, or it reads nothing
+                async with asyncio.timeout(_SEND_SECONDS):
+                    await socket.send_str(write(Redirect(error.location)))
             await socket.close(code=NORMAL, message=b"REDIRECTED")
             return
         except Refusal as error:
@@ -224,7 +221,11 @@ class SoraRoutes:
 
     async def _read(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         pinged_s = heard_s = time.monotonic()
+        attention = Attention(self._attention)
         while not connection.stopped.done():
+            if attention.is_spent:
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
             try:
                 async with asyncio.timeout(max(0.0, pinged_s + _PING_SECONDS - time.monotonic())):
                     message = await socket.receive()
@@ -236,8 +237,10 @@ class SoraRoutes:
                 continue
             heard_s = time.monotonic()
             if message.type is WSMsgType.TEXT:
-                self.unread += not connection.hear(message.data)
-            elif message.type is not WSMsgType.BINARY:  # closed, or broken
+                self.unread += not attention.give(connection.hear, message.data)
+            elif message.type is WSMsgType.BINARY:
+                self.unread += not attention.give(lambda _: False, "")
+            else:  # closed, or broken
                 connection.socket_lost()
                 return
 
