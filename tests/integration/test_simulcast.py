@@ -72,14 +72,23 @@ def followed(mesh: RunningMesh, stream: str) -> list[str]:
 
 
 async def watch(page: Page, paths: list[str]) -> None:
-    for path in paths:
-        await page.evaluate(PLAYER, path)
-        await page.evaluate("() => { (window.players ??= []).push(window.player); }")
+    """All at once."""
+    await page.evaluate(
+        f"""async (paths) => {{
+      const play = {PLAYER}, playing = [];
+      window.players = [];
+      for (const path of paths) {{
+        playing.push(play(path));
+        players.push(window.player);
+      }}
+      await Promise.all(playing);
+    }}""",
+        paths,
+    )
 
 
 async def shown(page: Page, number: int) -> Any:
-    await page.evaluate("(number) => { window.player = players[number]; }", number)
-    return await page.evaluate(STATS)
+    return await page.evaluate(f"async (number) => {{ const player = players[number]; return ({STATS})(); }}", number)
 
 
 async def shows(page: Page, number: int, size: tuple[int, int]) -> Any:
@@ -102,8 +111,7 @@ async def test_a_page_sends_three_sizes_and_source_goes_on_without_the_best(mesh
         await asyncio.to_thread(mesh.wait_for, lambda: sizes(mesh, "page") == SIZES, 15, "three sizes come")
         await asyncio.to_thread(mesh.wait_for, lambda: followed(mesh, "page") == ["f"], 15, "source is the best")
         await watch(viewer, ["/whep/page/source", *(f"/whep/page/{rid}" for rid in "qhf")])
-        for number, size in enumerate([SIZES[-1], *SIZES]):
-            seen = await shows(viewer, number, size)
+        for seen in await asyncio.gather(*(shows(viewer, *each) for each in enumerate([SIZES[-1], *SIZES]))):
             assert seen["video"]["packetsLost"] == 0
         assert all(layer["bitrate"] > 0 for layer in layers(mesh, "page").values())
         assert min((await publisher.evaluate(ASKED)).values()) > 0, "key pictures are asked of each layer"
