@@ -1,5 +1,6 @@
 """The real sora_sdk, unmodified, against a running mesh with tokens: it publishes, watches, and is refused."""
 
+import asyncio
 import base64
 import io
 import json
@@ -198,6 +199,20 @@ async def test_rubbish_ends_its_own_connection_and_no_other(mesh: RunningMesh) -
         assert time.monotonic() - began_s > 0.5, "who says so much at once is heard later"
         number = watcher.all("picture")[-1]["number"]
         watcher.wait("picture", lambda event: event["number"] > number + 10)
+
+
+async def test_who_cannot_publish_is_told_why(mesh: RunningMesh) -> None:
+    async with aiohttp.ClientSession() as http, http.ws_connect(signaling(mesh)) as socket:
+        await socket.send_str(connect(role="sendonly", channel_id="late", audio=False))
+        offer = (await socket.receive_json(timeout=5))["sdp"]
+        # Whoever starts a stream of that name meanwhile has it.
+        await asyncio.to_thread(mesh.call, "capture.start", stream="late", source="test://?size=384x32&fps=1")
+        answer = offer.replace("a=recvonly", "a=sendonly").replace("setup:actpass", "setup:active")
+        await socket.send_json({"type": "answer", "sdp": answer})
+        closed = await socket.receive(5)
+        assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 4490)
+        assert closed.extra.startswith("NOT-PUBLISHED-409 stream late has its own source; publish under another name")
+    await asyncio.to_thread(mesh.call, "capture.stop", stream="late")
 
 
 def test_who_loses_its_token_loses_its_connection_and_no_other(mesh: RunningMesh) -> None:

@@ -40,6 +40,7 @@ from services.webrtc_gateway.sora.messages import (
     read,
 )
 from services.webrtc_gateway.sora.names import new_connection_id
+from services.webrtc_gateway.sora.refusal import close_reason
 from services.webrtc_gateway.sora.reports import ClientReports
 from services.webrtc_gateway.sora.sections import Kind, Terms, Transport, write_offer
 from services.webrtc_gateway.sora.simulcast import encodings, layered_codecs
@@ -317,7 +318,7 @@ class Connection:
             )
         except MeshError as error:
             logger.info("connection %s cannot publish %s: %s", self.id[:8], self.stream, error)
-            self.stop(REFUSED, f"NOT-PUBLISHED-{error.code}")
+            self.stop(REFUSED, close_reason(f"NOT-PUBLISHED-{error.code}", error.message))
             return
         self._publisher = publisher
 

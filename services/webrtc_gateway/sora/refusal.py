@@ -5,6 +5,12 @@ import re
 _REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame has 125, two of them the code
 
 
+def close_reason(reason: str, detail: str = "") -> str:
+    """Of a close frame: printable ASCII, as it may quote the client, and no more of it than there is room for."""
+    said = f"{reason} {detail}" if detail else reason
+    return re.sub(r"[^ -~]", "?", said)[:_REASON_BYTES]
+
+
 class Refusal(Exception):
     """Of a first message; `reason` and `detail` are what the client is told, `reason` what is counted."""
 
@@ -14,9 +20,7 @@ class Refusal(Exception):
 
     @property
     def text(self) -> bytes:
-        """Of the close frame: printable ASCII, as it may quote the client."""
-        said = f"{self.reason} {self.detail}" if self.detail else self.reason
-        return re.sub(r"[^ -~]", "?", said)[:_REASON_BYTES].encode()
+        return close_reason(self.reason, self.detail).encode()
 
 
 class Redirected(Exception):
