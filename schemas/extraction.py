@@ -98,6 +98,8 @@ class VideoFacts(Struct, frozen=True, kw_only=True):
     """Pixels as it is shown: after rotation."""
     height: int
     codec: str = ""
+    note: str = ""
+    """What of it could not be read; empty: all could."""
 
 
 class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -29,6 +29,8 @@ class SequenceInfo(NamedTuple):
     level: int
     max_num_reorder: int | None
     """0: pictures come in display order (no B-frames); None: the SPS does not tell."""
+    frames_only: bool = True
+    """H.264: no picture is coded as two fields, and none as frames with fields in them."""
 
 
 def sequence_info(data: bytes, codec: NalCodec) -> SequenceInfo | None:
@@ -128,7 +130,7 @@ def _parse_h264(bits: _Bits) -> SequenceInfo:
     if bits.u(1):  # vui_parameters_present_flag
         restriction = _vui_max_num_reorder(bits)
         reorder = restriction if reorder is None else reorder
-    return SequenceInfo(width, height, profile, constraints, level, reorder)
+    return SequenceInfo(width, height, profile, constraints, level, reorder, bool(frames_only))
 
 
 def _vui_max_num_reorder(bits: _Bits) -> int | None:

@@ -23,14 +23,14 @@ _MAX_LOST_ENTRIES = 3  # live playlists lose a segment now and then; more in a r
 
 # Demuxers that read one resource only, plus HLS where every entry passes `_PlaylistIo`. Left out are those that
 # open whatever a file tells them: concat, image2, sdp, dash, imf and the like.
-_MEDIA = (
+MEDIA_FORMATS = (
     "mov,mp4,matroska,webm,mpegts,mpeg,flv,live_flv,avi,ogg,mp3,aac,ac3,flac,wav,w64,aiff,ivf,h264,hevc,av1,obu,m4v,"
     "mjpeg,mpjpeg,mxf,asf,gif,apng,yuv4mpegpipe,webvtt,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
 )
 _FORMATS = {
-    "http": f"{_MEDIA},hls",
-    "https": f"{_MEDIA},hls",
-    "file": _MEDIA,
+    "http": f"{MEDIA_FORMATS},hls",
+    "https": f"{MEDIA_FORMATS},hls",
+    "file": MEDIA_FORMATS,
     "rtsp": "rtsp",
     "rtsps": "rtsp",
     "rtmp": "flv,live_flv",

@@ -1,0 +1,162 @@
+"""When every picture of a video is shown, and what is needed to decode it: one pass over its packets."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import MeshError
+from services.frame_extractor.engine.coding import Coding
+from services.frame_extractor.engine.errors import VideoError
+from services.frame_extractor.engine.limits import Halt, Limits
+from services.frame_extractor.engine.open import OpenVideo
+
+Longs = npt.NDArray[np.int64]
+Marks = npt.NDArray[np.bool_]
+
+NO_TIME = -(1 << 63)
+"""libav's AV_NOPTS_VALUE."""
+_MAX_REORDER = 16  # pictures: of H.264 and H.265 at any level
+_FALLBACK_RATE = Fraction(25)  # of a video that says nothing of time at all
+_LOOK_PACKETS = 256  # between two looks at the clock
+
+
+@dataclass(frozen=True)
+class Index:
+    """Packets in the order of decoding, pictures in the order of time."""
+
+    time_base: Fraction
+    pts: Longs
+    """Of each packet, in `time_base`."""
+    dts: Longs
+    size: Longs
+    """Bytes."""
+    entry: Marks
+    disposable: Marks
+    careful: bool
+    """Packets and pictures need not be the same: nothing is left out of what the decoder is fed."""
+    numbered: bool
+    """Pictures have no time of their own: they are told by their number."""
+    picture_packet: Longs
+    """Of each picture; when `numbered` nothing to go by."""
+    picture_pts: Longs
+    """Of each picture, in `time_base`, sorted."""
+    duration_s: float
+    duration_told: bool
+    """The container says how long it is."""
+    reorder_depth: int
+    """Pictures that the decoder holds back to bring them into order."""
+    width: int
+    height: int
+    codec: str
+    note: str
+    """Why the pass ended early; empty: it did not."""
+
+    def seconds(self, pts: int) -> float:
+        """From the first picture on."""
+        return float((pts - int(self.picture_pts[0])) * self.time_base)
+
+
+def read_index(video: OpenVideo, limits: Limits, halt: Halt) -> Index:
+    """Raises:
+    VideoError: no video, too large, too long, or not one packet.
+    """
+    with video.opened(halt) as (container, stream):
+        limits.check_size(stream.codec_context.width, stream.codec_context.height)
+        coding = Coding(stream)
+        rows: list[tuple[int, int, int, int, bool, bool, int, bool]] = []
+        note = ""
+        try:
+            for packet in container.demux(stream):
+                if not len(rows) % _LOOK_PACKETS and halt.is_set():
+                    break
+                if not packet.size:
+                    continue
+                look = coding.look(packet)
+                rows.append(
+                    (
+                        NO_TIME if packet.pts is None else packet.pts,
+                        NO_TIME if packet.dts is None else packet.dts,
+                        packet.size,
+                        packet.duration or 0,
+                        look.entry,
+                        look.disposable,
+                        look.layer,
+                        packet.is_discard,
+                    )
+                )
+        except (MeshError, av.FFmpegError, OSError) as error:
+            if not rows:
+                raise video.explain(error) from None
+            note = f"after {len(rows)} packets it cannot be read: {video.explain(error).message}"
+        halt.check_time()
+        if not rows:
+            raise VideoError("video", f"{video.name} has no pictures in it")
+        told = container.duration is not None or stream.duration is not None
+        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or _FALLBACK_RATE
+        time_base = stream.time_base or 1 / rate
+        pts, dts, size, durations = (np.array([row[place] for row in rows], np.int64) for place in range(4))
+        entry, disposable = (np.array([row[place] for row in rows], np.bool_) for place in (4, 5))
+        layer = np.array([row[6] for row in rows], np.int64)
+        discard = np.array([row[7] for row in rows], np.bool_)
+        entry[0] = True
+        disposable &= layer == layer.max()
+        timed = pts != NO_TIME
+        # Second fields may come without a time; anything else without one has no order of time but the decoder's.
+        numbered = not timed.all() and not (coding.fields and timed[0] and 2 * timed.sum() >= len(rows))
+        shown = np.ones(len(rows), np.bool_) if numbered else ~discard & timed
+        if not shown.any():
+            raise VideoError("video", f"{video.name} has no pictures that are shown")
+        if numbered:
+            timed_dts = dts[dts != NO_TIME]
+            if len(timed_dts) == len(rows) and len(set(timed_dts.tolist())) == len(rows):
+                picture_pts = np.sort(timed_dts)
+            else:
+                time_base, picture_pts = 1 / rate, np.arange(len(rows), dtype=np.int64)
+                durations = np.ones(len(rows), np.int64)
+            picture_packet = np.arange(len(rows), dtype=np.int64)
+        else:
+            packets = np.flatnonzero(shown)
+            order = np.argsort(pts[packets], kind="stable")
+            picture_packet = packets[order]
+            picture_pts = pts[picture_packet]
+        duration = int(picture_pts[-1] - picture_pts[0]) + _last_duration(picture_pts, durations[picture_packet])
+        duration_s = float(duration * time_base)
+        limits.check_duration(duration_s)
+        return Index(
+            time_base=time_base,
+            pts=pts,
+            dts=dts,
+            size=size,
+            entry=entry,
+            disposable=disposable,
+            careful=coding.fields or numbered,
+            numbered=numbered,
+            picture_packet=picture_packet,
+            picture_pts=picture_pts,
+            duration_s=duration_s,
+            duration_told=told,
+            reorder_depth=max(stream.codec_context.reorder_depth, _reorder_depth(pts)),
+            width=stream.codec_context.width,
+            height=stream.codec_context.height,
+            codec=stream.codec_context.codec.canonical_name,
+            note=note,
+        )
+
+
+def _last_duration(picture_pts: Longs, durations: Longs) -> int:
+    """How long the last picture is shown: as its packet says, else as long as the others on average."""
+    if durations[-1] > 0:
+        return int(durations[-1])
+    count = len(picture_pts) - 1
+    return round(int(picture_pts[-1] - picture_pts[0]) / count) if count else 0
+
+
+def _reorder_depth(pts: Longs) -> int:
+    """The most packets that come before one that is shown before them."""
+    depth = np.zeros(len(pts), np.int64)
+    for distance in range(1, min(_MAX_REORDER, len(pts) - 1) + 1):
+        depth[distance:] += pts[:-distance] > pts[distance:]
+    return min(_MAX_REORDER, int(depth.max()))

@@ -1,0 +1,152 @@
+"""Takes the pictures of a sampling out of a video."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+
+from av.video.frame import VideoFrame
+
+from schemas.extraction import VideoFacts
+from schemas.sampling import Sampling
+from services.frame_extractor.engine.decode import decode_share
+from services.frame_extractor.engine.errors import VideoError
+from services.frame_extractor.engine.index import Index, read_index
+from services.frame_extractor.engine.limits import Halt, Limits
+from services.frame_extractor.engine.open import OpenVideo
+from services.frame_extractor.engine.plan import Share, plan_runs, shares
+from services.frame_extractor.engine.targets import Moment, moments
+
+_QUARTER_TURN_DEGREES = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One picture. Let go of `frame` soon: decoders have few."""
+
+    number: int
+    """From 0, in the order of time."""
+    timestamp_s: float
+    """The moment that was asked for."""
+    pts_s: float
+    """Of the picture that is shown then, from the first picture on."""
+    frame_index: int | None
+    """Of the video's pictures, in the order of time; None: packets do not tell."""
+    frame: VideoFrame
+    """As decoded: in its own size and colours, before rotation (`frame.rotation`). Not to be written to."""
+
+
+OnPicture = Callable[[Taken], None]
+
+
+def take(
+    video: OpenVideo,
+    sampling: Sampling,
+    on_picture: OnPicture,
+    *,
+    threads: int = 1,
+    stop: threading.Event | None = None,
+    limits: Limits | None = None,
+    on_expected: Callable[[int], None] | None = None,
+) -> VideoFacts:
+    """Hand every picture of `sampling` to `on_picture`, from several threads and in no order. Blocks.
+
+    A video that is cut off or damaged gives what can be decoded; `note` of the facts says what was left out. After
+    `stop` the facts come soon, with fewer pictures. What `on_picture` raises is raised here.
+
+    Args:
+        sampling: checked.
+        threads: that decode and call `on_picture` at the same time.
+        on_expected: gets the number of pictures before the first one.
+
+    Raises:
+        VideoError: nothing can be taken; `kind` says what is at fault.
+    """
+    limits = limits or Limits()
+    halt = Halt(stop or threading.Event(), limits.wall_s)
+    index = read_index(video, limits, halt)
+    chosen = moments(sampling, index, limits)
+    if on_expected is not None:
+        on_expected(len(chosen))
+    hand = _Hand(index, on_picture, limits)
+    # A video of which nothing is asked still says what it is: by its first picture.
+    asked = chosen or [Moment(-1, 0.0, 0)]
+    missed = _decode(video, index, shares(plan_runs(index, asked), threads), threads, hand, halt, limits)
+    if missed and not index.numbered and not halt.is_set():
+        # Packets that are damaged, or that show nothing of their own: the picture that is shown is an earlier one.
+        careful = replace(index, careful=True)
+        again = shares(plan_runs(careful, missed, back=1), threads)
+        missed = _decode(video, careful, again, threads, hand, halt, limits)
+    halt.check_time()
+    if chosen and not hand.given and not halt.is_set():
+        raise VideoError("extraction", f"{video.name}: none of its pictures can be decoded")
+    notes = [index.note] if index.note else []
+    if missed and not halt.is_set():
+        notes.append(f"{len(missed)} of {len(chosen)} pictures cannot be decoded")
+    if hand.damaged:
+        notes.append(f"{hand.damaged} pictures are damaged")
+    return hand.facts("; ".join(notes))
+
+
+class _Hand:
+    """Hands over, and remembers what the video looks like."""
+
+    def __init__(self, index: Index, on_picture: OnPicture, limits: Limits) -> None:
+        self._index, self._on_picture, self._limits = index, on_picture, limits
+        self._lock = threading.Lock()
+        self._first: tuple[int, int, int] | None = None  # number, width, height
+        self.given = 0
+        self.damaged = 0
+
+    def __call__(self, moment: Moment, at: int, frame: VideoFrame) -> None:
+        self._limits.check_size(frame.width, frame.height)
+        turned = frame.rotation // _QUARTER_TURN_DEGREES % 2
+        width, height = (frame.height, frame.width) if turned else (frame.width, frame.height)
+        with self._lock:
+            if self._first is None or moment.number < self._first[0]:
+                self._first = moment.number, width, height
+            if moment.number < 0:
+                return
+            self.given += 1
+            self.damaged += frame.is_corrupt
+        index = self._index
+        pts = int(index.picture_pts[at]) if index.numbered else at
+        counted = None if index.careful and not index.numbered else moment.picture
+        self._on_picture(Taken(moment.number, moment.timestamp_s, index.seconds(pts), counted, frame))
+
+    def facts(self, note: str) -> VideoFacts:
+        index = self._index
+        _, width, height = self._first or (0, index.width, index.height)
+        return VideoFacts(duration_s=index.duration_s, width=width, height=height, codec=index.codec, note=note)
+
+
+def _decode(
+    video: OpenVideo, index: Index, parts: list[Share], threads: int, hand: _Hand, halt: Halt, limits: Limits
+) -> list[Moment]:
+    """All parts, each thread one after the other; returns the moments whose pictures did not come out."""
+    waiting: SimpleQueue[Share] = SimpleQueue()
+    for part in parts:
+        waiting.put(part)
+    missed: SimpleQueue[Moment] = SimpleQueue()
+
+    def work() -> None:
+        while not halt.is_set():
+            try:
+                part = waiting.get_nowait()
+            except Empty:
+                return
+            for moment in decode_share(video, index, part, hand, halt, limits):
+                missed.put(moment)
+
+    count = min(threads, len(parts))
+    with ThreadPoolExecutor(count, thread_name_prefix="decode") as pool:
+        futures = [pool.submit(work) for _ in range(count)]
+        wait(futures, return_when=FIRST_EXCEPTION)
+        failed = [future.exception() for future in futures if future.done() and future.exception() is not None]
+        if failed:
+            halt.set()
+    for error in failed:
+        assert error is not None
+        raise error
+    return [missed.get() for _ in range(missed.qsize())]
