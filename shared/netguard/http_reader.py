@@ -81,6 +81,11 @@ class HttpReader:
         """The server tells no length: a live stream, which comes at its own speed."""
         return self._body_end is None
 
+    @property
+    def size_bytes(self) -> int | None:
+        """Of the whole resource, as the server tells it."""
+        return self._body_end
+
     def readable(self) -> bool:
         return True
 

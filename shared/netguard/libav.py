@@ -74,7 +74,8 @@ def open_input(
     if scheme not in _FORMATS:
         raise InvalidValue(guarded.field_name, guarded.shown, f"{scheme}:// cannot be opened by libav here")
     settings = {**protocol_options(guarded), **(options or {})}
-    settings["format_whitelist"] = _FORMATS[scheme]
+    formats = _FORMATS[scheme]
+    settings["format_whitelist"] = formats if guarded.policy.playlists else formats.removesuffix(",hls")
     settings["protocol_whitelist"] = _PROTOCOLS[scheme]
     if not guarded.policy.allow_private and scheme in ("rtsp", "rtsps"):
         settings["rtsp_transport"] = "tcp"  # over UDP a server can name another host to send to

@@ -26,6 +26,8 @@ class Policy:
     """udp:// may lead to a multicast group: to be sent to. Not to those of the link itself, where routers talk."""
     folders: bool = False
     """file:// may name a folder."""
+    playlists: bool = True
+    """What http(s):// leads to may be an HLS playlist, whose entries are held against this policy too."""
 
     def only(self, *schemes: str) -> "Policy":
         """The same policy for fewer schemes: what a redirect or a playlist entry may lead to."""

@@ -1,0 +1,143 @@
+"""Brings a video from HTTP to the spool: bounded in bytes, in time and in patience; goes on where it broke off."""
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.errors import MeshError, Unavailable
+from services.frame_extractor.storage.attempts import delays_seconds
+from services.frame_extractor.storage.errors import StorageError, download_error
+from services.frame_extractor.storage.spool import SpoolFile
+from shared.netguard import GuardedUrl, HttpReader, Timeouts
+
+_READ_BYTES: Final = 256 << 10
+_RESUMES: Final = 4  # times in a row that a server may break off without sending anything in between
+_SLOW_SECONDS: Final = 30.0  # over which the rate is judged: longer than a pause of TCP after a loss
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """What fetching one video may take."""
+
+    video_bytes: int
+    seconds: float
+    bytes_per_second: int
+    """Less than that is given up."""
+    network_seconds: float
+    """For an answer to begin, and without any byte."""
+    room_seconds: float = 60.0
+    """To wait for others that use up the room for fetched videos."""
+    slow_seconds: float = _SLOW_SECONDS
+
+    @property
+    def timeouts(self) -> Timeouts:
+        return Timeouts(self.network_seconds, self.network_seconds)
+
+    def check_size(self, size_bytes: int | None, shown: str) -> None:
+        """Raises:
+        StorageError: video; longer than any may be.
+        """
+        if size_bytes is not None and size_bytes > self.video_bytes:
+            raise StorageError(
+                "video",
+                f"video {shown!r}: has {size_bytes} bytes, of {self.video_bytes} that are allowed;"
+                " raise FRAMEMESH_FRAME_EXTRACTOR_VIDEO_BYTES",
+            )
+
+
+class Fetch:
+    """One video on its way; belongs to one thread."""
+
+    def __init__(self, guarded: GuardedUrl, file: SpoolFile, limits: FetchLimits, stop: threading.Event) -> None:
+        self._guarded = guarded
+        self._file = file
+        self._limits = limits
+        self._stop = stop
+        self._ends = time.monotonic() + limits.seconds
+        self._size_bytes: int | None = None
+        self._window_began, self._window_bytes = time.monotonic(), 0
+        self.resumed = 0
+        """Times that the server was asked for the rest."""
+
+    def run(self, reader: HttpReader, head: bytes) -> None:
+        """Fetch it all; `head` has been read from `reader` already. Blocks.
+
+        Raises:
+            StorageError: download, timeout or video (it is too long).
+        """
+        self._size_bytes = reader.size_bytes
+        self._limits.check_size(self._size_bytes, self._guarded.shown)
+        if self._size_bytes is not None:
+            self._file.reserve(self._size_bytes, self._limits.room_seconds, self._stop)
+        self._take(head)
+        delays, fruitless = delays_seconds(), 0
+        while True:
+            before = self._file.length_bytes
+            try:
+                self._drain(reader)
+                break
+            except Unavailable as error:
+                fruitless = 0 if self._file.length_bytes > before else fruitless + 1
+                if fruitless >= _RESUMES or self._stop.is_set():
+                    raise download_error(error) from None
+                if fruitless == 0:
+                    delays = delays_seconds()
+            except MeshError as error:
+                raise download_error(error) from None
+            self._stop.wait(next(delays))
+            self._check_time()
+            reader = self._again(reader)
+        self._file.finish()
+
+    def _drain(self, reader: HttpReader) -> None:
+        try:
+            while data := reader.read(_READ_BYTES):
+                self._take(data)
+                self._check_time()
+        finally:
+            reader.close()
+
+    def _again(self, reader: HttpReader) -> HttpReader:
+        """A reader of the rest, where the server knows how, and it is the same video still; else of it all.
+
+        One that cannot be opened is returned unopened, as the old one that is closed: the next read of it fails.
+        """
+        self.resumed += 1
+        at = self._file.length_bytes if reader.seekable() else 0
+        try:
+            fresh = HttpReader(self._guarded, self._limits.timeouts, at)
+        except Unavailable:
+            return reader
+        except MeshError as error:
+            raise download_error(error) from None
+        if at and fresh.size_bytes != self._size_bytes:
+            fresh.close()
+            raise StorageError("download", f"video {self._guarded.shown!r}: changed while it was read", may_pass=True)
+        if not at:
+            self._file.restart()
+        return fresh
+
+    def _take(self, data: bytes) -> None:
+        self._limits.check_size(self._file.length_bytes + len(data), self._guarded.shown)
+        self._file.append(data, self._limits.room_seconds, self._stop)
+        self._window_bytes += len(data)
+
+    def _check_time(self) -> None:
+        now = time.monotonic()
+        shown, limits = self._guarded.shown, self._limits
+        if self._stop.is_set():
+            raise StorageError("download", f"video {shown!r}: given up", may_pass=True)
+        if now > self._ends:
+            raise StorageError("timeout", f"video {shown!r}: not here within {limits.seconds:g} s")
+        elapsed_seconds = now - self._window_began
+        if elapsed_seconds < limits.slow_seconds:
+            return
+        if self._window_bytes < limits.bytes_per_second * elapsed_seconds:
+            raise StorageError(
+                "download",
+                f"video {shown!r}: the server sends {self._window_bytes / elapsed_seconds:.0f} bytes a second,"
+                f" less than {limits.bytes_per_second}",
+                may_pass=True,
+            )
+        self._window_began, self._window_bytes = now, 0
