@@ -90,6 +90,8 @@ def _send(grant: Grant, sender: Party, channel: Channel) -> None:
     grant.publish.add(channel.pattern(sender))
     if channel.semantics == "jetstream":
         _use_stream(grant, sender, EVENTS_STREAM)
+    if channel.semantics == "work-queue":
+        _use_stream(grant, sender, channel.stream)
     if channel.bucket:
         stream = _use_stream(grant, sender, f"KV_{channel.bucket}")
         if channel.compare_and_set:
@@ -97,6 +99,15 @@ def _send(grant: Grant, sender: Party, channel: Channel) -> None:
 
 
 def _receive(grant: Grant, receiver: Party, channel: Channel) -> None:
+    if channel.semantics == "work-queue":
+        stream, consumer = _use_stream(grant, receiver, channel.stream), channel.consumer
+        grant.publish |= {
+            f"$JS.API.CONSUMER.INFO.{stream}.{consumer}",
+            f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.{consumer}",
+            f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}",
+            f"$JS.ACK.{stream}.{consumer}.>",
+        }
+        return
     if not channel.bucket:
         # Events are listened to with one subscription for all that there are or will be.
         grant.subscribe.add(all_events() if channel.semantics == "jetstream" else channel.pattern())

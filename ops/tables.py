@@ -76,7 +76,7 @@ def _planes() -> str:
         (
             (c.name, _code(c.address), _payload(c), c.semantics, _some(c.senders), _some(c.receivers))
             for c in CHANNELS
-            if c.semantics in ("latest-wins", "at-most-once", "jetstream")
+            if c.semantics in ("latest-wins", "at-most-once", "jetstream", "work-queue")
         ),
     )
 

@@ -8,14 +8,24 @@ from typing import Literal
 from msgspec import Struct
 
 Party = Literal[
-    "capture", "hw-encode", "publisher", "webrtc-gateway", "writer", "transformer", "client", "cli", "console"
+    "capture",
+    "hw-encode",
+    "publisher",
+    "webrtc-gateway",
+    "frame-extractor",
+    "writer",
+    "transformer",
+    "client",
+    "cli",
+    "console",
 ]
 """Services, and: `writer`, an application that makes a stream; `transformer`, one that makes a rendition; `client`, one
 that uses frames and packets; `cli`, who operates the mesh (`framemesh`, also its `up`); `console`, who only looks."""
 
-Semantics = Literal["latest-wins", "at-most-once", "request-reply", "kv", "jetstream"]
+Semantics = Literal["latest-wins", "at-most-once", "request-reply", "kv", "jetstream", "work-queue"]
 """`latest-wins`, `at-most-once`: core publish/subscribe; of the first a consumer keeps only the newest, of the second
-it takes all in order and notices what is missing. `jetstream`: published once, kept in a bounded stream."""
+it takes all in order and notices what is missing. `jetstream`: published once, kept in a bounded stream.
+`work-queue`: kept until one of those who share its consumer has done it."""
 
 Encoding = Literal["json", "msgpack+bytes", "text", "empty"]
 """`msgpack+bytes`: 2 bytes big-endian header length, the header as msgpack, the payload; see `schemas.packets`."""
@@ -32,6 +42,12 @@ PARAMETERS: dict[str, str] = {
     "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`; of a camera its node",
     "event": "what happened: `state`, `removed`, `task-failed`, `source-stuck`, `onvif`, `device-found`, "
     "`device-lost`, `publishing`, `publishing-ended`, `adapted`, `kicked`, `voice-started`, `voice-ended`",
+    "job": "the job's id",
+    "owner": "whose job it is: the name of an API key, or `mesh`",
+    "digest": "of the key that the owner gave the job",
+    "attempt": "of the job, from 1",
+    "page": "part of the list of pictures, from 0",
+    "day": "of UTC, as 20260504",
     "consumer": "who needs it: `hw-encode-<rendition>`, `publisher-<output>`, `<name>-<instance>` of others",
 }
 
@@ -53,6 +69,10 @@ class Channel:
     """Who publishes, puts, or calls."""
     receivers: tuple[Party, ...]
     """Who subscribes, watches or gets, or answers."""
+    stream: str = ""
+    """Of a work queue: where JetStream keeps it,"""
+    consumer: str = ""
+    """and what its workers share."""
     bucket: str = ""
     read: Literal["", "get", "watch"] = ""
     """How receivers read a bucket."""

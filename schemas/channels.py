@@ -7,7 +7,7 @@ with placeholder ids that become `{name}`.
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -48,6 +48,20 @@ from schemas.commands import (
     StreamList,
 )
 from schemas.events import Event
+from schemas.extraction import (
+    CancelJob,
+    GetUsage,
+    JobList,
+    JobRecord,
+    JobReply,
+    JobTask,
+    ListJobs,
+    PollJob,
+    SubmitJob,
+    Submitted,
+    UsageRecord,
+    UsageReply,
+)
 from schemas.frames import AudioHeader, FrameAck, FrameRef
 from schemas.ids import compound_id
 from schemas.ingest import GaveWay, GiveWay, IngestSession, PublishClaim
@@ -96,7 +110,7 @@ from schemas.sora import (
 )
 from schemas.stills import EncodedPicture, EncodePicture
 
-RUNNING_SERVICES: tuple[Party, ...] = ("capture", "hw-encode", "publisher", "webrtc-gateway")
+RUNNING_SERVICES: tuple[Party, ...] = ("capture", "hw-encode", "publisher", "webrtc-gateway", "frame-extractor")
 OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "writer", "transformer", "client", "cli", "console")
 LOOKERS: tuple[Party, ...] = ("writer", "transformer", "client", "cli", "console")
 
@@ -171,6 +185,37 @@ def _secret(service: Party, name: str, summary: str) -> Channel:
 def _epoch(takers: tuple[Party, ...], name: str, summary: str) -> Channel:
     rest = {"senders": takers, "receivers": (), "compare_and_set": True, "encoding": "text"}
     return _keys(subjects.EPOCH_BUCKET, takers[0], _id(name), None, summary, **rest)
+
+
+def _job_keys(
+    name: str,
+    bucket: str,
+    build: Callable[..., str],
+    parameters: tuple[str, ...],
+    payload: type[Struct] | None,
+    summary: str,
+    read: Literal["get", "watch"] = "get",
+) -> Channel:
+    return Channel(
+        name=name,
+        address=kv_subject(bucket, _template(build, *parameters)),
+        semantics="kv",
+        payload=payload,
+        encoding="json" if payload else "text",
+        senders=("frame-extractor",),
+        receivers=("frame-extractor",),
+        summary=summary,
+        bucket=bucket,
+        read=read,
+        compare_and_set=True,
+    )
+
+
+def _job_secret() -> Channel:
+    key = subjects.state_key("frame-extractor", _PLACEHOLDER.format("job"))
+    rest = {"receivers": ("frame-extractor",), "read": "get", "compare_and_set": True, "encoding": "text"}
+    summary = "Full URL of a job's video that has credentials."
+    return _keys(subjects.SECRETS_BUCKET, "frame-extractor", key, None, summary, **rest)
 
 
 _MEDIA = (
@@ -519,6 +564,27 @@ _COMMANDS = (
         "Let another gateway publish a stream whose publisher has gone.",
         _PLACEHOLDER.format("node"),
     ),
+    _command(
+        "frame-extractor", "submit", SubmitJob, Submitted, ("cli", "writer", "client"), "Take pictures out of a video."
+    ),
+    _command("frame-extractor", "poll", PollJob, JobReply, LOOKERS, "A job, and its pictures once it is completed."),
+    _command("frame-extractor", "cancel", CancelJob, JobReply, ("cli", "writer", "client"), "End a job."),
+    _command("frame-extractor", "list", ListJobs, JobList, LOOKERS, "Jobs, the newest first."),
+    _command("frame-extractor", "usage", GetUsage, UsageReply, LOOKERS, "Pictures per owner and day."),
+)
+
+_JOBS = (
+    Channel(
+        name="jobs",
+        address=subjects.job_tasks(),
+        semantics="work-queue",
+        payload=JobTask,
+        senders=("frame-extractor",),
+        receivers=("frame-extractor",),
+        summary=f"Jobs that wait for a worker; kept in the stream `{subjects.JOBS_STREAM}`.",
+        stream=subjects.JOBS_STREAM,
+        consumer=subjects.JOBS_CONSUMER,
+    ),
 )
 
 _EVENTS = (
@@ -580,13 +646,31 @@ _STATE = (
         read="get",
         compare_and_set=True,
     ),
+    _job_keys(
+        "jobs.record", subjects.JOBS_BUCKET, subjects.job_key, ("job",), JobRecord, "A job, for three days.", "watch"
+    ),
+    _job_keys(
+        "jobs.key", subjects.JOBS_BUCKET, subjects.job_name_key, ("owner", "digest"), None, "The job of an owner's key."
+    ),
+    _job_keys(
+        "job-pages",
+        subjects.JOB_PAGES_BUCKET,
+        subjects.job_page_key,
+        ("job", "attempt", "page"),
+        None,
+        "A part of a job's list of pictures (`ExtractedFrame`), JSON, compressed with zlib.",
+    ),
+    _job_keys(
+        "usage", subjects.USAGE_BUCKET, subjects.usage_key, ("owner", "day"), UsageRecord, "What owners had.", "watch"
+    ),
     _epoch(("capture", "writer"), "", "The stream's last epoch, decimal."),
     _epoch(("hw-encode", "transformer"), "rendition", "The last run of the rendition's packets, decimal."),
     _secret("capture", "", "Full URL of a source that has credentials."),
+    _job_secret(),
     _secret("publisher", "output", "Full URL of a destination that has credentials or a stream key."),
 )
 
-CHANNELS: tuple[Channel, ...] = (*_MEDIA, *_COMMANDS, *_EVENTS, *_STATE)
+CHANNELS: tuple[Channel, ...] = (*_MEDIA, *_COMMANDS, *_EVENTS, *_JOBS, *_STATE)
 
 
 def message_types() -> tuple[type[Struct], ...]:

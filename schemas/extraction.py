@@ -25,6 +25,7 @@ FailureKind = Literal[
 takes, decoding, the place for the pictures, or this service."""
 JobId = Annotated[str, Meta(pattern="^task-[0-9]{14}-[0-9a-z]{6,20}$")]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
+Day = Annotated[str, Meta(pattern="^[0-9]{8}$", description="a day of UTC", examples=["20260504"])]
 MAX_LISTED = 1000
 
 
@@ -58,12 +59,17 @@ class PollJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     job: JobId
     frames: bool = True
     """With the list of pictures, once there is one."""
+    first: Annotated[int, Meta(ge=0)] = 0
+    """So many pictures are left out, of a list that is too long for one reply; see `JobReply.more`."""
+    owner: Id | None = None
+    """Somebody else's job is not found; None: anybody's."""
 
 
 class CancelJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """frame-extractor.cancel: end a job; pictures that are written stay."""
 
     job: JobId
+    owner: Id | None = None
 
 
 class ListJobs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,6 +138,66 @@ class JobReply(Struct, frozen=True, kw_only=True):
 
     job: Job
     frames: tuple[ExtractedFrame, ...] = ()
+    more: bool = False
+    """There are pictures behind these: poll again, with `first` more by the number of these."""
+
+
+class JobTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What waits in the queue: all that a worker needs."""
+
+    job: JobId
+    submitted_ns: int
+    request: SubmitJob
+    """Its `video` as it may be shown."""
+    video_secret: str = ""
+    """Refers to the whole of it, where that holds a secret."""
+
+
+class JobRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A job as it is kept: its state, and what only workers need."""
+
+    job: Job
+    tries: int = 0
+    """Attempts that count: of one that its worker gave back nobody holds anything against the job."""
+    pages: tuple[int, ...] = ()
+    """The first picture of each page of the result."""
+    metered: bool = False
+    """Its pictures are in the usage."""
+
+
+class GetUsage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """frame-extractor.usage: what owners have had, by day."""
+
+    owner: Id | None = None
+    since: Day | None = None
+    until: Day | None = None
+    """This day included."""
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """What an owner had on one day."""
+
+    owner: Id
+    day: Day
+    """Of the job's end, UTC."""
+    jobs: int = 0
+    pictures: int = 0
+    """Of jobs that were completed."""
+
+
+class UsageRecord(Usage, frozen=True, kw_only=True, omit_defaults=True):
+    """`Usage` as it is kept."""
+
+    counted: tuple[JobId, ...] = ()
+    """The last jobs in it, so that none counts twice whose worker died between counting and saying so."""
+
+
+class UsageReply(Struct, frozen=True, kw_only=True):
+    """Reply to `usage`."""
+
+    usage: tuple[Usage, ...] = ()
+    pictures: int = 0
+    """In all."""
 
 
 class JobList(Struct, frozen=True, kw_only=True):

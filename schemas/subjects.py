@@ -11,7 +11,13 @@ EPOCH_BUCKET = "mesh_epoch"
 SECRETS_BUCKET = "mesh_secrets"
 PRESENCE_BUCKET = "mesh_presence"
 CLAIM_BUCKET = "mesh_claims"
+JOBS_BUCKET = "mesh_jobs"
+JOB_PAGES_BUCKET = "mesh_job_pages"
+USAGE_BUCKET = "mesh_usage"
 EVENTS_STREAM = "mesh_events"
+JOBS_STREAM = "mesh_jobs_queue"
+# The one consumer of the stream, which all workers share.
+JOBS_CONSUMER = "workers"
 
 SERVICES = (
     "capture",
@@ -117,6 +123,30 @@ def demand_key(node: str, stream: str, rendition: str, consumer: str) -> str:
 def claim_key(stream: str) -> str:
     """Key of the gateway that publishes a stream."""
     return check_id(stream, "stream")
+
+
+def job_tasks() -> str:
+    """Where jobs that wait for a worker go."""
+    return f"{PREFIX}.jobs.frame-extractor"
+
+
+def job_key(job: str) -> str:
+    """Key of a job's record."""
+    return f"job.{check_id(job, 'job')}"
+
+
+def job_name_key(owner: str, digest: str) -> str:
+    """Key under which an owner's own key, as a digest, finds its job."""
+    return f"key.{check_id(owner, 'owner')}.{check_id(digest, 'digest')}"
+
+
+def job_page_key(job: str, attempt: str, page: str) -> str:
+    """Key of a part of the list of pictures that one attempt of a job has made."""
+    return ".".join((check_id(job, "job"), check_id(attempt, "attempt"), check_id(page, "page")))
+
+
+def usage_key(owner: str, day: str) -> str:
+    return f"{check_id(owner, 'owner')}.{check_id(day, 'day')}"
 
 
 def presence_key(service: str, node: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import importlib.util
 import logging
 import os
 import signal
@@ -33,11 +34,17 @@ from shared.urls import redact
 
 log = logging.getLogger(__name__)
 
-SERVICES = {
+_ALWAYS = {
     "capture": "services.capture",
     "hw-encode": "services.hw_encode",
     "publisher": "services.publisher",
     "webrtc-gateway": "services.webrtc_gateway",
+}
+# Those that a mesh does without where their extra is not installed, and what of it nothing else brings.
+_WHERE_INSTALLED = {"frame-extractor": ("services.frame_extractor", "obstore")}
+SERVICES = {
+    **_ALWAYS,
+    **{name: module for name, (module, needs) in _WHERE_INSTALLED.items() if importlib.util.find_spec(needs)},
 }
 _READY_TIMEOUT_SECONDS = 30.0
 _OWN_NATS_SECONDS = 10.0  # a store of millions of events takes a while to open
@@ -221,12 +228,14 @@ def _environment(options: UpOptions, settings: Settings, nats_url: str, ports: P
     folders = allow(settings.data_dir, options.plan)
     sources = dict.fromkeys((media, str(Path.cwd()), *folders.sources))
     environment.setdefault("FRAMEMESH_CAPTURE_FILE_ROOTS", ",".join(sources))
+    environment.setdefault("FRAMEMESH_FRAME_EXTRACTOR_FILE_ROOTS", ",".join(sources))
     environment.setdefault("FRAMEMESH_PUBLISHER_FILE_ROOTS", ",".join(dict.fromkeys((media, *folders.recordings))))
     if options.auto_ports:
         # Concrete free ports, not 0: a service that is restarted must be found where it was.
         for service in SERVICES:
             name = f"FRAMEMESH_{service.upper().replace('-', '_')}_METRICS_PORT"
             environment.setdefault(name, str(free_port(settings.bind, socket.SOCK_STREAM)))
+        environment.setdefault("FRAMEMESH_FRAME_EXTRACTOR_HTTP_PORT", str(free_port(settings.bind, socket.SOCK_STREAM)))
     return environment
 
 

@@ -5,5 +5,20 @@ from shared.bus.endpoints import Endpoint, Served
 from shared.bus.kv import Bucket, Entry
 from shared.bus.mirror import Mirror
 from shared.bus.outbox import BusStats
+from shared.bus.work_queue import QueueSize, Taker, Work, WorkQueue
 
-__all__ = ["Bucket", "Bus", "BusStats", "Endpoint", "Entry", "Message", "Mirror", "Served", "Subscription"]
+__all__ = [
+    "Bucket",
+    "Bus",
+    "BusStats",
+    "Endpoint",
+    "Entry",
+    "Message",
+    "Mirror",
+    "QueueSize",
+    "Served",
+    "Subscription",
+    "Taker",
+    "Work",
+    "WorkQueue",
+]

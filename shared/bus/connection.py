@@ -21,10 +21,11 @@ from schemas.packets import UNREADABLE
 from schemas.subjects import EVENTS_STREAM, all_events, event
 from shared.bus.client import ReadingClient
 from shared.bus.endpoints import Endpoint, Served, serve
-from shared.bus.kv import Bucket, open_bucket, when_jetstream_answers
+from shared.bus.kv import DEFAULT_BUCKET_BYTES, Bucket, open_bucket, when_jetstream_answers
 from shared.bus.outbox import MAX_UNSENT_BYTES, BusStats, Outbox
 from shared.bus.reader import ReadingTransport, Receive
 from shared.bus.requests import ask
+from shared.bus.work_queue import WorkQueue
 from shared.urls import redact
 
 log = logging.getLogger(__name__)
@@ -272,7 +273,13 @@ class Bus:
     # -- state -----------------------------------------------------------------------------------------------
 
     async def bucket(
-        self, name: str, *, ttl_seconds: float | None = None, memory: bool = False, history: int = 1
+        self,
+        name: str,
+        *,
+        ttl_seconds: float | None = None,
+        memory: bool = False,
+        history: int = 1,
+        max_bytes: int = DEFAULT_BUCKET_BYTES,
     ) -> Bucket:
         """Open a key-value bucket, making it where it does not exist.
 
@@ -280,9 +287,42 @@ class Bus:
         """
         if name not in self._buckets:
             self._buckets[name] = await open_bucket(
-                self._client.jetstream(timeout=2), self, name, ttl_seconds=ttl_seconds, memory=memory, history=history
+                self._client.jetstream(timeout=2),
+                self,
+                name,
+                ttl_seconds=ttl_seconds,
+                memory=memory,
+                history=history,
+                max_bytes=max_bytes,
             )
         return self._buckets[name]
+
+    async def work_queue(
+        self,
+        name: str,
+        subject: str,
+        consumer: str,
+        *,
+        give_up_seconds: float,
+        max_items: int,
+        max_age_seconds: float,
+    ) -> WorkQueue:
+        """Open a queue of work, making it where it does not exist; arguments as of `WorkQueue`.
+
+        Raises:
+            Unavailable: the server has no JetStream.
+        """
+        queue = WorkQueue(
+            self._client.jetstream(timeout=2),
+            name,
+            subject,
+            consumer,
+            give_up_seconds=give_up_seconds,
+            max_items=max_items,
+            max_age_seconds=max_age_seconds,
+        )
+        await queue.open()
+        return queue
 
     async def ensure_events(self) -> None:
         """Make the bounded stream that keeps events, where it does not exist.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_SECONDS = 5.0
+DEFAULT_BUCKET_BYTES = 64 * 1024 * 1024
 RETRY_SECONDS = 0.2
 # How long the server keeps a watch that nobody listens to any more. nats-py's five minutes let those who ask for the
 # state now and then pile up watches by the thousand, and the server slowed down until it did not answer in time.
@@ -181,14 +182,21 @@ class Bucket:
 
 
 async def open_bucket(
-    jetstream: JetStreamContext, bus: "Bus", name: str, *, ttl_seconds: float | None, memory: bool, history: int
+    jetstream: JetStreamContext,
+    bus: "Bus",
+    name: str,
+    *,
+    ttl_seconds: float | None,
+    memory: bool,
+    history: int,
+    max_bytes: int,
 ) -> Bucket:
     config = KeyValueConfig(
         bucket=name,
         history=history,
         ttl=ttl_seconds,
         storage=StorageType.MEMORY if memory else StorageType.FILE,
-        max_bytes=64 * 1024 * 1024,
+        max_bytes=max_bytes,
         direct=True,
     )
     bucket = Bucket(bus, jetstream, config)

@@ -76,6 +76,18 @@ BUILT = {
     "webrtc-gateway.local-sessions": subjects.command("webrtc-gateway", "local-sessions", "edge1"),
     "webrtc-gateway.local-stats": subjects.command("webrtc-gateway", "local-stats", "edge1"),
     "webrtc-gateway.local-kick": subjects.command("webrtc-gateway", "local-kick", "edge1"),
+    "frame-extractor.submit": subjects.command("frame-extractor", "submit"),
+    "frame-extractor.poll": subjects.command("frame-extractor", "poll"),
+    "frame-extractor.cancel": subjects.command("frame-extractor", "cancel"),
+    "frame-extractor.list": subjects.command("frame-extractor", "list"),
+    "frame-extractor.usage": subjects.command("frame-extractor", "usage"),
+    "jobs": subjects.job_tasks(),
+    "jobs.record": "$KV.mesh_jobs." + subjects.job_key("task-20260504100000-abc123"),
+    "jobs.key": "$KV.mesh_jobs." + subjects.job_name_key("mesh", "0a1b"),
+    "job-pages": "$KV.mesh_job_pages." + subjects.job_page_key("task-20260504100000-abc123", "1", "0"),
+    "usage": "$KV.mesh_usage." + subjects.usage_key("mesh", "20260504"),
+    "secrets.frame-extractor": "$KV.mesh_secrets."
+    + subjects.state_key("frame-extractor", "task-20260504100000-abc123"),
     "webrtc-gateway.give-way": subjects.command("webrtc-gateway", "give-way", "edge1"),
     "events": subjects.event("hw-encode", "cam0--main", "state"),
     "desired.capture": "$KV.mesh_desired." + subjects.state_key("capture", "cam0"),
@@ -105,7 +117,10 @@ def sample(kind: Any) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         kind, pattern = arguments[0], [meta.pattern for meta in arguments[1:] if getattr(meta, "pattern", None)]
-        return "cam0" if pattern else sample(kind)
+        if not pattern:
+            return sample(kind)
+        values = ("cam0", "20260504", "task-20260504100000-abc123")
+        return next(value for value in values if re.search(pattern[0], value))
     if kind is Any:
         return {"any": ["JSON"]}
     if origin is Literal:
@@ -297,7 +312,7 @@ def test_secrets_are_their_owners() -> None:
         secret = {subject for subject in grant.publish | grant.subscribe if "mesh_secrets" in subject}
         readable = {subject for subject in secret if "GET" in subject or "CONSUMER" in subject}
         wanted = {f"$JS.API.DIRECT.GET.KV_mesh_secrets.$KV.mesh_secrets.{party}.*"}
-        assert readable == (wanted if party in ("capture", "publisher") else set()), party
+        assert readable == (wanted if party in ("capture", "publisher", "frame-extractor") else set()), party
 
 
 def test_nobody_gets_everything() -> None:

@@ -1,0 +1,133 @@
+"""The process of one job: media stays out of the service, where it could crash it, fill its memory or block it.
+
+Its standard input and output are the connection to the worker; see `wire`.
+"""
+
+import gc
+import os
+import resource
+import signal
+import sys
+import threading
+from typing import BinaryIO
+
+from msgspec import Struct
+
+from services.frame_extractor.engine import Limits
+from services.frame_extractor.extraction import Extraction, ExtractionFailed
+from services.frame_extractor.jobs.memory import needed_bytes
+from services.frame_extractor.jobs.pages import make_pages
+from services.frame_extractor.jobs.wire import (
+    GO,
+    LENGTH_BYTES,
+    Advanced,
+    Failed,
+    Finished,
+    Opened,
+    message,
+    order_decoder,
+)
+from services.frame_extractor.settings import FrameExtractorSettings
+from services.frame_extractor.storage import Places
+from shared.parent import killed_with_parent
+from shared.settings import load_settings
+
+_TELL_SECONDS = 0.2  # twice a second something is told to the mesh
+
+
+def main() -> None:
+    """Do one job, say how it went, end."""
+    killed_with_parent()  # if the worker is gone already, the connection is closed
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the service, which ends this
+    worker = _Worker()
+    settings = load_settings(FrameExtractorSettings, "frame-extractor")
+    places = Places(settings)
+    asked = worker.hear()
+    if asked is None:
+        return
+    order = order_decoder.decode(asked)
+    # What is written to, which is what counts: libav's threads reserve far more than they use.
+    resource.setrlimit(resource.RLIMIT_DATA, (order.memory_bytes, order.memory_bytes))
+    try:
+        limits = Limits(wall_s=settings.job_seconds)
+        with Extraction(order.request, places, limits, threads=order.threads) as extraction:
+            worker.say(_done(worker, extraction))
+    except ExtractionFailed as error:
+        worker.say(Failed(kind=error.kind, message=error.message, may_pass=error.may_pass))
+    except MemoryError:
+        gc.collect()
+        worker.say(
+            Failed(
+                kind="internal",
+                message=f"needs more than {order.memory_bytes} bytes; raise FRAMEMESH_FRAME_EXTRACTOR_JOB_MEMORY_BYTES",
+            )
+        )
+
+
+def _done(worker: "_Worker", extraction: Extraction) -> Finished:
+    worker.say(Opened(needs_bytes=needed_bytes(extraction.width, extraction.height, extraction.threads)))
+    if worker.hear_go() != GO:
+        os._exit(0)  # the worker has gone, or wants no more
+    teller = _Teller(worker, extraction)
+    teller.start()
+    try:
+        facts, frames = extraction.run()
+    finally:
+        teller.end()
+    pages = tuple(make_pages(frames))
+    return Finished(
+        facts=facts,
+        pictures=len(frames),
+        pages=tuple(page.data for page in pages),
+        firsts=tuple(page.first for page in pages),
+    )
+
+
+class _Teller(threading.Thread):
+    """Tells how far it is, now and then."""
+
+    def __init__(self, worker: "_Worker", extraction: Extraction) -> None:
+        super().__init__(name="teller", daemon=True)
+        self._worker, self._extraction = worker, extraction
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        told = None
+        while not self._ended.wait(_TELL_SECONDS):
+            now = Advanced(done=self._extraction.done, expected=self._extraction.expected)
+            if now != told:
+                self._worker.say(now)
+                told = now
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+class _Worker:
+    """The connection to the worker."""
+
+    def __init__(self) -> None:
+        self._input: BinaryIO = sys.stdin.buffer
+        # Whatever a library prints goes to the log, not between the messages.
+        self._output: BinaryIO = os.fdopen(os.dup(sys.stdout.fileno()), "wb", 0)
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def hear(self) -> bytes | None:
+        """The next message; None when the worker has gone."""
+        length = self._input.read(LENGTH_BYTES)
+        return self._input.read(int.from_bytes(length, "big")) if len(length) == LENGTH_BYTES else None
+
+    def hear_go(self) -> bytes:
+        return self._input.read(len(GO))
+
+    def say(self, item: Struct) -> None:
+        data = memoryview(message(item))
+        while data:
+            data = data[self._output.write(data) :]
+
+
+if __name__ == "__main__":
+    main()
+    sys.stderr.flush()
+    os._exit(0)  # not held up by a media thread that hangs in a network read

@@ -1,0 +1,71 @@
+"""What Prometheus is told of the jobs."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from schemas.extraction import Job
+from services.frame_extractor.jobs.memory import MemoryBudget
+from services.frame_extractor.jobs.records import Records
+from shared.bus import QueueSize
+from shared.metrics import Distribution, Figures
+
+_SECONDS_BOUNDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+_MAX_OWNERS = 200  # labels are kept for ever; who comes later is `other`
+_OTHER = "other"
+_PREFIX = "framemesh_frame_extractor"
+
+
+class JobFigures:
+    """Counted where jobs are worked on."""
+
+    def __init__(self) -> None:
+        self.retries: Counter[str] = Counter()
+        """By what had failed."""
+        self.seconds = Distribution(_SECONDS_BOUNDS)
+        self.waited_seconds = Distribution(_SECONDS_BOUNDS)
+        self.running = 0
+        self.queue = QueueSize(0, 0)
+        self._ended: Counter[tuple[str, str]] = Counter()
+        self._pictures: Counter[str] = Counter()
+
+    def began(self, job: Job) -> None:
+        if job.attempt == 1:
+            self.waited_seconds.observe((job.started_ns - job.submitted_ns) / 1e9)
+
+    def ended(self, job: Job) -> None:
+        self._ended[job.state, job.failure] += 1
+        if job.state == "completed":
+            self.seconds.observe((job.ended_ns - job.started_ns) / 1e9)
+            known = job.owner in self._pictures or len(self._pictures) < _MAX_OWNERS
+            self._pictures[job.owner if known else _OTHER] += job.done
+
+    def register(self, figures: Figures, records: Records, memory: MemoryBudget) -> None:
+        def by_state() -> list[tuple[dict[str, str], float]]:
+            counted = Counter(record.job.state for record in records.all())
+            return [({"state": state}, counted[state]) for state in sorted(counted)]
+
+        def read(what: Callable[[], float]) -> Callable[[], list[tuple[dict[str, str], float]]]:
+            return lambda: [({}, what())]
+
+        figures.gauge(f"{_PREFIX}_jobs", "Jobs of the last three days, of the whole mesh.", by_state)
+        figures.gauge(f"{_PREFIX}_queue_waiting_jobs", "In the queue.", read(lambda: self.queue.waiting))
+        figures.gauge(f"{_PREFIX}_queue_taken_jobs", "Of the queue, taken by workers.", read(lambda: self.queue.taken))
+        figures.gauge(f"{_PREFIX}_running_jobs", "Of this instance.", read(lambda: self.running))
+        figures.gauge(f"{_PREFIX}_memory_used_bytes", "Reckoned for running jobs.", read(lambda: memory.used_bytes))
+        figures.counter(
+            f"{_PREFIX}_ended_jobs",
+            "Jobs that this instance has brought to an end.",
+            lambda: [({"state": s, "failure": f}, n) for (s, f), n in sorted(self._ended.items())],
+        )
+        figures.counter(
+            f"{_PREFIX}_retried_jobs",
+            "Attempts that failed and are made again.",
+            lambda: [({"failure": failure}, n) for failure, n in sorted(self.retries.items())],
+        )
+        figures.counter(
+            f"{_PREFIX}_pictures",
+            "Pictures of completed jobs.",
+            lambda: [({"owner": owner}, n) for owner, n in sorted(self._pictures.items())],
+        )
+        figures.histogram(f"{_PREFIX}_job_seconds", "From a job's last start to its end.", self.seconds)
+        figures.histogram(f"{_PREFIX}_job_waited_seconds", "From submission to the first start.", self.waited_seconds)

@@ -1,0 +1,66 @@
+"""What a worker and the process of a job say to each other: messages of msgpack, each with its length before it.
+
+The worker sends the task, then waits for `Opened` and answers it with one byte once there is memory for the job.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from schemas.extraction import FailureKind, SubmitJob, VideoFacts
+
+LENGTH_BYTES = 4
+MAX_MESSAGE_BYTES = 256 << 20  # a hundred thousand pictures with the longest of paths
+GO = b"+"
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What to do. Not in the arguments of the process, where anybody could read a secret."""
+
+    request: SubmitJob
+    """With the whole address of the video."""
+    threads: int
+    memory_bytes: int
+    """The most that may be allocated."""
+
+
+class Opened(Struct, frozen=True, kw_only=True, tag=True):
+    """The video is open."""
+
+    needs_bytes: int
+    """What decoding it is reckoned to take, by the size of its pictures."""
+
+
+class Advanced(Struct, frozen=True, kw_only=True, tag=True):
+    """So far it is."""
+
+    done: int
+    expected: int | None = None
+
+
+class Finished(Struct, frozen=True, kw_only=True, tag=True):
+    """Every picture is written."""
+
+    facts: VideoFacts
+    pictures: int
+    pages: tuple[bytes, ...] = ()
+    """The list of them, see `pages`."""
+    firsts: tuple[int, ...] = ()
+
+
+class Failed(Struct, frozen=True, kw_only=True, tag=True):
+    """It could not be done."""
+
+    kind: FailureKind
+    message: str
+    may_pass: bool = True
+    """May go better another time, as far as `kind` allows that."""
+
+
+Said = Opened | Advanced | Finished | Failed
+said_decoder: "msgspec.msgpack.Decoder[Said]" = msgspec.msgpack.Decoder(Said)
+order_decoder = msgspec.msgpack.Decoder(Order)
+
+
+def message(item: Struct) -> bytes:
+    content = msgspec.msgpack.encode(item)
+    return len(content).to_bytes(LENGTH_BYTES, "big") + content

@@ -1,0 +1,88 @@
+"""Commands of frame-extractor, and the worker of this node."""
+
+import secrets
+from functools import partial
+
+from schemas.errors import BadRequest
+from schemas.extraction import (
+    CancelJob,
+    GetUsage,
+    JobList,
+    JobReply,
+    ListJobs,
+    PollJob,
+    SubmitJob,
+    Submitted,
+    UsageReply,
+)
+from schemas.subjects import JOBS_CONSUMER, JOBS_STREAM, command, job_tasks
+from services.frame_extractor.jobs import Jobs
+from services.frame_extractor.jobs.attempt import Parts
+from services.frame_extractor.jobs.events import SERVICE
+from services.frame_extractor.jobs.figures import JobFigures
+from services.frame_extractor.jobs.memory import MemoryBudget
+from services.frame_extractor.jobs.records import JOB_LIFE_SECONDS, Records
+from services.frame_extractor.jobs.usage import Meter
+from services.frame_extractor.jobs.worker import Worker, watch_queue
+from services.frame_extractor.settings import FrameExtractorSettings
+from services.frame_extractor.storage import Places, StorageError
+from shared.bus import Endpoint
+from shared.service import VERSION, Context
+
+
+async def build(context: Context[FrameExtractorSettings]) -> None:
+    """Connect the parts: the queue, the records, the worker, the commands."""
+    settings = context.settings
+    queue = await context.bus.work_queue(
+        JOBS_STREAM,
+        job_tasks(),
+        JOBS_CONSUMER,
+        give_up_seconds=settings.give_up_seconds,
+        max_items=settings.max_waiting,
+        max_age_seconds=JOB_LIFE_SECONDS,
+    )
+    records = await Records.open(context.bus)
+    context.stack.push_async_callback(records.close)
+    meter = await Meter.open(context.bus)
+    figures, memory = JobFigures(), MemoryBudget(settings.memory_bytes)
+    figures.register(context.figures, records, memory)
+    parts = Parts(
+        bus=context.bus,
+        node=context.node,
+        worker=f"{context.node}-{secrets.token_hex(4)}",
+        records=records,
+        meter=meter,
+        figures=figures,
+        memory=memory,
+        attempts=settings.attempts,
+        threads=settings.threads,
+        job_seconds=settings.job_seconds,
+        job_memory_bytes=settings.job_memory_bytes,
+    )
+    jobs = Jobs(context.bus, context.node, queue, records, meter, partial(_check, Places(settings)))
+    context.spawn(watch_queue(parts, queue), "watch-queue")
+    worker = Worker(parts, queue, settings.parallel_jobs)
+    context.stack.push_async_callback(worker.close)
+    served = await context.bus.serve(SERVICE, VERSION, "Pictures out of videos.", _endpoints(jobs))
+    context.stack.push_async_callback(served.close)
+
+
+def _endpoints(jobs: Jobs) -> list[Endpoint]:
+    return [
+        Endpoint(command(SERVICE, "submit"), SubmitJob, Submitted, jobs.submit),
+        Endpoint(command(SERVICE, "poll"), PollJob, JobReply, jobs.poll),
+        Endpoint(command(SERVICE, "cancel"), CancelJob, JobReply, jobs.cancel),
+        Endpoint(command(SERVICE, "list"), ListJobs, JobList, jobs.list),
+        Endpoint(command(SERVICE, "usage"), GetUsage, UsageReply, jobs.usage),
+    ]
+
+
+def _check(places: Places, request: SubmitJob) -> None:
+    """Raises:
+    BadRequest: the addresses can never work.
+    """
+    try:
+        places.check_video(request.video)
+        places.check_template(request.to, request.pictures.format)
+    except StorageError as error:
+        raise BadRequest(error.message) from None
