@@ -152,9 +152,11 @@ def test_a_wish_for_one_or_for_all_comes_before_the_spotlight() -> None:
     wishes.ask("r2", "b")
     wishes.ask(None)
     assert (wishes.of("a"), wishes.of("b")) == ("r0", "r0"), "all is taken back"
+    wishes.ask("r2")
     for number in range(1000):
         wishes.ask("r1", str(number))
     assert len(wishes.asked) < 100, "bounded"
+    assert [wishes.of(source) for source in ("999", "0", "another")] == ["r1", "r2", "r2"], "the newest hold"
 
 
 @pytest.mark.parametrize(

@@ -198,8 +198,8 @@ class SoraRoutes:
         else the socket would be torn down before the client has read our close frame."""
         writer = asyncio.create_task(self._write(socket, connection))
         reader: asyncio.Task[None] = asyncio.create_task(self._read(socket, connection))
-        connection.begin()
         try:
+            connection.begin()
             await asyncio.wait((reader, connection.stopped), return_when=asyncio.FIRST_COMPLETED)
             if not connection.stopped.done() and reader.done() and (error := reader.exception()) is not None:
                 logger.error("signalling of connection %s", connection.id[:8], exc_info=error)

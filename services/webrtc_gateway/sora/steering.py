@@ -47,12 +47,15 @@ class Steering:
 
     async def _go(self, rendition: str) -> None:
         viewer, before = self.viewer, self.viewer.rendition
+        level = logging.INFO
         while viewer.state != "closed":
             try:
                 await self._viewers.move(viewer, rendition)
                 break
             except MeshError as error:
-                logger.info("session %s of %s stays at %s: %s", viewer.session[:8], viewer.feed.stream, before, error)
+                about = viewer.session[:8], viewer.feed.stream, before, error
+                logger.log(level, "session %s of %s stays at %s: %s", *about)
+                level = logging.DEBUG  # it may go on like this for hours
             # Pictures of the layer before are better than none.
             viewer.withhold_pictures(False)
             await asyncio.sleep(_AGAIN_SECONDS)  # that a layer comes back is told by nobody

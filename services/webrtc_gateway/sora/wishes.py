@@ -43,13 +43,15 @@ class Wishes:
         return self.rid
 
     def ask(self, rid: WantedRid | None, source: str = "") -> None:
-        """Take a wish from elsewhere, for one source or for all; None takes it back."""
+        """Take a wish from elsewhere, for one source or for all; None takes it back. The oldest is forgotten where they
+        are too many."""
         if not source:
             self.asked.clear()
-        if rid is None:
-            self.asked.pop(source, None)
-        elif len(self.asked) < _MAX_ASKED or source in self.asked:
+        self.asked.pop(source, None)
+        if rid is not None:
             self.asked[source] = rid
+        if len(self.asked) > _MAX_ASKED:  # senders come and go, and this one is not told
+            del self.asked[next(key for key in self.asked if key)]
 
 
 def read_wishes(connect: Connect) -> Wishes:
