@@ -98,12 +98,12 @@ def session_stats(viewer: Viewer, now_ns: int, now_s: float) -> SessionStats:
 
 
 def _number(told: object) -> float | None:
-    """A client tells what it likes."""
-    return float(told) if isinstance(told, int | float) else None
+    """A client tells what it likes; `true` is a number too, in Python."""
+    return float(told) if isinstance(told, int | float) and not isinstance(told, bool) else None
 
 
 def _count(told: object) -> int | None:
-    return told if isinstance(told, int) else None
+    return told if isinstance(told, int) and not isinstance(told, bool) else None
 
 
 def _track(viewer: Viewer, track: SentTrack, at_ms: float) -> list[AnyStats]:
