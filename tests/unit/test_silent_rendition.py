@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from test_viewer_in_step import Rendition, Wire, viewer_of
 
+from schemas.errors import NotFound
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.congestion.adaptation import SILENT_SECONDS, Adaptation
 from services.webrtc_gateway.congestion.ladder import Pace
@@ -54,48 +56,95 @@ class Source:
         return "low"
 
 
-async def test_who_is_given_a_rendition_that_stops_gets_what_it_asked_for() -> None:
-    source, counters, began_ns = Source(), EgressCounters(), time.time_ns()
-    feeds = Feeds(source, counters)
-    used = await feeds.acquire("cam0", "main")
-    used.feed.promise("h264")
-    moves: Counter[str] = Counter()
+class Climbing:
+    """One viewer of `main` that is looked after, and what it is moved to."""
 
-    def swap(_viewer: Viewer, entry: OpenFeed) -> OpenFeed:
-        nonlocal used
-        before, used = used, entry
+    def __init__(self, source: Source, feeds: Feeds, used: OpenFeed) -> None:
+        self.source, self.feeds, self._used = source, feeds, used
+        self.moves: Counter[str] = Counter()
+        self.adaptation = Adaptation(
+            Moves(feeds, self._swap),
+            source,
+            EgressCounters(),
+            lambda _, detail: self.moves.update([f"{detail['to']}"]),
+            Pace(settle=0),
+        )
+        self.viewer = viewer_of(used.feed, Wire())
+        self.now_s = 1000.0
+        self._tick, self._began_ns = 0, time.time_ns()
+        self.adaptation.add(self.viewer)
+
+    def _swap(self, _viewer: Viewer, entry: OpenFeed) -> OpenFeed:
+        before, self._used = self._used, entry
         return before
 
-    adaptation = Adaptation(
-        Moves(feeds, swap), source, counters, lambda _, detail: moves.update([f"{detail['to']}"]), Pace(settle=0)
-    )
-    viewer = viewer_of(used.feed, Wire())
-    adaptation.add(viewer)
-    tick, now_s = 0, 1000.0
+    def lose(self) -> None:
+        """Three reports in a row say that half is lost."""
+        for _ in range(3):
+            self.viewer.line.windows += 1
+            self.viewer.line.fraction_lost = 0.5
+            self.now_s += 1
+            self.adaptation.tick(self.now_s)
 
-    async def play_until(rendition: str, *, stopped: str = "") -> None:
-        nonlocal tick
+    async def play_until(self, rendition: str, *, stopped: str = "") -> None:
         async with patience(2):
-            while viewer.rendition != rendition or not moves[rendition]:
-                tick += 1
-                for name, playing in tuple(source.playing.items()):
+            while self.viewer.rendition != rendition or not self.moves[rendition]:
+                self._tick += 1
+                for name, playing in tuple(self.source.playing.items()):
                     if name != stopped:
-                        playing.play(began_ns, tick)
+                        playing.play(self._began_ns, self._tick)
                 await asyncio.sleep(0.001)
 
-    for _ in range(3):
-        viewer.line.windows += 1
-        viewer.line.fraction_lost = 0.5
-        now_s += 1
-        adaptation.tick(now_s)
-    await play_until("low")
+
+@pytest.fixture
+async def climbing() -> AsyncIterator[Climbing]:
+    source = Source()
+    feeds = Feeds(source, EgressCounters())
+    used = await feeds.acquire("cam0", "main")
+    used.feed.promise("h264")
+    made = Climbing(source, feeds, used)
+    yield made
+    made.adaptation.forget(made.viewer)
+    made.viewer.close("done")
+    await feeds.close()
+
+
+async def test_who_is_given_a_rendition_that_stops_gets_what_it_asked_for(climbing: Climbing) -> None:
+    viewer, adaptation = climbing.viewer, climbing.adaptation
+    climbing.lose()
+    await climbing.play_until("low")
     assert (viewer.thin, adaptation.thin_count) == ("loss", 1)
+    now_s = climbing.now_s
     adaptation.tick(now_s)
     adaptation.tick(now_s + SILENT_SECONDS / 2)
-    moves.clear()
+    climbing.moves.clear()
     adaptation.tick(now_s + SILENT_SECONDS + 1)
-    await play_until("main", stopped="low")
+    await climbing.play_until("main", stopped="low")
     assert (viewer.thin, adaptation.thin_count) == ("", 0)
-    adaptation.forget(viewer)
-    viewer.close("done")
-    await feeds.close()
+
+
+async def test_a_move_by_hand_that_fails_leaves_the_viewer_as_it_was(climbing: Climbing) -> None:
+    viewer, adaptation = climbing.viewer, climbing.adaptation
+    climbing.lose()
+    await climbing.play_until("low")
+
+    def fail() -> None:
+        with adaptation.left_alone(viewer):
+            assert (viewer.thin, adaptation.thin_count) == ("", 0)
+            raise NotFound("there is no such rendition")
+
+    with pytest.raises(NotFound):
+        fail()
+    assert (viewer.thin, adaptation.thin_count) == ("loss", 1)
+    # It is still known to have come for main.
+    adaptation.tick(climbing.now_s)
+    adaptation.tick(climbing.now_s + SILENT_SECONDS + 1)
+    await climbing.play_until("main", stopped="low")
+
+
+async def test_a_move_by_hand_is_not_undone(climbing: Climbing) -> None:
+    with climbing.adaptation.left_alone(climbing.viewer):
+        pass
+    climbing.lose()
+    await asyncio.sleep(0)
+    assert (climbing.viewer.rendition, climbing.source.playing.keys()) == ("main", {"main"})

@@ -5,8 +5,9 @@ frame and keeps its tracks; the ladder says when, this does it.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,10 +81,7 @@ class Adaptation:
         """Look after a viewer that did not ask for one particular rendition."""
         if not viewer.has_pictures:
             return  # sound is the same in each
-        climber = _Climber(viewer, viewer.rendition, Ladder(_KEYS_ONLY, self._pace))
-        self._climbers[viewer.session] = climber
-        # Where every packet's arrival is known, half a second tells as much as two reports do.
-        viewer.line.on_judged = lambda: self._judge(climber, asyncio.get_running_loop().time())
+        self._look_after(_Climber(viewer, viewer.rendition, Ladder(_KEYS_ONLY, self._pace)))
 
     def forget(self, viewer: Viewer) -> None:
         self._set_thin(viewer, "")
@@ -91,6 +89,20 @@ class Adaptation:
         viewer.line.on_judged = _nothing
         if climber is not None and climber.task is not None:
             climber.task.cancel()
+
+    @contextlib.contextmanager
+    def left_alone(self, viewer: Viewer) -> Iterator[None]:
+        """Somebody else moves the viewer, and it is not looked after any more; as before, should that fail."""
+        climber, thin, keys_only = self._climbers.get(viewer.session), viewer.thin, viewer.keys_only
+        self.forget(viewer)
+        try:
+            yield
+        except BaseException:  # a cancellation too: what was not done changes nothing
+            if climber is not None and viewer.state != "closed":
+                self._look_after(climber)
+                self._set_thin(viewer, thin)
+                viewer.send_keys_only(keys_only)
+            raise
 
     def tick(self, now_s: float) -> None:
         """Once a second: judge each line that has reported since."""
@@ -100,6 +112,12 @@ class Adaptation:
                 self._begin(climber, 0, "", probe=False)
             else:
                 self._judge(climber, now_s)
+
+    def _look_after(self, climber: _Climber) -> None:
+        climber.task = None
+        self._climbers[climber.viewer.session] = climber
+        # Where every packet's arrival is known, half a second tells as much as two reports do.
+        climber.viewer.line.on_judged = lambda: self._judge(climber, asyncio.get_running_loop().time())
 
     def _judge(self, climber: _Climber, now_s: float) -> None:
         line = climber.viewer.line

@@ -1,6 +1,7 @@
 """WHEP sessions: made from an offer, found by id, ended by either side."""
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -216,10 +217,9 @@ class WhepGateway:
         known = self._choice.codec(viewer.feed.stream, asked)
         if known is not None and viewer.feed.codec is not None and known != viewer.feed.codec:
             raise NotViewable(viewer.feed.stream, asked, codec_why(known))
-        if self._adaptation is not None:
-            self._adaptation.forget(viewer)
-        viewer.send_keys_only(False)
-        await self._moves.cross(viewer, asked)
+        with self._adaptation.left_alone(viewer) if self._adaptation else contextlib.nullcontext():
+            viewer.send_keys_only(False)
+            await self._moves.cross(viewer, asked)
         if self._adaptation is not None and asked == DEFAULT_RENDITION and viewer.refused is None:
             self._adaptation.add(viewer)
 
