@@ -175,7 +175,9 @@ async def test_bad_lines(tmp_path: Path) -> None:
             before, began = {name: await on.look(name) for name in ids}, time.monotonic()
             thin.change(down=Line(rate_bps=400_000))
             down_s = await on.until(lambda: on.session(ids["thin"]).rendition == "low", 10, "thin gets low")
-            (told,) = [move for move in on.moves if move["session"] == ids["thin"][:8]]
+            of_thin = ids["thin"][:8]  # its rendition changes a moment before that is told
+            await on.until(lambda: any(move["session"] == of_thin for move in on.moves), 5, "the move is told")
+            (told,) = [move for move in on.moves if move["session"] == of_thin]
             await on.until_shown("thin", lambda found: found["sizes"][-1] == 160)
             await on.until(lambda: on.session(ids["choked"]).keys_only, 10, "choked gets key pictures only")
             await on.until(lambda: on.session(ids["choked"]).bitrate < 100_000, 5, "and hardly anything else")
