@@ -11,7 +11,7 @@ from shared.urls import redact
 
 _INDEX_DIGITS: Final = 3  # of a bare {index}; more where the number has more
 # Of what may be in braces this is all: anything that str.format knows would let a request ask for 10^9 digits.
-_INDEX: Final = re.compile(r"\{index(?::0(\d{1,2})d)?\}")
+_INDEX: Final = re.compile(r"\{index(?::0([0-9]{1,2})d)?\}")
 _AUTOEXT: Final = "{autoext}"
 
 
@@ -40,7 +40,7 @@ def parse_template(
     shown = redact(text)[0]
     if not _INDEX.search(text):
         raise InvalidValue(field, shown, "put {index} or {index:06d} into the name, so that every picture has its own")
-    if re.search(r"[{}]", _INDEX.sub("", text).replace(_AUTOEXT, "")):
+    if re.search(r"[{}]", _INDEX.sub("0", text).replace(_AUTOEXT, "0")):
         raise InvalidValue(field, shown, "in braces only {index}, {index:0Nd} with N up to 99 and {autoext} are known")
     head, separator, rest = text.partition("://")
     where = rest if head == "file" else rest.partition("/")[0]
