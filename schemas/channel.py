@@ -37,6 +37,7 @@ PARAMETERS: dict[str, str] = {
     "stream": "the live source",
     "rendition": "the encoding of the stream; `source` for the source's own packets, `raw` in demand keys for frames",
     "output": "the destination of a rendition",
+    "sample": "pictures of a stream again and again",
     "track": "`video`, `opus` or `aac`",
     "service": "the service that speaks",
     "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`; of a camera its node",

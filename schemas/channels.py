@@ -66,6 +66,7 @@ from schemas.frames import AudioHeader, FrameAck, FrameRef
 from schemas.ids import compound_id
 from schemas.ingest import GaveWay, GiveWay, IngestSession, PublishClaim
 from schemas.layers import ChooseLayer, LayersChosen, ListPublishers, PublisherList
+from schemas.moments import FileMoment, FindMoment, TakenPicture, TakePicture
 from schemas.packets import PacketHeader
 from schemas.recordings import (
     Clip,
@@ -90,6 +91,8 @@ from schemas.resources import (
     StreamActual,
     StreamSpec,
 )
+from schemas.sample_resources import SampleActual, SampleClaim, SampleSpec
+from schemas.samples import SampleChanged, SampleList, StartSample, StopSample
 from schemas.sessions import (
     KickedSessions,
     KickSessions,
@@ -225,7 +228,7 @@ _MEDIA = (
         semantics="latest-wins",
         payload=FrameRef,
         senders=("capture", "writer"),
-        receivers=("hw-encode", "client"),
+        receivers=("hw-encode", "frame-extractor", "client"),
         summary="A picture is in the ring; of use on its own node only.",
     ),
     Channel(
@@ -410,7 +413,22 @@ _COMMANDS = (
         _PLACEHOLDER.format("node"),
     ),
     _command(
-        "publisher", "fetch", FetchFile, FilePart, LOOKERS, "A part of a recorded file.", _PLACEHOLDER.format("node")
+        "publisher",
+        "fetch",
+        FetchFile,
+        FilePart,
+        (*LOOKERS, "frame-extractor"),
+        "A part of a recorded file.",
+        _PLACEHOLDER.format("node"),
+    ),
+    _command(
+        "publisher",
+        "moment",
+        FindMoment,
+        FileMoment,
+        ("frame-extractor",),
+        "Where in its recorded files a moment lies.",
+        _PLACEHOLDER.format("node"),
     ),
     _command(
         "publisher",
@@ -571,6 +589,30 @@ _COMMANDS = (
     _command("frame-extractor", "cancel", CancelJob, JobReply, ("cli", "writer", "client"), "End a job."),
     _command("frame-extractor", "list", ListJobs, JobList, LOOKERS, "Jobs, the newest first."),
     _command("frame-extractor", "usage", GetUsage, UsageReply, LOOKERS, "Pictures per owner and day."),
+    _command(
+        "frame-extractor", "picture", TakePicture, TakenPicture, LOOKERS, "The picture of a stream nearest to a moment."
+    ),
+    _command(
+        "frame-extractor",
+        "local-picture",
+        TakePicture,
+        TakenPicture,
+        ("frame-extractor",),
+        "The same, of what that node has in memory.",
+        _PLACEHOLDER.format("node"),
+    ),
+    _command(
+        "frame-extractor",
+        "start-sample",
+        StartSample,
+        SampleChanged,
+        ("cli", "writer"),
+        "Take pictures of a stream again and again.",
+    ),
+    _command("frame-extractor", "stop-sample", StopSample, SampleChanged, ("cli", "writer"), "Take no more of them."),
+    _command(
+        "frame-extractor", "samples", ListResources, SampleList, LOOKERS, "Samples, as asked for and as they are."
+    ),
 )
 
 _JOBS = (
@@ -604,9 +646,11 @@ _STATE = (
     _state(subjects.DESIRED_BUCKET, "capture", "", StreamSpec, "Streams that shall be."),
     _state(subjects.DESIRED_BUCKET, "hw-encode", "rendition", RenditionSpec, "Renditions that shall be."),
     _state(subjects.DESIRED_BUCKET, "publisher", "output", OutputSpec, "Outputs that shall be."),
+    _state(subjects.DESIRED_BUCKET, "frame-extractor", "sample", SampleSpec, "Samples that shall be."),
     _state(subjects.ACTUAL_BUCKET, "capture", "", StreamActual, "Streams as they are."),
     _state(subjects.ACTUAL_BUCKET, "hw-encode", "rendition", RenditionActual, "Renditions as they are."),
     _state(subjects.ACTUAL_BUCKET, "publisher", "output", OutputActual, "Outputs as they are."),
+    _state(subjects.ACTUAL_BUCKET, "frame-extractor", "sample", SampleActual, "Samples as they are."),
     Channel(
         name="demand",
         address=kv_subject(
@@ -615,12 +659,12 @@ _STATE = (
         semantics="kv",
         payload=None,
         encoding="empty",
-        senders=("hw-encode", "publisher", "webrtc-gateway", "writer", "transformer", "client"),
+        senders=("hw-encode", "publisher", "webrtc-gateway", "frame-extractor", "writer", "transformer", "client"),
         receivers=("capture", "hw-encode", "writer", "transformer"),
         summary="Somebody needs this; forgotten when it is not refreshed.",
         bucket=subjects.DEMAND_BUCKET,
         read="watch",
-        bound={"hw-encode": {"rendition": subjects.RAW}},
+        bound={"hw-encode": {"rendition": subjects.RAW}, "frame-extractor": {"rendition": subjects.RAW}},
     ),
     Channel(
         name="presence",
@@ -659,6 +703,16 @@ _STATE = (
         ("job", "attempt", "page"),
         None,
         "A part of a job's list of pictures (`ExtractedFrame`), JSON, compressed with zlib.",
+    ),
+    _keys(
+        subjects.SAMPLES_BUCKET,
+        "frame-extractor",
+        subjects.state_key("frame-extractor", _id("sample")),
+        SampleClaim,
+        "The last picture that a sample takes.",
+        receivers=("frame-extractor",),
+        read="get",
+        compare_and_set=True,
     ),
     _job_keys(
         "usage", subjects.USAGE_BUCKET, subjects.usage_key, ("owner", "day"), UsageRecord, "What owners had.", "watch"

@@ -14,6 +14,7 @@ from schemas.frames import Delivery, PixelFormat
 from schemas.ids import Id
 from schemas.packets import VideoCodec
 from schemas.pictures import Fps, PictureSettings
+from schemas.sample_resources import SampleActual, SampleSpec
 from schemas.units import BitrateText, BytesText, DurationText, SizeText
 
 OnLoss = Literal["hold", "slate", "none"]
@@ -131,7 +132,7 @@ class OutputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """Of files: take the oldest of this output's away while less than this is free on their disk."""
 
 
-Spec = StreamSpec | RenditionSpec | OutputSpec
+Spec = StreamSpec | RenditionSpec | OutputSpec | SampleSpec
 
 
 class VideoInfo(Struct, frozen=True, kw_only=True):
@@ -245,7 +246,7 @@ class OutputActual(Struct, frozen=True, kw_only=True):
     """How far before its start the first file begins, of what `preroll` asked."""
 
 
-Actual = StreamActual | RenditionActual | OutputActual
+Actual = StreamActual | RenditionActual | OutputActual | SampleActual
 
 
 class Presence(Struct, frozen=True, kw_only=True):

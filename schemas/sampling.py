@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from schemas.errors import InvalidValue
-from schemas.stills import StillFormat
+from schemas.still_format import StillFormat
 
 SampleMode = Literal["middle", "uniform", "interval", "frames", "fps", "timestamps"]
 MAX_TIMESTAMPS = 100_000

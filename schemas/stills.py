@@ -1,15 +1,14 @@
 """Still pictures: a picture of the mesh, or one that is sent along, as an image file."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from schemas.commands import DEFAULT_WAIT_SECONDS, WaitSeconds
 from schemas.frames import FrameRef, PixelFormat
 from schemas.ids import Id
+from schemas.still_format import StillFormat as StillFormat
 from schemas.units import SizeText
-
-StillFormat = Literal["jpg", "png", "webp"]
 
 
 class RawPicture(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

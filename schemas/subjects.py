@@ -14,6 +14,7 @@ CLAIM_BUCKET = "mesh_claims"
 JOBS_BUCKET = "mesh_jobs"
 JOB_PAGES_BUCKET = "mesh_job_pages"
 USAGE_BUCKET = "mesh_usage"
+SAMPLES_BUCKET = "mesh_samples"
 EVENTS_STREAM = "mesh_events"
 JOBS_STREAM = "mesh_jobs_queue"
 # The one consumer of the stream, which all workers share.

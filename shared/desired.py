@@ -104,7 +104,12 @@ class Desired(Generic[SpecT, ActualT]):
 
     def owned(self, node: str) -> dict[str, tuple[SpecT, int]]:
         """(spec, revision) by id of what this node shall run."""
-        return {resource: (spec, revision) for resource, spec, revision, _ in self.all() if spec.node == node}
+        # A sample has no node of its own: it goes with its stream.
+        return {
+            resource: (spec, revision)
+            for resource, spec, revision, _ in self.all()
+            if getattr(spec, "node", None) == node
+        }
 
     def leftovers(self, node: str, wanted: Collection[str]) -> list[str]:
         """Ids whose state an earlier run on this node left behind although nobody wants them any more."""

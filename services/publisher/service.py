@@ -21,6 +21,7 @@ from services.publisher.ended_recordings import ENDED
 from services.publisher.file_limits import check_limits
 from services.publisher.file_set import INDEXED
 from services.publisher.metrics import register_metrics
+from services.publisher.moments import Moments
 from services.publisher.output_runner import OutputRunner
 from services.publisher.outputs import OUTPUTS, format_of, make_output
 from services.publisher.recorded_files import forget_all_but
@@ -99,7 +100,8 @@ async def build(context: Context[PublisherSettings]) -> None:
     clips = Clips(context, mirrors, streams, wants, maker)
     context.stack.push_async_callback(clips.close)
     await clips.resume()
-    endpoints = [endpoint for part in (commands, recordings, archive, clips) for endpoint in part.endpoints(SERVICE)]
+    parts = (commands, recordings, archive, clips, Moments(context, catalogue))
+    endpoints = [endpoint for part in parts for endpoint in part.endpoints(SERVICE)]
     served = await context.bus.serve(SERVICE, VERSION, "Renditions go where they are wanted.", endpoints)
     context.stack.push_async_callback(served.close)
 

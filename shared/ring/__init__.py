@@ -17,7 +17,7 @@ from shared.ring.folder import RingEntry, list_rings, sweep
 from shared.ring.layout import RingGeometry, RingHeader
 from shared.ring.lease import Lease
 from shared.ring.lossless import LosslessGate
-from shared.ring.newest import newest_picture
+from shared.ring.newest import kept_pictures, newest_picture
 from shared.ring.reader import LeaseCounts, RingReader
 from shared.ring.slot import WritableSlot, WriterCounts
 from shared.ring.stream_writer import StreamWriter
@@ -43,6 +43,7 @@ __all__ = [
     "Superseded",
     "WritableSlot",
     "WriterCounts",
+    "kept_pictures",
     "list_rings",
     "newest_picture",
     "sweep",

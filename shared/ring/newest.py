@@ -1,4 +1,4 @@
-"""The newest picture of a stream, found in its rings: for those who did not hear of it when it was written."""
+"""The pictures of a stream, found in its rings: for those who did not hear of them when they were written."""
 
 import os
 from pathlib import Path
@@ -25,41 +25,49 @@ def newest_picture(folder: Path, stream: str) -> FrameRef | None:
     Costs a listing of the folder and two reads. As with any reference, the picture may be overwritten meanwhile.
     """
     rings = sorted(written_rings(folder, stream), key=lambda ring: (ring.epoch, ring.last_sequence), reverse=True)
-    return _newest_slot(folder, rings[0]) if rings else None
+    return max(_slots(folder, rings[0]), key=lambda ref: ref.sequence, default=None) if rings else None
 
 
-def _newest_slot(folder: Path, ring: RingHeader) -> FrameRef | None:
+def kept_pictures(folder: Path, stream: str) -> list[FrameRef]:
+    """References to all pictures in rings that somebody writes, the oldest first; costs as `newest_picture`."""
+    found = [ref for ring in written_rings(folder, stream) for ref in _slots(folder, ring)]
+    return sorted(found, key=lambda ref: (ref.epoch, ref.sequence))
+
+
+def _slots(folder: Path, ring: RingHeader) -> list[FrameRef]:
     try:
         fd = open_ring(folder, ring.name, os.O_RDONLY)
     except (OSError, BadRing):  # it went away a moment ago
-        return None
+        return []
     try:
         page = os.pread(fd, ring.slots * SLOT_HEADER_BYTES, HEADER_BYTES)
     finally:
         os.close(fd)
-    found: FrameRef | None = None
+    found: list[FrameRef] = []
     # Read without the slots' locks, which who leases the picture takes: a torn header is a reference to nothing.
     for slot in range(len(page) // SLOT_HEADER_BYTES):
         start = slot * SLOT_HEADER_BYTES
         sequence = int.from_bytes(page[start : start + 8], "little")
-        if not sequence or (found and sequence < found.sequence):
+        if not sequence:
             continue
         pts_ns, captured_ns, monotonic_ns, duration_ns, clock = SLOT_TIMES.unpack_from(page, start + SLOT_TIMES_OFFSET)
-        found = FrameRef(
-            stream=ring.stream,
-            node=ring.node,
-            epoch=ring.epoch,
-            sequence=sequence,
-            ring=ring.name,
-            slot=slot,
-            pixel_format=ring.geometry.pixel_format,
-            width=ring.geometry.width,
-            height=ring.geometry.height,
-            pts_ns=pts_ns,
-            captured_ns=captured_ns,
-            monotonic_ns=monotonic_ns,
-            duration_ns=duration_ns,
-            clock=_CLOCKS.get(clock, "arrival"),
-            delivery=ring.delivery,
+        found.append(
+            FrameRef(
+                stream=ring.stream,
+                node=ring.node,
+                epoch=ring.epoch,
+                sequence=sequence,
+                ring=ring.name,
+                slot=slot,
+                pixel_format=ring.geometry.pixel_format,
+                width=ring.geometry.width,
+                height=ring.geometry.height,
+                pts_ns=pts_ns,
+                captured_ns=captured_ns,
+                monotonic_ns=monotonic_ns,
+                duration_ns=duration_ns,
+                clock=_CLOCKS.get(clock, "arrival"),
+                delivery=ring.delivery,
+            )
         )
     return found

@@ -20,6 +20,7 @@ from schemas import subjects
 from schemas.channel import PARAMETERS, Channel
 from schemas.channels import CHANNELS, RUNNING_SERVICES, message_types
 from schemas.resources import OutputSpec, RenditionSpec, StreamSpec
+from schemas.sample_resources import SampleSpec
 
 REPOSITORY = Path(__file__).parents[2]
 TYPES = json_schemas.documented_types()
@@ -81,6 +82,15 @@ BUILT = {
     "frame-extractor.cancel": subjects.command("frame-extractor", "cancel"),
     "frame-extractor.list": subjects.command("frame-extractor", "list"),
     "frame-extractor.usage": subjects.command("frame-extractor", "usage"),
+    "publisher.moment": subjects.command("publisher", "moment", "edge1"),
+    "frame-extractor.picture": subjects.command("frame-extractor", "picture"),
+    "frame-extractor.local-picture": subjects.command("frame-extractor", "local-picture", "edge1"),
+    "frame-extractor.start-sample": subjects.command("frame-extractor", "start-sample"),
+    "frame-extractor.stop-sample": subjects.command("frame-extractor", "stop-sample"),
+    "frame-extractor.samples": subjects.command("frame-extractor", "samples"),
+    "desired.frame-extractor": "$KV.mesh_desired." + subjects.state_key("frame-extractor", "cam0--hourly"),
+    "actual.frame-extractor": "$KV.mesh_actual." + subjects.state_key("frame-extractor", "cam0--hourly"),
+    "samples.frame-extractor": "$KV.mesh_samples." + subjects.state_key("frame-extractor", "cam0--hourly"),
     "jobs": subjects.job_tasks(),
     "jobs.record": "$KV.mesh_jobs." + subjects.job_key("task-20260504100000-abc123"),
     "jobs.key": "$KV.mesh_jobs." + subjects.job_name_key("mesh", "0a1b"),
@@ -191,7 +201,7 @@ def test_a_message_is_what_its_schema_says(kind: type[Struct]) -> None:
 
 
 REQUESTS = {channel.payload for channel in CHANNELS if channel.semantics == "request-reply" and channel.payload}
-SPECS = {StreamSpec, RenditionSpec, OutputSpec}
+SPECS = {StreamSpec, RenditionSpec, OutputSpec, SampleSpec}
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=type_name)
