@@ -116,16 +116,16 @@ def test_nobody_is_asked_without_credentials(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", [503, 429, 500])
 def test_throttling_passes(tmp_path: Path, front: MoodyFront, server: S3Server, status: int) -> None:
-    front.failures, front.status = 3, status
+    front.failures, front.status = 2, status
     writer = places(tmp_path, front.url).writer(f"s3://pictures/throttled/{status}-{{index}}.jpg")
     writer.write(1, b"after all")
-    assert writer.retries == 3
+    assert writer.retries == 2
     assert server.body("pictures", f"throttled/{status}-001.jpg") == b"after all"
 
 
 def test_throttling_that_does_not_pass(tmp_path: Path, front: MoodyFront) -> None:
     front.failures = 10**6
-    writer = places(tmp_path, front.url, storage_seconds=1.0).writer("s3://pictures/{index}.jpg")
+    writer = places(tmp_path, front.url, storage_seconds=0.5).writer("s3://pictures/{index}.jpg")
     began = time.monotonic()
     error = failure(writer.write, 1, b"x")
     assert time.monotonic() - began < 3.0
@@ -149,7 +149,7 @@ def test_an_endpoint_that_goes_and_comes_back(tmp_path: Path, server: S3Server) 
     writer = store.writer("s3://pictures/back/{index}.jpg")
     with moody_front(server.port, port):
         writer.write(0, b"before")
-    hasty = places(tmp_path, f"http://127.0.0.1:{port}", storage_seconds=1.0).writer("s3://b-b/{index}.jpg")
+    hasty = places(tmp_path, f"http://127.0.0.1:{port}", storage_seconds=0.2).writer("s3://b-b/{index}.jpg")
     down = failure(hasty.write, 0, b"x")
     assert down.may_pass
     assert f"no answer from http://127.0.0.1:{port}" in down.message

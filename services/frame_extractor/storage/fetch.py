@@ -71,14 +71,15 @@ class Fetch:
         if self._size_bytes is not None:
             self._file.reserve(self._size_bytes, self._limits.room_seconds, self._stop)
         self._take(head)
-        delays, fruitless = delays_seconds(), 0
+        delays, fruitless, furthest = delays_seconds(), 0, 0
         while True:
-            before = self._file.length_bytes
             try:
                 self._drain(reader)
                 break
             except Unavailable as error:
-                fruitless = 0 if self._file.length_bytes > before else fruitless + 1
+                # From the start again is no progress before it gets further than ever.
+                fruitless = 0 if self._file.length_bytes > furthest else fruitless + 1
+                furthest = max(furthest, self._file.length_bytes)
                 if fruitless >= _RESUMES or self._stop.is_set():
                     raise download_error(error) from None
                 if fruitless == 0:

@@ -27,7 +27,7 @@ class Uploads:
         self._max_bytes = max_bytes
         self._on_written = on_written or (lambda index: None)
         self._waiting: deque[tuple[int, bytes]] = deque()
-        self._held_bytes = 0  # what waits and what is being written
+        self._held_bytes = self._held = 0  # what waits and what is being written
         self._changed = threading.Condition()
         self._ending = False
         self._failure: Exception | None = None
@@ -48,11 +48,12 @@ class Uploads:
             StorageError: a picture before could not be written; nothing will be any more.
         """
         with self._changed:
-            if self._held_bytes and self._held_bytes + len(data) > self._max_bytes:
+            if self._held and self._held_bytes + len(data) > self._max_bytes:
                 self.waits += 1
                 began = time.monotonic()
+                # No deadline of its own: what is being written has the writer's, and ends this wait either way.
                 self._changed.wait_for(
-                    lambda: self._ending or not self._held_bytes or self._held_bytes + len(data) <= self._max_bytes
+                    lambda: self._ending or not self._held or self._held_bytes + len(data) <= self._max_bytes
                 )
                 self.waited_seconds += time.monotonic() - began
             if self._failure is not None:
@@ -61,6 +62,7 @@ class Uploads:
                 raise StorageError("storage", "the writing of pictures has ended", may_pass=True)
             self._waiting.append((index, data))
             self._held_bytes += len(data)
+            self._held += 1
             self._changed.notify_all()
 
     def finish(self) -> None:
@@ -70,7 +72,7 @@ class Uploads:
             StorageError: one could not be.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._ending or not self._held_bytes)
+            self._changed.wait_for(lambda: self._ending or not self._held)
         self.close()
         if self._failure is not None:
             raise self._failure
@@ -115,4 +117,5 @@ class Uploads:
                     self._end()
             with self._changed:
                 self._held_bytes -= len(data)
+                self._held -= 1
                 self._changed.notify_all()
