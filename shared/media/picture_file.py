@@ -78,8 +78,21 @@ def encode_picture(
         dst_color_range=ColorRange.JPEG if full else limited,
         threads=1,
     )
-    data = _jpg(frame, quality) if file_format == "jpg" else _encode(frame, file_format, quality)
-    return PictureFile(data, *target)
+    return PictureFile(write_picture(frame, file_format, quality), *target)
+
+
+def write_picture(frame: VideoFrame, file_format: StillFormat, quality: int) -> bytes:
+    """The file of samples as that format takes them; the frame is read no more once it returns.
+
+    Args:
+        frame: of a jpg planes in 4:2:0, BT.601 of full range, or grey; of a webp BT.601 of limited range; of a png RGB
+            or grey.
+        quality: of a jpg or webp, 1 to 100 as libjpeg counts it.
+
+    Raises:
+        av.FFmpegError, ValueError: libav cannot make such a file of such a frame.
+    """
+    return _jpg(frame, quality) if file_format == "jpg" else _encode(frame, file_format, quality)
 
 
 def _jpg_format(pixel_format: PixelFormat) -> str:

@@ -1,0 +1,90 @@
+"""Pictures of decoded frames, as files and as arrays.
+
+CPU milliseconds a picture, one thread, of moving content (n = 30, best of 3): see docs/frame-extractor.md.
+"""
+
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+
+from schemas.sampling import PictureOptions
+from services.frame_extractor.pictures.graphs import Step, run, run_once
+from services.frame_extractor.pictures.orientation import orientation_of
+from services.frame_extractor.pictures.size import picture_size
+from services.frame_extractor.pictures.steps import Samples, is_grey_picture, sample_steps
+from shared.media.frames import frame_planes
+from shared.media.picture_file import write_picture
+
+# There is no other frame to look at. Its first field stays, the other is made of the lines around: within 1 to 3 dB of
+# tracing edges (`estdif`), at 1 ms of 1080i instead of 75; blended fields would show two moments.
+_PROGRESSIVE = Step("w3fdif", "filter=simple:mode=frame:parity=auto:deint=interlaced")
+
+
+class Picture(NamedTuple):
+    """An encoded picture."""
+
+    data: bytes
+    width: int
+    height: int
+
+
+def make_picture(
+    frame: VideoFrame,
+    options: PictureOptions,
+    rotation_degrees: int = 0,
+    *,
+    sample_aspect: Fraction | None = None,
+) -> Picture:
+    """The file. Blocks; reads nothing of the frame once it has returned.
+
+    A jpg has 4:2:0 in full-range BT.601, a webp limited BT.601, a png RGB; all sRGB, and grey of grey video.
+
+    Args:
+        frame: of any format that libav decodes to memory; it stays as it is.
+        rotation_degrees: counterclockwise, as `VideoFrame.rotation` counts: for frames without a display matrix.
+        sample_aspect: of a stored pixel, width by height; None: square. Frames do not tell; streams do.
+
+    Raises:
+        InvalidValue: the picture would be larger than pictures may be.
+        av.FFmpegError, ValueError: libav makes no such picture of this frame.
+    """
+    samples: Samples = {"jpg": "jfif", "webp": "webp", "png": "rgb24"}[options.format]  # type: ignore[assignment]
+    if is_grey_picture(frame) and options.format != "webp":
+        samples = "grey"
+    shown = _shown(frame, options, samples, rotation_degrees, sample_aspect)
+    return Picture(write_picture(shown, options.format, options.quality), shown.width, shown.height)
+
+
+def picture_array(
+    frame: VideoFrame,
+    options: PictureOptions,
+    rotation_degrees: int = 0,
+    *,
+    sample_aspect: Fraction | None = None,
+    order: Literal["rgb24", "bgr24"] = "rgb24",
+) -> npt.NDArray[np.uint8]:
+    """A copy: uint8, shape (height, width, 3), contiguous, writable. Arguments and errors as of `make_picture`."""
+    shown = _shown(frame, options, order, rotation_degrees, sample_aspect)
+    array: npt.NDArray[np.uint8] = np.empty((shown.height, shown.width, 3), np.uint8)
+    view: Any = frame_planes(shown, order)[0]
+    np.copyto(array, view)  # out of memory that the next picture is made in
+    return array
+
+
+def _shown(
+    frame: VideoFrame,
+    options: PictureOptions,
+    samples: Samples,
+    rotation_degrees: int,
+    sample_aspect: Fraction | None,
+) -> VideoFrame:
+    orientation = orientation_of(frame, rotation_degrees)
+    turned = orientation.swaps_edges
+    width, height = picture_size(frame.width, frame.height, options, sample_aspect=sample_aspect, turned=turned)
+    if frame.interlaced_frame:
+        frame = run_once(frame, (_PROGRESSIVE,))
+    size = (height, width) if turned else (width, height)
+    return run(frame, (*sample_steps(frame, size, samples), *orientation.steps))
