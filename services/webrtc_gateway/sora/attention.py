@@ -23,7 +23,9 @@ def attention_of_all() -> Rate:
 class Attention:
     """What one socket gets."""
 
-    def __init__(self, of_all: Rate) -> None:
+    def __init__(self, of_all: Rate, clock: Callable[[], float] = time.thread_time) -> None:
+        """`clock` tells the seconds that this thread has worked."""
+        self._clock = clock
         self._all_cpu, self._cpu = of_all, Rate(_CPU_SHARE, _CPU_BURST_SECONDS)
         self._messages = Rate(_MESSAGES_PER_SECOND, _MESSAGES_BURST)
 
@@ -33,11 +35,11 @@ class Attention:
 
     def give(self, hear: Callable[[str], bool], text: str) -> bool:
         """Have a message heard, and count what that takes; returns what `hear` does."""
-        began_s = time.thread_time()
+        began_s = self._clock()
         try:
             return hear(text)
         finally:
-            used_s = time.thread_time() - began_s
+            used_s = self._clock() - began_s
             self._messages.spend(1)
             self._cpu.spend(used_s)
             self._all_cpu.spend(used_s)
