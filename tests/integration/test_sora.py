@@ -182,6 +182,7 @@ async def test_rubbish_ends_its_own_connection_and_no_other(mesh: RunningMesh) -
             connect(channel_id="c" * 256),
             connect(video={"codec_type": "MPEG2"}),
             connect(audio="loud"),
+            connect(signaling_notify_metadata="x" * 8192),
             "x" * 300_000,
         ):
             code, answered = await said_to(mesh, nonsense)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from schemas.errors import TooMany, Unavailable
 from services.webrtc_gateway.sora.connection import NORMAL, Connection
@@ -122,8 +122,9 @@ class Channels:
             del self._channels[connection.channel]
         await connection.close()
         if connection.live:
+            destroyed = self._notify("connection.destroyed", channel, connection)
             for member in channel.members.values():
-                member.say(self._notify("connection.destroyed", channel, connection))
+                member.say(destroyed)
             self._tell_mesh("connection-destroyed", connection)
             channel.stage.left((connection.id,))
             self._refresh(channel)
@@ -180,10 +181,10 @@ class Channels:
             return
         others = tuple(_peer(member) for member in channel.members.values() if member.live)
         connection.live, connection.connected_ns = True, time.time_ns()
+        created = self._notify("connection.created", channel, connection)
         for member in channel.members.values():
-            data = others if member is connection else UNSET
             if member.live:
-                member.say(self._notify("connection.created", channel, connection, data))
+                member.say(replace(created, data=others) if member is connection else created)
         self._tell_mesh("connection-created", connection)
         channel.stage.light()
         self._refresh(channel)
@@ -224,7 +225,6 @@ class Channels:
         event: Literal["connection.created", "connection.destroyed"],
         channel: Channel,
         about: Connection,
-        data: tuple[Peer, ...] | UnsetType = UNSET,
     ) -> Notify:
         roles = [member.role for member in channel.members.values() if member.live]
         return Notify(
@@ -243,7 +243,6 @@ class Channels:
             channel_sendonly_connections=roles.count("sendonly"),
             channel_recvonly_connections=roles.count("recvonly"),
             metadata=about.connect.signaling_notify_metadata,
-            data=data,
         )
 
 

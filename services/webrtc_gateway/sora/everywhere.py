@@ -3,11 +3,9 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import msgspec
-
-from schemas.errors import InvalidValue, NotFound, Unavailable
+from schemas.errors import NotFound, Unavailable
 from schemas.sora import ChannelList, DisconnectChannel, Disconnected, ListChannels, Pushed, PushToChannel
-from services.webrtc_gateway.sora.nesting import MAX_LEVELS, is_too_deep
+from services.webrtc_gateway.sora.nesting import check_told
 from shared.gateways import SERVICE, Gateways
 
 MAX_PUSH_BYTES = 32 * 1024  # it waits in memory for every client that is slow
@@ -57,11 +55,7 @@ def check_push(request: PushToChannel) -> None:
     """Raises:
     InvalidValue: `data` is too large, or nested too deeply for clients.
     """
-    size_bytes = len(msgspec.json.encode(request.data))
-    if size_bytes > MAX_PUSH_BYTES:
-        raise InvalidValue("data", f"{size_bytes} bytes", f"give at most {MAX_PUSH_BYTES}")
-    if is_too_deep(request.data):
-        raise InvalidValue("data", "nested deeply", f"give at most {MAX_LEVELS} levels")
+    check_told("data", request.data, MAX_PUSH_BYTES)
 
 
 def at_home(everywhere: ChannelsEverywhere) -> Mapping[str, Callable[[Any], Awaitable[Any]]]:

@@ -1,6 +1,10 @@
-"""How deeply what one party says is nested that others are told."""
+"""How large and how deeply nested what one party says may be that others are told."""
 
 from typing import Any
+
+import msgspec
+
+from schemas.errors import InvalidValue
 
 MAX_LEVELS = 16  # clients' JSON parsers end their process at 32, what is around it included
 
@@ -18,3 +22,14 @@ def is_too_deep(value: Any) -> bool:
         if not level:
             return False
     return True
+
+
+def check_told(name: str, value: Any, most_bytes: int) -> None:
+    """Raises:
+    InvalidValue: it is too large to be told to many, or nested too deeply for clients.
+    """
+    if is_too_deep(value):
+        raise InvalidValue(name, "nested deeply", f"give at most {MAX_LEVELS} levels")
+    size_bytes = len(msgspec.json.encode(value))
+    if size_bytes > most_bytes:
+        raise InvalidValue(name, f"{size_bytes} bytes", f"give at most {most_bytes}")

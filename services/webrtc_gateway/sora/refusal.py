@@ -1,6 +1,10 @@
 """Why a client is not let in, and where it may be."""
 
+import contextlib
 import re
+from collections.abc import Iterator
+
+from schemas.errors import BadRequest
 
 _REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame has 125, two of them the code
 
@@ -21,6 +25,15 @@ class Refusal(Exception):
     @property
     def text(self) -> bytes:
         return close_reason(self.reason, self.detail).encode()
+
+
+@contextlib.contextmanager
+def refused_as(reason: str) -> Iterator[None]:
+    """What is found to be wrong within is told to the client under `reason`."""
+    try:
+        yield
+    except BadRequest as error:
+        raise Refusal(reason, error.message) from None
 
 
 class Redirected(Exception):

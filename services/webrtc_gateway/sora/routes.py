@@ -26,8 +26,8 @@ from services.webrtc_gateway.sora.forwarding import read_forwarding
 from services.webrtc_gateway.sora.labels import read_labels
 from services.webrtc_gateway.sora.messages import Connect, Redirect, Role, read, write
 from services.webrtc_gateway.sora.names import check_channel, rights_name
-from services.webrtc_gateway.sora.nesting import MAX_LEVELS, is_too_deep
-from services.webrtc_gateway.sora.refusal import Redirected, Refusal
+from services.webrtc_gateway.sora.nesting import check_told
+from services.webrtc_gateway.sora.refusal import Redirected, Refusal, refused_as
 from services.webrtc_gateway.sora.terms import read_terms
 from services.webrtc_gateway.sora.wishes import read_wishes
 from services.webrtc_gateway.web.origins import Origins
@@ -42,7 +42,9 @@ _CLOSE_SECONDS = 3.0  # for the client's close frame; clients wait as long for o
 _PING_SECONDS = 5.0
 _SILENT_SECONDS = 30.0  # six pings without an answer
 _MAX_MESSAGE_BYTES = 256 * 1024  # an answer with 16 m-lines has 30 KB, statistics of as many tracks some more
-_MAX_CONNECT_CHARACTERS = 32 * 1024  # what of it is for others goes to each of them
+_MAX_CONNECT_CHARACTERS = 32 * 1024
+# A name and what belongs to it: the whole channel is told of it whenever its client comes or goes.
+_MAX_METADATA_BYTES = 8 * 1024
 _MAX_SOCKETS = 2 * MAX_CONNECTIONS  # those that have not said who they are included
 _CLIENT_CHARACTERS = 40  # of its name, in the list of sessions
 _ACTIONS: dict[Role, tuple[Action, ...]] = {
@@ -153,8 +155,8 @@ class SoraRoutes:
         for name in ("client_id", "bundle_id"):
             if len((getattr(connect, name) or "").encode()) > MAX_CHANNEL_BYTES:
                 raise Refusal("INVALID-MESSAGE", f"{name}: give at most {MAX_CHANNEL_BYTES} bytes")
-        if is_too_deep(connect.signaling_notify_metadata):
-            raise Refusal("INVALID-MESSAGE", f"signaling_notify_metadata: nest at most {MAX_LEVELS} levels")
+        with refused_as("INVALID-MESSAGE"):
+            check_told("signaling_notify_metadata", connect.signaling_notify_metadata, _MAX_METADATA_BYTES)
         if self._guard is not None:
             try:
                 self._guard.admit_within(request, connect.token, _ACTIONS[role], rights_name(connect.channel_id))
@@ -164,18 +166,12 @@ class SoraRoutes:
                 logger.info("signalling of %s: not let in, %s", connect.role, type(error).__name__)
                 raise Refusal("AUTHZ-REJECTED") from None
         terms = read_terms(connect, self._max_bps)
-        try:
+        with refused_as("INVALID-FORWARDING-FILTER"):
             forwarding = read_forwarding(connect.forwarding_filter, connect.forwarding_filters)
-        except BadRequest as error:
-            raise Refusal("INVALID-FORWARDING-FILTER", error.message) from None
-        try:
+        with refused_as("INVALID-LAYER"):
             wishes = read_wishes(connect)
-        except BadRequest as error:
-            raise Refusal("INVALID-LAYER", error.message) from None
-        try:
+        with refused_as("INVALID-DATA-CHANNELS"):
             labels = read_labels(connect.data_channels) if connect.data_channel_signaling else ()
-        except BadRequest as error:
-            raise Refusal("INVALID-DATA-CHANNELS", error.message) from None
         try:
             return self._channels.enter(
                 connect,
