@@ -1,0 +1,1 @@
+"""Pictures of live streams: at a moment, and on a schedule."""

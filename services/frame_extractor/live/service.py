@@ -1,0 +1,24 @@
+"""The live side of frame-extractor: connects its parts."""
+
+from typing import Any
+
+from services.frame_extractor.live.moments import Moments
+from services.frame_extractor.storage import Places
+from shared.demand import Wants
+from shared.service import VERSION, Context
+from shared.state import StateMirrors
+
+_SERVICE = "frame-extractor"
+
+
+async def serve_live(context: Context[Any], places: Places) -> Moments:
+    """Answer for pictures of live streams; returns who makes them."""
+    mirrors = await StateMirrors.open(context.bus)
+    context.stack.push_async_callback(mirrors.close)
+    wants = Wants(context.bus)
+    context.stack.push_async_callback(wants.close)
+    moments = Moments(context.bus, context.node, context.settings.shm_dir, mirrors, wants)
+    context.stack.callback(moments.close)
+    served = await context.bus.serve(_SERVICE, VERSION, "Pictures of live streams.", moments.endpoints())
+    context.stack.push_async_callback(served.close)
+    return moments
