@@ -1,4 +1,4 @@
-"""Commands of frame-extractor, and the worker of this node."""
+"""Commands of frame-extractor, its HTTP API, and the worker of this node."""
 
 import secrets
 from functools import partial
@@ -16,14 +16,17 @@ from schemas.extraction import (
     UsageReply,
 )
 from schemas.subjects import JOBS_CONSUMER, JOBS_STREAM, command, job_tasks
-from services.frame_extractor.jobs import Jobs
 from services.frame_extractor.jobs.attempt import Parts
 from services.frame_extractor.jobs.events import SERVICE
 from services.frame_extractor.jobs.figures import JobFigures
+from services.frame_extractor.jobs.jobs import Jobs
 from services.frame_extractor.jobs.memory import MemoryBudget
-from services.frame_extractor.jobs.records import JOB_LIFE_SECONDS, Records
+from services.frame_extractor.jobs.records import Records
+from services.frame_extractor.jobs.states import JOB_LIFE_SECONDS
 from services.frame_extractor.jobs.usage import Meter
 from services.frame_extractor.jobs.worker import Worker, watch_queue
+from services.frame_extractor.las.door import serve_las
+from services.frame_extractor.live.service import serve_live
 from services.frame_extractor.settings import FrameExtractorSettings
 from services.frame_extractor.storage import Places, StorageError
 from shared.bus import Endpoint
@@ -59,12 +62,15 @@ async def build(context: Context[FrameExtractorSettings]) -> None:
         job_seconds=settings.job_seconds,
         job_memory_bytes=settings.job_memory_bytes,
     )
-    jobs = Jobs(context.bus, context.node, queue, records, meter, partial(_check, Places(settings)))
+    places = Places(settings)
+    jobs = Jobs(context.bus, context.node, queue, records, meter, partial(_check, places))
     context.spawn(watch_queue(parts, queue), "watch-queue")
     worker = Worker(parts, queue, settings.parallel_jobs)
     context.stack.push_async_callback(worker.close)
     served = await context.bus.serve(SERVICE, VERSION, "Pictures out of videos.", _endpoints(jobs))
     context.stack.push_async_callback(served.close)
+    await serve_live(context, places)
+    await serve_las(context, settings, jobs, places)
 
 
 def _endpoints(jobs: Jobs) -> list[Endpoint]:

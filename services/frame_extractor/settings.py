@@ -6,8 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from services.frame_extractor.storage.settings import StorageSettings
-from shared.settings import Port
+from services.frame_extractor.las.settings import LasSettings
 
 Bytes = Annotated[int, Meta(ge=64 << 20, le=1 << 44)]
 
@@ -20,9 +19,7 @@ def _half_the_memory() -> int:
     return max(1 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
 
 
-class FrameExtractorSettings(StorageSettings, frozen=True, kw_only=True):
-    http_port: Port = 8891
-    """Of the HTTP API."""
+class FrameExtractorSettings(LasSettings, frozen=True, kw_only=True):
     parallel_jobs: Annotated[int, Meta(ge=0, le=256)] = msgspec.field(default_factory=_parallel_jobs)
     """At once on this node; half its cores when not given. 0: this instance answers, and works on nothing."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 2

@@ -5,6 +5,7 @@ What services register is what the channel table says; all that is legitimate wo
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from schemas.channels import CHANNELS, RUNNING_SERVICES
 from schemas.subjects import command, demand_key, frames
 from shared.clients.mesh import AsyncMesh
 from tests.support.guarded_nats import GuardedNats
-from tests.support.mesh import CallFailed, RunningMesh
+from tests.support.mesh import CallFailed, RunningMesh, bunny
 from tests.support.peers import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -91,6 +92,7 @@ async def test_everything_legitimate_works(guarded: Guarded) -> None:
     with pytest.raises(CallFailed) as refused:
         mesh.call("capture.start", stream="cam", source=f"rtsp://admin:{PASSWORD}@127.0.0.1:{dead}/1", wait_s=10)
     assert refused.value.code == 503
+    await _extract(mesh)
     await _view(mesh)
     assert len(mesh.call("webrtc-gateway.sessions")["sessions"]) == 1
     status = mesh.run("status", "--json").stdout
@@ -100,6 +102,29 @@ async def test_everything_legitimate_works(guarded: Guarded) -> None:
     mesh.call("publisher.stop", stream="demo", output="push")
     mesh.call("publisher.stop", stream="demo", output="archive")
     assert guarded.server.violations() == []
+
+
+async def _extract(mesh: RunningMesh) -> None:
+    """A job, from the queue to the usage, with an address that has a secret in it."""
+    job = mesh.call(
+        "frame-extractor.submit",
+        video=f"http://user:{PASSWORD}@127.0.0.1:9/a.mp4",
+        to="tos://bucket/{index}.jpg",
+        key="1",
+    )["job"]
+
+    def ended() -> bool:
+        return mesh.call("frame-extractor.poll", job=job)["job"]["state"] == "failed"
+
+    mesh.wait_for(ended, what="the job has ended")
+    shutil.copy(bunny(), mesh.media_dir / "clip.mp4")
+    job = mesh.call(
+        "frame-extractor.submit", video=f"file://{mesh.media_dir}/clip.mp4", to="tos://bucket/{index}.jpg", key="2"
+    )["job"]
+    mesh.wait_for(lambda: mesh.call("frame-extractor.poll", job=job).get("frames"), what="the job's pictures")
+    assert mesh.call("frame-extractor.usage")["pictures"] > 0
+    assert len(mesh.call("frame-extractor.list")["jobs"]) == 2
+    assert mesh.call("frame-extractor.cancel", job=job)["job"]["state"] == "completed"
 
 
 async def test_applications_that_make_a_stream_and_a_rendition_may(guarded: Guarded) -> None:

@@ -12,11 +12,11 @@ from schemas.errors import Conflict
 from schemas.extraction import JobRecord
 from schemas.packets import UNREADABLE
 from schemas.subjects import JOBS_BUCKET, job_key, job_name_key
+from services.frame_extractor.jobs.states import JOB_LIFE_SECONDS
 from shared.bus import Bucket, Bus, Entry, Mirror
 
 log = logging.getLogger(__name__)
 
-JOB_LIFE_SECONDS = 3 * 86_400  # as long as the service that this one stands in for keeps a task
 _BUCKET_BYTES = 128 << 20  # some hundred thousand jobs of three days
 _NANOSECONDS = 1_000_000_000
 _ALL = job_key("x").replace("x", "*")
