@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.frame_extractor.storage import Places, StorageSettings
 from services.frame_extractor.storage.spool import NoRoom, Spool
 
 NEVER = threading.Event()
@@ -104,6 +105,16 @@ def test_what_nobody_has_is_swept(tmp_path: Path) -> None:
     assert mine.path.exists()
     assert (tmp_path / "other.txt").exists()
     mine.remove()
+
+
+def test_the_dead_are_swept_at_start(tmp_path: Path) -> None:
+    Places(StorageSettings(data_dir=tmp_path), {})
+    assert list(tmp_path.iterdir()) == []  # nothing is made before it is needed
+    folder = tmp_path / "frame-extractor/fetched"
+    folder.mkdir(parents=True)
+    (folder / "0123.video").write_bytes(b"left")
+    Places(StorageSettings(data_dir=tmp_path), {})
+    assert list(folder.glob("*.video")) == []
 
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:

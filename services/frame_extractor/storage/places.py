@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +50,9 @@ class Places:
         # An object's link leads to where the operator said, which may be inside; what the object says may not.
         self._store_policy = Policy(schemes=_WEB, allow_private=True, playlists=False)
         self.spool = Spool(settings.data_dir / "frame-extractor" / "fetched", settings.fetch_bytes)
+        with suppress(StorageError):  # what cannot be cleaned up fails where it is needed, and is told there
+            if removed := self.spool.sweep():
+                log.info("removed %s fetched videos that a killed process left", removed)
 
     @cached_property
     def _limits(self) -> FetchLimits:

@@ -39,7 +39,13 @@ class Spool:
         self.budget_bytes = budget_bytes
 
     def sweep(self) -> int:
-        """Remove what nobody has any more; how many files that were."""
+        """Remove what nobody has any more; how many files that were.
+
+        Raises:
+            NoRoom: the folder cannot be written.
+        """
+        if not self.folder.exists():
+            return 0
         with self._locked():
             return self._sweep()
 
