@@ -11,6 +11,8 @@ from schemas.still_format import StillFormat
 SampleMode = Literal["middle", "uniform", "interval", "frames", "fps", "timestamps"]
 MAX_TIMESTAMPS = 100_000
 MAX_EDGE_PIXELS = 16_384
+MAX_WHOLE_NUMBER = 2**53 - 1
+"""Readers of JSON agree on whole numbers up to this one (RFC 8259 section 6)."""
 Edge = Annotated[int, Meta(ge=1, le=MAX_EDGE_PIXELS)]
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 
@@ -36,14 +38,14 @@ class Sampling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     """None: 1 for `middle`."""
     count: Annotated[int, Meta(ge=1, le=MAX_TIMESTAMPS)] | None = None
     interval_s: Annotated[float, Meta(gt=0)] | None = None
-    interval_frames: Annotated[int, Meta(ge=1)] | None = None
+    interval_frames: Annotated[int, Meta(ge=1, le=MAX_WHOLE_NUMBER)] | None = None
     timestamps_s: Annotated[tuple[float, ...], Meta(max_length=MAX_TIMESTAMPS)] = ()
     start_s: Seconds = 0.0
     end_s: Seconds | None = None
     """None: the end of the video."""
-    max_frames: Annotated[int, Meta(ge=1)] | None = None
+    max_frames: Annotated[int, Meta(ge=1, le=MAX_WHOLE_NUMBER)] | None = None
     """The first so many, in the order of time."""
-    seed: int = 42
+    seed: Annotated[int, Meta(ge=-MAX_WHOLE_NUMBER, le=MAX_WHOLE_NUMBER)] = 42
     """Of the choice that `uniform` makes among the pictures of a video whose length nobody knows."""
 
 

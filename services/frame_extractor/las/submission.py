@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from schemas.errors import InvalidValue
 from schemas.extraction import SubmitJob
-from schemas.sampling import MAX_EDGE_PIXELS, Edge, PictureOptions, Sampling
+from schemas.sampling import MAX_EDGE_PIXELS, MAX_WHOLE_NUMBER, Edge, PictureOptions, Sampling
 from services.frame_extractor.las.failures import PARAMETER_INVALID, PARAMETER_MISSING, Refused
 from services.frame_extractor.las.video_url import check_video_url
 from services.frame_extractor.storage.template import parse_template
@@ -27,7 +27,7 @@ class VideoFrameExtractData(Struct, frozen=True, kw_only=True):
     output_path_template: Annotated[str, Meta(max_length=_MAX_URL_CHARACTERS)]
     """tos://bucket/key with `{index}` or `{index:0Nd}` and, if you like, `{autoext}` in it."""
     fps: Annotated[float, Meta(ge=0.1, le=10)] = 1.0
-    max_frames: Annotated[int, Meta(ge=1)] | None = None
+    max_frames: Annotated[int, Meta(ge=1, le=MAX_WHOLE_NUMBER)] | None = None
     image_format: Literal["jpg", "png"] = "jpg"
     resize_short_side: Edge | None = None
     resize_hw: Annotated[tuple[Edge | None, ...], Meta(min_length=2, max_length=2)] | None = None
