@@ -496,6 +496,15 @@ _COMMANDS = (
     ),
     _command(
         "webrtc-gateway",
+        "local-client-stats",
+        ClientStatsRequest,
+        ClientStats,
+        ("webrtc-gateway", "cli"),
+        "What a Sora client of that gateway tells of its side.",
+        _PLACEHOLDER.format("node"),
+    ),
+    _command(
+        "webrtc-gateway",
         "local-push",
         PushToChannel,
         Pushed,

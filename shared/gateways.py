@@ -55,7 +55,7 @@ class Gateways:
         Unavailable: the gateway that may have it does not answer.
         """
         info = await self._find(request.session)
-        found = await self._ask("local-stats", info.node, replace(request, session=info.session), SessionStats)
+        found = await self.ask("local-stats", info.node, replace(request, session=info.session), SessionStats)
         return replace(found, info=replace(found.info, node=info.node, gateway=info.gateway))
 
     async def kick(self, request: KickSessions) -> KickedSessions:
@@ -69,7 +69,7 @@ class Gateways:
         check_kick(request)
         if request.session is not None:
             info = await self._find(request.session)
-            return await self._ask("local-kick", info.node, replace(request, session=info.session), KickedSessions)
+            return await self.ask("local-kick", info.node, replace(request, session=info.session), KickedSessions)
         answers, unanswered = await self.ask_all("local-kick", request, KickedSessions)
         ended = tuple(session for _, kicked in answers for session in kicked.sessions)
         return KickedSessions(sessions=ended, unanswered=unanswered)
@@ -85,7 +85,7 @@ class Gateways:
         gateways = sorted(self._present(), key=lambda gateway: gateway.node)
         if not gateways:
             raise Unavailable(f"no {SERVICE} is there; start one with `framemesh up`")
-        asked = (self._ask(verb, gateway.node, request, reply) for gateway in gateways)
+        asked = (self.ask(verb, gateway.node, request, reply) for gateway in gateways)
         said: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
         answers, unanswered = [], []
         for gateway, answer in zip(gateways, said, strict=True):
@@ -112,7 +112,12 @@ class Gateways:
             )
         raise NotFound(f"session {session[:32]!r}: there is none; `framemesh sessions` lists those that are")
 
-    async def _ask(self, verb: str, node: str, request: Struct, reply: type[Reply]) -> Reply:
+    async def ask(self, verb: str, node: str, request: Struct, reply: type[Reply]) -> Reply:
+        """What the gateway of a node says to its own `verb`.
+
+        Raises:
+            MeshError: its error, or `Unavailable` when it does not answer.
+        """
         return await self._bus.request(command(SERVICE, verb, node), request, reply, _REPLY_SECONDS)
 
 

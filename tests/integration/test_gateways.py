@@ -132,8 +132,33 @@ def test_sessions_of_all_gateways_are_one_list(mesh: RunningMesh, other: Another
     asyncio.run(a_gateway_hangs(mesh, other))
 
 
+def test_a_client_of_a_channel_is_found_wherever_it_is(mesh: RunningMesh, other: AnotherGateway) -> None:
+    asyncio.run(a_client_is_asked_about(mesh, other))
+
+
 def test_of_two_who_publish_at_once_one_wins(mesh: RunningMesh, other: AnotherGateway) -> None:
     asyncio.run(races(mesh, other))
+
+
+async def a_client_is_asked_about(mesh: RunningMesh, other: AnotherGateway) -> None:
+    """By whichever gateway is asked; it is in a channel of one of them."""
+    url = f"{other.url.replace('http', 'ws', 1)}signaling"
+    async with aiohttp.ClientSession() as http, http.ws_connect(url) as socket:
+        await socket.send_json({"type": "connect", "role": "recvonly", "channel_id": "far"})
+        who = (await socket.receive_json(timeout=10))["connection_id"]
+        await socket.send_json({"type": "pong", "stats": [{"type": "transport", "bytesSent": 7}]})
+        patience = Patience(10)
+        while not (told := await asked(http, mesh.console, "client-stats", channel="far", connection_id=who))[
+            "reported"
+        ]:
+            assert not patience.is_over(), told
+        for door in (mesh.console, other.url):
+            for _ in range(8):  # over the bus either would answer
+                told = await asked(http, door, "client-stats", channel="far", connection_id=who)
+                assert told["reported"] == [{"type": "transport", "bytesSent": 7}]
+        for missing in ({"channel": "far", "connection_id": "A" * 26}, {"channel": "near", "connection_id": who}):
+            async with http.post(f"{mesh.console}api/cmd/webrtc-gateway.client-stats", json=missing) as response:
+                assert response.status == 404
 
 
 async def seen_elsewhere(url: str) -> None:

@@ -67,6 +67,7 @@ BUILT = {
     "webrtc-gateway.client-stats": subjects.command("webrtc-gateway", "client-stats"),
     "webrtc-gateway.push": subjects.command("webrtc-gateway", "push"),
     "webrtc-gateway.disconnect": subjects.command("webrtc-gateway", "disconnect"),
+    "webrtc-gateway.local-client-stats": subjects.command("webrtc-gateway", "local-client-stats", "edge1"),
     "webrtc-gateway.local-channels": subjects.command("webrtc-gateway", "local-channels", "edge1"),
     "webrtc-gateway.local-push": subjects.command("webrtc-gateway", "local-push", "edge1"),
     "webrtc-gateway.local-disconnect": subjects.command("webrtc-gateway", "local-disconnect", "edge1"),

@@ -39,10 +39,13 @@ class ChannelCommands:
         """Of this gateway, and of all, which whoever is asked first asks."""
         return [
             Endpoint(command(SERVICE, "channels"), ListChannels, ChannelList, everywhere.list),
+            Endpoint(command(SERVICE, "client-stats"), ClientStatsRequest, ClientStats, everywhere.client_stats),
             Endpoint(command(SERVICE, "push"), PushToChannel, Pushed, everywhere.push),
             Endpoint(command(SERVICE, "disconnect"), DisconnectChannel, Disconnected, everywhere.disconnect),
             Endpoint(command(SERVICE, "local-channels", self._node), ListChannels, ChannelList, self.list),
-            Endpoint(command(SERVICE, "client-stats"), ClientStatsRequest, ClientStats, self.client_stats),
+            Endpoint(
+                command(SERVICE, "local-client-stats", self._node), ClientStatsRequest, ClientStats, self.client_stats
+            ),
             Endpoint(command(SERVICE, "local-push", self._node), PushToChannel, Pushed, self.push),
             Endpoint(
                 command(SERVICE, "local-disconnect", self._node), DisconnectChannel, Disconnected, self.disconnect

@@ -3,8 +3,17 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from schemas.errors import NotFound, Unavailable
-from schemas.sora import ChannelList, DisconnectChannel, Disconnected, ListChannels, Pushed, PushToChannel
+from schemas.errors import MeshError, NotFound, Unavailable
+from schemas.sora import (
+    ChannelList,
+    ClientStats,
+    ClientStatsRequest,
+    DisconnectChannel,
+    Disconnected,
+    ListChannels,
+    Pushed,
+    PushToChannel,
+)
 from services.webrtc_gateway.sora.nesting import check_told
 from shared.gateways import SERVICE, Gateways
 
@@ -24,6 +33,19 @@ class ChannelsEverywhere:
             channels=tuple(channel for _, listed in answers for channel in listed.channels), unanswered=unanswered
         )
 
+    async def client_stats(self, request: ClientStatsRequest) -> ClientStats:
+        """What one client tells of its side.
+
+        Raises:
+            NotFound: nobody of that id is in that channel.
+            Unavailable: where it may be, nobody answers.
+        """
+        listed = await self.list(ListChannels(channel=request.channel))
+        for channel in listed.channels:
+            if any(each.connection_id == request.connection_id for each in channel.connections):
+                return await self._gateways.ask("local-client-stats", channel.node, request, ClientStats)
+        raise _nobody(listed.unanswered, request)
+
     async def push(self, request: PushToChannel) -> Pushed:
         """Say something to those who are connected.
 
@@ -35,7 +57,8 @@ class ChannelsEverywhere:
         check_push(request)
         answers, unanswered = await self._gateways.ask_all("local-push", request, Pushed)
         told = tuple(each for _, pushed in answers for each in pushed.connections)
-        _check_found(told, unanswered, request)
+        if not told:
+            raise _nobody(unanswered, request)
         return Pushed(connections=told, unanswered=unanswered)
 
     async def disconnect(self, request: DisconnectChannel) -> Disconnected:
@@ -47,7 +70,8 @@ class ChannelsEverywhere:
         """
         answers, unanswered = await self._gateways.ask_all("local-disconnect", request, Disconnected)
         ended = tuple(each for _, disconnected in answers for each in disconnected.connections)
-        _check_found(ended, unanswered, request)
+        if not ended:
+            raise _nobody(unanswered, request)
         return Disconnected(connections=ended, unanswered=unanswered)
 
 
@@ -62,19 +86,16 @@ def at_home(everywhere: ChannelsEverywhere) -> Mapping[str, Callable[[Any], Awai
     """What a gateway's own door asks for by itself, as `egress.session_commands.at_home`."""
     return {
         f"{SERVICE}.channels": everywhere.list,
+        f"{SERVICE}.client-stats": everywhere.client_stats,
         f"{SERVICE}.push": everywhere.push,
         f"{SERVICE}.disconnect": everywhere.disconnect,
     }
 
 
-def _check_found(
-    found: tuple[str, ...], unanswered: tuple[str, ...], request: PushToChannel | DisconnectChannel
-) -> None:
-    if found:
-        return
+def _nobody(unanswered: tuple[str, ...], request: PushToChannel | DisconnectChannel | ClientStatsRequest) -> MeshError:
     about = f"channel {request.channel[:_SHOWN_CHARACTERS]!r}"
     if request.connection_id is not None:
         about = f"connection_id {request.connection_id!r} in {about}"
     if unanswered:
-        raise Unavailable(f"{about}: those on {', '.join(unanswered)} do not answer, try again")
-    raise NotFound(f"{about}: nobody is connected; webrtc-gateway.channels lists those who are")
+        return Unavailable(f"{about}: those on {', '.join(unanswered)} do not answer, try again")
+    return NotFound(f"{about}: nobody is connected; webrtc-gateway.channels lists those who are")
