@@ -30,20 +30,20 @@ def picture_size(
     Raises:
         InvalidValue: that would be larger than pictures may be.
     """
-    shown: tuple[int | Fraction, int] = (width, height)
+    shown = (width, height)
     if sample_aspect and Fraction(1, _MOST_STRETCH) <= sample_aspect <= _MOST_STRETCH and sample_aspect != 1:
         shown = (_even(width * sample_aspect), height)
     across, down = reversed(shown) if turned else shown
     if options.short_side is not None:
-        scale = Fraction(options.short_side) / Fraction(min(across, down))
+        scale = Fraction(_even(options.short_side), min(across, down))
         size = _even(across * scale), _even(down * scale)
     elif options.width is not None or options.height is not None:
         size = (
-            options.width or _even(Fraction(across) * (options.height or 0) / Fraction(down)),
-            options.height or _even(Fraction(down) * (options.width or 0) / Fraction(across)),
+            options.width or _even(Fraction(across * (options.height or 0), down)),
+            options.height or _even(Fraction(down * (options.width or 0), across)),
         )
     else:
-        size = int(across), int(down)
+        size = across, down
     _check(size, options)
     return size
 
