@@ -120,6 +120,9 @@ def test_wishes_are_taken_as_far_as_they_are_any() -> None:
     pong = read('{"type":"pong","stats":[{"a":-inf,"b":[ nan,inf],"c":1}]}')
     assert isinstance(pong, Pong)
     assert json.loads(bytes(pong.stats)) == [{"a": None, "b": [None, None], "c": 1}]
+    named = read('{"type":"connect","role":"x","client_id":"a,inf,b"}')
+    assert isinstance(named, Connect)
+    assert named.client_id == "a,inf,b", "what is in quotes is no number"
     for bad in ("", "null", "{}", '{"type":"offer"}', '{"type":"connect"}', '{"type":"pong","stats":[-info]}'):
         with pytest.raises(msgspec.DecodeError):
             read(bad)

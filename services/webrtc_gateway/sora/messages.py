@@ -127,8 +127,16 @@ def read(text: str) -> FromClient:
     """Raises:
     msgspec.DecodeError: not JSON, of no type that we know, or a field is none.
     """
-    if _NO_NUMBER.search(text):
-        text = _NO_NUMBER.sub("null", text)
+    try:
+        return _decode(text)
+    except msgspec.DecodeError:
+        mended = _NO_NUMBER.sub("null", text)
+        if mended == text:
+            raise
+    return _decode(mended)
+
+
+def _decode(text: str) -> FromClient:
     try:
         return _decoder.decode(text)
     except RecursionError:
@@ -293,7 +301,6 @@ class Push(Struct, frozen=True, tag_field="type", tag="push"):
 
 ToClient = (
     Offer
-    | Redirect
     | Redirect
     | ReOffer
     | Switched
