@@ -10,9 +10,9 @@ import pytest
 
 from schemas.errors import BadRequest, InvalidValue
 from services.cli import channels as command_line
+from services.webrtc_gateway.sora.client_messages import Connect, read
 from services.webrtc_gateway.sora.forwarding import read_forwarding
 from services.webrtc_gateway.sora.labels import read_labels
-from services.webrtc_gateway.sora.messages import Connect, read
 from services.webrtc_gateway.sora.names import check_channel
 from services.webrtc_gateway.sora.nesting import is_too_deep
 from services.webrtc_gateway.sora.refusal import Refusal

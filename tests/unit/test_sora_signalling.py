@@ -11,8 +11,9 @@ from schemas.ids import check_id
 from services.webrtc_gateway.ingest.offer import PREFERENCE, match_ingest
 from services.webrtc_gateway.signalling.offer import read_offer
 from services.webrtc_gateway.sora.answer import fingerprints_of, keep_what_is_sent, side_of
+from services.webrtc_gateway.sora.client_messages import Connect, Pong, VideoOptions, read
 from services.webrtc_gateway.sora.layout import Layout
-from services.webrtc_gateway.sora.messages import Connect, Offer, Pong, VideoOptions, read, write
+from services.webrtc_gateway.sora.messages import Offer, write
 from services.webrtc_gateway.sora.names import alias, check_channel, is_stream_id, new_connection_id, rights_name
 from services.webrtc_gateway.sora.sections import MAX_SECTIONS, Terms, Transport, opus_format, write_offer
 

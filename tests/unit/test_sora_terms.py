@@ -9,9 +9,10 @@ import pytest
 from schemas.errors import InvalidValue
 from schemas.sora import PushToChannel
 from services.webrtc_gateway.settings import SignalingUrl
+from services.webrtc_gateway.sora.client_messages import Connect, read
 from services.webrtc_gateway.sora.everywhere import MAX_PUSH_BYTES, check_push
 from services.webrtc_gateway.sora.layout import Layout
-from services.webrtc_gateway.sora.messages import Config, Connect, IceServer, read
+from services.webrtc_gateway.sora.messages import Config, IceServer
 from services.webrtc_gateway.sora.nesting import MAX_LEVELS
 from services.webrtc_gateway.sora.refusal import Refusal
 from services.webrtc_gateway.sora.sections import Transport, write_offer

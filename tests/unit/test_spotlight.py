@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from schemas.errors import InvalidValue
+from services.webrtc_gateway.sora.client_messages import Connect
 from services.webrtc_gateway.sora.downlinks import Source
-from services.webrtc_gateway.sora.messages import Connect, ToClient, write
+from services.webrtc_gateway.sora.messages import ToClient, write
 from services.webrtc_gateway.sora.sections import Kind
 from services.webrtc_gateway.sora.spotlight import Spotlight
 from services.webrtc_gateway.sora.stage import Stage

@@ -11,11 +11,12 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from schemas.errors import TooMany, Unavailable
+from services.webrtc_gateway.sora.client_messages import Connect, Role
 from services.webrtc_gateway.sora.connection import NORMAL, Connection
 from services.webrtc_gateway.sora.downlinks import Parts, Source
 from services.webrtc_gateway.sora.forwarding import Forwarding
 from services.webrtc_gateway.sora.labels import Label
-from services.webrtc_gateway.sora.messages import Connect, Notify, Peer, Role
+from services.webrtc_gateway.sora.messages import Notify, Peer
 from services.webrtc_gateway.sora.names import alias, is_stream_id, new_connection_id, rights_name
 from services.webrtc_gateway.sora.sections import Terms
 from services.webrtc_gateway.sora.stage import Stage

@@ -17,28 +17,23 @@ from services.webrtc_gateway.ingest.publisher import Publisher
 from services.webrtc_gateway.ingest.terms import SessionTerms
 from services.webrtc_gateway.signalling.offer import read_offer
 from services.webrtc_gateway.sora.answer import data_section_of, fingerprints_of, keep_what_is_sent, side_of
+from services.webrtc_gateway.sora.client_messages import (
+    Connect,
+    Disconnect,
+    Pong,
+    Role,
+    SaidAgain,
+    SaidSdp,
+    SaidStats,
+    Updated,
+    read,
+)
 from services.webrtc_gateway.sora.data_side import DataSide
 from services.webrtc_gateway.sora.downlinks import Downlinks, Parts, Source
 from services.webrtc_gateway.sora.forwarding import EVERYTHING, Forwarding
 from services.webrtc_gateway.sora.labels import Label
 from services.webrtc_gateway.sora.layout import Layout
-from services.webrtc_gateway.sora.messages import (
-    Config,
-    Connect,
-    Disconnect,
-    IceServer,
-    Offer,
-    Ping,
-    Pong,
-    ReOffer,
-    Role,
-    SaidAgain,
-    SaidSdp,
-    SaidStats,
-    ToClient,
-    Updated,
-    read,
-)
+from services.webrtc_gateway.sora.messages import Config, IceServer, Offer, Ping, ReOffer, ToClient
 from services.webrtc_gateway.sora.names import new_connection_id
 from services.webrtc_gateway.sora.refusal import close_reason
 from services.webrtc_gateway.sora.reports import ClientReports

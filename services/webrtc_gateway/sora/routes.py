@@ -21,10 +21,11 @@ from services.webrtc_gateway.auth.guard import WITHDRAWN, Guard
 from services.webrtc_gateway.signalling.whep import refusal, refused
 from services.webrtc_gateway.sora.attention import PAUSE_SECONDS, Attention, attention_of_all
 from services.webrtc_gateway.sora.channels import MAX_CONNECTIONS, Channels
+from services.webrtc_gateway.sora.client_messages import Connect, Role, read
 from services.webrtc_gateway.sora.connection import NORMAL, REFUSED, Connection, Stop
 from services.webrtc_gateway.sora.forwarding import read_forwarding
 from services.webrtc_gateway.sora.labels import read_labels
-from services.webrtc_gateway.sora.messages import Connect, Redirect, Role, read, write
+from services.webrtc_gateway.sora.messages import Redirect, write
 from services.webrtc_gateway.sora.names import check_channel, rights_name
 from services.webrtc_gateway.sora.nesting import check_told
 from services.webrtc_gateway.sora.refusal import Redirected, Refusal, refused_as

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from schemas.packets import VideoCodec
 from services.webrtc_gateway.ingest.offer import PREFERENCE
-from services.webrtc_gateway.sora.messages import AudioOptions, Connect, VideoOptions
+from services.webrtc_gateway.sora.client_messages import AudioOptions, Connect, VideoOptions
 from services.webrtc_gateway.sora.refusal import Refusal
 from services.webrtc_gateway.sora.sections import CODEC_NAMES, Terms, opus_format
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
 from schemas.errors import InvalidValue
-from services.webrtc_gateway.sora.messages import Connect
+from services.webrtc_gateway.sora.client_messages import Connect
 
 Rid = Literal["r0", "r1", "r2"]
 WantedRid = Literal["none", "r0", "r1", "r2"]
