@@ -3,19 +3,34 @@
 import hashlib
 import time
 from pathlib import Path
-from typing import get_args
+from typing import BinaryIO, get_args
 
 import msgspec
 import pytest
-from aiohttp.test_utils import make_mocked_request
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from schemas.errors import BadRequest, MeshError, NotFound, TooMany, Unavailable
-from schemas.extraction import ExtractedFrame, FailureKind, Job, JobState, VideoFacts
+from schemas.extraction import (
+    ExtractedFrame,
+    FailureKind,
+    Job,
+    JobReply,
+    JobState,
+    PollJob,
+    SubmitJob,
+    Submitted,
+    VideoFacts,
+)
 from services.frame_extractor.las.admission import LOCAL_OWNER, Admission
 from services.frame_extractor.las.answers import check_alive, polled
+from services.frame_extractor.las.door import build_app
+from services.frame_extractor.las.exchange import Exchange
 from services.frame_extractor.las.failures import OF_KIND, Refused, refusal_of
 from services.frame_extractor.las.keys import ApiKeys, read_api_keys
 from services.frame_extractor.las.links import Links, link_key
+from services.frame_extractor.las.pictures import Pictures
+from services.frame_extractor.las.tasks import TaskRoutes
+from services.frame_extractor.storage.errors import StorageError
 from shared.door.clients import Clients
 
 pytestmark = pytest.mark.unit
@@ -188,7 +203,7 @@ def job(state: JobState, failure: FailureKind = "", message: str = "") -> Job:
     return Job(
         id="task-20260420120000-abc123",
         state=state,
-        owner="robot",
+        owner="local",
         video="tos://my-bucket/a.mp4",
         to="tos://my-bucket/{index}.jpg",
         submitted_ns=time.time_ns(),
@@ -212,6 +227,48 @@ def test_a_completed_task_is_answered_as_in_the_document() -> None:
         '"frame_count":1,"frames":[{"index":0,"timestamp_seconds":0.5,"width":720,"height":405,'
         '"http_url":"https://example.com/frame_000.jpg","tos_path":"tos://my-bucket/frames/frame_000.jpg"}]}}'
     )
+
+
+class Shelf:
+    """Tasks whose list of pictures comes in parts, as over the bus."""
+
+    def __init__(self, count: int, part: int) -> None:
+        self.frames = tuple(msgspec.structs.replace(FRAME, index=index) for index in range(count))
+        self.part = part
+
+    async def submit(self, request: SubmitJob) -> Submitted:
+        raise AssertionError(request)
+
+    async def poll(self, request: PollJob) -> JobReply:
+        end = request.first + self.part
+        return JobReply(job=job("completed"), frames=self.frames[request.first : end], more=end < len(self.frames))
+
+
+class Folder:
+    """Pictures of an object store, and one that has none."""
+
+    def link(self, path: str, seconds: float) -> str | None:
+        return f"https://store.example/{path.removeprefix('tos://')}?X-Expires={seconds:.0f}"
+
+    def open_picture(self, path: str) -> BinaryIO:
+        raise StorageError("storage", "/secret/folder: not there")
+
+
+async def test_a_long_list_of_pictures_is_whole() -> None:
+    clients, exchange = Clients(), Exchange()
+    pictures = Pictures(Folder(), Links(b"k" * 32), 60, clients)
+    app = build_app(exchange, (TaskRoutes(Shelf(5000, 2000), Admission(None, clients), pictures), pictures))
+    async with TestClient(TestServer(app)) as http:
+        body = {"operator_id": "las_video_frame_extract", "operator_version": "v1", "task_id": job("pending").id}
+        headers = {"Authorization": "Bearer any"}
+        async with http.post("/api/v1/poll", json=body, headers=headers) as response:
+            data = (await response.json())["data"]
+        assert data["frame_count"] == 5000
+        assert [frame["index"] for frame in data["frames"]] == list(range(5000))
+        assert data["frames"][7]["http_url"] == "https://store.example/my-bucket/frames/frame_000.jpg?X-Expires=60"
+        async with http.get(f"/frames/{Links(b'k' * 32).token(FRAME.path, 60)}") as response:
+            assert response.status == 404
+            assert "secret" not in await response.text()
 
 
 @pytest.mark.parametrize(("state", "shown"), [("pending", "PENDING"), ("running", "RUNNING")])
