@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import av
@@ -22,70 +23,94 @@ Give = Callable[[Moment, int, VideoFrame], None]
 
 _SEEK_PACKETS = 100  # reading over fewer takes no longer than a seek
 _SEARCH_PACKETS = 4000  # after a seek: more than any group of pictures that one seeks in
+_CODED_PIXELS = 2  # coded pictures are larger than what is shown of them; small ones by half
 _BY_PTS = ("matroska", "webm")  # whose indices hold the times of presentation; all others those of decoding
 
 
-class Lost(Exception):
-    """The packets cannot be read on."""
+class _Lost(Exception):
+    """The packets end before they should."""
 
 
-def decode_share(
-    video: OpenVideo, index: Index, share: Share, give: Give, halt: threading.Event, limits: Limits
+class _Unseekable(Exception):
+    """After a seek other packets come than those that the index names."""
+
+
+def decode_shares(
+    video: OpenVideo,
+    index: Index,
+    next_share: Callable[[], Share | None],
+    give: Give,
+    halt: threading.Event,
+    limits: Limits,
 ) -> list[Moment]:
-    """Decode the share and `give` its pictures; returns the moments whose pictures did not come out.
+    """Decode shares until there are no more, and `give` their pictures.
+
+    Returns the moments whose pictures did not come out.
 
     Raises:
         VideoError: the video cannot be opened, or its pictures are too large.
     """
-    with video.opened(halt) as (container, stream):
-        feeder = _Feeder(container, stream, index)
-        decoder = _Decoder(stream, index, share.decoder_threads, halt, limits)
-        missed: list[Moment] = []
-        for run in share.runs:
+    missed: list[Moment] = []
+    seeks = True
+    share = next_share()
+    while share is not None:
+        with video.opened(halt) as (container, stream):
+            feeder = _Feeder(container, stream, index, seeks)
+            threads = share.decoder_threads
+            decoder = _Decoder(stream, index, threads, halt, limits)
+            while share is not None and share.decoder_threads == threads and not halt.is_set():
+                try:
+                    while share.runs and not halt.is_set():
+                        missed += decoder.decode(share.runs[0], feeder, give)
+                        share.runs.pop(0)
+                except _Unseekable:
+                    seeks = False
+                    break  # from the beginning again: in order, packets are always the same
+                except (MeshError, av.FFmpegError, OSError, _Lost):
+                    # Where this file ends for us, it ended for the index a little later: the rest is gone.
+                    missed += decoder.left()
+                    missed += [moment for run in share.runs[1:] for same in run.wanted.values() for moment in same]
+                    share = next_share()
+                    break
+                share = next_share()
             if halt.is_set():
                 break
-            try:
-                missed += decoder.decode(run, feeder.packets(run.first, run.last), give)
-            except (MeshError, av.FFmpegError, OSError, Lost):
-                if halt.is_set():
-                    break
-                missed += decoder.left(run)
-                return missed + [moment for later in share.runs if later.first > run.first
-                                 for wanted in later.wanted.values() for moment in wanted]  # fmt: skip
-        return missed
+    return missed
 
 
 class _Feeder:
     """Packets by their number in the file."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, index: Index) -> None:
-        self._container, self._stream, self._index = container, stream, index
+    def __init__(self, container: InputContainer, stream: VideoStream, index: Index, seeks: bool) -> None:
+        self._container, self._stream, self._index, self._seeks = container, stream, index, seeks
         self._source = container.demux(stream)
         self._next = 0
         self._held: Packet[Any] | None = None
-        self._seeks = True
         self._configuration: PacketSideData | None = None
 
     def packets(self, first: int, last: int) -> Iterator[tuple[int, "Packet[Any]"]]:
-        if first < self._next or (first - self._next > _SEEK_PACKETS and self._seeks):
+        if self._seeks and (first < self._next or first - self._next > _SEEK_PACKETS):
             self._seek(first)
+        elif first < self._next:
+            raise _Unseekable
         while self._next <= last:
             packet = self._read()
             if packet.has_sidedata("new_extradata"):
                 self._configuration = PacketSideData.from_packet(packet, "new_extradata")
-            if self._next > first and self._configuration is not None:
+            if self._next <= first:
+                continue
+            if self._configuration is not None:
                 # What was said with a packet that nobody decodes holds for those after it.
                 self._configuration.to_packet(packet)
                 self._configuration = None
-            if self._next > first:
-                yield self._next - 1, packet
+            yield self._next - 1, packet
 
     def _read(self) -> "Packet[Any]":
         packet, self._held = self._held, None
         while packet is None:
             packet = next(self._source, None)
             if packet is None:
-                raise Lost
+                raise _Lost
             if not packet.size:
                 packet = None
         self._next += 1
@@ -94,38 +119,27 @@ class _Feeder:
     def _seek(self, target: int) -> None:
         index = self._index
         by_pts = any(name in self._container.format.name for name in _BY_PTS)
-        times = (index.pts, index.dts) if by_pts else (index.dts, index.pts)
-        at = next((int(time[target]) for time in times if time[target] != NO_TIME), None)
+        time, shift = (index.pts, int(index.shift[target])) if by_pts else (index.dts, 0)
+        if time[target] == NO_TIME:
+            raise _Unseekable
         try:
-            if at is not None and self._seeks:
-                self._container.seek(at, stream=self._stream)
-                self._source = self._container.demux(self._stream)
-                if self._find(target):
-                    return
-            self._seeks = False
-            self._container.seek(0 if index.dts[0] == NO_TIME else int(index.dts[0]), stream=self._stream)
-            self._source = self._container.demux(self._stream)
-            if not self._find(0):
-                raise Lost
+            self._container.seek(int(time[target]) - shift, stream=self._stream)
         except av.FFmpegError:
-            raise Lost from None
+            raise _Unseekable from None
+        self._source = self._container.demux(self._stream)
+        self._held = self._find(target)
+        self._next = target
 
-    def _find(self, target: int) -> bool:
-        """Read until this packet comes, and hold it."""
+    def _find(self, target: int) -> "Packet[Any]":
+        """Read until this packet comes."""
         index = self._index
-        wanted = (int(index.pts[target]), int(index.dts[target]), int(index.size[target]))
-        for _ in range(_SEARCH_PACKETS):
-            packet = next(self._source, None)
-            if packet is None:
-                return False
-            if not packet.size:
-                continue
-            if (_time(packet.pts), _time(packet.dts), packet.size) == wanted:
-                self._held, self._next = packet, target
-                return True
-            if _time(packet.dts) > wanted[1] != NO_TIME:
-                return False
-        return False
+        wanted = (int(index.pts[target] - index.shift[target]), int(index.dts[target]), int(index.size[target]))
+        for packet in islice(self._source, _SEARCH_PACKETS):
+            if (packet.pts, packet.dts, packet.size) == wanted:
+                return packet
+            if packet.dts is not None and packet.dts > wanted[1]:
+                break
+        raise _Unseekable
 
 
 class _Decoder:
@@ -135,20 +149,20 @@ class _Decoder:
         self._context = stream.codec_context
         self._context.thread_count = threads
         self._context.thread_type = "FRAME" if threads > 1 else "NONE"
-        self._context.options = {"max_pixels": str(limits.pixels)}
+        self._context.options = {"max_pixels": str(_CODED_PIXELS * limits.pixels)}
         self._index, self._halt = index, halt
-        self._number = 0
+        self._number = self._shift = 0
         self._sort: _Exact | _Shown = _Exact({}, lambda *_: None)
 
-    def decode(self, run: Run, packets: Iterator[tuple[int, "Packet[Any]"]], give: Give) -> list[Moment]:
+    def decode(self, run: Run, feeder: _Feeder, give: Give) -> list[Moment]:
         """Returns the moments whose pictures did not come out."""
         index, context = self._index, self._context
         self._sort = sort = (_Shown if index.careful else _Exact)(run.wanted, give)
-        self._number = 0
+        self._number, self._shift = 0, int(index.shift[run.first])
         context.flush_buffers()
         # Flushing makes the decoder forget how far pictures are apart from their order, and it would lose some.
         context.reorder_depth = index.reorder_depth
-        for number, packet in packets:
+        for number, packet in feeder.packets(run.first, run.last):
             if self._halt.is_set():
                 return []
             if is_fed(index, run, number):
@@ -158,7 +172,7 @@ class _Decoder:
         self._feed(None)
         return sort.end()
 
-    def left(self, run: Run) -> list[Moment]:
+    def left(self) -> list[Moment]:
         """What did not come out of a run that broke off."""
         self._feed(None)
         return self._sort.end()
@@ -177,7 +191,7 @@ class _Decoder:
                 self._sort.put(self._number, frame)
                 self._number += 1
             elif frame.pts is not None:
-                self._sort.put(frame.pts, frame)
+                self._sort.put(frame.pts + self._shift, frame)
 
 
 class _Exact:
@@ -228,7 +242,3 @@ class _Shown:
         assert self._shown is not None
         for moment in self._wanted.pop()[1]:
             self._give(moment, *self._shown)
-
-
-def _time(value: int | None) -> int:
-    return NO_TIME if value is None else value

@@ -20,6 +20,7 @@ NO_TIME = -(1 << 63)
 """libav's AV_NOPTS_VALUE."""
 _MAX_REORDER = 16  # pictures: of H.264 and H.265 at any level
 _FALLBACK_RATE = Fraction(25)  # of a video that says nothing of time at all
+_SET_BACK_S = 0.05  # more than pictures last: less is a muxer that miscounts, and no clock that was set back
 _LOOK_PACKETS = 256  # between two looks at the clock
 
 
@@ -29,8 +30,11 @@ class Index:
 
     time_base: Fraction
     pts: Longs
-    """Of each packet, in `time_base`."""
+    """Of each packet, in `time_base`, without jumps back."""
+    shift: Longs
+    """What was added to the packet's own `pts` for that."""
     dts: Longs
+    """As the packets have it."""
     size: Longs
     """Bytes."""
     entry: Marks
@@ -104,6 +108,8 @@ def read_index(video: OpenVideo, limits: Limits, halt: Halt) -> Index:
         entry[0] = True
         disposable &= layer == layer.max()
         timed = pts != NO_TIME
+        shift = _shift(dts, durations, time_base)
+        pts[timed] += shift[timed]
         # Second fields may come without a time; anything else without one has no order of time but the decoder's.
         numbered = not timed.all() and not (coding.fields and timed[0] and 2 * timed.sum() >= len(rows))
         shown = np.ones(len(rows), np.bool_) if numbered else ~discard & timed
@@ -128,6 +134,7 @@ def read_index(video: OpenVideo, limits: Limits, halt: Halt) -> Index:
         return Index(
             time_base=time_base,
             pts=pts,
+            shift=shift,
             dts=dts,
             size=size,
             entry=entry,
@@ -152,6 +159,16 @@ def _last_duration(picture_pts: Longs, durations: Longs) -> int:
         return int(durations[-1])
     count = len(picture_pts) - 1
     return round(int(picture_pts[-1] - picture_pts[0]) / count) if count else 0
+
+
+def _shift(dts: Longs, durations: Longs, time_base: Fraction) -> Longs:
+    """What makes times go on where the clock was set back: where recordings were joined."""
+    shift = np.zeros(len(dts), np.int64)
+    known = np.flatnonzero(dts != NO_TIME)
+    for place in np.flatnonzero(np.diff(dts[known]) < -_SET_BACK_S / float(time_base)):
+        before, after = known[place], known[place + 1]
+        shift[after:] += dts[before] + max(1, durations[before]) - dts[after]
+    return shift
 
 
 def _reorder_depth(pts: Longs) -> int:

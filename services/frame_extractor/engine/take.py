@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 
@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 
 from schemas.extraction import VideoFacts
 from schemas.sampling import Sampling
-from services.frame_extractor.engine.decode import decode_share
+from services.frame_extractor.engine.decode import decode_shares
 from services.frame_extractor.engine.errors import VideoError
 from services.frame_extractor.engine.index import Index, read_index
 from services.frame_extractor.engine.limits import Halt, Limits
@@ -67,9 +67,9 @@ def take(
     halt = Halt(stop or threading.Event(), limits.wall_s)
     index = read_index(video, limits, halt)
     chosen = moments(sampling, index, limits)
-    if on_expected is not None:
+    if on_expected is not None and not halt.is_set():
         on_expected(len(chosen))
-    hand = _Hand(index, on_picture, limits)
+    hand = _Hand(index, on_picture, limits, halt)
     # A video of which nothing is asked still says what it is: by its first picture.
     asked = chosen or [Moment(-1, 0.0, 0)]
     missed = _decode(video, index, shares(plan_runs(index, asked), threads), threads, hand, halt, limits)
@@ -78,6 +78,8 @@ def take(
         careful = replace(index, careful=True)
         again = shares(plan_runs(careful, missed, back=1), threads)
         missed = _decode(video, careful, again, threads, hand, halt, limits)
+    if hand.failure is not None:
+        raise hand.failure
     halt.check_time()
     if chosen and not hand.given and not halt.is_set():
         raise VideoError("extraction", f"{video.name}: none of its pictures can be decoded")
@@ -92,12 +94,14 @@ def take(
 class _Hand:
     """Hands over, and remembers what the video looks like."""
 
-    def __init__(self, index: Index, on_picture: OnPicture, limits: Limits) -> None:
-        self._index, self._on_picture, self._limits = index, on_picture, limits
+    def __init__(self, index: Index, on_picture: OnPicture, limits: Limits, halt: Halt) -> None:
+        self._index, self._on_picture, self._limits, self._halt = index, on_picture, limits, halt
         self._lock = threading.Lock()
         self._first: tuple[int, int, int] | None = None  # number, width, height
         self.given = 0
         self.damaged = 0
+        self.failure: Exception | None = None
+        """What `on_picture` raised."""
 
     def __call__(self, moment: Moment, at: int, frame: VideoFrame) -> None:
         self._limits.check_size(frame.width, frame.height)
@@ -113,7 +117,11 @@ class _Hand:
         index = self._index
         pts = int(index.picture_pts[at]) if index.numbered else at
         counted = None if index.careful and not index.numbered else moment.picture
-        self._on_picture(Taken(moment.number, moment.timestamp_s, index.seconds(pts), counted, frame))
+        try:
+            self._on_picture(Taken(moment.number, moment.timestamp_s, index.seconds(pts), counted, frame))
+        except Exception as error:  # whatever it is, it is the caller's: to be raised there, not taken for the video's
+            self.failure = error
+            self._halt.set()
 
     def facts(self, note: str) -> VideoFacts:
         index = self._index
@@ -130,23 +138,23 @@ def _decode(
         waiting.put(part)
     missed: SimpleQueue[Moment] = SimpleQueue()
 
+    def next_share() -> Share | None:
+        try:
+            return waiting.get_nowait()
+        except Empty:
+            return None
+
     def work() -> None:
-        while not halt.is_set():
-            try:
-                part = waiting.get_nowait()
-            except Empty:
-                return
-            for moment in decode_share(video, index, part, hand, halt, limits):
+        try:
+            for moment in decode_shares(video, index, next_share, hand, halt, limits):
                 missed.put(moment)
+        except BaseException:
+            halt.set()  # nobody shall go on for a result that nobody gets
+            raise
 
     count = min(threads, len(parts))
     with ThreadPoolExecutor(count, thread_name_prefix="decode") as pool:
         futures = [pool.submit(work) for _ in range(count)]
-        wait(futures, return_when=FIRST_EXCEPTION)
-        failed = [future.exception() for future in futures if future.done() and future.exception() is not None]
-        if failed:
-            halt.set()
-    for error in failed:
-        assert error is not None
-        raise error
+    for future in futures:
+        future.result()
     return [missed.get() for _ in range(missed.qsize())]
