@@ -6,6 +6,7 @@ examples:
 """
 
 import argparse
+import importlib.util
 import os
 import shutil
 import socket
@@ -103,6 +104,12 @@ def _encoders(_settings: Settings) -> Iterator[Finding]:
     yield Finding("encoder", result["ok"], result["found"], "install a build of PyAV with libx264")
 
 
+def _extraction(_settings: Settings) -> Iterator[Finding]:
+    missing = [name for name in ("av", "simplejpeg", "obstore", "aiohttp") if importlib.util.find_spec(name) is None]
+    found = f"without {', '.join(missing)}" if missing else "pictures out of videos: framemesh extract"
+    yield Finding("frame-extractor", not missing, found, "pip install 'framemesh[frame-extractor]'")
+
+
 def _cameras(_settings: Settings) -> Iterator[Finding]:
     devices = sorted(str(path) for path in Path("/dev").glob("video*"))
     yield Finding("cameras", True, ", ".join(devices) or "no /dev/video* (network cameras need none)")
@@ -142,6 +149,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _disk,
     _programs,
     _encoders,
+    _extraction,
     _cameras,
     _ports,
 )

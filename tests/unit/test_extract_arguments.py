@@ -1,0 +1,76 @@
+"""What `framemesh extract` makes of its arguments, and the bar that it draws."""
+
+import argparse
+
+import msgspec
+import pytest
+
+from schemas.errors import BadRequest
+from schemas.sampling import PictureOptions, Sampling
+from services.cli import extract
+from services.cli.progress import bar
+
+pytestmark = pytest.mark.unit
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    extract.add_arguments(parser)
+    return parser.parse_args(["clip.mp4", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sampling"),
+    [
+        ("", Sampling()),
+        ("--fps 2", Sampling(fps=2)),
+        ("--fps 2 --from-start", Sampling(mode="fps", fps=2)),
+        ("--from-start", Sampling(mode="fps", fps=1)),
+        ("--every 500ms --max 7", Sampling(mode="interval", interval_s=0.5, max_frames=7)),
+        ("--every-frames 100", Sampling(mode="frames", interval_frames=100)),
+        ("--count 9 --start 1m --end 2m", Sampling(mode="uniform", count=9, start_s=60, end_s=120)),
+        ("--at 1.5,3,0", Sampling(mode="timestamps", timestamps_s=(1.5, 3, 0))),
+    ],
+)
+def test_every_mode_has_its_option(arguments: str, sampling: Sampling) -> None:
+    assert extract._request(parsed(*arguments.split())).sampling == sampling
+
+
+def test_pictures_and_places() -> None:
+    request = extract._request(parsed("--format", "webp", "--quality", "70", "--width", "64", "-o", "/some where"))
+    assert request.pictures == PictureOptions(format="webp", quality=70, width=64)
+    assert request.to == "file:///some%20where/frame_{index:05d}.{autoext}"
+    job = extract._request(parsed("--to", "s3://bucket/{index}.jpg", "--key", "a", "--owner", "shop"))
+    assert (job.to, job.key, job.owner) == ("s3://bucket/{index}.jpg", "a", "shop")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ("--fps 0", "--fps"),
+        ("--fps nan", "--fps"),
+        ("--every soon", "--every"),
+        ("--every-frames 0", "--every-frames"),
+        ("--count 0", "--count"),
+        ("--max 0", "--max"),
+        ("--at 1;2", "--at"),
+        ("--at nan", "timestamps_s"),
+        ("--start 5s --end 1s", "--end_s"),
+        ("--short-side 9 --width 9", "--short_side"),
+        ("--quality 101", "--quality"),
+        ("--key a", "--to"),
+        ("--to s3://b/{index} --owner Not-An-Id", "--owner"),
+    ],
+)
+def test_what_is_wrong_is_named(arguments: str, named: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        msgspec.json.encode(extract._request(parsed(*arguments.split())))
+    assert named in refused.value.message
+
+
+def test_the_bar_fits_its_terminal() -> None:
+    assert bar(0, None, 80) == "0 pictures"
+    assert bar(50, 100, 80) == "█" * 20 + "░" * 20 + " 50/100 pictures  50 %"
+    assert bar(100, 100, 80).count("░") == 0
+    for columns in range(1, 100):
+        assert len(bar(123_456, 654_321, columns)) <= columns
