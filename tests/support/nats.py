@@ -17,7 +17,9 @@ _READY_SECONDS = 10.0
 class NatsServer:
     """Use as a context manager; `kill` and `start` keep its port and its store."""
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
+        """`arguments`: more than the usual ones of nats-server."""
+        self._arguments = arguments
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="framemesh-nats-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -29,7 +31,8 @@ class NatsServer:
     def start(self) -> None:
         program = Path(sys.executable).with_name("nats-server")
         self._process = subprocess.Popen(
-            [program, "-js", "-sd", self.folder, "-a", "127.0.0.1", "-p", str(self.port)], stderr=subprocess.DEVNULL
+            [program, "-js", "-sd", self.folder, "-a", "127.0.0.1", "-p", str(self.port), *self._arguments],
+            stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline:
