@@ -199,6 +199,7 @@ async def test_a_put_half_a_second_after_a_restart_is_seen_within_two() -> None:
         await bus.drain()
 
 
+@pytest.mark.long
 async def test_demand_lapses_by_itself_and_survives_a_restart_of_the_bus() -> None:
     with NatsServer() as server:
         consumer = await Bus.connect(server.url, name="consumer", timeout_seconds=5)
