@@ -76,6 +76,8 @@ class FileMoment(Struct, frozen=True, kw_only=True):
     """How many pictures are before it from `offset` on, in the file's order."""
     pts_ns: int
     """When it is shown, from the file's start."""
+    first_pts_ns: int = 0
+    """Of the file's first picture; MPEG-TS begins anywhere, and only the distance counts."""
     captured_ns: int
     duration_ns: int = 0
     epoch: int = 0

@@ -19,6 +19,7 @@ from shared.recording_index import KEY, BadIndex, index_path, read_index
 from shared.service import Context
 
 _PREFERRED: Final = {SOURCE_RENDITION: 0, DEFAULT_RENDITION: 1}
+_TS_SLACK_PICTURES: Final = 3
 _MAX_TRIED: Final = 4  # files that are gone, or have no key picture, before it is given up
 
 
@@ -66,8 +67,14 @@ class Moments:
         usable = records["captured_ns"][keys[0] :].astype(np.int64)  # nothing before a key picture can be decoded
         nearest = int(keys[0] + np.argmin(np.abs(usable - at_ns)))
         offsets = records["offset"].astype(np.int64)
-        offset = int(offsets[keys[keys <= nearest][-1]])
-        behind = offsets[offsets > offsets[nearest]]
+        key = int(keys[keys <= nearest][-1])
+        # Of MPEG-TS an offset is right but for some packets, and what is in the file is told at its begin.
+        slack = _TS_SLACK_PICTURES if header.format == "ts" else 0
+        offset = int(offsets[max(0, key - slack)])
+        head_bytes = int(offsets[min(slack, len(offsets) - 1)])
+        if slack and offset <= head_bytes:
+            offset = head_bytes = 0
+        behind = offsets[offsets > offsets[min(nearest + slack, len(offsets) - 1)]]
         record = records[nearest]
         return FileMoment(
             node=self._node,
@@ -75,7 +82,8 @@ class Moments:
             rendition=header.rendition,
             format=header.format,
             codec=header.codec,
-            header_bytes=int(offsets[0]),
+            header_bytes=head_bytes,
+            first_pts_ns=int(records["pts_ns"][0]),
             offset=offset,
             end=int(behind.min()) if len(behind) else entry.size_bytes,
             number=nearest - int(np.argmax(offsets == offset)),

@@ -24,7 +24,8 @@ _PART_BYTES: Final = 1 << 20
 _MAX_BYTES: Final = 64 << 20
 _FORMATS: Final = {"mp4": "mp4", "ts": "mpegts", "mkv": "matroska"}
 """A file is opened as nothing else."""
-_MATROSKA_CLOCK_NS: Final = 1_000_000
+_CLOCK_NS: Final = 1_000_000  # of Matroska, the coarsest
+_NS: Final = 1_000_000_000
 
 
 async def nearest_recorded(bus: Bus, nodes: list[str], stream: str, at: str, at_ns: int) -> FileMoment | None:
@@ -91,21 +92,34 @@ def _decode(data: bytes, moment: FileMoment) -> "VideoFrame":
     try:
         with av.open(io.BytesIO(data), "r", format=_FORMATS[moment.format]) as container:
             video = container.streams.video[0]
-            packets: list[AvPacket[Any]] = []
+            group: list[AvPacket[Any]] = []
+            first_ns = None
+            number = 0
             for packet in container.demux(video):
-                if packet.size:
-                    packets.append(packet)
-                    if _is_it(packet, len(packets) - 1, moment):
-                        return decode_until(video.codec_context, packets, packet)
+                if not packet.size:  # the demuxer's last word
+                    continue
+                if packet.is_keyframe:
+                    group.clear()
+                group.append(packet)
+                shown_ns = _shown_ns(packet)
+                first_ns = shown_ns if first_ns is None else first_ns
+                if _is_it(number, shown_ns, first_ns, moment):
+                    return decode_until(video.codec_context, group, packet)
+                number += 1
     except (av.FFmpegError, IndexError) as error:
         raise InternalError(f"{moment.file}: the picture cannot be read: {error}") from error
     raise InternalError(f"{moment.file}: the picture is not where its index says")
 
 
-def _is_it(packet: "AvPacket[Any]", number: int, moment: FileMoment) -> bool:
-    if moment.format != "mkv":
+def _is_it(number: int, shown_ns: int, first_ns: int, moment: FileMoment) -> bool:
+    if moment.format == "mp4":
         return number == moment.number
-    # Its muxer sorts: a picture may lie in the cluster before, and only the times tell.
+    # Their muxers sort: a picture may lie elsewhere than where it was handed over, and only the times tell.
+    begin_ns = first_ns - moment.first_pts_ns if moment.format == "ts" else 0
+    return abs(shown_ns - begin_ns - moment.pts_ns) <= _CLOCK_NS
+
+
+def _shown_ns(packet: "AvPacket[Any]") -> int:
     if packet.pts is None or packet.time_base is None:
-        return False
-    return abs(round(packet.pts * packet.time_base * 1_000_000_000) - moment.pts_ns) <= _MATROSKA_CLOCK_NS
+        return 0
+    return round(packet.pts * packet.time_base * _NS)

@@ -16,6 +16,7 @@ from schemas.errors import BadRequest, InvalidValue, NotFound
 from schemas.ids import COMPOUND_SEPARATOR
 from schemas.layers import PublisherList
 from schemas.recordings import ListRecordings, RecordedFiles
+from schemas.samples import SampleList
 from schemas.sessions import SessionList
 from schemas.sora import ChannelList
 from schemas.tokens import Action
@@ -32,6 +33,7 @@ _LISTS: Mapping[type[Any], str] = MappingProxyType(
         ChannelList: "channels",
         PublisherList: "publishers",
         RecordedFiles: "files",
+        SampleList: "samples",
     }
 )
 # The party of the table that only looks: what it may call changes nothing.

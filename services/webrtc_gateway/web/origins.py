@@ -20,7 +20,7 @@ SETTING = "FRAMEMESH_WEBRTC_GATEWAY_CORS_ORIGINS"
 ANY_ORIGIN = "*"
 EXPOSED_HEADERS = (
     "Location, ETag, Link, Retry-After, WWW-Authenticate, X-Framemesh-Rendition, X-Framemesh-Sequence,"
-    " X-Framemesh-Captured-Ns"
+    " X-Framemesh-Captured-Ns, X-Framemesh-Off-Ns, X-Framemesh-Origin"
 )
 # RFC 6761, RFC 6762, RFC 8375, and .internal, which ICANN reserved in 2024 for private use.
 _PRIVATE_DOMAINS = (".localhost", ".local", ".home.arpa", ".internal")
