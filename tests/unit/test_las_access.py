@@ -1,7 +1,9 @@
 """The LAS API's keys, limits, links and answers."""
 
+import asyncio
 import hashlib
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO, get_args
 
@@ -67,7 +69,7 @@ def test_keys_of_a_file(tmp_path: Path) -> None:
         "robot: 'a key with spaces in it'",
         f"robot: [{KEY}",
         "robot: &a [*a, *a]",
-        "[" * 5000,
+        "[" * 500,
         "".join(f"name-{number}: {KEY}{number}\n" for number in range(257)),
     ],
 )
@@ -269,6 +271,21 @@ async def test_a_long_list_of_pictures_is_whole() -> None:
         async with http.get(f"/frames/{Links(b'k' * 32).token(FRAME.path, 60)}") as response:
             assert response.status == 404
             assert "secret" not in await response.text()
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    clients = Clients()
+    pictures = Pictures(Folder(), Links(b"k" * 32), 60, clients)
+    app = build_app(Exchange(), (TaskRoutes(Shelf(1, 1), Admission(None, clients), pictures, body_seconds=0.1),))
+
+    async def never() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    async with TestClient(TestServer(app)) as http:
+        headers = {"Authorization": "Bearer any"}
+        async with http.post("/api/v1/poll", data=never(), headers=headers) as response:
+            assert (response.status, (await response.json())["metadata"]["business_code"]) == (408, "Request.Timeout")
 
 
 @pytest.mark.parametrize(("state", "shown"), [("pending", "PENDING"), ("running", "RUNNING")])
