@@ -44,7 +44,7 @@ class Admission:
         self._times: defaultdict[str, deque[float]] = defaultdict(deque)
         self._running: Counter[str] = Counter()
 
-    def owner(self, request: web.Request) -> str:
+    def owner(self, request: web.Request, now_s: float | None = None) -> str:
         """Whose key it is.
 
         Raises:
@@ -65,7 +65,7 @@ class Admission:
             return LOCAL_OWNER
         name = self.keys.find(key.strip())
         if name is None:
-            wait_s = self._wrong.take(self._clients.address(request))
+            wait_s = self._wrong.take(self._clients.address(request), now_s)
             raise Refused(RATE_LIMIT, "too many wrong keys", wait_s) if wait_s else Refused(API_KEY_INVALID)
         return name
 
