@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import get_args
 
-from schemas.extraction import Job
+from schemas.extraction import Job, JobState
 from services.frame_extractor.jobs.memory import MemoryBudget
 from services.frame_extractor.jobs.records import Records
 from shared.bus import QueueSize
@@ -41,8 +42,7 @@ class JobFigures:
 
     def register(self, figures: Figures, records: Records, memory: MemoryBudget) -> None:
         def by_state() -> list[tuple[dict[str, str], float]]:
-            counted = Counter(record.job.state for record in records.all())
-            return [({"state": state}, counted[state]) for state in sorted(counted)]
+            return [({"state": state}, records.states[state]) for state in get_args(JobState)]
 
         def read(what: Callable[[], float]) -> Callable[[], list[tuple[dict[str, str], float]]]:
             return lambda: [({}, what())]
@@ -55,17 +55,17 @@ class JobFigures:
         figures.counter(
             f"{_PREFIX}_ended_jobs",
             "Jobs that this instance has brought to an end.",
-            lambda: [({"state": s, "failure": f}, n) for (s, f), n in sorted(self._ended.items())],
+            lambda: [({"state": s, "failure": f}, n) for (s, f), n in sorted(self._ended.copy().items())],
         )
         figures.counter(
             f"{_PREFIX}_retried_jobs",
             "Attempts that failed and are made again.",
-            lambda: [({"failure": failure}, n) for failure, n in sorted(self.retries.items())],
+            lambda: [({"failure": failure}, n) for failure, n in sorted(self.retries.copy().items())],
         )
         figures.counter(
             f"{_PREFIX}_pictures",
             "Pictures of completed jobs.",
-            lambda: [({"owner": owner}, n) for owner, n in sorted(self._pictures.items())],
+            lambda: [({"owner": owner}, n) for owner, n in sorted(self._pictures.copy().items())],
         )
         figures.histogram(f"{_PREFIX}_job_seconds", "From a job's last start to its end.", self.seconds)
         figures.histogram(f"{_PREFIX}_job_waited_seconds", "From submission to the first start.", self.waited_seconds)

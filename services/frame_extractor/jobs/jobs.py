@@ -139,13 +139,10 @@ class Jobs:
 
     async def list(self, request: ListJobs) -> JobList:
         """The newest first."""
-        found = []
-        for record in self._records.all():
-            job = record.job
-            if request.owner in (None, job.owner) and request.state in (None, job.state):
-                found.append(job)
-                if len(found) > request.limit:
-                    break
+        found = self._records.newest(
+            request.limit + 1,
+            lambda job: request.owner in (None, job.owner) and request.state in (None, job.state),
+        )
         return JobList(jobs=tuple(found[: request.limit]), more=len(found) > request.limit)
 
     async def usage(self, request: GetUsage) -> UsageReply:
