@@ -23,6 +23,9 @@ _MAX_REDIRECTS = 5  # more is a loop
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _SKIP_BYTES = 256 * 1024  # a seek this little ahead is cheaper read than asked for
 _DEFAULT_READ_BYTES = 64 * 1024
+# Asked for after a seek, twice as much whenever that was read to its end: who jumps about wants little of each place,
+# and what a server has sent already cannot be taken back.
+_FIRST_WINDOW_BYTES = 512 * 1024
 _MAX_REASON_CHARACTERS = 60
 _USER_AGENT = "framemesh"
 _CONTENT_RANGE = re.compile(r"^bytes (\d+)-")
@@ -62,6 +65,8 @@ class HttpReader:
         self._end = end
         self._position = self._body_position = start
         self._body_end: int | None = None
+        self._window_bytes = 0  # 0: all there is
+        self._window_end: int | None = None
         self._ranges = False
         self._connection: PinnedConnection | None = None
         self._response: http.client.HTTPResponse | None = None
@@ -147,22 +152,27 @@ class HttpReader:
                 if not self._read(self._position - self._body_position):
                     return
             return
+        self._window_bytes = _FIRST_WINDOW_BYTES if self.seekable() else 0
         self._open(self._position)
 
     def _read(self, size: int) -> bytes:
+        if self._body_position == self._window_end:
+            self._window_bytes *= 2
+            self._open(self._body_position)
         if self._response is None:
             return b""
-        if self._body_end is not None:
-            size = min(size, self._body_end - self._body_position)
+        end = self._body_end if self._window_end is None else self._window_end
+        if end is not None:
+            size = min(size, end - self._body_position)
         try:
             data = self._response.read1(size)
         except _TRANSPORT_ERRORS as error:
             self.close()
             raise self._broken(error, self._timeouts.read_seconds) from None
-        if not data and size and self._body_end is not None:
+        if not data and size and end is not None:
             self.close()
             raise Unavailable(
-                f"{self._what}: the server closed the connection after {self._body_position} of {self._body_end} bytes"
+                f"{self._what}: the server closed the connection after {self._body_position} of {end} bytes"
             )
         self._body_position += len(data)
         if self._limit is not None:
@@ -207,6 +217,8 @@ class HttpReader:
         watchdog.daemon = True
         watchdog.start()
         end = "" if self._end is None else str(self._end - 1)
+        if self._window_bytes and self._body_end is not None:
+            end = str(min(start + self._window_bytes, self._body_end) - 1)
         try:
             connection.request(
                 "GET",
@@ -241,6 +253,7 @@ class HttpReader:
         if status == 416 and start > 0:  # beyond the end
             self.close()
             self._body_position = self._body_end = start
+            self._window_end = None
             return
         if status not in (200, 206):
             self.close()
@@ -253,7 +266,12 @@ class HttpReader:
         self._limit = None if start else PlaylistLimit(self._what, self._timeouts.open_seconds)
         self._ranges = status == 206 or "bytes" in response.getheader("Accept-Ranges", "")
         self._body_position = start
-        self._body_end = None if length is None else start + length
+        end = None if length is None else start + length
+        # Of a window the end is not the body's; what is shorter than it was is found out by asking for more.
+        windowed = self._window_bytes and end is not None and self._body_end is not None and end < self._body_end
+        self._window_end = end if windowed else None
+        if not windowed:
+            self._body_end = end
         if self._connection is not None:
             self._connection.set_read_timeout(self._timeouts.read_seconds)
 

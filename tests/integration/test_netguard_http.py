@@ -74,6 +74,42 @@ def test_the_index_at_the_end_of_a_large_file(server: MediaServer) -> None:
     assert len({headers["Range"] for _, headers in server.requests}) > 1
 
 
+def test_who_jumps_about_asks_for_little(server: MediaServer) -> None:
+    body = server.files["/large"] = bytes(range(256)) * 16_384
+    reader = HttpReader(check(server.url("/large"), POLICY))
+    for position in (3_000_000, 1_000_001):
+        reader.seek(position)
+        some = reader.read(1000)
+        assert some == body[position : position + len(some)] != b""
+    data = b""
+    reader.seek(500_000)
+    while more := reader.read(1 << 20):
+        data += more
+    assert data == body[500_000:]
+    assert reader.tell() == reader.size_bytes == len(body)
+    assert [headers["Range"] for _, headers in server.requests] == [
+        "bytes=0-",
+        "bytes=3000000-3524287",
+        "bytes=1000001-1524288",
+        "bytes=500000-1024287",
+        "bytes=1024288-2072863",
+        "bytes=2072864-4170015",
+        "bytes=4170016-4194303",
+    ]
+
+
+def test_a_file_that_is_cut_while_it_is_read(server: MediaServer) -> None:
+    server.files["/large"] = bytes(4 << 20)
+    reader = HttpReader(check(server.url("/large"), POLICY))
+    reader.seek(3 << 20)
+    assert reader.read(100)
+    server.files["/large"] = bytes((3 << 20) + (600 << 10))
+    total = 100
+    while more := reader.read(1 << 20):
+        total += len(more)
+    assert total == 600 << 10
+
+
 def test_a_server_without_ranges(server: MediaServer) -> None:
     server.ranges = False
     assert pictures(server.url("/seg0.ts")) == 30
