@@ -48,7 +48,8 @@ class Look(NamedTuple):
 class Coding:
     """Reads the packets of one stream."""
 
-    def __init__(self, stream: VideoStream) -> None:
+    def __init__(self, stream: VideoStream, content: bool = True) -> None:
+        """Without `content` packets are known by their flags alone."""
         context = stream.codec_context
         self.codec = context.codec.name
         extradata = bytes(context.extradata or b"")
@@ -66,8 +67,9 @@ class Coding:
                 self.fields = codec == "h264" and (info is None or not info.frames_only)
             except BadRequest:  # the packets may be better than what was said of them
                 self.fields = True
-            look = self._hevc if codec == "hevc" else self._h264
-        elif self.codec == "mpeg4":
+            if content:
+                look = self._hevc if codec == "hevc" else self._h264
+        elif self.codec == "mpeg4" and content:
             look = _mpeg4
         elif self.codec in ("mpeg1video", "mpeg2video"):
             self.fields = True

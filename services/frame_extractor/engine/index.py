@@ -1,11 +1,13 @@
 """When every picture of a video is shown, and what is needed to decode it: one pass over its packets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.container import InputContainer
 
 from schemas.errors import MeshError
 from services.frame_extractor.engine.coding import Coding
@@ -63,13 +65,17 @@ class Index:
         return float((pts - int(self.picture_pts[0])) * self.time_base)
 
 
-def read_index(video: OpenVideo, limits: Limits, halt: Halt) -> Index:
-    """Raises:
-    VideoError: no video, too large, too long, or not one packet.
+def read_index(
+    video: OpenVideo, limits: Limits, halt: Halt, outline: Callable[[], InputContainer] | None = None
+) -> Index:
+    """`outline` opens it with zeros for the content of its packets.
+
+    Raises:
+        VideoError: no video, too large, too long, or not one packet.
     """
-    with video.opened(halt) as (container, stream):
+    with video.opened(halt, outline) as (container, stream):
         limits.check_size(stream.codec_context.width, stream.codec_context.height)
-        coding = Coding(stream)
+        coding = Coding(stream, content=outline is None)
         rows: list[tuple[int, int, int, int, bool, bool, int, bool]] = []
         note = ""
         try:

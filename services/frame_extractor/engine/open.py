@@ -27,8 +27,11 @@ _PICTURES = {b"\xff\xd8\xff": "jpeg_pipe", b"\x89PNG\r\n\x1a\n": "png_pipe", b"R
 class OpenVideo:
     """Where a video is. Each thread opens it for itself."""
 
-    def __init__(self, opener: Callable[[], InputContainer], name: str, remote: bool) -> None:
+    def __init__(
+        self, opener: Callable[[], InputContainer], name: str, remote: bool, url: GuardedUrl | None = None
+    ) -> None:
         self._opener = opener
+        self.url = url
         self.name = name
         """For people; without secrets."""
         self.remote = remote
@@ -48,18 +51,20 @@ class OpenVideo:
         """What netguard let pass; `file://` too."""
         if url.scheme == "file" and url.file is not None:
             return cls.of_path(url.file)
-        return cls(lambda: open_input(url), url.shown, remote=True)
+        return cls(lambda: open_input(url), url.shown, remote=True, url=url)
 
     @contextmanager
-    def opened(self, halt: threading.Event) -> Iterator[tuple[InputContainer, VideoStream]]:
-        """The container and its video; reading ends soon after `halt`.
+    def opened(
+        self, halt: threading.Event, opener: Callable[[], InputContainer] | None = None
+    ) -> Iterator[tuple[InputContainer, VideoStream]]:
+        """The container and its video; reading ends soon after `halt`. `opener` opens it in another way.
 
         Raises:
             VideoError: it cannot be opened, or there is no video in it.
         """
         with interruptible(halt):
             try:
-                container = self._opener()
+                container = (opener or self._opener)()
             except (MeshError, av.FFmpegError, OSError, ValueError) as error:
                 raise self.explain(error, opening=True) from None
             with container:

@@ -15,10 +15,12 @@ from services.frame_extractor.engine.errors import VideoError
 from services.frame_extractor.engine.index import Index, read_index
 from services.frame_extractor.engine.limits import Halt, Limits
 from services.frame_extractor.engine.open import OpenVideo
+from services.frame_extractor.engine.outline import check_entries, read_outlined
 from services.frame_extractor.engine.plan import Share, plan_runs, shares
 from services.frame_extractor.engine.targets import Moment, moments
 
 _QUARTER_TURN_DEGREES = 90
+_LITTLE = 0.3  # of a remote video: three requests for every group take as long as reading on
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,7 @@ def take(
     """
     limits = limits or Limits()
     halt = Halt(stop or threading.Event(), limits.wall_s)
-    index = read_index(video, limits, halt)
-    chosen = moments(sampling, index, limits)
+    index, chosen = _index(video, sampling, limits, halt)
     if on_expected is not None and not halt.is_set():
         on_expected(len(chosen))
     hand = _Hand(index, on_picture, limits, halt)
@@ -89,6 +90,19 @@ def take(
     if hand.damaged:
         notes.append(f"{hand.damaged} pictures are damaged")
     return hand.facts("; ".join(notes))
+
+
+def _index(video: OpenVideo, sampling: Sampling, limits: Limits, halt: Halt) -> tuple[Index, list[Moment]]:
+    """Of a remote video that little is needed of, without reading the rest."""
+    outline = read_outlined(video, limits, halt) if video.remote else None
+    if outline is not None:
+        chosen = moments(sampling, outline, limits)
+        asked = chosen or [Moment(-1, 0.0, 0)]
+        needed = sum(run.cost for run in plan_runs(outline, asked))
+        if needed < _LITTLE * outline.size.sum() and check_entries(video, outline, asked, halt):
+            return outline, chosen
+    index = read_index(video, limits, halt)
+    return index, moments(sampling, index, limits)
 
 
 class _Hand:
