@@ -1,8 +1,8 @@
 """A picture of the ring as a file: jpg, png or webp, of every pixel format.
 
-Colours are those of `Frame.bgr()`: BT.601, limited range in, as libav takes pictures that say nothing. A jpg is made
-from the planes, stretched to the full range that JFIF asks for, without a detour through RGB; a webp from the planes
-as they are.
+Colours are those of `Frame.bgr()`: BT.601, limited range in, as libav takes pictures that say nothing; the ring does
+not say which matrix its YUV has. A jpg is made from the planes, in the full range that JFIF asks for, without a detour
+through RGB; a webp from the planes as they are.
 """
 
 from fractions import Fraction
@@ -13,13 +13,17 @@ import numpy as np
 import simplejpeg
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange
+from av.video.reformatter import ColorRange, Colorspace
 
 from schemas.frames import PixelFormat
 from schemas.stills import StillFormat
+from shared.media.colour.graphs import run
+from shared.media.colour.steps import Samples, sample_steps
 from shared.media.frames import array_frame, frame_planes
 from shared.pixel_formats import SUBSAMPLED, Picture
 
+FILE_SAMPLES: dict[StillFormat, Samples] = {"jpg": "jfif", "webp": "webp", "png": "rgb24"}
+"""What each format takes of pictures with colour."""
 _CODECS = {"png": "png", "webp": "libwebp"}
 # Of 0 to 6: half the time of its default 4, and 6 % larger.
 _WEBP_EFFORT = "2"
@@ -63,21 +67,11 @@ def encode_picture(
         target = size
     elif max_width is not None and width > max_width:
         target = max_width, max(2, round(height * max_width / width / 2) * 2)
-    form = {"jpg": _jpg_format(pixel_format), "webp": "yuv420p", "png": _png_format(pixel_format)}[file_format]
-    if pixel_format.startswith("bayer") and form != "rgb48be":
-        frame = frame.reformat(format="rgb24")  # libav makes colours of these at their own size only
-    full = form == "yuvj420p" or form.startswith("gray")
-    of_planes = pixel_format in SUBSAMPLED
-    limited = ColorRange.MPEG if file_format == "webp" else None
-    frame = frame.reformat(
-        width=target[0],
-        height=target[1],
-        format=form,
-        interpolation="AREA" if target != (width, height) else None,
-        src_color_range=ColorRange.MPEG if of_planes else ColorRange.JPEG,
-        dst_color_range=ColorRange.JPEG if full else limited,
-        threads=1,
-    )
+    if pixel_format in SUBSAMPLED:
+        frame.colorspace = Colorspace.ITU601
+        frame = run(frame, sample_steps(frame, target, FILE_SAMPLES[file_format]))
+    else:
+        frame = _reformatted(frame, pixel_format, target, file_format)
     return PictureFile(write_picture(frame, file_format, quality), *target)
 
 
@@ -93,6 +87,26 @@ def write_picture(frame: VideoFrame, file_format: StillFormat, quality: int) -> 
         av.FFmpegError, ValueError: libav cannot make such a file of such a frame.
     """
     return _jpg(frame, quality) if file_format == "jpg" else _encode(frame, file_format, quality)
+
+
+def _reformatted(
+    frame: VideoFrame, pixel_format: PixelFormat, target: tuple[int, int], file_format: StillFormat
+) -> VideoFrame:
+    """Of RGB, grey and mosaics; deep ones keep their depth in a png."""
+    form = {"jpg": _jpg_format(pixel_format), "webp": "yuv420p", "png": _png_format(pixel_format)}[file_format]
+    if pixel_format.startswith("bayer") and form != "rgb48be":
+        frame = frame.reformat(format="rgb24")  # libav makes colours of these at their own size only
+    full = form == "yuvj420p" or form.startswith("gray")
+    limited = ColorRange.MPEG if file_format == "webp" else None
+    return frame.reformat(
+        width=target[0],
+        height=target[1],
+        format=form,
+        interpolation="AREA" if target != (frame.width, frame.height) else None,
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.JPEG if full else limited,
+        threads=1,
+    )
 
 
 def _jpg_format(pixel_format: PixelFormat) -> str:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from av.video.frame import VideoFrame
 
-from services.frame_extractor.pictures.graphs import Step
-from services.frame_extractor.pictures.side_data import side_data
+from shared.media.colour.graphs import Step
+from shared.media.colour.side_data import side_data
 
 _MATRIX = struct.Struct("=9i")  # a b u, c d v, x y w: ISO/IEC 14496-12, 8.3.2.3, in the order of this machine
 # By the signs of a, b, c and d: where the right and the lower edge of the stored picture go.

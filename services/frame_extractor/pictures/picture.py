@@ -11,12 +11,12 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from schemas.sampling import PictureOptions
-from services.frame_extractor.pictures.graphs import Step, run, run_once
 from services.frame_extractor.pictures.orientation import orientation_of
 from services.frame_extractor.pictures.size import picture_size
-from services.frame_extractor.pictures.steps import Samples, is_grey_picture, sample_steps
+from shared.media.colour.graphs import Step, run, run_once
+from shared.media.colour.steps import Samples, is_grey_picture, sample_steps
 from shared.media.frames import frame_planes
-from shared.media.picture_file import write_picture
+from shared.media.picture_file import FILE_SAMPLES, write_picture
 
 # There is no other frame to look at. Its first field stays, the other is made of the lines around: within 1 to 3 dB of
 # tracing edges (`estdif`), at 1 ms of 1080i instead of 75; blended fields would show two moments.
@@ -51,9 +51,7 @@ def make_picture(
         InvalidValue: the picture would be larger than pictures may be.
         av.FFmpegError, ValueError: libav makes no such picture of this frame.
     """
-    samples: Samples = {"jpg": "jfif", "webp": "webp", "png": "rgb24"}[options.format]  # type: ignore[assignment]
-    if is_grey_picture(frame) and options.format != "webp":
-        samples = "grey"
+    samples: Samples = "grey" if is_grey_picture(frame) and options.format != "webp" else FILE_SAMPLES[options.format]
     shown = _shown(frame, options, samples, rotation_degrees, sample_aspect)
     return Picture(write_picture(shown, options.format, options.quality), shown.width, shown.height)
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from services.frame_extractor.pictures.colours import Light, Primaries
-from services.frame_extractor.pictures.graphs import Step
-from services.frame_extractor.pictures.side_data import side_data
+from shared.media.colour.colours import Light, Primaries
+from shared.media.colour.graphs import Step
+from shared.media.colour.side_data import side_data
 
 Light3 = npt.NDArray[np.float64]
 

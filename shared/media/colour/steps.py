@@ -5,9 +5,9 @@ from typing import Literal
 
 from av.video.frame import VideoFrame
 
-from services.frame_extractor.pictures.colours import JFIF, RGB, WEBP, Colours, colours_of, has_alpha, is_grey
-from services.frame_extractor.pictures.graphs import Step
-from services.frame_extractor.pictures.tone import tone_step
+from shared.media.colour.colours import JFIF, RGB, WEBP, Colours, colours_of, has_alpha, is_grey
+from shared.media.colour.graphs import Step
+from shared.media.colour.tone import tone_step
 
 Samples = Literal["jfif", "webp", "grey", "rgb24", "bgr24"]
 """Planes in 4:2:0 as JFIF or as WebP takes them, one grey plane of full range, or packed RGB."""
@@ -21,7 +21,8 @@ _BT601 = frozenset(("bt470bg", "smpte170m"))
 # Of libswscale: smaller pictures are means of the pixels, at half the time of bicubic and as true.
 _SMALLER, _LARGER = "area", "bicubic"
 # Without it each colour of 4:2:0 is that of two pixels: 42 dB where 58 can be had. The one way that does not need it,
-# of these at their own size, is ten times as fast as all others, and at 45 dB.
+# of these at their own size, is ten times as fast as all others: 45 dB, one level of 255 too dark on average, and to
+# the last bit what OpenCV, ffmpeg and `Frame.bgr()` make of them.
 _SMOOTH_COLOUR = "+full_chroma_int"
 _FAST_TO_RGB = frozenset(("yuv420p", "yuvj420p", "yuv422p", "yuvj422p"))
 _OWN_SIZE = "bilinear"  # of the colour; half the time of bicubic and as true
