@@ -143,10 +143,14 @@ def test_record_play_and_download(mesh: RunningMesh, console: ConsolePage, tmp_p
     page.wait_for_url("**/#/stream/cam0")  # that Escape was the dialog's
     clip = card(page, "Recordings").locator(".recording", has_text="clip")
     expect(clip).to_have_count(1)
-    clip.get_by_role("button", name="Delete").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    clip.get_by_role("button", name="Delete").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog").get_by_role("button", name="Cancel")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
     expect(page.locator(".toast").last).to_contain_text("Deleted")
     expect(clip).to_have_count(0)
+    expect(row.get_by_role("button", name="Play")).to_be_focused()  # the keyboard goes on where it was
     assert list(mesh.media_dir.rglob("clips/*")) == []
     # What happened before a page was opened is there, once.
     page.reload()
@@ -199,10 +203,9 @@ def test_snapshot_key_frame_and_restart(mesh: RunningMesh, console: ConsolePage,
     assert console.complaints == []
 
 
-def test_renditions_and_outputs(mesh: RunningMesh, console: ConsolePage) -> None:
-    page = console.page
+def test_renditions(mesh: RunningMesh, console: ConsolePage) -> None:
     console.open(at(mesh, "stream/cam0"))
-    renditions, outputs = card(page, "Renditions"), card(page, "Outputs")
+    renditions = card(console.page, "Renditions")
     renditions.locator("summary").click()
     renditions.get_by_label("Name").fill("low")
     renditions.get_by_label("Size").fill("postcard")
@@ -223,6 +226,11 @@ def test_renditions_and_outputs(mesh: RunningMesh, console: ConsolePage) -> None
     expect(stopped).to_have_count(0)
     low.get_by_role("button", name="Stop").click()
     expect(low).to_have_count(0)
+
+
+def test_outputs(mesh: RunningMesh, console: ConsolePage) -> None:
+    console.open(at(mesh, "stream/cam0"))
+    outputs = card(console.page, "Outputs")
     outputs.locator("summary").click()
     outputs.get_by_label("To", exact=True).fill("carrier-pigeon://coop")
     outputs.get_by_role("button", name="Start").click()
@@ -407,6 +415,7 @@ def test_every_page_is_accessible_and_fits(mesh: RunningMesh, browser: Browser, 
         context.close()
 
 
+@pytest.mark.long  # it has a mesh of its own
 def test_signing_in(console: ConsolePage, tmp_path: Path) -> None:
     token = "viewers-are-welcome-here"
     tokens = tmp_path / "tokens.yaml"

@@ -28,7 +28,7 @@ export class Recordings {
     this.#mesh = mesh;
     this.#more.addEventListener("click", () => {
       this.#limit = Math.min(MOST_SHOWN, this.#limit + SHOWN);
-      this.load();
+      this.#refresh();
     });
     const head = el("div", { class: "card-head" }, el("h3", { text: "Recordings" }), this.#sum);
     this.element = el("section", { class: "card", "aria-label": "Recordings" }, head, this.#list, this.#more);
@@ -36,7 +36,7 @@ export class Recordings {
 
   loadSoon() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.load(), SOON_MS);
+    this.#timer = setTimeout(() => this.#refresh(), SOON_MS);
   }
 
   leave() {
@@ -44,8 +44,13 @@ export class Recordings {
     clearTimeout(this.#timer);
   }
 
-  async load() {
+  load() {
     this.#inside = true;
+    return this.#refresh();
+  }
+
+  async #refresh() {
+    if (!this.#inside) return; // a dialog may outlive its page
     clearTimeout(this.#timer);
     const nodes = publishers(this.#mesh);
     if (nodes.length === 0) return this.#none("No publisher is running, so nothing can be recorded.");
@@ -58,7 +63,7 @@ export class Recordings {
     const more = files.length > this.#limit || lists.some(({ value }) => value?.more);
     if (files.length) this.#show(files.slice(0, this.#limit), more);
     else this.#none(failed ? failed.message : "None yet. Record starts one; an output to a file makes them for ever.");
-    if (this.#inside && files.some(({ writing }) => writing)) this.#timer = setTimeout(() => this.load(), AGAIN_MS);
+    if (this.#inside && files.some(({ writing }) => writing)) this.#timer = setTimeout(() => this.#refresh(), AGAIN_MS);
   }
 
   #none(text) {
@@ -124,6 +129,7 @@ export class Recordings {
   async #delete(file, when, button) {
     const text = `${file.file} (${format.bytes(file.size_bytes)}) is taken off the disk of ${file.node}. There is no way back.`;
     if (!(await confirmed(`Delete the recording of ${when}?`, text, "Delete"))) return;
+    const at = [...this.#list.children].indexOf(button.closest("li"));
     button.disabled = true;
     try {
       const { size_bytes } = await call("publisher.delete-recording", { stream: this.#name, file: file.file }, file.node);
@@ -133,7 +139,10 @@ export class Recordings {
       toast(error.message, "bad");
       button.disabled = false;
     }
-    this.load();
+    await this.#refresh();
+    if (document.activeElement !== document.body) return;
+    const rows = this.#list.querySelectorAll(".recording"); // the keyboard goes on where it was
+    rows[Math.min(at, rows.length - 1)]?.querySelector("button").focus();
   }
 }
 
