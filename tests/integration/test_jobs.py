@@ -136,8 +136,8 @@ async def test_a_video_that_is_none_fails_at_once_and_one_that_may_come_is_tried
 async def test_canceled_jobs_end_whether_they_wait_or_run(rig: Rig) -> None:
     running = (await rig.extractors.submit(rig.long_clip, "cancel", **LONG)).job
     waiting = (await rig.extractors.submit(rig.clip, "waiting")).job
-    reply = await rig.extractors.when(running, lambda reply: reply.job.done > 5)
-    assert reply.job.expected == 250
+    job = await rig.extractors.when(running, lambda job: job.done > 5)
+    assert job.expected == 250
     assert (await rig.extractors.poll(waiting)).job.state == "pending"
     for job in (waiting, running):
         assert (await rig.extractors.cancel(job)).job.state == "canceled"
@@ -156,7 +156,7 @@ async def test_canceled_jobs_end_whether_they_wait_or_run(rig: Rig) -> None:
 async def test_a_job_that_kills_its_process_is_parked(rig: Rig) -> None:
     job = (await rig.extractors.submit(rig.long_clip, "poison", **LONG)).job
     for attempt in range(1, ATTEMPTS + 1):
-        await rig.extractors.when(job, lambda reply, n=attempt: reply.job.attempt == n and reply.job.done > 0)
+        await rig.extractors.when(job, lambda job, n=attempt: job.attempt == n and job.done > 0)
         for pid in rig.extractors.job_processes(WORKER):
             os.kill(pid, signal.SIGKILL)
     reply = await rig.extractors.ended(job)
@@ -172,7 +172,7 @@ async def test_a_worker_that_was_given_up_writes_nothing_more(rig: Rig) -> None:
     job = (
         await rig.extractors.submit(rig.long_clip, "fenced", sampling=SHORT, pictures=PictureOptions(format="png"))
     ).job
-    await rig.extractors.when(job, lambda reply: reply.job.state == "running")
+    await rig.extractors.when(job, lambda job: job.state == "running")
     stopped = rig.extractors.processes[WORKER]
     children = rig.extractors.job_processes(WORKER)
     for pid in (stopped.pid, *children):
@@ -193,8 +193,8 @@ async def test_a_worker_that_was_given_up_writes_nothing_more(rig: Rig) -> None:
 
 async def test_a_worker_that_stops_gives_its_job_back_at_once(rig: Rig) -> None:
     job = (await rig.extractors.submit(rig.long_clip, "stopped", sampling=SHORT)).job
-    running = await rig.extractors.when(job, lambda reply: reply.job.state == "running")
-    node = WORKER if running.job.worker.startswith(WORKER) else OTHER
+    running = await rig.extractors.when(job, lambda job: job.state == "running")
+    node = WORKER if running.worker.startswith(WORKER) else OTHER
     assert await asyncio.to_thread(rig.extractors.kill, node, signal.SIGTERM) == 0
     reply = await rig.extractors.ended(job)
     assert (reply.job.state, reply.job.attempt) == ("completed", 2)

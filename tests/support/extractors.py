@@ -7,8 +7,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
+
+import msgspec
 
 from schemas.errors import MeshError
 from schemas.extraction import (
@@ -16,7 +19,9 @@ from schemas.extraction import (
     CancelJob,
     ExtractedFrame,
     GetUsage,
+    Job,
     JobList,
+    JobRecord,
     JobReply,
     ListJobs,
     PollJob,
@@ -24,7 +29,7 @@ from schemas.extraction import (
     Submitted,
     UsageReply,
 )
-from schemas.subjects import command
+from schemas.subjects import JOBS_BUCKET, command, job_key
 from shared.bus import Bus
 from tests.support.nats import NatsServer
 from tests.support.pace import Patience
@@ -121,20 +126,31 @@ class Extractors:
 
     async def ended(self, job: str, seconds: float = 20.0) -> JobReply:
         """The job when it has ended, with the first part of its pictures."""
-        return await self.when(job, lambda reply: reply.job.state in ENDED_STATES, seconds)
-
-    async def when(self, job: str, predicate: Any, seconds: float = 20.0) -> JobReply:
+        await self.when(job, lambda job: job.state in ENDED_STATES, seconds)
         patience = Patience(seconds)
-        reply = None
+        while True:
+            try:
+                return await self.poll(job)
+            except MeshError:  # who was asked was killed meanwhile, stands still, or the bus is away
+                if patience.is_over():
+                    raise
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def when(self, job: str, predicate: Callable[[Job], bool], seconds: float = 20.0) -> Job:
+        """The job, by its record on the bus, once it is as wanted."""
+        patience = Patience(seconds)
+        record = None
         while not patience.is_over():
             try:
-                reply = await self.poll(job)
-                if predicate(reply):
-                    return reply
-            except MeshError:  # who was asked was killed meanwhile, or the bus is away
-                pass
+                entry = await (await self.bus.bucket(JOBS_BUCKET)).get(job_key(job))
+            except MeshError:  # the bus is away
+                entry = None
+            if entry is not None:
+                record = msgspec.json.decode(entry.value, type=JobRecord)
+                if predicate(record.job):
+                    return record.job
             await asyncio.sleep(_POLL_SECONDS)
-        raise AssertionError(f"not within {patience.seconds} s: {reply}\n{self.log.read_text()[-3000:]}")
+        raise AssertionError(f"not within {patience.seconds} s: {record}\n{self.log.read_text()[-3000:]}")
 
     async def frames(self, job: str) -> "list[ExtractedFrame]":
         """All pictures of a completed job."""
