@@ -86,10 +86,18 @@ def test_a_video_is_fetched_once(server: MediaServer, spool: Spool) -> None:
 
 
 def test_little_of_it_is_read_in_ranges(server: MediaServer, spool: Spool) -> None:
-    with opened(server.url("/clip.mp4"), spool, sparse=True) as video:
+    small = replace(LIMITS, sparse_bytes=len(movie()))
+    with opened(server.url("/clip.mp4"), spool, small, sparse=True) as video:
         assert (video.fetched, video.path, video.size_bytes) == (False, None, len(movie()))
+    server.files["/clip.ts"] = clip("mpegts")
+    for url, limits in (
+        (server.url("/clip.mp4"), LIMITS),  # shorter than is worth it
+        (server.url("/clip.ts"), replace(LIMITS, sparse_bytes=0)),  # its times are all over it
+    ):
+        with opened(url, spool, limits, sparse=True) as video:
+            assert video.fetched, url
     server.ranges = False
-    with opened(server.url("/clip.mp4"), spool, sparse=True) as video:
+    with opened(server.url("/clip.mp4"), spool, small, sparse=True) as video:
         assert video.fetched  # a server that knows no ranges leaves no choice
 
 

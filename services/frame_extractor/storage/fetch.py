@@ -14,6 +14,7 @@ from shared.netguard import GuardedUrl, HttpReader, Timeouts
 _READ_BYTES: Final = 256 << 10
 _RESUMES: Final = 4  # times in a row that a server may break off without sending anything in between
 _SLOW_SECONDS: Final = 30.0  # over which the rate is judged: longer than a pause of TCP after a loss
+_SPARSE_BYTES: Final = 4 << 20  # come sooner than the answers to a dozen requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class FetchLimits:
     room_seconds: float = 60.0
     """To wait for others that use up the room for fetched videos."""
     slow_seconds: float = _SLOW_SECONDS
+    sparse_bytes: int = _SPARSE_BYTES
+    """Shorter videos are fetched also where little of them is needed."""
 
     @property
     def timeouts(self) -> Timeouts:

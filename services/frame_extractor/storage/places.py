@@ -141,6 +141,23 @@ class Places:
         else:
             self._store(place).put(place.bucket, place.key, data, CONTENT_TYPES[file_format])
 
+    def check_place(self, place: Place) -> None:
+        """What can be said of where a picture shall go without asking anyone.
+
+        Raises:
+            StorageError: storage; there is no account for it, or no root above it.
+        """
+        if self.local(place) is None:
+            self._store(place)
+
+    def local(self, place: Place) -> tuple[Path, str] | None:
+        """The root and the path below it, of what lies in a folder of this machine.
+
+        Raises:
+            StorageError: storage; there is no root above it.
+        """
+        return self._root_of(place) if self._folder(place) is not None else None
+
     def open_picture(self, path: str) -> BinaryIO:
         """A picture that lies in a folder of this machine, to be read; of one in a store take its `link`.
 

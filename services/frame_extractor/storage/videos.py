@@ -14,6 +14,8 @@ from services.frame_extractor.storage.spool import NoRoom, Spool, SpoolFile
 from shared.netguard import GuardedUrl, HttpReader, Policy, check, interruptible
 
 _PLAYLIST: Final = b"#EXTM3U"
+_MP4: Final = b"ftyp"  # after the length of its first box
+_HEAD_BYTES: Final = 8
 _FIELD: Final = "video"
 
 
@@ -69,9 +71,9 @@ def open_remote(
 ) -> OpenedVideo:
     """A video behind a checked http(s) URL.
 
-    Fetched once, since an index and several decoders read most of it twice; read in ranges where only little of it
-    is needed (`sparse`), where it is longer than all room there is for fetched videos, and where there is no room
-    just now. A playlist stays where it is.
+    Fetched once, since an index and several decoders read most of it twice. Read in ranges where only little of it
+    is needed (`sparse`) and it is an MP4, whose index is in one place; where it is longer than all room there is for
+    fetched videos, and where there is no room just now. A playlist stays where it is.
 
     Raises:
         StorageError: url, download, timeout, video (it is too long), format (a playlist where none may be).
@@ -89,7 +91,8 @@ def open_remote(
                 if not guarded.policy.playlists:
                     raise StorageError("format", f"video {guarded.shown!r}: is a playlist; give the address of a video")
                 return OpenedVideo(guarded, None)
-            if ranges and (sparse or (size_bytes or 0) > spool.budget_bytes):
+            scattered = sparse and head[4:] == _MP4 and (size_bytes or 0) >= limits.sparse_bytes
+            if ranges and (scattered or (size_bytes or 0) > spool.budget_bytes):
                 return OpenedVideo(guarded, size_bytes)
             patient = replace(limits, room_seconds=0.0) if ranges else limits
             try:
@@ -104,7 +107,7 @@ def open_remote(
 
 def _head(reader: HttpReader) -> bytes:
     head = b""
-    while len(head) < len(_PLAYLIST) and (data := reader.read(len(_PLAYLIST) - len(head))):
+    while len(head) < _HEAD_BYTES and (data := reader.read(_HEAD_BYTES - len(head))):
         head += data
     return head
 
