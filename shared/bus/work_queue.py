@@ -86,7 +86,7 @@ class WorkQueue:
             max_msgs=max_items,
             max_bytes=128 * 1024 * 1024,  # a hundred thousand items of 1.3 KB
             max_age=max_age_seconds,
-            duplicate_window=_SAME_ITEM_SECONDS,
+            duplicate_window=min(_SAME_ITEM_SECONDS, max_age_seconds),
         )
         self._consumer_config = ConsumerConfig(
             durable_name=consumer,
