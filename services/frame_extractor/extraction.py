@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 
 from schemas.errors import InvalidValue
 from schemas.extraction import ExtractedFrame, FailureKind, SubmitJob, VideoFacts
+from schemas.sampling import Sampling
 from services.frame_extractor.engine import Limits, OpenVideo, Taken, VideoError, take
 from services.frame_extractor.pictures import make_picture
 from services.frame_extractor.storage import OpenedVideo, Places, StorageError, Uploads
 
-# Fewer pictures than this of a long video need little of it: it is read in ranges rather than fetched.
+# Fewer pictures than this, or rarer ones, need little of a long video: it is read in ranges rather than fetched.
 _FEW_PICTURES = 16
+_RARE_S = 30.0  # three times as long as groups of pictures are at most, as a rule
 
 
 class ExtractionFailed(Exception):
@@ -55,8 +57,8 @@ class Extraction:
             ExtractionFailed: it is not there, or is no video.
         """
         with self._explained():
-            few = (self._request.sampling.max_frames or _FEW_PICTURES) < _FEW_PICTURES
-            opened: OpenedVideo = self._places.open_video(self._request.video, sparse=few, stop=self.stop)
+            sparse = _needs_little(self._request.sampling)
+            opened: OpenedVideo = self._places.open_video(self._request.video, sparse=sparse, stop=self.stop)
             self._closing.callback(opened.close)
             try:
                 self._video = OpenVideo.of_url(opened.url)
@@ -126,3 +128,13 @@ class Extraction:
             raise ExtractionFailed(error.kind, error.message, error.may_pass) from None
         except InvalidValue as error:
             raise ExtractionFailed("parameter", error.message, False) from None
+
+
+def _needs_little(sampling: Sampling) -> bool:
+    """Whether few pictures are asked for, or such that are far apart; of `frames` nobody knows before."""
+    counts = (sampling.max_frames, sampling.count, len(sampling.timestamps_s) or None)
+    if any(count is not None and count < _FEW_PICTURES for count in counts):
+        return True
+    if sampling.mode == "interval" and sampling.interval_s is not None:
+        return sampling.interval_s >= _RARE_S
+    return sampling.mode in ("middle", "fps") and sampling.fps is not None and sampling.fps * _RARE_S <= 1

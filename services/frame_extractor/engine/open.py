@@ -49,8 +49,9 @@ class OpenVideo:
     @classmethod
     def of_url(cls, url: GuardedUrl) -> "OpenVideo":
         """What netguard let pass; `file://` too."""
-        if url.scheme == "file" and url.file is not None:
-            return cls.of_path(url.file)
+        if url.scheme == "file" and (path := url.file) is not None:
+            # A fetched video is known by the address that it came from.
+            return cls(lambda: _open_path(path), url.shown, remote=False)
         return cls(lambda: open_input(url), url.shown, remote=True, url=url)
 
     @contextmanager
