@@ -7,11 +7,16 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from schemas.extraction import SubmitJob
+from schemas.sampling import PictureOptions, Sampling
+from services.frame_extractor.engine import Limits
+from services.frame_extractor.extraction import Extraction, ExtractionFailed
 from services.frame_extractor.storage import Places, StorageError, StorageSettings
 from shared.netguard import open_input
-from tests.support.media_server import clip
+from tests.support.media_server import clip, media_server
 from tests.support.object_store import MoodyFront, S3Server, free_port, moody_front, s3_server
 
 pytestmark = pytest.mark.integration
@@ -232,3 +237,27 @@ def test_a_link_ends(tmp_path: Path, server: S3Server) -> None:
     link = store.link("s3://pictures/short/000.jpg", 30 * 86_400)
     assert link is not None
     assert "X-Amz-Expires=604800" in link  # a week is the longest there is
+
+
+def test_a_job_from_http_to_a_store(tmp_path: Path, server: S3Server) -> None:
+    request = SubmitJob(
+        video="",
+        to="s3://pictures/job/{index:04d}.{autoext}",
+        sampling=Sampling(mode="fps", fps=10),
+        pictures=PictureOptions(format="png"),
+    )
+    store = places(tmp_path, server.url, allow_private=True)
+    with media_server() as web:
+        web.files["/clip.mp4"] = clip("mp4")
+        asked = msgspec.structs.replace(request, video=web.url("/clip.mp4", userinfo=f"me:{SECRET}@"))
+        with Extraction(asked, store, Limits(), threads=2) as extraction:
+            facts, frames = extraction.run()
+        missing = msgspec.structs.replace(request, video=web.url("/absent.mp4"))
+        with pytest.raises(ExtractionFailed) as caught, Extraction(missing, store, Limits(), threads=1):
+            pass
+    assert (facts.width, facts.height, len(frames), extraction.done) == (384, 64, 10, 10)
+    assert [frame.path for frame in frames] == [f"s3://pictures/job/{index:04d}.png" for index in range(10)]
+    for frame in frames:
+        assert server.body("pictures", frame.path.removeprefix("s3://pictures/")).startswith(b"\x89PNG")
+    assert store.spool.used_bytes() == 0
+    assert (caught.value.kind, caught.value.may_pass) == ("download", False)
