@@ -198,8 +198,24 @@ async def test_rubbish_ends_its_own_connection_and_no_other(mesh: RunningMesh) -
         code, answered = await said_to(mesh, connect(), *['{"type":"pong"}'] * 140, disconnect)
         assert (code, answered[0]) == (1000, "offer"), "nothing that is said is lost"
         assert time.monotonic() - began_s > 0.5, "who says so much at once is heard later"
+        await pinged(mesh, 140)
         number = watcher.all("picture")[-1]["number"]
         watcher.wait("picture", lambda event: event["number"] > number + 10)
+
+
+async def pinged(mesh: RunningMesh, count: int) -> None:
+    """By a client of the WebSocket alone: each ping is answered, and so many at once later."""
+    async with aiohttp.ClientSession() as http, http.ws_connect(signaling(mesh), autoping=False) as socket:
+        await socket.send_str(connect())
+        assert (await socket.receive_json(timeout=5))["type"] == "offer"
+        began_s = time.monotonic()
+        for number in range(count):
+            await socket.ping(str(number).encode())
+        for number in range(count):
+            while (answer := await socket.receive(5)).type is aiohttp.WSMsgType.TEXT:
+                continue
+            assert (answer.type, bytes(answer.data)) == (aiohttp.WSMsgType.PONG, str(number).encode())
+        assert time.monotonic() - began_s > 0.5
 
 
 async def test_who_cannot_publish_is_told_why(mesh: RunningMesh) -> None:

@@ -40,6 +40,10 @@ class Attention:
             return hear(text)
         finally:
             used_s = self._clock() - began_s
-            self._messages.spend(1)
+            self.count()
             self._cpu.spend(used_s)
             self._all_cpu.spend(used_s)
+
+    def count(self) -> None:
+        """A message has come that nobody hears."""
+        self._messages.spend(1)

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+_CLIENT_CHARACTERS = 40  # in the list of sessions
+
 Role = Literal["sendonly", "recvonly", "sendrecv"]
 
 
@@ -75,6 +77,12 @@ class Connect(Struct, frozen=True, tag_field="type", tag="connect"):
         """The access token; None: there is none."""
         token = self.metadata.get("access_token") if isinstance(self.metadata, dict) else None
         return token if isinstance(token, str) else None
+
+    @property
+    def client(self) -> str:
+        """What the client calls itself, shortened; its User-Agent says nothing."""
+        name = self.sora_client
+        return re.sub(r"[^ -~]", "", name)[:_CLIENT_CHARACTERS] if isinstance(name, str) else ""
 
 
 class SaidSdp(Struct, frozen=True, tag_field="type", tag="answer"):

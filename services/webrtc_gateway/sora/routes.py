@@ -4,10 +4,9 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, cast, get_args
 
 import msgspec
@@ -47,7 +46,7 @@ _MAX_CONNECT_CHARACTERS = 32 * 1024
 # A name and what belongs to it: the whole channel is told of it whenever its client comes or goes.
 _MAX_METADATA_BYTES = 8 * 1024
 _MAX_SOCKETS = 2 * MAX_CONNECTIONS  # those that have not said who they are included
-_CLIENT_CHARACTERS = 40  # of its name, in the list of sessions
+_UNHEARD = (WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG)  # aiohttp would answer any number of pings
 _ACTIONS: dict[Role, tuple[Action, ...]] = {
     "sendonly": ("publish",),
     "recvonly": ("view",),
@@ -91,7 +90,9 @@ class SoraRoutes:
             return refusal(403, why)
         if self._sockets >= _MAX_SOCKETS:
             return refused(TooMany(f"{_MAX_SOCKETS} sockets are open; try again in a moment"))
-        socket = web.WebSocketResponse(timeout=_CLOSE_SECONDS, max_msg_size=_MAX_MESSAGE_BYTES, compress=False)
+        socket = web.WebSocketResponse(
+            timeout=_CLOSE_SECONDS, autoping=False, max_msg_size=_MAX_MESSAGE_BYTES, compress=False
+        )
         self._sockets += 1
         try:
             await socket.prepare(request)
@@ -179,7 +180,7 @@ class SoraRoutes:
                 role,
                 terms,
                 forwarding,
-                client=_client(connect),
+                client=connect.client,
                 address=request.remote or "",
                 labels=labels,
                 wishes=wishes,
@@ -235,8 +236,11 @@ class SoraRoutes:
             heard_s = time.monotonic()
             if message.type is WSMsgType.TEXT:
                 self.unread += not attention.give(connection.hear, message.data)
-            elif message.type is WSMsgType.BINARY:
-                self.unread += not attention.give(lambda _: False, "")
+            elif message.type in _UNHEARD:
+                attention.count()
+                self.unread += message.type is WSMsgType.BINARY
+                if message.type is WSMsgType.PING:
+                    await _sent(connection, socket.pong(message.data))
             else:  # closed, or broken
                 connection.socket_lost()
                 return
@@ -247,14 +251,8 @@ class SoraRoutes:
             await ways.has_unsent.wait()
             ways.has_unsent.clear()
             while ways.unsent:
-                try:
-                    async with asyncio.timeout(_SEND_SECONDS):
-                        await socket.send_str(ways.unsent.popleft())
-                except TimeoutError:
-                    connection.stop(REFUSED, "TOO-SLOW")
+                if not await _sent(connection, socket.send_str(ways.unsent.popleft())):
                     return
-                except ConnectionError:
-                    return  # the reader hears of it, too, and knows what that means
 
     async def _shut_down(self, app: web.Application) -> None:
         self._channels.stop()
@@ -262,7 +260,14 @@ class SoraRoutes:
             await asyncio.wait(self._without_socket, timeout=_CLOSE_SECONDS)
 
 
-def _client(connect: Connect) -> str:
-    """What the client calls itself; its User-Agent says nothing."""
-    name = connect.sora_client
-    return re.sub(r"[^ -~]", "", name)[:_CLIENT_CHARACTERS] if isinstance(name, str) else ""
+async def _sent(connection: Connection, sending: Awaitable[None]) -> bool:
+    """Whether it goes out; who takes nothing is cut off."""
+    try:
+        async with asyncio.timeout(_SEND_SECONDS):
+            await sending
+    except TimeoutError:
+        connection.stop(REFUSED, "TOO-SLOW")
+        return False
+    except ConnectionError:
+        return False  # the reader hears of it, too, and knows what that means
+    return True
