@@ -24,7 +24,7 @@ Track = Literal["video", "opus", "aac"]
 _LENGTH_BYTES = 2
 
 # What msgspec raises for bytes that are not what they should be; for bad UTF-8 it is not its own error.
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class PacketHeader(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -184,6 +184,10 @@ async def test_tls_for_pages_and_sockets(tmp_path: Path) -> None:
         assert (await get(url, trusting)).headers["Strict-Transport-Security"] == "max-age=60"
         async with http.ws_connect(f"{url}/api/events", ssl=trusting, headers=GOOD) as socket:
             assert await socket.receive_json(timeout=5)
+            for said in ('{"type":"ping","t":0,"more":' + "[" * 4000, '{"type":"ping","t":1}'):
+                await socket.send_str(said)
+            answer = await socket.receive_json(timeout=5)
+            assert (answer["type"], answer["t"]) == ("pong", 1), "what a page says beside that ends nothing"
         async with http.post(f"{url}/api/login", ssl=trusting, headers=GOOD) as response:
             assert "Secure" in response.headers["Set-Cookie"]
         with pytest.raises(aiohttp.ClientConnectorCertificateError):

@@ -16,7 +16,8 @@ import msgspec
 from schemas.errors import MeshError
 from schemas.events import Event
 from schemas.ids import COMPOUND_SEPARATOR
-from shared.tasks import end_tasks
+from schemas.packets import UNREADABLE
+from shared.tasks import end_tasks, start_task
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class EventHistory:
     def read_soon(self) -> None:
         """Read what the stream has and we have not: at the start, and whenever the bus is back."""
         if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read(), name="read kept events")
+            self._reading = start_task(self._read(), "read kept events")
 
     async def close(self) -> None:
         if self._reading is not None:
@@ -94,7 +95,7 @@ class EventHistory:
         for data in found:
             try:
                 events.append(_decode(data))
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 continue  # of a later version, or nobody's
         if first:
             self._begin_with(events)

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from schemas.errors import TooMany
+from schemas.packets import UNREADABLE
 from services.webrtc_gateway.auth.credentials import SUBPROTOCOL
 from services.webrtc_gateway.auth.grant import Grant, grant_of
 from services.webrtc_gateway.auth.visible import visible_message, visible_status
@@ -87,7 +88,7 @@ class EventRoutes:
     async def _answer(self, socket: web.WebSocketResponse, text: str) -> bool:
         try:
             ping = _ping_decoder.decode(text)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return True  # a newer page may say things that we do not know
         pong = msgspec.json.encode({"type": "pong", "t": ping.t, "server_ms": time.time_ns() / 1e6})
         return await self._send(socket, pong.decode())
