@@ -84,6 +84,7 @@ class _Chaos:
             self._extractors.kill(node)
             self._extractors.start(node)
             self.workers += 1
+            await self._extractors.up(node)  # on a slow machine none would ever do anything
             if self.workers == 2:
                 self._extractors.nats.kill()
                 await asyncio.sleep(SERVER_AWAY_SECONDS)

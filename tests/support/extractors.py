@@ -1,12 +1,14 @@
 """Frame-extractors as processes on one bus, each a node of its own, that can be killed and started again."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -81,6 +83,17 @@ class Extractors:
         process = self.processes.pop(node)
         process.send_signal(number)
         return process.wait(_STOP_SECONDS)
+
+    async def up(self, node: str) -> None:
+        """This worker is ready."""
+        patience = Patience(_READY_SECONDS)
+        url = f"http://127.0.0.1:{self.metrics_ports[node]}/readyz"
+        while not patience.is_over():
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=1).close())
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+        raise AssertionError(f"{node} is not ready\n{self.log.read_text()[-3000:]}")
 
     def job_processes(self, node: str) -> list[int]:
         """Of the jobs of a worker, and of those to come."""
