@@ -1,5 +1,6 @@
 """Videos from HTTP: what comes, what is refused, and what stays on the disk, which is nothing."""
 
+import itertools
 import socket
 import threading
 import time
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from services.frame_extractor.storage import Places, StorageError, StorageSettings
+from schemas.sampling import Sampling
+from services.frame_extractor.engine import OpenVideo, VideoError, take
+from services.frame_extractor.storage import Places, StorageError, StorageSettings, fetch
 from services.frame_extractor.storage.fetch import FetchLimits
 from services.frame_extractor.storage.spool import Spool
 from services.frame_extractor.storage.videos import OpenedVideo, open_remote
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.integration
 NEVER = threading.Event()
 MIB = 1 << 20
 LIMITS = FetchLimits(
-    video_bytes=8 * MIB, seconds=20.0, bytes_per_second=0, network_seconds=1.0, room_seconds=0.0, slow_seconds=0.5
+    video_bytes=8 * MIB, seconds=20.0, bytes_per_second=0, network_seconds=1.0, room_seconds=0.0, slow_seconds=0.3
 )
 OPEN = Policy(schemes=frozenset(("http", "https")), allow_private=True)
 
@@ -38,6 +41,12 @@ def server() -> Iterator[MediaServer]:
     with media_server() as running:
         running.files["/clip.mp4"] = movie()
         yield running
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried soon; how long that takes is tried with the object stores."""
+    monkeypatch.setattr(fetch, "delays_seconds", lambda: itertools.repeat(0.02))
 
 
 @pytest.fixture
@@ -165,8 +174,8 @@ def test_servers_that_drip(server: MediaServer, spool: Spool) -> None:
     error = failure(lambda: opened(server.url("/drip"), spool, replace(quick, bytes_per_second=1000)))
     assert (error.kind, error.may_pass) == ("download", True)
     assert "bytes a second, less than 1000" in error.message
-    error = failure(lambda: opened(server.url("/drip"), spool, replace(quick, seconds=0.5)))
-    assert (error.kind, "0.5 s" in error.message) == ("timeout", True)
+    error = failure(lambda: opened(server.url("/drip"), spool, replace(quick, seconds=0.25)))
+    assert (error.kind, "0.25 s" in error.message) == ("timeout", True)
     error = failure(lambda: opened(server.url("/silent"), spool, quick))
     assert (error.kind, error.may_pass) == ("download", True)
     stop = threading.Event()
@@ -289,3 +298,28 @@ def test_a_playlist_leads_nowhere_inside(server: MediaServer, guarded: Places) -
     ):
         next(container.decode(video=0))
     assert "/x.ts" not in server.asked()
+
+
+def test_a_file_leads_nowhere_either(server: MediaServer, tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    (media / "secret.mp4").write_bytes(movie())
+    target = server.url("/clip.mp4")
+    lists = {
+        "hls.mp4": f"#EXTM3U\n#EXTINF:1,\n{target}\n#EXTINF:1,\nsecret.mp4\n#EXT-X-ENDLIST\n",
+        "concat.mp4": f"ffconcat version 1.0\nfile '{media}/secret.mp4'\nfile '{target}'\n",
+        "sdp.mp4": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+        "dash.mp4": f"<?xml version='1.0'?><MPD><Period><BaseURL>{target}</BaseURL></Period></MPD>",
+    }
+    places = Places(StorageSettings(data_dir=tmp_path, allow_private=True), {})
+    for name, text in lists.items():
+        (media / name).write_text(text)
+        server.files[f"/{name}"] = text.encode()
+        for url in (f"file://{name}", server.url(f"/{name}")):
+            if url.startswith("http") and name == "hls.mp4":
+                continue  # over HTTP that is a playlist, held against the same policy
+            with places.open_video(url) as video, pytest.raises(VideoError) as caught:
+                take(OpenVideo.of_url(video.url), Sampling(), lambda _: None)
+            assert caught.value.kind == "video", url
+            assert url in caught.value.message
+    assert "/clip.mp4" not in server.asked()

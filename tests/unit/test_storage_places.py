@@ -9,6 +9,7 @@ from schemas.errors import InvalidValue, NotFound
 from services.frame_extractor.settings import FrameExtractorSettings
 from services.frame_extractor.storage import Places, StorageError, StorageSettings, parse_place, parse_template
 from services.frame_extractor.storage.accounts import Account, s3_account, tos_account
+from services.frame_extractor.storage.spool import NoRoom
 from shared.settings import load_settings
 
 SECRET = "hush-hush-secret"
@@ -214,3 +215,5 @@ def test_a_bucket_may_be_a_folder(tmp_path: Path) -> None:
 def test_a_failure_crosses_processes() -> None:
     error = pickle.loads(pickle.dumps(StorageError("download", "gone", may_pass=True)))  # noqa: S301
     assert (error.kind, error.message, error.may_pass, str(error)) == ("download", "gone", True, "gone")
+    error = pickle.loads(pickle.dumps(NoRoom("full")))  # noqa: S301
+    assert (error.kind, error.message, error.may_pass) == ("download", "full", True)

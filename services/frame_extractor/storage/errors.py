@@ -15,8 +15,8 @@ class StorageError(Exception):
         """The same request may succeed later; without, another attempt is wasted."""
 
     def __reduce__(self) -> tuple[type["StorageError"], tuple[FailureKind, str], dict[str, bool]]:
-        # It crosses from a child process to the service.
-        return type(self), (self.kind, self.message), {"may_pass": self.may_pass}
+        # It crosses processes; what is special about a kind of it does not.
+        return StorageError, (self.kind, self.message), {"may_pass": self.may_pass}
 
 
 def download_error(error: MeshError) -> StorageError:
