@@ -55,11 +55,12 @@ def main() -> None:
     except ExtractionFailed as error:
         worker.say(Failed(kind=error.kind, message=error.message, may_pass=error.may_pass))
     except MemoryError:
-        gc.collect()
+        gc.collect()  # what the extraction held, so that there is some to say so with
         worker.say(
             Failed(
                 kind="internal",
                 message=f"needs more than {order.memory_bytes} bytes; raise FRAMEMESH_FRAME_EXTRACTOR_JOB_MEMORY_BYTES",
+                may_pass=False,  # not with the same video and the same limit
             )
         )
 
