@@ -76,8 +76,9 @@ async def serve_las(
         "HTTP requests answered, by status.",
         lambda: [({"status": status}, count) for status, count in exchange.answers.items()],
     )
-    host = f"[{settings.bind}]" if ":" in settings.bind else settings.bind
-    context.http_url = f"{'https' if tls else 'http'}://{host}:{port}"
+    address = ipaddress.ip_address(settings.bind)
+    shown = "127.0.0.1" if address.is_unspecified else f"[{address}]" if address.version == 6 else str(address)
+    context.http_url = f"{'https' if tls else 'http'}://{shown}:{port}/"
     return port
 
 

@@ -20,6 +20,7 @@ from shared.door.sending import PiecewiseResponse, send
 MAX_TRANSFERS: Final = 32
 """Pictures that are being sent at once: each is in memory."""
 _MAX_PICTURE_BYTES: Final = 64 << 20  # a png of 4K has 20 MB; what is larger is for the store itself to serve
+_KEPT_SECONDS: Final = 300  # by browsers, without asking: another task may write to the same place
 _TYPES: Final = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _MAGIC: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n": "image/png", b"RIFF": "image/webp"}
 _HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?", re.ASCII)
@@ -99,7 +100,7 @@ def _answer(request: web.Request, name: str, data: bytes, left_s: int) -> web.Re
     headers = {
         "ETag": tag,
         "Accept-Ranges": "bytes",
-        "Cache-Control": f"private, max-age={left_s}",
+        "Cache-Control": f"private, max-age={min(left_s, _KEPT_SECONDS)}",
         "Content-Disposition": f"inline; filename*=UTF-8''{quote(name, safe='')}",
     }
     known = [one.strip().removeprefix("W/") for one in request.headers.get("If-None-Match", "").split(",")]
