@@ -163,6 +163,7 @@ def test_tos_speaks_s3_at_an_endpoint_of_its_own() -> None:
     assert by_region is not None
     assert by_region.endpoint == "https://tos-s3-cn-guangzhou.volces.com"
     assert tos_account(StorageSettings(), keys) is None  # ACCESS_KEY alone may be of anything
+    assert tos_account(StorageSettings(), {"TOS_REGION": "cn-beijing"}) is None
     with pytest.raises(InvalidValue, match="ACCESS_KEY and SECRET_KEY"):
         tos_account(StorageSettings(), {"TOS_ENDPOINT": "tos-cn-beijing.volces.com"})
 

@@ -64,7 +64,7 @@ def s3_account(settings: StorageSettings, environ: Mapping[str, str] | None = No
 
 
 def tos_account(settings: StorageSettings, environ: Mapping[str, str] | None = None) -> Account | None:
-    """None where neither an endpoint nor a region is named: tos:// is a folder then.
+    """None where no endpoint is named, nor a region with credentials: tos:// is a folder then.
 
     Raises:
         InvalidValue: names the setting, its value and the fix; also where the credentials are missing.
@@ -73,18 +73,18 @@ def tos_account(settings: StorageSettings, environ: Mapping[str, str] | None = N
     env = os.environ if environ is None else environ
     endpoint = _endpoint("tos_endpoint", settings.tos_endpoint or _read(env, "TOS_ENDPOINT"))
     region = settings.tos_region or _read(env, "TOS_REGION")
-    if not endpoint and not region:
+    access = settings.tos_access_key or _read(env, "ACCESS_KEY")
+    secret = settings.tos_secret_key or _read(env, "SECRET_KEY")
+    if not endpoint and not (region and access and secret):
         return None
     named = _TOS_HOST.fullmatch(urlsplit(endpoint).hostname or "")
     region = region or (named[1] if named else _DEFAULT_REGION["tos"])
     if named:
         endpoint = f"https://tos-s3-{named[1]}.{named[2]}"
-    access = settings.tos_access_key or _read(env, "ACCESS_KEY")
-    secret = settings.tos_secret_key or _read(env, "SECRET_KEY")
     if not access or not secret:
         raise InvalidValue(
             "tos_endpoint",
-            endpoint or region,
+            endpoint,
             "give ACCESS_KEY and SECRET_KEY too, or no endpoint, for a local folder",
         )
     endpoint = endpoint or f"https://tos-s3-{region}.volces.com"

@@ -35,7 +35,7 @@ class StorageSettings(Settings, frozen=True, kw_only=True):
     s3_path_style: bool | None = None
     """`host/bucket` rather than `bucket.host`. None: of any endpoint but AWS's and TOS's own."""
     tos_endpoint: str = ""
-    """Empty: TOS_ENDPOINT. Where no endpoint and no region is given, tos:// is `tos` in the data folder."""
+    """Empty: TOS_ENDPOINT. With no endpoint, and no region with keys, tos:// is `tos` in the data folder."""
     tos_region: str = ""
     """Empty: TOS_REGION, else what the endpoint names."""
     tos_access_key: str = ""
