@@ -105,7 +105,7 @@ class Fetch:
     def _again(self, reader: HttpReader) -> HttpReader:
         """A reader of the rest, where the server knows how, and it is the same video still; else of it all.
 
-        One that cannot be opened is returned unopened, as the old one that is closed: the next read of it fails.
+        Where that cannot be opened, the old one: its next read asks again, and fails or goes on where it was.
         """
         self.resumed += 1
         at = self._file.length_bytes if reader.seekable() else 0
