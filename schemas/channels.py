@@ -645,7 +645,7 @@ _EVENTS = (
         semantics="jetstream",
         payload=Event,
         senders=RUNNING_SERVICES,
-        receivers=("webrtc-gateway", "writer", "client", "cli", "console"),
+        receivers=("webrtc-gateway", "frame-extractor", "writer", "client", "cli", "console"),
         summary=f"What happened to a resource; kept in the stream `{subjects.EVENTS_STREAM}`.",
         bound={service: {"service": service} for service in RUNNING_SERVICES},
     ),

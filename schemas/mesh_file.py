@@ -16,6 +16,9 @@ from schemas.frames import Delivery
 from schemas.ids import Id, check_id
 from schemas.pictures import PictureSettings, check_pictures
 from schemas.resources import EncoderPolicy, Fit, OnLoss, OutputFormat, WhenFull
+from schemas.sample_resources import check_sample
+from schemas.samples import StartSample
+from schemas.sampling import PictureOptions
 from schemas.units import BitrateText, BytesText, DurationText, SizeText, parse_duration
 
 _LATER = {"mixes": "cloud-mix-proxy", "signals": "io-signal", "rules": "io-signal"}
@@ -58,6 +61,22 @@ class OutputInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     keep_free: BytesText | None = None
 
 
+class SampleInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """See `schemas.sample_resources.SampleSpec`."""
+
+    to: str
+    every: DurationText | None = None
+    event: str | None = None
+    motion: float | None = None
+    scene: float | None = None
+    levels: float | None = None
+    quiet_for: DurationText | None = None
+    at_most_every: DurationText | None = None
+    pictures: PictureOptions | None = None
+    keep_for: DurationText | None = None
+    keep_bytes: BytesText | None = None
+
+
 class StreamInFile(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """See `schemas.resources.StreamSpec`."""
 
@@ -75,6 +94,7 @@ class StreamInFile(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fi
     history: DurationText | None = None
     renditions: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
+    samples: dict[str, Any] = field(default_factory=dict)
 
 
 class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,6 +107,7 @@ class MeshPlan(Struct, frozen=True, kw_only=True):
     streams: tuple[StartStream, ...] = ()
     renditions: tuple[StartRendition, ...] = ()
     outputs: tuple[StartOutput, ...] = ()
+    samples: tuple[StartSample, ...] = ()
 
 
 def plan_from_mapping(document: Any) -> MeshPlan:
@@ -105,13 +126,13 @@ def plan_from_mapping(document: Any) -> MeshPlan:
         if key in _LATER and document[key]:
             raise InvalidValue(key, "…", f"needs {_LATER[key]}, which this mesh does not have")
     defaults = _convert(document.get("defaults") or {}, Defaults, "defaults")
-    streams, renditions, outputs = [], [], []
+    streams, renditions, outputs, samples = [], [], [], []
     for name, raw in _mapping(document.get("streams"), "streams").items():
         path = f"streams.{name}"
         check_id(str(name), path)
         entry = _convert({"source": raw} if isinstance(raw, str) else raw, StreamInFile, path)
         fields = msgspec.structs.asdict(entry)
-        del fields["renditions"], fields["outputs"]
+        del fields["renditions"], fields["outputs"], fields["samples"]
         check_pictures(entry, f"{path}.")
         for key in ("stall_after", "frozen_after", "history"):
             if (text := getattr(entry, key)) is not None:
@@ -128,7 +149,15 @@ def plan_from_mapping(document: Any) -> MeshPlan:
                 _convert({"to": text} if isinstance(text, str) else text, OutputInFile, where)
             )
             outputs.append(_convert({"stream": name, "output": str(output), **fields}, StartOutput, where))
-    return MeshPlan(streams=tuple(streams), renditions=tuple(renditions), outputs=tuple(outputs))
+        for sample, text in entry.samples.items():
+            where = f"{path}.samples.{sample}"
+            fields = _given(_convert(text, SampleInFile, where))
+            start = _convert({"stream": name, "sample": str(sample), **fields}, StartSample, where)
+            check_sample(start, f"{where}.")
+            samples.append(start)
+    return MeshPlan(
+        streams=tuple(streams), renditions=tuple(renditions), outputs=tuple(outputs), samples=tuple(samples)
+    )
 
 
 def _check_units(request: StartRendition, path: str) -> StartRendition:
@@ -145,8 +174,9 @@ def _mapping(value: Any, path: str) -> dict[str, Any]:
     return value
 
 
-def _given(rendition: RenditionInFile) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(rendition).items() if value is not None}
+def _given(entry: RenditionInFile | SampleInFile) -> dict[str, Any]:
+    given = {name: value for name, value in msgspec.structs.asdict(entry).items() if value is not None}
+    return {**given, **{name: msgspec.to_builtins(value) for name, value in given.items() if name == "pictures"}}
 
 
 def _convert(value: Any, kind: Any, path: str) -> Any:

@@ -17,7 +17,9 @@ Levels = Annotated[float, Meta(gt=0, le=255)]
 # Each picture is two writes of state; what is faster is a rendition, or a job's work.
 LEAST_EVERY_SECONDS: Final = 0.2
 _TRIGGERS: Final = ("every", "event", "motion", "scene")
-_EVENT_PATTERN: Final = re.compile(r"(?:(?:\*|[A-Za-z0-9_-]+)\.){0,8}(?:\*|>|[A-Za-z0-9_-]+)")
+_EVENT_PATTERN: Final = re.compile(
+    r"(?:(?:\*|[\w-]{1,128})\.){2}(?:\*|[\w-]{1,128})|(?:(?:\*|[\w-]{1,128})\.){0,2}>", re.ASCII
+)
 
 
 class SampleSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -35,9 +37,9 @@ class SampleSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     filled in: the frame's identity, so that the same picture has the same name whoever writes it.
     """
     every: DurationText | None = None
-    """One picture of each such piece of time, counted from 1970: its first one. 200ms at least."""
+    """The picture nearest to the beginning of each such piece of time, counted from 1970. 200ms at least."""
     event: str | None = None
-    """On each event of this subject below `mesh.v1.evt.`, with `*` and `>` as NATS has them: `io-signal.di1.rising`."""
+    """On each event of this service, id and name, with `*` and `>` as NATS has them: `io-signal.di1.rising`."""
     motion: Share | None = None
     """When so much of the picture changes: the share of its cells whose brightness moves by `levels`."""
     scene: Levels | None = None

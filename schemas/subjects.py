@@ -95,6 +95,13 @@ def events_named(service: str, name: str) -> str:
     return f"{PREFIX}.evt.{check_id(service, 'service')}.*.{check_id(name, 'event')}"
 
 
+def events_like(pattern: str) -> str:
+    """Events by service, resource and name, with `*` and `>` as NATS has them; checked by who takes the pattern."""
+    named, anything, _ = pattern.partition(">")
+    tokens = [token for token in named.split(".") if token]
+    return ".".join((PREFIX, "evt", *tokens, *("*" * (3 - len(tokens)) if anything else ())))
+
+
 def all_events() -> str:
     return f"{PREFIX}.evt.>"
 

@@ -9,13 +9,16 @@ from schemas.commands import OutputChanged, RenditionChanged, StopOutput, StopRe
 from schemas.errors import ErrorInfo, MeshError
 from schemas.ids import compound_id
 from schemas.mesh_file import MeshPlan
+from schemas.sample_resources import SampleActual, SampleSpec
+from schemas.samples import SampleChanged, StopSample
 from schemas.subjects import command
 from shared.bus import Bus
+from shared.desired import Desired
 from shared.state import StateMirrors
 from shared.status import mesh_status
 
 _REPLY_MARGIN_SECONDS = 5.0
-Reply = StreamChanged | RenditionChanged | OutputChanged
+Reply = StreamChanged | RenditionChanged | OutputChanged | SampleChanged
 
 
 class Applied(NamedTuple):
@@ -43,6 +46,9 @@ async def apply_plan(bus: Bus, plan: MeshPlan, *, prune: bool = False) -> AsyncI
     for output in plan.outputs:
         name = compound_id(output.stream, output.output)
         yield await _give(bus, "publisher", "start", f"output {name}", output, OutputChanged)
+    for sample in plan.samples:
+        name = compound_id(sample.stream, sample.sample)
+        yield await _give(bus, "frame-extractor", "start-sample", f"sample {name}", sample, SampleChanged)
     if prune:
         async for applied in _prune(bus, plan):
             yield applied
@@ -52,8 +58,14 @@ async def _prune(bus: Bus, plan: MeshPlan) -> AsyncIterator[Applied]:
     mirrors = await StateMirrors.open(bus)
     try:
         status = mesh_status(mirrors)
+        running = Desired("frame-extractor", SampleSpec, SampleActual, mirrors).all()
     finally:
         await mirrors.close()
+    samples = {(item.stream, item.sample) for item in plan.samples}
+    for name, spec, _, _ in running:
+        if (spec.stream, spec.sample) not in samples:
+            stop_sample = StopSample(stream=spec.stream, sample=spec.sample)
+            yield await _give(bus, "frame-extractor", "stop-sample", f"sample {name}", stop_sample, SampleChanged)
     outputs = {(item.stream, item.output) for item in plan.outputs}
     for output in status.outputs:
         if (output.spec.stream, output.spec.output) not in outputs:

@@ -1,7 +1,6 @@
 """One picture of a live stream at a moment: out of what comes, the frame ring, the packet rings, or a recording."""
 
 import asyncio
-import base64
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -89,11 +88,17 @@ class Moments:
 
     async def take_here(self, request: TakePicture) -> TakenPicture:
         """As `take`, of what this node has and what is recorded anywhere."""
+        at_ns = parse_time(request.at, "at", time.time_ns()) if request.at is not None else None
+        taken = await self.picture(request, at_ns)
+        self._check_reply(taken)
+        return taken
+
+    async def picture(self, request: TakePicture, at_ns: int | None) -> TakenPicture:
+        """As `take_here`, however large it is. `at_ns` stands for `at`."""
         now_ns = time.time_ns()
         check_options(request.pictures, "pictures.")
-        at_ns = parse_time(request.at, "at", now_ns) if request.at is not None else None
         if at_ns is not None and at_ns > now_ns + request.wait_s * _NS:
-            raise InvalidValue("at", request.at, f"at most wait_s, {request.wait_s:g} s, ahead; write a larger wait_s")
+            raise InvalidValue("at", request.at, f"at most wait_s, {request.wait_s:g} s, ahead; raise wait_s")
         within_ns = round(parse_duration(request.within, "within") * _NS) if request.within is not None else None
         if self._under_way >= _WAITING:
             self.refused += 1
@@ -189,12 +194,6 @@ class Moments:
 
     async def _made(self, request: TakePicture, found: Found, at_ns: int | None) -> TakenPicture:
         made = await self._in_pool(lambda: make_picture(found.frame(), request.pictures), request)
-        needed, limit = len(base64.b64encode(made.data)) + _HEADER_BYTES, self._bus.max_payload_bytes
-        if needed > limit:
-            raise BadRequest(
-                f"a {request.pictures.format} of {made.width}x{made.height} takes {needed} bytes on the bus, which "
-                f"carries {limit}; ask for a smaller width, or for jpg"
-            )
         self.taken[found.origin] = self.taken.get(found.origin, 0) + 1
         return TakenPicture(
             stream=request.stream,
@@ -211,6 +210,14 @@ class Moments:
             height=made.height,
             data=made.data,
         )
+
+    def _check_reply(self, taken: TakenPicture) -> None:
+        needed, limit = -(-len(taken.data) // 3) * 4 + _HEADER_BYTES, self._bus.max_payload_bytes  # base64
+        if needed > limit:
+            raise BadRequest(
+                f"a {taken.format} of {taken.width}x{taken.height} takes {needed} bytes on the bus, which carries "
+                f"{limit}; ask for a smaller width, or for jpg"
+            )
 
     async def _in_pool(self, make: Callable[[], Picture], request: TakePicture) -> Picture:
         """The thread reads the picture to its end, whoever asked for it, so this is not cut short."""
