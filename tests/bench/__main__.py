@@ -9,6 +9,7 @@ BENCHES = {
     "passthrough": "cameras that nobody looks at, 1 to 16 of them",
     "rtsp": "an RTSP client, beside GStreamer's server",
     "egress": "a viewer's packets, beside aiortc and Janus",
+    "extract": "pictures out of videos, beside ffmpeg, OpenCV, decord and PyAV",
     "glass": "capture to browser, and joining, beside the targets",
 }
 
