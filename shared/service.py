@@ -91,6 +91,12 @@ class Context(Generic[SettingsT]):
         self.event(self.service, "task-failed", detail={"task": task.get_name()})
         self.stopping.set()
 
+    def bus_closed(self) -> None:
+        """The bus will not come back: the service ends, to be started afresh with what its credentials are then."""
+        self.health.problem = "the bus has closed the connection for good"
+        self.failed = True
+        self.stopping.set()
+
     def event(self, resource: str, name: str, **fields: Any) -> None:
         """Post an event about one of this service's resources."""
         self.bus.post_event(
@@ -148,6 +154,7 @@ async def _run(service: str, settings: SettingsT, build: Callable[[Context[Setti
         stack.push_async_callback(bus.drain)
         await bus.ensure_events()
         context = Context(service, settings, bus, stack, health, Figures(), stopping)
+        bus.on_closed(context.bus_closed)
         _bus_figures(context)
         inner = await stack.enter_async_context(AsyncExitStack())
         context.stack = inner

@@ -47,6 +47,10 @@ _WEB_SOCKET_SCHEMES = ("ws:", "wss:")
 _PONG_GIVEN_UP_SECONDS = 15  # longer than a silent server is kept, so that nats-py itself never gives one up
 
 
+def _nothing() -> None:
+    """Until somebody wants to know."""
+
+
 class Message(NamedTuple):
     subject: str
     data: bytes
@@ -82,6 +86,7 @@ class Bus:
         self._outbox = Outbox(self._client, self.stats)
         self._refused = ""
         self._reconnect_hooks: list[Callable[[], None]] = []
+        self._on_closed: Callable[[], object] = _nothing
         self._buckets: dict[str, Bucket] = {}
         self._pings: set[asyncio.Task[None]] = set()
 
@@ -125,6 +130,10 @@ class Bus:
                 log.error("NATS at %s refuses these credentials (%s); set FRAMEMESH_NATS_CREDENTIALS", shown, text)
             log.debug("NATS: %s", text)
 
+        async def closed() -> None:
+            log.error("NATS at %s has closed this connection for good: %s", shown, bus._client.last_error)
+            bus._on_closed()
+
         if not url.startswith(_WEB_SOCKET_SCHEMES):
             bus._client._transport = ReadingTransport(bus._receivers)
         try:
@@ -156,6 +165,7 @@ class Bus:
             raise Unavailable(
                 f"no NATS server at {shown} ({why}); start one with `framemesh up` or set FRAMEMESH_NATS_URL"
             ) from None
+        bus._client._closed_cb = closed  # not before: until here whoever connects is told
         return bus
 
     @property
@@ -171,6 +181,11 @@ class Bus:
         """Call `hook` after every reconnect; returns a function that takes it off again."""
         self._reconnect_hooks.append(hook)
         return lambda: self._reconnect_hooks.remove(hook)
+
+    def on_closed(self, hook: Callable[[], object]) -> None:
+        """Call `hook` when the server ends the connection for good, as when credentials have expired; once, and not
+        for `drain`."""
+        self._on_closed = hook
 
     # -- publishing ------------------------------------------------------------------------------------------
 
@@ -406,6 +421,7 @@ class Bus:
         """Finish what is under way and disconnect. `drain`, not `Service.stop()`: that cancels running handlers."""
         if self._client.is_closed:
             return
+        self._client._closed_cb = None
         await self.flush()
         try:
             async with asyncio.timeout(_DRAIN_TIMEOUT_SECONDS + 1):
