@@ -7,6 +7,7 @@ BENCHES = {
     "handoff": "a frame to its readers, beside iceoryx2",
     "encode_mesh": "encoding through the mesh, beside the ffmpeg command line",
     "passthrough": "cameras that nobody looks at, 1 to 16 of them",
+    "pictures": "files and arrays of decoded frames, beside libav's mjpeg and Pillow",
     "rtsp": "an RTSP client, beside GStreamer's server",
     "egress": "a viewer's packets, beside aiortc and Janus",
     "extract": "pictures out of videos, beside ffmpeg, OpenCV, decord and PyAV",
