@@ -235,8 +235,8 @@ async def test_a_channel_by_its_name(guarded: Guarded) -> None:
                 assert set(pushed["connections"]) == set(ids.values())
                 assert await guarded.post("webrtc-gateway.push", ALL, **push, connection_id=ids["left"]) == 200
                 assert await guarded.post("webrtc-gateway.push", OTHER, **push) == 403
-                await wait(left.wait, "push", lambda event: len(left.all("push")) == 2)
                 for who, times in ((left, 2), (right, 1), (watcher, 1)):
+                    await wait(who.wait, "push", lambda _, who=who, times=times: len(who.all("push")) == times)
                     said = [event["message"] for event in who.all("push")]
                     assert said == [{"type": "push", "data": push["data"]}] * times
                 for bad in ({"channel": "nobody's"}, {"channel": CHANNEL, "connection_id": "A" * 26}):
