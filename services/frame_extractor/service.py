@@ -26,6 +26,7 @@ from services.frame_extractor.jobs.states import JOB_LIFE_SECONDS
 from services.frame_extractor.jobs.usage import Meter
 from services.frame_extractor.jobs.worker import Worker, watch_queue
 from services.frame_extractor.las.door import serve_las
+from services.frame_extractor.live.routes import FrameRoutes
 from services.frame_extractor.live.service import serve_live
 from services.frame_extractor.settings import FrameExtractorSettings
 from services.frame_extractor.storage import Places, StorageError
@@ -69,8 +70,10 @@ async def build(context: Context[FrameExtractorSettings]) -> None:
     context.stack.push_async_callback(worker.close)
     served = await context.bus.serve(SERVICE, VERSION, "Pictures out of videos.", _endpoints(jobs))
     context.stack.push_async_callback(served.close)
-    await serve_live(context, places)
-    await serve_las(context, settings, jobs, places)
+    moments = await serve_live(context, places)
+    await serve_las(
+        context, settings, jobs, places, lambda admission: (FrameRoutes(moments, admission, settings.live_keys),)
+    )
 
 
 def _endpoints(jobs: Jobs) -> list[Endpoint]:

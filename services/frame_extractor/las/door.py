@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from aiohttp import web
@@ -38,7 +38,11 @@ class Routes(Protocol):
 
 
 async def serve_las(
-    context: Context[Any], settings: LasSettings, jobs: Jobs, store: Store, parts: Sequence[Routes] = ()
+    context: Context[Any],
+    settings: LasSettings,
+    jobs: Jobs,
+    store: Store,
+    parts: Callable[[Admission], Sequence[Routes]] = lambda _: (),
 ) -> int:
     """Serve the API for the life of the service, and `parts` on the same port; returns the port.
 
@@ -65,7 +69,7 @@ async def serve_las(
     pictures = Pictures(store, links, settings.link_seconds, clients, settings.public_url)
     exchange = Exchange()
     about = AboutRoutes(lambda: context.bus.connected)
-    app = build_app(exchange, (TaskRoutes(jobs, admission, pictures), pictures, about, *parts))
+    app = build_app(exchange, (TaskRoutes(jobs, admission, pictures), pictures, about, *parts(admission)))
     connections = Connections(settings.connections_per_address, clients)
     door = HttpDoor(app, settings.bind, settings.http_port, tls.context if tls else None, connections)
     port = await door.start()

@@ -20,6 +20,8 @@ class LasSettings(StorageSettings, frozen=True, kw_only=True):
     api_keys_file: Path | None = None
     """`name: key` lines, for nobody else to read. Without it only programs of this machine are answered, with any
     key."""
+    live_keys: tuple[str, ...] = ()
+    """Names of keys that may look at live streams (`GET /frame`); who submits jobs may not for that alone."""
     requests_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 600
     """Of one key."""
     parallel_requests: Annotated[int, Meta(ge=1, le=10_000)] = 10
