@@ -33,7 +33,7 @@ class Codecs:
 
     def isolated(self, kind: EncoderKind) -> bool:
         """Whether this encoder gets a process of its own."""
-        return self._isolate == "all" or (self._isolate == "hardware" and kind.hardware)
+        return self._isolate == "all" or (self._isolate == "hardware" and (kind.hardware or kind.stalls))
 
     def open(
         self, kind: EncoderKind, spec: RenditionSpec, width: int, height: int, fps: float, *, on_trial: bool = False

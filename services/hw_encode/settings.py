@@ -20,7 +20,8 @@ class HwEncodeSettings(Settings, frozen=True, kw_only=True):
     """Upper bound of the packet ring of a rendition with `history`: 60 s of 35 Mbit/s. All of it is reserved."""
 
     isolate: Isolate = "hardware"
-    """Which encoders run in processes of their own, so that a driver that crashes takes nothing with it.
+    """Which encoders run in processes of their own, so that a driver that crashes takes nothing with it. SVT-AV1 is
+    one of the hardware's: it can stop for ever.
 
     Measured with libx264: 0.4 to 1.2 ms of processor time more for a picture of 1080p, one copy of it included."""
 
