@@ -15,7 +15,6 @@ from schemas.errors import BadRequest, MeshError
 from services.webrtc_gateway.ingest.offer import PREFERENCE, match_ingest
 from services.webrtc_gateway.ingest.publisher import Publisher
 from services.webrtc_gateway.ingest.terms import SessionTerms
-from services.webrtc_gateway.signalling.offer import read_offer
 from services.webrtc_gateway.sora.answer import data_section_of, fingerprints_of, keep_what_is_sent, side_of
 from services.webrtc_gateway.sora.client_messages import (
     Connect,
@@ -33,8 +32,9 @@ from services.webrtc_gateway.sora.downlinks import Downlinks, Parts, Source
 from services.webrtc_gateway.sora.forwarding import EVERYTHING, Forwarding
 from services.webrtc_gateway.sora.labels import Label
 from services.webrtc_gateway.sora.layout import Layout
-from services.webrtc_gateway.sora.messages import Config, IceServer, Offer, Ping, ReOffer, ToClient
+from services.webrtc_gateway.sora.messages import Config, IceServer, Offer, Ping, ToClient
 from services.webrtc_gateway.sora.names import new_connection_id
+from services.webrtc_gateway.sora.negotiation import Negotiation
 from services.webrtc_gateway.sora.refusal import close_reason
 from services.webrtc_gateway.sora.reports import ClientReports
 from services.webrtc_gateway.sora.sections import Kind, Terms, Transport, write_offer
@@ -50,7 +50,6 @@ logger = logging.getLogger(__name__)
 
 REFUSED = 4490
 NORMAL = 1000
-ANSWER_SECONDS = 10.0  # clients make an answer in some ten milliseconds, and wait for ever themselves
 CONNECT_SECONDS = 15.0  # ICE and DTLS together, from the offer on
 VERSION = "framemesh"
 
@@ -116,12 +115,8 @@ class Connection:
         )
         self._publisher: Publisher | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._origin, self._version = secrets.randbits(62), 0
-        self._answered = False
-        self._awaiting = False
-        self._stale = False
-        self._changed = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._origin = secrets.randbits(62)
+        self._negotiation = Negotiation(self._sdp, self._place, self.say, self._never_answered)
         self._late: asyncio.TimerHandle | None = None
 
     @property
@@ -163,8 +158,13 @@ class Connection:
             self._layout.add_data()
         self._place()
         self._layout.fill(self.kinds or ("audio", "video"))
-        offer = Offer(
-            sdp=self._sdp(),
+        self._late = asyncio.get_running_loop().call_later(CONNECT_SECONDS, self._never_connected)
+        self._negotiation.begin(self._offer)
+
+    def _offer(self, sdp: str) -> Offer:
+        data_signalling = self.data is not None
+        return Offer(
+            sdp=sdp,
             channel_id=self.channel,
             session_id=self.session_id,
             client_id=self.client_id,
@@ -178,12 +178,10 @@ class Connection:
             else UNSET,
             spotlight=self.wishes.spotlight,
             config=self._config(),
-            data_channel_signaling=self.data is not None,
-            ignore_disconnect_websocket=self.data is not None and bool(self.connect.ignore_disconnect_websocket),
+            data_channel_signaling=data_signalling,
+            ignore_disconnect_websocket=data_signalling and bool(self.connect.ignore_disconnect_websocket),
             data_channels=self.data.announced if self.data else (),
         )
-        self._late = asyncio.get_running_loop().call_later(CONNECT_SECONDS, self._never_connected)
-        self._ask(offer)
 
     def _config(self) -> Config:
         servers = self.parts.ice_servers.entries(self.id)
@@ -199,13 +197,10 @@ class Connection:
         self._downlinks.steer()
 
     def refresh(self) -> None:
-        """What there is to watch may have changed: offer again, one offer at a time."""
+        """What there is to watch may have changed."""
         self.steer()
-        self._stale = True
-        if self._answered and not self._awaiting and not self.stopped.done():
-            self._stale = False
-            if self._place() or self._changed:
-                self._ask(ReOffer(self._sdp()))
+        if not self.stopped.done():
+            self._negotiation.refresh()
 
     def ping(self) -> None:
         """Every few seconds; with statistics every other time, until they are asked for over data channels."""
@@ -230,9 +225,9 @@ class Connection:
         self.stop(NORMAL, "")
         if self.data is not None:
             await self.data.say_goodbye(*self.stopped.result())
-        for timer in (self._timer, self._late):
-            if timer is not None:
-                timer.cancel()
+        self._negotiation.close()
+        if self._late is not None:
+            self._late.cancel()
         if self._tasks:
             await end_tasks(*self._tasks)
         self._downlinks.close()
@@ -272,16 +267,13 @@ class Connection:
 
     def answered(self, text: str, *, again: bool) -> None:
         """Take the answer to the first offer, or to a later one."""
-        if not self._awaiting or again != self._answered:
-            return  # of nothing that was asked
-        self._awaiting = False
-        if self._timer is not None:
-            self._timer.cancel()
         try:
-            description = read_offer(text)
-            if not self._answered:
+            taken = self._negotiation.take(text, again=again)
+            if taken is None:
+                return
+            description, first = taken
+            if first:
                 self.link.open(fingerprints_of(description))
-                self._answered = True
                 if self.data is not None:
                     self.data.answered(data_section_of(description))
                 self._take_uplink(description, text)
@@ -293,8 +285,7 @@ class Connection:
             self._start(work)
         if self.data is not None:
             self.data.ask_soon()
-        if self._stale:
-            self.refresh()
+        self._negotiation.go_on()
 
     def _take_uplink(self, description: SessionDescription, text: str) -> None:
         if not self.stream:
@@ -323,16 +314,10 @@ class Connection:
         sources = self.sources(self) if self.role != "sendonly" else ()
         return self._downlinks.place(sources, self.kinds)
 
-    def _sdp(self) -> str:
-        self._version += 1
+    def _sdp(self, version: int) -> str:
         ice = self.link.ice
         transport = Transport(ice.ufrag, ice.password, self.parts.identity.fingerprint, self.parts.transport.candidates)
-        return write_offer(self._layout.sections, self.terms, transport, self._origin, self._version)
-
-    def _ask(self, offer: Offer | ReOffer) -> None:
-        self._awaiting, self._changed = True, False
-        self.say(offer)
-        self._timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._never_answered)
+        return write_offer(self._layout.sections, self.terms, transport, self._origin, version)
 
     # --- what happens
 
@@ -376,9 +361,9 @@ class Connection:
             self.say(message)
 
     def _offer_anew(self) -> None:
-        """Lines have been freed."""
-        self._changed = True
-        self.refresh()
+        self.steer()
+        if not self.stopped.done():
+            self._negotiation.free()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
