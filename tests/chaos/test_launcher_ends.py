@@ -54,7 +54,7 @@ def test_a_signal_ends_everything_in_order(number: signal.Signals) -> None:
     with RunningMesh("--source", str(bunny())) as mesh:
         _record(mesh)
         began, pids = time.monotonic(), mesh.pids()
-        assert len(pids) == 5
+        assert len(pids) == 6  # the bus, and five services
         assert mesh.process is not None
         mesh.process.send_signal(number)
         assert mesh.process.wait(ENDS_SECONDS) == 0
@@ -153,7 +153,7 @@ def test_a_second_up_in_the_same_folders_is_refused(tmp_path: Path) -> None:
         assert lines[0].startswith("error 409: a mesh already runs here")
         assert "FRAMEMESH_DATA_DIR" in lines[0]
         assert (tmp_path / "data/nats/nats.conf").read_text() == configuration
-        assert len(mesh.pids()) == 5
+        assert len(mesh.pids()) == 6
         assert mesh.actual("streams", STREAM)["state"] == "live"
         third = subprocess.run(
             [*FRAMEMESH, "up", "--auto-ports", "--nats", mesh.ready["nats"]],

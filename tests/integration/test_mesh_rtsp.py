@@ -26,6 +26,7 @@ _SOON = {"fflags": "nobuffer", "analyzeduration": "200000"}  # libav looks at a 
 _LATE_MS = 1_000  # a machine that runs other tests, a player that probes: far less than a wrong clock would show
 
 
+@pytest.mark.alone  # it judges times
 def test_a_mesh_is_pulled_from(tmp_path: Path) -> None:
     with RunningMesh(environment={"FRAMEMESH_HW_ENCODE_IDLE_SECONDS": "0.5"}) as mesh:
         shutil.copy(bunny(), mesh.media_dir / "bunny.mp4")
