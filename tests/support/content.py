@@ -50,11 +50,14 @@ def decode(path: Path) -> Content:
     return Content(np.array(pictures), times, sound, start)
 
 
-def sync_errors(recording: Content, clip: Content, window_seconds: float = 0.5) -> list[float]:
-    """Seconds by which sound is late against the picture, at every window that both can be found for."""
+def sync_errors(
+    recording: Content, clip: Content, window_seconds: float = 0.5, step_seconds: float | None = None
+) -> list[float]:
+    """Seconds by which sound is late against the picture, at every window that both can be found for; `step_seconds`
+    from one to the next, None: they do not overlap."""
     errors = []
-    # Closer than the windows are long: pictures that look like their neighbours lie at every second half second.
-    for start in np.arange(recording.times[0] + 0.1, recording.times[-1] - window_seconds, window_seconds / 5):
+    step = step_seconds or window_seconds
+    for start in np.arange(recording.times[0] + 0.1, recording.times[-1] - window_seconds, step):
         first, last = (_find_picture(recording, clip, float(at)) for at in (start, start + window_seconds))
         if first is None or last is None or abs(last - first) > _SAME_PASS_SECONDS:
             continue
