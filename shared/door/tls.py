@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import BadRequest, InvalidValue, NotFound
+from shared.door.file_watch import FileWatch
 from shared.settings import PREFIX
 from shared.tokens import read_private
 
@@ -96,6 +97,19 @@ class TlsDoor:
                     f"TLS client CA file {str(files.client_ca)!r}: {getattr(error, 'reason', None) or error}; give PEM"
                 ) from None
         return context
+
+
+def watched_door(files: TlsFiles | None, watch: FileWatch) -> TlsDoor | None:
+    """The door of these files, which takes them again whenever they change; None: plain HTTP.
+
+    Raises: NotFound, BadRequest: as `TlsDoor.load`.
+    """
+    if files is None:
+        return None
+    door = TlsDoor(files)
+    watch.add("TLS certificate", files.paths, door.load)
+    door.load()  # what has changed since they were read and before they were watched
+    return door
 
 
 def _no_password() -> str:

@@ -23,7 +23,7 @@ from shared.door.connections import Connections
 from shared.door.file_watch import FileWatch
 from shared.door.http_door import HttpDoor
 from shared.door.quiet_logs import keep_tokens_out
-from shared.door.tls import TlsDoor, tls_files
+from shared.door.tls import TlsDoor, tls_files, watched_door
 from shared.service import Context
 
 logger = logging.getLogger(__name__)
@@ -115,9 +115,4 @@ def _tls(settings: LasSettings, watch: FileWatch) -> TlsDoor | None:
     files = tls_files(
         "frame-extractor", settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
     )
-    if files is None:
-        return None
-    door = TlsDoor(files)
-    watch.add("TLS certificate", files.paths, door.load)
-    door.load()
-    return door
+    return watched_door(files, watch)

@@ -16,7 +16,7 @@ from services.webrtc_gateway.auth.token_file import read_tokens
 from services.webrtc_gateway.auth.tokens import Tokens
 from shared.door.clients import Clients
 from shared.door.file_watch import FileWatch
-from shared.door.tls import TlsDoor, tls_files
+from shared.door.tls import TlsDoor, tls_files, watched_door
 from shared.service import Context
 from shared.tokens import read_key
 
@@ -111,9 +111,4 @@ def _tls(settings: DoorSettings, watch: FileWatch) -> TlsDoor | None:
     files = tls_files(
         "webrtc-gateway", settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
     )
-    if files is None:
-        return None
-    door = TlsDoor(files)
-    watch.add("TLS certificate", files.paths, door.load)
-    door.load()
-    return door
+    return watched_door(files, watch)
