@@ -67,6 +67,16 @@ class Desired(Generic[SpecT, ActualT]):
         """
         return self.spec(resource) or await self.read(resource)
 
+    async def catch_up(self, resource: str, timeout_seconds: float) -> None:
+        """Where this copy has no spec but the bus does, wait until the copy has it too, as long as it may take.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
+        if self.spec(resource) is None and await self.read(resource) is not None:
+            key = state_key(self._service, resource)
+            await self._mirrors.desired.wait_for(lambda entries: key in entries, timeout_seconds)
+
     async def read(self, resource: str) -> tuple[SpecT, int] | None:
         """As `spec`, but as the bus has it now.
 

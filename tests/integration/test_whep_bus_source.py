@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from schemas.errors import NotFound
 from schemas.packets import PacketHeader
-from schemas.resources import StreamActual, StreamSpec
+from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
 from schemas.subjects import DEMAND_BUCKET
 from services.webrtc_gateway.egress.bus_source import BusPacketSource
+from services.webrtc_gateway.egress.source import NotViewable
 from shared.bus import Bus, Mirror
 from shared.demand import TTL_SECONDS, Wants
 from shared.desired import Desired
@@ -129,6 +131,31 @@ async def test_a_refused_rendition_leaves_no_demand(mesh: Mesh) -> None:
         await mesh.source.open("plain", "none", ignore)
     await mesh.put("plain", "n2")
     assert mesh.demand.entries == {}
+
+
+async def test_what_was_started_a_moment_ago_elsewhere_is_there(mesh: Mesh) -> None:
+    news = mesh.mirrors.desired.entries
+
+    def forget() -> None:
+        for key in [key for key in news if "late" in key]:
+            del news[key]
+
+    renditions = Desired("hw-encode", RenditionSpec, RenditionActual, mesh.mirrors)
+    thick = RenditionSpec(stream="late", rendition="thick", b_frames=2)
+    await mesh.put("late", "n1")
+    await renditions.put("late--thick", thick, None)
+    await mesh.until(lambda: renditions.spec("late--thick") is not None)
+    forget()
+    opening = asyncio.create_task(mesh.source.open("late", "thick", ignore))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(opening), 0.2)
+    # As the news of both, a moment late.
+    await (await mesh.bus.bucket("mesh_desired", history=5)).put(
+        "capture.late", msgspec.json.encode(StreamSpec(stream="late", source="test://", node="n2"))
+    )
+    await (await mesh.bus.bucket("mesh_desired", history=5)).put("hw-encode.late--thick", msgspec.json.encode(thick))
+    with pytest.raises(NotViewable, match="it has B-frames"):
+        await opening
 
 
 async def test_the_cache_is_read_off_the_event_loop(mesh: Mesh, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

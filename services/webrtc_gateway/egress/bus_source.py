@@ -29,6 +29,7 @@ from shared.stream_demand import StreamDemand
 PUBLISHED = "whip:"
 """How the sources begin whose sender makes key pictures when asked: a browser."""
 _VIDEO_CODECS = frozenset(get_args(VideoCodec))
+_NEWS_SECONDS = 1.0  # between a change and this copy of it lie milliseconds
 
 
 class BusPacketSource:
@@ -51,6 +52,7 @@ class BusPacketSource:
         Unavailable: the stream is on no node.
         """
         name = rendition or DEFAULT_RENDITION
+        await self._catch_up(stream, name)
         demand = StreamDemand(self._mirrors, self._wants, stream=stream, rendition=name, consumer=self._consumer)
         try:
             tracks = self._tracks(stream, name)
@@ -61,6 +63,13 @@ class BusPacketSource:
         asks = self._key_frame_subject(stream, name)
         layer = name if self.has_layer(stream, name) else None
         return _BusSubscription(self._bus, stream, name, tracks, packets, demand, self._folder, asks, layer)
+
+    async def _catch_up(self, stream: str, rendition: str) -> None:
+        """Who starts a stream or a rendition and views it at once may be here before the news of it."""
+        await self._streams.catch_up(stream, _NEWS_SECONDS)
+        always = rendition in (SOURCE_RENDITION, DEFAULT_RENDITION, *CODEC_RENDITIONS)
+        if not always and not self.has_layer(stream, rendition):
+            await self._renditions.catch_up(compound_id(stream, rendition), _NEWS_SECONDS)
 
     def has_layer(self, stream: str, rendition: str) -> bool:
         """Whether it is one of the sizes that the stream's publisher sends (simulcast), now or a moment ago."""
