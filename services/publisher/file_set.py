@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.errors import ErrorInfo
+from schemas.errors import ErrorInfo, OutOfSpace
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader, Track
 from schemas.resources import OutputFormat, OutputSpec, VideoInfo
@@ -147,7 +147,14 @@ class FileSet:
         """Raises:
         MeshError: there is no room for another file, or no place.
         """
-        if self._url.startswith("file:"):
+        if not self._url.startswith("file:"):
+            return
+        try:
+            check_room(self._spec, self._url, self._settings)
+        except OutOfSpace:
+            if self._retention is None:
+                raise
+            self._retention.make_room()  # what may go does so before anybody is told that the disk is full
             check_room(self._spec, self._url, self._settings)
 
     def expect(self, output: Output, first: PacketHeader) -> None:

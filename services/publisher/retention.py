@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 _NANOSECONDS = 1_000_000_000
 # How often age and the free room are looked at while no file ends; the disk fills by megabytes in that time.
 _CHECK_SECONDS: Final = 5.0
-_STOP_SECONDS = 5.0  # an unlink of a very large file takes seconds on some disks
+_STOP_SECONDS = _ROOM_SECONDS = 5.0  # an unlink of a very large file takes seconds on some disks
 
 
 class KeptFile(NamedTuple):
@@ -73,6 +73,9 @@ class Retention:
         self._files: dict[Path, KeptFile] = {}
         self._unfinished: set[Path] = set()
         self._stopping = self._due = False
+        self._looks = 0
+        """Begun so far; counted by the thread."""
+        self._looks_done = 0
         self._thread = threading.Thread(target=self._run, name=f"retention-{spec.stream}", daemon=True)
 
     def start(self) -> None:
@@ -104,6 +107,16 @@ class Retention:
         with self._changed:
             self._due = True
             self._changed.notify_all()
+
+    def make_room(self) -> None:
+        """Look at the limits at once, and wait until that is done, or for as long as a slow disk may take."""
+        with self._changed:
+            if self._stopping or not self._thread.is_alive():
+                return
+            after = self._looks  # one that is under way may have passed what is too much now
+            self._due = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._stopping or self._looks_done > after, _ROOM_SECONDS)
 
     def forget(self, file: Path) -> None:
         """It is gone."""
@@ -201,8 +214,12 @@ class Retention:
     def _run(self) -> None:
         self.scan()
         while True:
+            with self._changed:
+                self._looks += 1
             self.apply(time.time_ns())
             with self._changed:
+                self._looks_done = self._looks
+                self._changed.notify_all()
                 self._changed.wait_for(lambda: self._stopping or self._due, _CHECK_SECONDS)
                 if self._stopping:
                     return

@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ FPS = 30
 SEGMENT = "0.5s"
 MIN_FREE_BYTES = 600_000
 LEFT_BYTES = 520_000
+DELETED = 3  # files, each at another moment between two
 
 
 class EventLog:
@@ -105,35 +107,45 @@ def test_every_picture_is_in_one_file_whatever_is_killed(mesh: RunningMesh) -> N
         assert len(log.named("recording-started")) == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs needs root")
-def test_a_full_disk_is_waited_for_and_what_is_kept_makes_room(mesh: RunningMesh) -> None:
-    with EventLog(mesh.ready["nats"], "cam0--small") as log:
-        disk = mesh.media_dir / "small"
-        disk.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
-        try:
-            output = {"stream": "cam0", "output": "small", "to": "file://small/{start:%H%M%S}.mp4", "segment": SEGMENT}
-            mesh.call("publisher.start", **output, wait_s=10)
-            mesh.wait_for(lambda: len(log.named("segment-finished")) >= 2, 10, "two segments")
-            # Less than is needed for another file, and so much more than `keep_free` below that one still fits.
-            (disk / "ballast").write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - LEFT_BYTES))
-
-            def state() -> Any:
-                return mesh.actual("outputs", "cam0", "small")
-
-            full = mesh.wait_for(lambda: (now := state())["state"] == "retrying" and now, 10, "it is full")
-            assert full["error"]["code"] == 507
-            assert f"{MIN_FREE_BYTES} bytes needed" in full["error"]["message"]
-            check_set(sorted(disk.glob("*.mp4")))
-            mesh.call("publisher.start", **output, keep_free="450k", wait_s=10)
-            mesh.wait_for(lambda: state()["state"] == "running", 10, "what is to stay free is less, and is there")
-            mesh.wait_for(lambda: log.named("recording-deleted"), 20, "the oldest makes room")
-            assert state()["state"] == "running"
+@pytest.fixture
+def small_disk(mesh: RunningMesh) -> Iterator[Path]:
+    """A disk of two megabytes at a folder of its own, so that a second try finds it as the first did."""
+    disk = Path(tempfile.mkdtemp(prefix="small-", dir=mesh.media_dir))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
+    try:
+        yield disk
+    finally:
+        if mesh.actual("outputs", "cam0", "small"):
             mesh.call("publisher.stop", stream="cam0", output="small", wait_s=10)
-        finally:
-            subprocess.run(["umount", "-l", str(disk)], check=True)
-        first = log.named("segment-finished")[0]
-        assert log.named("recording-deleted")[0] == {
-            "file": first["file"], "file_name": first["file_name"], "reason": "keep_free",
-        }  # fmt: skip
-        assert len(log.named("disk-full")) == 1
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+        disk.rmdir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs needs root")
+def test_a_full_disk_is_waited_for_and_what_is_kept_makes_room(mesh: RunningMesh, small_disk: Path) -> None:
+    disk = small_disk
+    with EventLog(mesh.ready["nats"], "cam0--small") as log:
+        to = f"file://{disk.name}/{{start:%H%M%S}}.mp4"
+        output = {"stream": "cam0", "output": "small", "to": to, "segment": SEGMENT}
+        mesh.call("publisher.start", **output, wait_s=10)
+        mesh.wait_for(lambda: len(log.named("segment-finished")) >= 2, 10, "two segments")
+        # Less than is needed for another file, and so much more than `keep_free` below that one still fits.
+        (disk / "ballast").write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - LEFT_BYTES))
+
+        def state() -> Any:
+            return mesh.actual("outputs", "cam0", "small")
+
+        full = mesh.wait_for(lambda: (now := state())["state"] == "retrying" and now, 10, "it is full")
+        assert full["error"]["code"] == 507
+        assert f"{MIN_FREE_BYTES} bytes needed" in full["error"]["message"]
+        check_set(sorted(disk.glob("*.mp4")))
+        mesh.call("publisher.start", **output, keep_free="450k", wait_s=10)
+        mesh.wait_for(lambda: state()["state"] == "running", 10, "what is to stay free is less, and is there")
+        mesh.wait_for(lambda: len(log.named("recording-deleted")) >= DELETED, 20, "the oldest make room")
+        mesh.wait_for(lambda: state()["state"] == "running", 10, "it goes on")
+        mesh.call("publisher.stop", stream="cam0", output="small", wait_s=10)
+    finished = log.named("segment-finished")[:DELETED]
+    assert log.named("recording-deleted")[:DELETED] == [
+        {"file": one["file"], "file_name": one["file_name"], "reason": "keep_free"} for one in finished
+    ]
+    assert len(log.named("disk-full")) == 1, "what may be deleted is, before a disk is said to be full"
