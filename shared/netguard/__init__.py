@@ -4,7 +4,7 @@
 and playlist entries are checked again, local files stay under their roots.
 """
 
-from shared.netguard.errors import explain_av_error
+from shared.netguard.errors import TooLong, explain_av_error
 from shared.netguard.guard import check, check_async, check_form
 from shared.netguard.http_reader import HttpReader, Timeouts
 from shared.netguard.interrupt import interruptible
@@ -16,6 +16,7 @@ __all__ = [
     "HttpReader",
     "Policy",
     "Timeouts",
+    "TooLong",
     "check",
     "check_async",
     "check_form",

@@ -32,6 +32,10 @@ _UNAVAILABLE = {
 }
 
 
+class TooLong(BadRequest):
+    """What a playlist leads to is more, all together, than its policy allows."""
+
+
 def explain_av_error(error: BaseException, what: str, secret_urls: Iterable[str] = ()) -> MeshError:
     """The typed error for an exception of PyAV, with a text free of the secrets of `secret_urls`.
 

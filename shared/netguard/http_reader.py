@@ -5,7 +5,7 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urljoin
@@ -54,7 +54,9 @@ class HttpReader:
         start: int = 0,
         end: int | None = None,
         credentials: GuardedUrl | None = None,
+        count: Callable[[int], None] | None = None,
     ) -> None:
+        """`count` is told how many bytes have come; what it raises ends the reading."""
         self.url = guarded
         """Where the redirects led."""
         self._first = guarded
@@ -71,6 +73,7 @@ class HttpReader:
         self._connection: PinnedConnection | None = None
         self._response: http.client.HTTPResponse | None = None
         self._limit: PlaylistLimit | None = None
+        self._count = count
         self._refused: MeshError | None = None
         self._aborted = False
         watch(self)
@@ -175,13 +178,15 @@ class HttpReader:
                 f"{self._what}: the server closed the connection after {self._body_position} of {end} bytes"
             )
         self._body_position += len(data)
-        if self._limit is not None:
-            try:
+        try:
+            if self._limit is not None:
                 self._limit.note(data)
-            except MeshError as error:
-                self._refused = error
-                self.close()
-                raise
+            if self._count is not None:
+                self._count(len(data))
+        except MeshError as error:
+            self._refused = error
+            self.close()
+            raise
         return data
 
     def _open(self, start: int) -> None:

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from schemas.errors import BadRequest, InvalidValue, MeshError, NotFound, Unavailable
-from shared.netguard.errors import explain_av_error
+from shared.netguard.errors import TooLong, explain_av_error
 from shared.netguard.guard import check
 from shared.netguard.http_reader import HttpReader, Timeouts
 from shared.netguard.url import GuardedUrl
@@ -132,6 +132,7 @@ class _PlaylistIo:
         self._timeouts = timeouts
         self._lost = 0
         self._refused = False
+        self._read_bytes = 0
         self._open_until = time.monotonic() + _MAX_OPENINGS * timeouts.open_seconds
         self.opening = True
         """libav has not returned from opening yet."""
@@ -165,6 +166,14 @@ class _PlaylistIo:
         entry = check(url, self._policy, f"playlist entry of {self._parent.field_name} {self._parent.shown!r}:")
         end = options.get("end_offset")
         start = int(options.get("offset", "0"))
-        reader = HttpReader(entry, self._timeouts, start, int(end) if end else None, credentials=self._parent)
+        last = int(end) if end else None
+        reader = HttpReader(entry, self._timeouts, start, last, credentials=self._parent, count=self._note)
         self._lost = 0
         return reader
+
+    def _note(self, count: int) -> None:
+        most_bytes = self._parent.policy.playlist_bytes
+        self._read_bytes += count
+        if most_bytes is not None and self._read_bytes > most_bytes:
+            what = f"{self._parent.field_name} {self._parent.shown!r}"
+            raise TooLong(f"{what}: its playlist leads to more than the {most_bytes} bytes that are allowed")

@@ -28,6 +28,8 @@ class Policy:
     """file:// may name a folder."""
     playlists: bool = True
     """What http(s):// leads to may be an HLS playlist, whose entries are held against this policy too."""
+    playlist_bytes: int | None = None
+    """What all entries of a playlist together may have, each time that it is read; None: it may be endless."""
 
     def only(self, *schemes: str) -> "Policy":
         """The same policy for fewer schemes: what a redirect or a playlist entry may lead to."""

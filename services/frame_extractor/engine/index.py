@@ -14,6 +14,7 @@ from services.frame_extractor.engine.coding import Coding
 from services.frame_extractor.engine.errors import VideoError
 from services.frame_extractor.engine.limits import Halt, Limits
 from services.frame_extractor.engine.open import OpenVideo
+from shared.netguard import TooLong
 
 Longs = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.bool_]
@@ -98,7 +99,7 @@ def read_index(
                     )
                 )
         except (MeshError, av.FFmpegError, OSError) as error:
-            if not rows:
+            if not rows or isinstance(error, TooLong):  # a limit is no damage
                 raise video.explain(error) from None
             note = f"after {len(rows)} packets it cannot be read: {video.explain(error).message}"
         halt.check_time()

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from schemas.errors import InvalidValue, MeshError
 from services.frame_extractor.engine.errors import VideoError
-from shared.netguard import GuardedUrl, explain_av_error, interruptible, open_input
+from shared.netguard import GuardedUrl, TooLong, explain_av_error, interruptible, open_input
 from shared.netguard.libav import MEDIA_FORMATS
 
 # A file may call itself what it likes and holds a video or nothing: no playlist, no list of other files.
@@ -77,6 +77,8 @@ class OpenVideo:
             return error
         if isinstance(error, InvalidValue):
             return VideoError("url", error.message)
+        if isinstance(error, TooLong):
+            return VideoError("video", f"{error.message}; raise FRAMEMESH_FRAME_EXTRACTOR_VIDEO_BYTES")
         if isinstance(error, MeshError):
             kind = "video" if type(error).code == 400 and not self.remote else "download"
             return VideoError("download" if kind == "download" else "video", error.message)

@@ -46,7 +46,7 @@ class Places:
         self._accounts = {"s3": s3_account(settings, environ), "tos": tos_account(settings, environ)}
         self._bucket_folders = bucket_folders(settings)
         self._stores: dict[str, ObjectStore] = {}
-        self._web = Policy(schemes=_WEB, allow_private=settings.allow_private)
+        self._web = Policy(schemes=_WEB, allow_private=settings.allow_private, playlist_bytes=settings.video_bytes)
         # An object's link leads to where the operator said, which may be inside; what the object says may not.
         self._store_policy = Policy(schemes=_WEB, allow_private=True, playlists=False)
         self.spool = Spool(settings.data_dir / "frame-extractor" / "fetched", settings.fetch_bytes)
