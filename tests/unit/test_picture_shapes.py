@@ -1,6 +1,8 @@
 """Sizes of pictures, which way up they are, and that nothing of a frame is read late."""
 
+import gc
 import io
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any
@@ -124,6 +126,25 @@ def test_frames_stay_as_they_are() -> None:
     make_picture(frame, PictureOptions(short_side=48), 90)
     assert [bytes(plane) for plane in frame.planes] == planes
     assert (frame.color_trc, frame.color_primaries, frame.colorspace, frame.pts) == (16, 9, 1, 1234)
+
+
+@pytest.mark.parametrize("trc", [1, 16])  # SDR, and PQ, which has more said beside it
+def test_a_frame_is_gone_once_its_picture_is_made(trc: int) -> None:
+    """A decoder's memory is free for its next picture, not at some later collection of garbage."""
+    samples = np.zeros((HEIGHT * 3 // 2, WIDTH), np.uint8)
+    alive = weakref.ref(samples)
+    frame = av.VideoFrame.from_numpy_buffer(samples, "yuv420p")
+    frame.color_trc = trc
+    del samples
+    gc.disable()
+    try:
+        for file_format in FORMATS:
+            make_picture(frame, PictureOptions(format=file_format))
+        picture_array(frame, PictureOptions())
+        del frame
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_many_threads_make_the_same_pictures_as_one() -> None:
