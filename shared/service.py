@@ -30,8 +30,8 @@ from shared.logs import setup_logging
 from shared.metrics import Figures, Health, MetricsServer
 from shared.parent import end_with_parent
 from shared.process_figures import ProcessWatch
-from shared.ring.folder import ensure_folder
 from shared.settings import PREFIX, Settings, load_settings
+from shared.shm_folder import ensure_folder
 from shared.state import PRESENCE_TTL_SECONDS
 from shared.tasks import end_tasks, set_within
 from shared.urls import redact

@@ -1,8 +1,10 @@
 """Run frame-extractor: `python -m services.frame_extractor`."""
 
-from services.frame_extractor.service import build
-from services.frame_extractor.settings import FrameExtractorSettings
-from shared.service import run_service
+from shared.quick_start import quick_start
 
 if __name__ == "__main__":
+    with quick_start():
+        from services.frame_extractor.service import build
+        from services.frame_extractor.settings import FrameExtractorSettings
+        from shared.service import run_service
     run_service("frame-extractor", FrameExtractorSettings, build)

@@ -26,8 +26,6 @@ from services.launcher.folders import allow, media_folder
 from services.launcher.ports import HTTP_PORT, RTSP_PORT, UDP_PORT, Ports, choose_ports, free_port, port_turn
 from shared.apply import Applied, apply_plan
 from shared.bus import Bus
-from shared.packet_ring import sweep as sweep_packet_rings
-from shared.ring import sweep as sweep_frame_rings
 from shared.service import READY_FD_VARIABLE
 from shared.settings import Settings, load_settings
 from shared.urls import redact
@@ -257,9 +255,14 @@ def _port(variable: str, default: int) -> int:
 
 def _sweep(folder: Path) -> None:
     """Every service has ended: what is left in shared memory belongs to nobody, or to services started by hand."""
-    for sweep in (sweep_frame_rings, sweep_packet_rings):
-        with contextlib.suppress(OSError):
-            sweep(folder)
+    if folder.is_dir() and any(path.suffix != ".lock" for path in folder.iterdir()):
+        # Here, because a start would wait for what almost no end needs.
+        from shared.packet_ring import sweep as sweep_packet_rings
+        from shared.ring import sweep as sweep_frame_rings
+
+        for sweep in (sweep_frame_rings, sweep_packet_rings):
+            with contextlib.suppress(OSError):
+                sweep(folder)
     for lock in folder.glob(".*.lock"):
         with contextlib.suppress(OSError), lock.open() as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while somebody lives by it

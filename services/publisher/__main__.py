@@ -1,8 +1,10 @@
 """Run publisher: `python -m services.publisher`."""
 
-from services.publisher.service import build
-from services.publisher.settings import PublisherSettings
-from shared.service import run_service
+from shared.quick_start import quick_start
 
 if __name__ == "__main__":
+    with quick_start():
+        from services.publisher.service import build
+        from services.publisher.settings import PublisherSettings
+        from shared.service import run_service
     run_service("publisher", PublisherSettings, build)

@@ -22,8 +22,8 @@ from shared.packet_ring.layout import (
     State,
 )
 from shared.ring.file import make_locked_file
-from shared.ring.folder import ensure_folder
 from shared.ring.locks import LockFile
+from shared.shm_folder import ensure_folder
 
 DEFAULT_SECONDS: Final = 15.0  # a killed publisher is back in 2 s; pre-roll is asked for in seconds, 5 or 10
 DEFAULT_MAX_BYTES: Final = 32 * 1024 * 1024  # 15 s of 17 Mbit/s

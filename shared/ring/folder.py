@@ -18,10 +18,10 @@ from shared.ring.layout import (
     RingHeader,
 )
 from shared.ring.locks import is_write_locked
+from shared.shm_folder import ensure_folder as ensure_folder
 
 _log = logging.getLogger(__name__)
 
-FOLDER_MODE: Final = 0o2770  # files inherit the group, so services of one group share the rings
 _NAME = re.compile(r"(?P<stream>[a-z0-9-]{1,63})\.(?P<epoch>\d{1,20})\.(?P<ring_id>[0-9a-f]{16})\.ring\Z")
 _TEMPORARY_NAME = re.compile(r"\.[a-z0-9-]{1,63}\.\d{1,20}\.[0-9a-f]{16}\.ring\.making\Z")
 # O_NONBLOCK: a pipe that was put there must not make us wait for its other end.
@@ -35,15 +35,6 @@ class RingEntry:
     name: str
     header: RingHeader
     writer_alive: bool
-
-
-def ensure_folder(folder: Path) -> None:
-    """Create the folder for one uid and its group, mode 2770; one that exists is left as it is."""
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        return
-    folder.chmod(FOLDER_MODE)  # mkdir's mode is subject to the umask
 
 
 def is_ring_name(name: str) -> bool:
