@@ -1,0 +1,1 @@
+"""The CloudMix API and mixes: several streams as one."""

@@ -1,0 +1,1 @@
+"""Making one picture, and one sound, of several."""
