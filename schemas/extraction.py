@@ -78,6 +78,8 @@ class ListJobs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     owner: Id | None = None
     state: JobState | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100
+    before: JobId | None = None
+    """Only those that were submitted before this job: the last of the reply that said `more`."""
 
 
 class ExtractedFrame(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -205,4 +207,4 @@ class JobList(Struct, frozen=True, kw_only=True):
 
     jobs: tuple[Job, ...]
     more: bool = False
-    """There are older ones."""
+    """There are older ones: list again, with `before` the last of these."""

@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--owner", metavar="NAME", help="of one owner only")
     parser.add_argument("--state", choices=get_args(JobState), help="in this state only")
     parser.add_argument("--limit", type=int, metavar="N", help="the newest so many (100)")
+    parser.add_argument("--before", metavar="JOB", help="only those that were submitted before this one")
     add_nats_argument(parser)
 
 
@@ -53,7 +54,7 @@ async def run(options: argparse.Namespace) -> int:
         raise BadRequest(f"jobs {options.action}: {'give the ids of jobs' if not options.jobs else 'takes no ids'}")
     async with connected(options) as bus:
         if options.action == "list":
-            names = ("owner", "state", "limit")
+            names = ("owner", "state", "limit", "before")
             given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
             listed = await bus.request(command(_SERVICE, "list"), _made(ListJobs, given), JobList)
             print(msgspec.json.encode(listed).decode() if options.json else describe(listed))
@@ -79,7 +80,7 @@ def describe(listed: JobList) -> str:
     lines = table([_HEADER, *map(_row, listed.jobs)])
     if problems := [f"  {job.id}: {job.message}" for job in listed.jobs if job.failure]:
         lines += ["", "PROBLEMS", *problems]
-    return "\n".join([*lines, *(["", "there are older ones: --limit"] if listed.more else [])])
+    return "\n".join([*lines, *(["", f"there are older ones: --before {listed.jobs[-1].id}"] if listed.more else [])])
 
 
 def describe_one(job: Job) -> str:

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import nats.errors
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import Header, KeyValueConfig, StorageType
+from nats.js.api import ConsumerConfig, Header, KeyValueConfig, StorageType
 from nats.js.errors import (
     APIError,
     BucketNotFoundError,
@@ -31,6 +32,7 @@ RETRY_SECONDS = 0.2
 # How long the server keeps a watch that nobody listens to any more. nats-py's five minutes let those who ask for the
 # state now and then pile up watches by the thousand, and the server slowed down until it did not answer in time.
 _FORGOTTEN_SECONDS = 5.0
+_HEARTBEAT_SECONDS = 5.0  # JetStream's flow control asks for one
 _WRONG_LAST_SEQUENCE = (10071, 10164)  # error codes of JetStream, which nats-py maps for updates only
 
 
@@ -45,6 +47,7 @@ class Bucket:
 
     def __init__(self, bus: "Bus", jetstream: JetStreamContext, config: KeyValueConfig) -> None:
         self.name = config.bucket
+        self._prefix = f"$KV.{config.bucket}."
         self.bus = bus
         self._jetstream = jetstream
         self._config = config
@@ -116,7 +119,7 @@ class Bucket:
         if revision is not None:
             headers[Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(revision)
         async with self._answered(key):
-            await self._jetstream.publish(f"$KV.{self.name}.{key}", headers=headers)
+            await self._jetstream.publish(f"{self._prefix}{key}", headers=headers)
 
     async def entries(self, keys: str = ">") -> dict[str, Entry]:
         """Everything under `keys` (a subject pattern) right now."""
@@ -131,6 +134,24 @@ class Bucket:
         """A watch of `keys`; whoever made it stops it. `afresh`: the bucket may have vanished with its server."""
         kv = self._kv if self._kv and not afresh else await self.open()
         return await kv.watch(keys, inactive_threshold=_FORGOTTEN_SECONDS)
+
+    async def changes(
+        self, keys: str, place: ConsumerConfig, receive: Callable[[Msg], Awaitable[None]]
+    ) -> JetStreamContext.PushSubscription:
+        """What was written under `keys` from `place` on; whoever asked for it unsubscribes it."""
+        return await self._jetstream.subscribe(
+            f"{self._prefix}{keys}",
+            stream=f"KV_{self.name}",
+            config=place,
+            cb=receive,
+            manual_ack=True,
+            flow_control=True,
+            idle_heartbeat=_HEARTBEAT_SECONDS,
+        )
+
+    def key_of(self, subject: str) -> str:
+        """The key whose writes come under `subject`."""
+        return subject.removeprefix(self._prefix)
 
     async def snapshot(self, watcher: KeyValue.KeyWatcher, keys: str) -> dict[str, Entry]:
         """What a new watch of `keys` lists before it follows changes.
@@ -159,7 +180,7 @@ class Bucket:
 
     async def _count(self, keys: str) -> int:
         """How many keys there are under `keys`, deleted ones included."""
-        info = await self._jetstream.stream_info(f"KV_{self.name}", subjects_filter=f"$KV.{self.name}.{keys}")
+        info = await self._jetstream.stream_info(f"KV_{self.name}", subjects_filter=f"{self._prefix}{keys}")
         return len(info.state.subjects or {})
 
     async def last_sequence(self) -> int:

@@ -94,7 +94,12 @@ async def test_jobs_are_listed_the_newest_first_and_are_their_owners(rig: Rig) -
     listed = await rig.extractors.list(owner="lister")
     assert [job.id for job in listed.jobs] == jobs[::-1]
     assert not listed.more
-    assert (await rig.extractors.list(owner="lister", limit=2)).more
+    first = await rig.extractors.list(owner="lister", limit=2)
+    assert first.more
+    rest = await rig.extractors.list(owner="lister", limit=2, before=first.jobs[-1].id)
+    assert ([job.id for job in rest.jobs], rest.more) == ([jobs[0]], False)
+    with pytest.raises(NotFound, match="before"):
+        await rig.extractors.list(before="task-20260504100000-abcdef")
     assert (await rig.extractors.list(owner="lister", state="failed")).jobs == ()
     with pytest.raises(NotFound, match=jobs[0]):
         await rig.extractors.poll(jobs[0], owner="somebody-else")

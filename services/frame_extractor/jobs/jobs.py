@@ -138,12 +138,14 @@ class Jobs:
         raise Conflict(f"{request.job} was changed meanwhile; try again")
 
     async def list(self, request: ListJobs) -> JobList:
-        """The newest first."""
-        found = self._records.newest(
-            request.limit + 1,
-            lambda job: request.owner in (None, job.owner) and request.state in (None, job.state),
-        )
-        return JobList(jobs=tuple(found[: request.limit]), more=len(found) > request.limit)
+        """The newest first, as many as fit into one reply; the rest by `before`.
+
+        Raises:
+            NotFound: the job of `before` is no longer known.
+            Unavailable: the bus does not answer, or the jobs are still being read.
+        """
+        jobs, more = await self._records.newest(request)
+        return JobList(jobs=tuple(jobs), more=more)
 
     async def usage(self, request: GetUsage) -> UsageReply:
         """Pictures per owner and day."""

@@ -1,29 +1,39 @@
 """What is known of every job, on the bus: written by compare-and-set only, read by everybody."""
 
+import asyncio
 import hashlib
-import heapq
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
-from schemas.errors import Conflict
-from schemas.extraction import Job, JobRecord, JobState
+from schemas.errors import Conflict, NotFound, Unavailable
+from schemas.extraction import Job, JobRecord, JobState, ListJobs
 from schemas.packets import UNREADABLE
 from schemas.subjects import JOBS_BUCKET, job_key, job_name_key
+from services.frame_extractor.jobs.index import JobIndex, Row
 from services.frame_extractor.jobs.states import JOB_LIFE_SECONDS
-from shared.bus import Bucket, Bus, Entry, Mirror
+from shared.bus import Bucket, Bus, Change, Follower
 
 log = logging.getLogger(__name__)
 
 _BUCKET_BYTES = 128 << 20  # some hundred thousand jobs of three days
-_NANOSECONDS = 1_000_000_000
-_FORGET_SECONDS = 60.0
+_LISTED_SECONDS = 5.0  # to read what there is of a hundred thousand takes three
+_READ_AT_ONCE = 32  # requests on their way; more would only wait in the server
+_REPLY_BYTES = 512 << 10  # half of the message that every server takes
 _ALL = job_key("x").replace("x", "*")
 _decoder = msgspec.json.Decoder(JobRecord)
+
+
+class _Glance(msgspec.Struct, frozen=True):
+    job: Row
+
+
+_glance_decoder = msgspec.json.Decoder(_Glance)
 
 
 class Known(NamedTuple):
@@ -32,25 +42,26 @@ class Known(NamedTuple):
 
 
 class Records:
-    """The records, and a copy of them that follows every change."""
+    """The records, and an index of them that follows every change."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._listeners: dict[str, Callable[[JobRecord], None]] = {}
-        self._known: dict[str, Job] = {}
-        self.states: Counter[JobState] = Counter()
-        """How many jobs are in each; may be read from other threads."""
-        self._looked_at = 0.0
-        self._mirror = Mirror(bucket, _ALL, self._changed)
+        self._index = JobIndex(JOB_LIFE_SECONDS)
+        self._follower = Follower(bucket, _ALL, self._changed, self._index.clear)
 
     @classmethod
     async def open(cls, bus: Bus) -> "Records":
-        records = cls(await bus.bucket(JOBS_BUCKET, ttl_seconds=JOB_LIFE_SECONDS, max_bytes=_BUCKET_BYTES))
-        await records._mirror.synced()
-        return records
+        """Ready at once: what there is already is read meanwhile."""
+        return cls(await bus.bucket(JOBS_BUCKET, ttl_seconds=JOB_LIFE_SECONDS, max_bytes=_BUCKET_BYTES))
 
     async def close(self) -> None:
-        await self._mirror.close()
+        await self._follower.close()
+
+    @property
+    def states(self) -> Counter[JobState]:
+        """How many jobs are in each; may be read from other threads."""
+        return self._index.states
 
     async def get(self, job: str) -> Known | None:
         """The record as it is now, from the bus."""
@@ -79,46 +90,56 @@ class Records:
             raise
         return job
 
-    def newest(self, most: int, wanted: Callable[[Job], bool]) -> list[Job]:
-        """So many of the jobs that are wanted, the newest first, as far as this instance has heard."""
-        self._forget_old()
-        found = (job for job in self._known.values() if wanted(job))
-        return heapq.nlargest(most, found, key=lambda job: (job.submitted_ns, job.id))
+    async def newest(self, request: ListJobs) -> tuple[list[Job], bool]:
+        """The jobs that are asked for, the newest first, as many as fit into one reply; whether there are more.
+
+        Raises:
+            NotFound: the job of `before` is no longer known.
+            Unavailable: the bus does not answer, or this instance has not yet read what jobs there are.
+        """
+        if not await self._follower.caught_up(_LISTED_SECONDS):
+            raise Unavailable("the jobs on the bus are still being read; try again")
+        self._index.forget_old(time.time())
+        before = None
+        if request.before is not None:
+            known = await self.get(request.before)
+            if known is None:
+                raise NotFound(f"before: job {request.before!r} does not exist any more; list from the newest on")
+            before = (known.record.job.submitted_ns, request.before)
+        found = self._index.newest(request.owner, request.state, before)
+        ids = list(islice(found, request.limit + 1))
+        jobs: list[Job] = []
+        size_bytes = 0
+        for start in range(0, request.limit, _READ_AT_ONCE):
+            part = ids[start : min(start + _READ_AT_ONCE, request.limit)]
+            for entry in await asyncio.gather(*(self._bucket.get(job_key(job)) for job in part)):
+                if entry is None:  # gone since
+                    continue
+                job = _decoder.decode(entry.value).job
+                if request.state not in (None, job.state):  # another one since
+                    continue
+                size_bytes += len(entry.value)
+                if jobs and size_bytes > _REPLY_BYTES:
+                    return jobs, True
+                jobs.append(job)
+        return jobs, len(ids) > request.limit
 
     def listen(self, job: str, changed: Callable[[JobRecord], None]) -> Callable[[], object]:
         """Hear of every change of a job; returns a function that ends that. One listener a job."""
         self._listeners[job] = changed
         return lambda: self._listeners.pop(job, None)
 
-    def _changed(self, key: str, entry: Entry | None) -> None:
-        job = key.rpartition(".")[2]
-        if entry is None:
-            self._put(job, None)
+    def _changed(self, change: Change) -> None:
+        job = change.key.rpartition(".")[2]
+        if change.value is None:
+            self._index.remove(job)
             return
         try:
-            record = _decoder.decode(entry.value)
+            row = _glance_decoder.decode(change.value).job
+            if listener := self._listeners.get(job):
+                listener(_decoder.decode(change.value))
         except UNREADABLE as error:
             log.error("the record of %s is not readable and is left alone: %s", job, error)
             return
-        self._put(job, record.job)
-        if listener := self._listeners.get(job):
-            listener(record)
-
-    def _put(self, job: str, now: Job | None) -> None:
-        before = self._known.pop(job, None)
-        if before is not None:
-            self.states[before.state] -= 1
-        if now is not None:
-            self._known[job] = now
-            self.states[now.state] += 1
-        self._forget_old()
-
-    def _forget_old(self) -> None:
-        """The bus does not tell of what it forgets."""
-        if time.monotonic() - self._looked_at < _FORGET_SECONDS:
-            return
-        self._looked_at = time.monotonic()
-        oldest_ns = time.time_ns() - JOB_LIFE_SECONDS * _NANOSECONDS
-        for job in list(self._known.values()):
-            if max(job.submitted_ns, job.started_ns, job.ended_ns) < oldest_ns:
-                self._put(job.id, None)
+        self._index.put(row, change.written_s)
+        self._index.forget_old(time.time())
