@@ -2,12 +2,13 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from schemas.errors import InvalidValue
 from schemas.extraction import ExtractedFrame, FailureKind, SubmitJob, VideoFacts
 from schemas.sampling import Sampling
-from services.frame_extractor.engine import Limits, OpenVideo, Taken, VideoError, take
+from services.frame_extractor.engine import ExcerptError, Limits, OpenVideo, Taken, VideoError, take
+from services.frame_extractor.excerpts import Source, make_excerpt
 from services.frame_extractor.pictures import make_picture
 from services.frame_extractor.storage import OpenedVideo, Places, StorageError, Uploads
 
@@ -57,17 +58,7 @@ class Extraction:
             ExtractionFailed: it is not there, or is no video.
         """
         with self._explained():
-            sparse = _needs_little(self._request.sampling)
-            opened: OpenedVideo = self._places.open_video(self._request.video, sparse=sparse, stop=self.stop)
-            self._closing.callback(opened.close)
-            try:
-                self._video = OpenVideo.of_url(opened.url)
-                with self._video.opened(self.stop) as (_, stream):
-                    self._sample_aspect = stream.sample_aspect_ratio
-                    self.width, self.height = stream.codec_context.width, stream.codec_context.height
-            except BaseException:
-                self._closing.close()
-                raise
+            self._open(needs_little(self._request.sampling))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,19 +71,45 @@ class Extraction:
             ExtractionFailed: not all of them are written.
         """
         with self._explained():
-            writer = self._places.writer(self._request.to, self._request.pictures.format, self.stop)
-            self._path = writer.path
-            with self._places.uploads(writer, self._written) as uploads:
-                facts = take(
-                    self._video,
-                    self._request.sampling,
-                    lambda taken: self._make(taken, uploads),
-                    threads=self.threads,
-                    stop=self.stop,
-                    limits=self._limits,
-                    on_expected=self._expect,
-                )
+            try:
+                facts = self._take()
+            except ExcerptError:
+                # The same pictures go to the same places, whole this time.
+                self._closing.close()
+                self._open(sparse=False)
+                facts = self._take()
         return facts, [self._frames[number] for number in sorted(self._frames)]
+
+    def _open(self, sparse: bool) -> None:
+        opened: OpenedVideo = self._places.open_video(
+            self._request.video, sparse=sparse, excerpt=self._excerpt if sparse else None, stop=self.stop
+        )
+        self._closing.callback(opened.close)
+        try:
+            self._video = OpenVideo.of_url(opened.url, excerpt=opened.excerpt)
+            with self._video.opened(self.stop) as (_, stream):
+                self._sample_aspect = stream.sample_aspect_ratio
+                self.width, self.height = stream.codec_context.width, stream.codec_context.height
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def _excerpt(self, source: Source, begins: bytes) -> Sequence[bytes] | None:
+        return make_excerpt(source, begins, self._request.sampling, self._limits, self.stop)
+
+    def _take(self) -> VideoFacts:
+        writer = self._places.writer(self._request.to, self._request.pictures.format, self.stop)
+        self._path = writer.path
+        with self._places.uploads(writer, self._written) as uploads:
+            return take(
+                self._video,
+                self._request.sampling,
+                lambda taken: self._make(taken, uploads),
+                threads=self.threads,
+                stop=self.stop,
+                limits=self._limits,
+                on_expected=self._expect,
+            )
 
     def _expect(self, count: int) -> None:
         self.expected = count
@@ -130,7 +147,7 @@ class Extraction:
             raise ExtractionFailed("parameter", error.message, False) from None
 
 
-def _needs_little(sampling: Sampling) -> bool:
+def needs_little(sampling: Sampling) -> bool:
     """Whether few pictures are asked for, or such that are far apart; of `frames` nobody knows before."""
     counts = (sampling.max_frames, sampling.count, len(sampling.timestamps_s) or None)
     if any(count is not None and count < _FEW_PICTURES for count in counts):

@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.sampling import Sampling
-from services.frame_extractor.extraction import _needs_little
+from services.frame_extractor.extraction import needs_little
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ from services.frame_extractor.extraction import _needs_little
     ],
 )
 def test_what_is_read_in_ranges(sampling: Sampling, little: bool) -> None:
-    assert _needs_little(sampling) is little
+    assert needs_little(sampling) is little
