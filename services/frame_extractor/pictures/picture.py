@@ -14,6 +14,7 @@ png                                          64    204    by Pillow, at the same
 webp                                         67    219    by Pillow, with the same effort, 85 and 330
 """
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
@@ -32,6 +33,12 @@ from shared.media.picture_file import FILE_SAMPLES, write_picture
 # There is no other frame to look at. Its first field stays, the other is made of the lines around: within 1 to 3 dB of
 # tracing edges (`estdif`), at 1 ms of 1080i instead of 75; blended fields would show two moments.
 _PROGRESSIVE = Step("w3fdif", "filter=simple:mode=frame:parity=auto:deint=interlaced")
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def _new(shape: tuple[int, int, int]) -> Pixels:
+    return np.empty(shape, np.uint8)
 
 
 class Picture(NamedTuple):
@@ -74,10 +81,14 @@ def picture_array(
     *,
     sample_aspect: Fraction | None = None,
     order: Literal["rgb24", "bgr24"] = "rgb24",
-) -> npt.NDArray[np.uint8]:
-    """A copy: uint8, shape (height, width, 3), contiguous, writable. Arguments and errors as of `make_picture`."""
+    new: Callable[[tuple[int, int, int]], Pixels] = _new,
+) -> Pixels:
+    """A copy: uint8, shape (height, width, 3), contiguous, writable. Arguments and errors as of `make_picture`.
+
+    `new` gives the memory for a shape.
+    """
     shown = _shown(frame, options, order, rotation_degrees, sample_aspect)
-    array: npt.NDArray[np.uint8] = np.empty((shown.height, shown.width, 3), np.uint8)
+    array = new((shown.height, shown.width, 3))
     view: Any = frame_planes(shown, order)[0]
     np.copyto(array, view)  # out of memory that the next picture is made in
     return array
