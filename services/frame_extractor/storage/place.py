@@ -10,8 +10,9 @@ from shared.urls import redact
 
 PlaceScheme = Literal["file", "s3", "tos"]
 _SCHEMES: Final[tuple[PlaceScheme, ...]] = ("file", "s3", "tos")
-# What S3 and TOS both take; names of AWS before 2018 with capitals and underscores are gone from most of it.
-_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# What S3 and TOS both take, and underscores: stores may refuse them, folders that stand for a bucket need not. Names
+# of AWS before 2018 with capitals are gone from most of it.
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _MAX_KEY_BYTES: Final = 1024  # of S3, and of TOS
 _MAX_PATH_BYTES: Final = 4095  # PATH_MAX without its end
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x80-\x9f\u2028\u2029]")
@@ -50,7 +51,7 @@ def parse_place(url: str, field: str) -> Place:
         return Place("file", "", path)
     bucket, _, key = rest.partition("/")
     if not _BUCKET.fullmatch(bucket) or ".." in bucket:
-        raise InvalidValue(field, shown, "a bucket has 3 to 63 lower-case letters, digits, dots and hyphens")
+        raise InvalidValue(field, shown, "a bucket has 3 to 63 lower-case letters, digits and any of .-_")
     _check_key(field, shown, key, _MAX_KEY_BYTES)
     return Place(scheme, bucket, key)
 
