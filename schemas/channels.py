@@ -50,8 +50,10 @@ from schemas.commands import (
 from schemas.events import Event
 from schemas.extraction import (
     CancelJob,
+    FetchJobPicture,
     GetUsage,
     JobList,
+    JobPicture,
     JobRecord,
     JobReply,
     JobTask,
@@ -597,6 +599,14 @@ _COMMANDS = (
     _command("frame-extractor", "poll", PollJob, JobReply, LOOKERS, "A job, and its pictures once it is completed."),
     _command("frame-extractor", "cancel", CancelJob, JobReply, ("cli", "writer", "client"), "End a job."),
     _command("frame-extractor", "list", ListJobs, JobList, LOOKERS, "Jobs, the newest first."),
+    _command(
+        "frame-extractor",
+        "fetch",
+        FetchJobPicture,
+        JobPicture,
+        LOOKERS,
+        "A picture of a completed job, from its place.",
+    ),
     _command("frame-extractor", "usage", GetUsage, UsageReply, LOOKERS, "Pictures per owner and day."),
     _command(
         "frame-extractor", "picture", TakePicture, TakenPicture, LOOKERS, "The picture of a stream nearest to a moment."

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from schemas.ids import Id
-from schemas.sampling import PictureOptions, Sampling
+from schemas.sampling import Edge, PictureOptions, Sampling
+from schemas.still_format import StillFormat
 
 JobState = Literal["pending", "running", "completed", "failed", "canceled"]
 ENDED_STATES: frozenset[JobState] = frozenset(("completed", "failed", "canceled"))
@@ -96,6 +97,29 @@ class ExtractedFrame(Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str
     frame_index: int | None = None
     """Of the video's pictures, in the order of time; None: nobody counted."""
+
+
+class FetchJobPicture(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """frame-extractor.fetch: one picture of a completed job, read from where it lies."""
+
+    job: JobId
+    index: Annotated[int, Meta(ge=0)]
+    """As `ExtractedFrame.index`."""
+    max_width: Edge | None = None
+    """Pixels; a wider picture is made smaller, as a jpg."""
+    owner: Id | None = None
+    """Somebody else's job is not found; None: anybody's."""
+
+
+class JobPicture(Struct, frozen=True, kw_only=True):
+    """Reply to `fetch`: one image file."""
+
+    frame: ExtractedFrame
+    """As it was written."""
+    format: StillFormat
+    """Of `data`."""
+    data: bytes
+    """base64 in JSON."""
 
 
 class VideoFacts(Struct, frozen=True, kw_only=True):

@@ -6,8 +6,10 @@ from functools import partial
 from schemas.errors import BadRequest
 from schemas.extraction import (
     CancelJob,
+    FetchJobPicture,
     GetUsage,
     JobList,
+    JobPicture,
     JobReply,
     ListJobs,
     PollJob,
@@ -22,6 +24,7 @@ from services.frame_extractor.jobs.figures import JobFigures
 from services.frame_extractor.jobs.jobs import Jobs
 from services.frame_extractor.jobs.memory import MemoryBudget
 from services.frame_extractor.jobs.records import Records
+from services.frame_extractor.jobs.shown import JobPictures
 from services.frame_extractor.jobs.states import JOB_LIFE_SECONDS
 from services.frame_extractor.jobs.usage import Meter
 from services.frame_extractor.jobs.worker import Worker, watch_queue
@@ -68,7 +71,8 @@ async def build(context: Context[FrameExtractorSettings]) -> None:
     context.spawn(watch_queue(parts, queue), "watch-queue")
     worker = Worker(parts, queue, settings.parallel_jobs)
     context.stack.push_async_callback(worker.close)
-    served = await context.bus.serve(SERVICE, VERSION, "Pictures out of videos.", _endpoints(jobs))
+    shown = JobPictures(jobs.poll, places, lambda: context.bus.max_payload_bytes)
+    served = await context.bus.serve(SERVICE, VERSION, "Pictures out of videos.", _endpoints(jobs, shown))
     context.stack.push_async_callback(served.close)
     moments = await serve_live(context, places)
     await serve_las(
@@ -76,12 +80,13 @@ async def build(context: Context[FrameExtractorSettings]) -> None:
     )
 
 
-def _endpoints(jobs: Jobs) -> list[Endpoint]:
+def _endpoints(jobs: Jobs, shown: JobPictures) -> list[Endpoint]:
     return [
         Endpoint(command(SERVICE, "submit"), SubmitJob, Submitted, jobs.submit),
         Endpoint(command(SERVICE, "poll"), PollJob, JobReply, jobs.poll),
         Endpoint(command(SERVICE, "cancel"), CancelJob, JobReply, jobs.cancel),
         Endpoint(command(SERVICE, "list"), ListJobs, JobList, jobs.list),
+        Endpoint(command(SERVICE, "fetch"), FetchJobPicture, JobPicture, shown.fetch),
         Endpoint(command(SERVICE, "usage"), GetUsage, UsageReply, jobs.usage),
     ]
 

@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 
 from schemas.units import parse_bitrate
 from services.webrtc_gateway.auth.door import Door, open_door
+from services.webrtc_gateway.commands.job_pictures import JobPictureRoutes
 from services.webrtc_gateway.commands.pictures import PictureRoutes
 from services.webrtc_gateway.commands.routes import CommandRoutes
 from services.webrtc_gateway.congestion.smaller import BusSmaller, Shares
@@ -85,6 +86,7 @@ async def build(context: Context[GatewaySettings]) -> None:
         WhipRoutes(ingest, ice_servers),
         CommandRoutes(context.bus, at_home={**at_home(gateways), **channels_at_home(ChannelsEverywhere(gateways))}),
         PictureRoutes(context.bus),
+        JobPictureRoutes(context.bus),
         RecordingRoutes(context.bus),
         HlsRoutes(packagers),
         await _sora(context, mirrors, transport, ingest, gateway, gateways, entry, origins, ice_servers),

@@ -24,7 +24,7 @@ pytestmark = [
 ]
 ARTEFACTS = Path(__file__).parents[1] / "artefacts" / "console"
 SIZES = {"desk": (1440, 900), "phone": (390, 844)}
-PAGES = {"wall": "", "stream": "stream/cam0", "add": "add", "publish": "publish", "system": "system"}
+PAGES = {"wall": "", "stream": "stream/cam0", "add": "add", "publish": "publish", "jobs": "jobs", "system": "system"}
 FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 SEVERE = {"serious", "critical"}
 PATIENT_MS = 20_000  # of a machine that others use too; what is waited for takes a tenth of it
@@ -348,7 +348,7 @@ def test_by_keyboard_alone(mesh: RunningMesh, console: ConsolePage) -> None:
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard")).to_contain_text("start or stop recording")
     page.keyboard.press("Escape")
-    page.keyboard.press("4")
+    page.keyboard.press("5")
     page.wait_for_url("**/#/system")
     page.keyboard.press("2")
     page.wait_for_url("**/#/add")

@@ -82,6 +82,7 @@ BUILT = {
     "frame-extractor.poll": subjects.command("frame-extractor", "poll"),
     "frame-extractor.cancel": subjects.command("frame-extractor", "cancel"),
     "frame-extractor.list": subjects.command("frame-extractor", "list"),
+    "frame-extractor.fetch": subjects.command("frame-extractor", "fetch"),
     "frame-extractor.usage": subjects.command("frame-extractor", "usage"),
     "publisher.moment": subjects.command("publisher", "moment", "edge1"),
     "frame-extractor.picture": subjects.command("frame-extractor", "picture"),

@@ -48,6 +48,23 @@ class ObjectStore:
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise self._explained(error, bucket, key) from None
 
+    def get(self, bucket: str, key: str, most_bytes: int) -> bytes:
+        """An object, whole; one attempt.
+
+        Raises:
+            StorageError: storage; there is none, or it has more than `most_bytes`; says whether it may pass.
+        """
+        store = self._store(bucket)
+        try:
+            found = obstore.get(store, key)
+            if found.meta["size"] > most_bytes:
+                raise StorageError("storage", f"{self._name(bucket, key)}: has more than {most_bytes} bytes")
+            return bytes(found.bytes())
+        except FileNotFoundError:
+            raise StorageError("storage", f"{self._name(bucket, key)}: there is no such object") from None
+        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+            raise self._explained(error, bucket, key) from None
+
     def size_bytes(self, bucket: str, key: str) -> int:
         """Raises:
         StorageError: download where there is no such object, else storage; says whether it may pass.

@@ -170,6 +170,24 @@ class Places:
         root, relative = self._root_of(place)
         return open_file(root, relative)
 
+    def read_picture(self, path: str, most_bytes: int) -> bytes:
+        """A picture, wherever it lies. Blocks.
+
+        Raises:
+            StorageError: storage; it is not there, or has more than `most_bytes`.
+        """
+        place = self._parsed(path)
+        if self._folder(place) is None:
+            return self._store(place).get(place.bucket, place.key, most_bytes)
+        try:
+            with self.open_picture(path) as file:
+                data = file.read(most_bytes + 1)
+        except OSError as error:
+            raise StorageError("storage", f"{path}: {error.strerror}", may_pass=True) from None
+        if len(data) > most_bytes:
+            raise StorageError("storage", f"{path}: has more than {most_bytes} bytes")
+        return data
+
     def link(self, path: str, seconds: float) -> str | None:
         """A URL of the object store that whoever has it may read the picture with, for so long; asks nobody.
 

@@ -38,6 +38,8 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         # As often as a player seeks; how many at once the route bounds.
         "recordings": Rule("view", "named"),
         "frame": Rule("view", "named", kind="command"),
+        # Jobs are of no stream. As many as a page shows; how many at once the route bounds.
+        "pictures": Rule("view", "all"),
         # The token comes in the first message: see `auth.guard.Guard.admit_within`.
         "signaling": _OPEN,
         "api/status": Rule("view", "some"),

@@ -5,6 +5,8 @@ import { el, icon, setAttribute, setText } from "./dom.js";
 import { teach } from "./empty.js";
 import { Events } from "./events.js";
 import { Feed } from "./feed.js";
+import { JobPage } from "./jobs/job.js";
+import { JobsPage } from "./jobs/page.js";
 import { streamsOf } from "./model.js";
 import { AddPage } from "./pages/add.js";
 import { MissingPage } from "./pages/missing.js";
@@ -22,6 +24,7 @@ const PAGES = [
   ["wall", "Streams", "grid"],
   ["add", "Add", "add"],
   ["publish", "Publish", "publish"],
+  ["jobs", "Jobs", "jobs"],
   ["system", "System", "system"],
 ];
 const TITLES = Object.fromEntries(PAGES.map(([page, title]) => [page, title]));
@@ -32,7 +35,7 @@ const services = new Services(part("services"), part("version"));
 const events = new Events(part("events"), part("events-toggle"), part("events-badge"));
 const mesh = { status: null, streams: [], clock, events, feedState: "connecting" }; // what pages read
 const tiles = new Tiles(part("grid"), mesh);
-const pages = { add: new AddPage(mesh), publish: new PublishPage(mesh), system: new SystemPage(mesh), missing: new MissingPage(mesh) };
+const pages = { add: new AddPage(mesh), publish: new PublishPage(mesh), jobs: new JobsPage(mesh), job: new JobPage(mesh), system: new SystemPage(mesh), missing: new MissingPage(mesh) };
 const shortcuts = new Shortcuts();
 let shown = null; // the page besides the wall
 let lost = null; // the timer of the banner
@@ -68,7 +71,7 @@ function showRoute() {
   tiles.open(found ? name : null);
   part("grid").hidden = !wall || mesh.streams.length === 0;
   part("empty").hidden = page !== "wall" || mesh.status === null || mesh.streams.length > 0;
-  showPage(wall ? null : pages[missing ? "missing" : page], name);
+  showPage(wall ? null : pages[missing ? "missing" : page === "jobs" && name ? "job" : page], name);
   document.body.dataset.page = page;
   document.title = page === "wall" ? "framemesh" : `${name || TITLES[page]} – framemesh`;
   for (const link of part("nav").children) setAttribute(link, "aria-current", link.dataset.page === page ? "page" : null);

@@ -12,15 +12,17 @@ export class CommandError extends Error {
 
   /** The text without what stands at a form's field anyway: the command, and the path within it. */
   get plain() {
-    return this.message.replace(/^[a-z-]+\.[a-z-]+: /, "").replace(/ - at `\$\.[a-z_]+`$/, "");
+    return this.message.replace(/^[a-z-]+\.[a-z-]+: /, "").replace(/ - at `\$\.[a-z_.]+`$/, "");
   }
 
   /** The one of `names` that the text is about, or null: errors begin with their field, or name its path. */
   fieldOf(names) {
     const [, first] = /^([a-z_]+)[ .:]/.exec(this.message) ?? [];
     const [, path] = /\$\.([a-z_]+)/.exec(this.message) ?? [];
+    // Of what is within a field of the request: `sampling.count`.
+    const [, within] = /(?:^|\$\.)[a-z_]+\.([a-z_]+)/.exec(this.message) ?? [];
     const [, missing] = /field `([a-z_]+)`/.exec(this.message) ?? [];
-    return [path, missing, first].find((name) => names.includes(name)) ?? null;
+    return [within, path, missing, first].find((name) => names.includes(name)) ?? null;
   }
 }
 

@@ -15,12 +15,7 @@ export function teach(section) {
     el("h2", { text: "No streams yet" }),
     el("p", { text: "Add one here, or from any shell that reaches the mesh. Its picture appears by itself." }),
     el("p", { class: "links" }, el("a", { class: "button primary", href: addressOf("add"), text: "Add a stream" })),
-    ...COMMANDS.map(([title, command]) => el(
-      "div",
-      { class: "command" },
-      el("h3", { text: title }),
-      el("div", { class: "command-box" }, el("code", { text: command, tabindex: "0", "aria-label": "Command" }), copyButton(command)),
-    )),
+    ...COMMANDS.map(([title, command]) => commandBox(title, command)),
     el(
       "p",
       { class: "hint" },
@@ -30,6 +25,16 @@ export function teach(section) {
       el("code", { text: "framemesh apply mesh.yaml" }),
       ".",
     ),
+  );
+}
+
+/** A command to copy, with what it is for. */
+export function commandBox(title, command) {
+  return el(
+    "div",
+    { class: "command" },
+    el("h3", { text: title }),
+    el("div", { class: "command-box" }, el("code", { text: command, tabindex: "0", "aria-label": "Command" }), copyButton(command)),
   );
 }
 
