@@ -28,7 +28,7 @@ test: lint ## everything CI runs
 	# Once more where the machine stood still for seconds, as shared ones do; what is wrong fails twice, and is listed.
 	$(BIN)/pytest -m "not bench and not alone and not long" -n 3 --dist loadfile --reruns 1 --timeout-method thread
 	# Recovery times: one file after the other.
-	$(BIN)/pytest -m "alone" --reruns 2
+	$(BIN)/pytest -m "alone and not long" --reruns 2
 
 test-unit: setup ## the fast tests, without processes and network
 	$(BIN)/pytest tests/unit

@@ -62,7 +62,7 @@ def usage(pid: int) -> Usage:
 
 def measure(counts: tuple[int, ...], seconds: float, folder: Path) -> list[Point]:
     """One mesh, one server; sources are added from point to point."""
-    mounts = {f"cam{number}": str(elementary_video(folder)) for number in range(max(counts))}
+    mounts = {f"cam{number}": str(elementary_video()) for number in range(max(counts))}
     points: list[Point] = []
     with GstRtspServer(mounts) as server, RunningMesh() as mesh:
         assert server.process is not None

@@ -63,7 +63,7 @@ def rtsp_peer(folder: Path) -> Iterator[Peer]:
 @contextlib.contextmanager
 def rtmp_peer(folder: Path) -> Iterator[Peer]:
     """An encoder that sends to an RTMP server, which stays."""
-    clip = camera_clip(folder)
+    clip = camera_clip()
     with rtmp_server(folder) as server:
         yield Peer(
             server.url,
@@ -107,7 +107,7 @@ async def looking(mesh: RunningMesh, stream: str) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.mark.parametrize("make", [rtsp_peer, rtmp_peer], ids=["rtsp", "rtmp"])
+@pytest.mark.parametrize("make", [rtsp_peer, pytest.param(rtmp_peer, marks=pytest.mark.long)], ids=["rtsp", "rtmp"])
 async def test_the_stream_is_back_soon_after_its_peer(tmp_path: Path, make) -> None:
     dice = random.Random(5)
     backs: list[float] = []

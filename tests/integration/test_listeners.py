@@ -27,8 +27,8 @@ def mesh() -> Iterator[RunningMesh]:
 
 
 @contextlib.contextmanager
-def _sending(folder: Path, *target: str) -> Iterator["subprocess.Popen[bytes]"]:
-    command = ["ffmpeg", "-v", "error", "-y", "-re", "-stream_loop", "-1", "-i", str(camera_clip(folder))]
+def _sending(*target: str) -> Iterator["subprocess.Popen[bytes]"]:
+    command = ["ffmpeg", "-v", "error", "-y", "-re", "-stream_loop", "-1", "-i", str(camera_clip())]
     process = subprocess.Popen([*command, *target], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield process
@@ -59,7 +59,7 @@ def _state(mesh: RunningMesh, stream: str) -> str:
         ),
     ],
 )
-def test_a_sender_comes_goes_and_comes_again(mesh: RunningMesh, tmp_path: Path, source: str, target: str) -> None:
+def test_a_sender_comes_goes_and_comes_again(mesh: RunningMesh, source: str, target: str) -> None:
     port = free_port()
     url = source.format(port=port)
     mesh.call("capture.start", stream="waits", source=url, wait_s=0)
@@ -67,20 +67,18 @@ def test_a_sender_comes_goes_and_comes_again(mesh: RunningMesh, tmp_path: Path, 
     assert str(port) in waiting
     assert _state(mesh, "waits") == "connecting"
     if "passphrase" in url:
-        with _sending(tmp_path, "-c", "copy", "-f", "mpegts", f"srt://127.0.0.1:{port}?passphrase=another-passphrase"):
+        with _sending("-c", "copy", "-f", "mpegts", f"srt://127.0.0.1:{port}?passphrase=another-passphrase"):
             time.sleep(1)
             assert _state(mesh, "waits") != "live"
     for _ in range(2):
         with contextlib.ExitStack() as stack:
             # A sender that was refused while nobody listened tries again, as encoders do.
             deadline = time.monotonic() + _LIVE_SECONDS
-            sender = stack.enter_context(_sending(tmp_path, "-c", "copy", "-f", "mpegts", target.format(port=port)))
+            sender = stack.enter_context(_sending("-c", "copy", "-f", "mpegts", target.format(port=port)))
             while _state(mesh, "waits") != "live":
                 assert time.monotonic() < deadline, mesh.actual("streams", "waits")
                 if sender.poll() is not None:
-                    sender = stack.enter_context(
-                        _sending(tmp_path, "-c", "copy", "-f", "mpegts", target.format(port=port))
-                    )
+                    sender = stack.enter_context(_sending("-c", "copy", "-f", "mpegts", target.format(port=port)))
             video = mesh.actual("streams", "waits")["video"]
             assert (video["codec"], video["width"], video["height"]) == ("h264", 640, 360)
         mesh.wait_for(lambda: _state(mesh, "waits") != "live", 15, "the loss is seen")
@@ -106,7 +104,7 @@ def test_a_port_in_use_is_named(mesh: RunningMesh, source: str) -> None:
     mesh.call("capture.stop", stream="taken")
 
 
-def test_a_key_picture_that_comes_late(mesh: RunningMesh, tmp_path: Path) -> None:
+def test_a_key_picture_that_comes_late(mesh: RunningMesh) -> None:
     port = free_port()
     encoder = [
         "-an",
@@ -121,7 +119,7 @@ def test_a_key_picture_that_comes_late(mesh: RunningMesh, tmp_path: Path) -> Non
         "-sc_threshold",
         "0",
     ]
-    with _sending(tmp_path, *encoder, "-f", "mpegts", f"udp://127.0.0.1:{port}?pkt_size=1316"):
+    with _sending(*encoder, "-f", "mpegts", f"udp://127.0.0.1:{port}?pkt_size=1316"):
         time.sleep(1.5)  # into the group of pictures: 6.5 s to the next key picture
         mesh.call("capture.start", stream="late", source=f"udp://127.0.0.1:{port}", wait_s=0)
         mesh.wait_for(lambda: _state(mesh, "late") == "live", 30, "live at the key picture")
@@ -133,10 +131,10 @@ def test_a_key_picture_that_comes_late(mesh: RunningMesh, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("form", "suffix"), [("flv", "flv"), ("mpegts", "ts")])
-def test_a_live_body_over_http(mesh: RunningMesh, tmp_path: Path, form: str, suffix: str) -> None:
+def test_a_live_body_over_http(mesh: RunningMesh, form: str, suffix: str) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/live.{suffix}"
-    with _sending(tmp_path, "-c", "copy", "-f", form, "-listen", "1", url):
+    with _sending("-c", "copy", "-f", form, "-listen", "1", url):
         mesh.call("capture.start", stream="body", source=url, wait_s=0)
         mesh.wait_for(lambda: _state(mesh, "body") == "live", _LIVE_SECONDS, "live")
         mesh.wait_for(lambda: 15 < mesh.call("capture.body.stats")["fps"] < 35, 15, "at its own speed")

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium"),
 ]
 
-PLAYED_SECONDS = 16.5  # three passes of the clip and a bit
+PLAYED_SECONDS = 12.2  # two passes of the clip and a bit: two seams
 FRAME_SECONDS = 1 / 25
 AAC_FRAME_SECONDS = 1024 / 48_000
 OUTPUTS = ("main-file", "source-file", "rtmp", "rtsp")
@@ -225,7 +225,7 @@ def test_picture_and_sound_start_and_end_together(probed: dict[str, dict[str, Pr
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_sound_belongs_to_the_picture(contents: dict[str, Content], clip: Content, name: str) -> None:
     errors = sync_errors(contents[name], clip)
-    assert len(errors) >= 12, errors  # of 23 windows; those at the seams belong to no one place of the clip
+    assert len(errors) >= 8, errors  # of 16 windows; those at the seams belong to no one place of the clip
     print(f"{name}: sound late by {np.median(errors) * 1e3:.0f} ms, {min(errors):.3f} to {max(errors):.3f} s")
     assert abs(float(np.median(errors))) <= SYNC_SECONDS
     # One window may lie across a picture that is missing, or where the clip begins again.

@@ -24,9 +24,8 @@ def mesh() -> Iterator[RunningMesh]:
 
 
 @pytest.fixture(scope="module")
-def cameras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GstRtspServer]:
-    folder = tmp_path_factory.mktemp("cameras")
-    h264, h265 = elementary_video(folder), elementary_video(folder, "h265")
+def cameras() -> Iterator[GstRtspServer]:
+    h264, h265 = elementary_video(), elementary_video("h265")
     mounts = {
         "h264": str(h264),
         "h265": f"{h265},codec=h265",
@@ -90,8 +89,8 @@ def test_sound_that_the_mesh_does_not_carry_is_still_heard(mesh: RunningMesh, ca
 
 
 @pytest.mark.parametrize("kind", ["basic", "digest"])
-def test_a_camera_with_a_login(mesh: RunningMesh, tmp_path: Path, kind: str) -> None:
-    mount = f"{elementary_video(tmp_path)},user={USER},password={PASSWORD},auth={kind}"
+def test_a_camera_with_a_login(mesh: RunningMesh, kind: str) -> None:
+    mount = f"{elementary_video()},user={USER},password={PASSWORD},auth={kind}"
     with GstRtspServer({"cam": mount}) as camera:
         with pytest.raises(CallFailed) as refused:
             mesh.call("capture.start", stream=kind, source=camera.url("cam", f"{USER}:not-{PASSWORD}@"))

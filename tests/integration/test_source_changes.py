@@ -49,8 +49,8 @@ def test_another_size_and_another_codec() -> None:
                 since_ms = watch.now_ms()
                 video = ("libx265", "hevc") if codec == "libx265" else ("libx264", "h264")
                 mesh.wait_for(lambda: shown(mesh) == (video[1], *size), 15, f"{codec} {size}")  # noqa: B023
-                watch.wait_for_pictures(75, since_ms, 20)
-                watch.wait_for_pictures(50, watch.now_ms(), 10)
+                watch.wait_for_pictures(50, since_ms, 20)
+                watch.wait_for_pictures(25, watch.now_ms(), 10)
                 epochs.add(mesh.actual("streams", "cam0")["epoch"])
                 viewing = [one["session"] for one in mesh.call("webrtc-gateway.sessions")["sessions"]]
                 assert len(viewing) == 1

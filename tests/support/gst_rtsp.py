@@ -1,11 +1,11 @@
 """Cameras as others build them: GStreamer's RTSP server in a process of Debian's Python, fed with encoded pictures."""
 
-import functools
 import select
 import subprocess
 from pathlib import Path
 from typing import Self
 
+from tests.support.made_once import ffmpeg_once
 from tests.support.mesh import bunny
 from tests.support.peers import free_port
 
@@ -15,20 +15,13 @@ _READY_SECONDS = 20.0
 USER, PASSWORD = "viewer", "pass-w0rd"
 
 
-@functools.cache
-def elementary_video(folder: Path, codec: str = "h264") -> Path:
+def elementary_video(codec: str = "h264") -> Path:
     """The real clip at 1280x720, 25 pictures/s, no B-frames, a key picture every second, as Annex B."""
-    target = folder / f"720.{codec}"
     encoder = {
         "h264": ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", "25", "-b:v", "4M", "-maxrate", "4M"],
         "h265": ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "bframes=0:keyint=25:log-level=none"],
     }[codec]
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-y", "-i", str(bunny()), "-an", *encoder, "-bufsize", "4M", "-r", "25", str(target)],
-        check=True,
-        timeout=60,
-    )
-    return target
+    return ffmpeg_once(f"720.{codec}", "-i", str(bunny()), "-an", *encoder, "-bufsize", "4M", "-r", "25")
 
 
 class GstRtspServer:

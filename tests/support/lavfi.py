@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MOVING = "testsrc2=size=640x360:rate=25"
-# Three seconds of moving pictures, then one of them for twelve, then moving ones again.
-FREEZING = "testsrc2=size=640x360:rate=25,loop=loop=300:size=1:start=75,setpts=N/25/TB"
+# Three seconds of moving pictures, then one of them for seven, then moving ones again.
+FREEZING = "testsrc2=size=640x360:rate=25,loop=loop=175:size=1:start=75,setpts=N/25/TB"
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from shared.recording_index import ESTIMATED, index_path, read_index
 from tests.support.peers import probe
 
 _NANOSECONDS = 1_000_000_000
+_SOUND_LATE_SECONDS = 0.2  # behind its pictures: a block, an encoder of AAC, and a machine that does other things
 
 
 class FoundSet(NamedTuple):
@@ -40,8 +41,11 @@ def check_set(files: Sequence[Path]) -> FoundSet:
         for track in tracks.values():
             assert all(b > a for a, b in pairwise(track.dts)), f"{file}: decoding times grow strictly"
         if "audio" in tracks:
-            assert tracks["audio"].pts, f"{file}: {video.decoded} pictures and a track of sound without any"
-            offsets_ms.append(abs(min(video.pts) - min(tracks["audio"].pts)) * 1e3)
+            if tracks["audio"].pts:
+                offsets_ms.append(abs(min(video.pts) - min(tracks["audio"].pts)) * 1e3)
+            else:  # a recording that is stopped just after a file began has not heard of its sound yet
+                short = file == files[-1] and video.seconds < _SOUND_LATE_SECONDS
+                assert short, f"{file}: {video.decoded} pictures and a track of sound without any"
         estimated += int(np.count_nonzero(records["flags"] & ESTIMATED))
         seen += [(int(record["epoch"]), int(record["sequence"])) for record in records]
         numbers += [(int(record["run"]), int(record["index"])) for record in records]

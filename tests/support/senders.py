@@ -1,12 +1,12 @@
 """The other end of a source: cameras, encoders and servers that send, die and come back."""
 
 import contextlib
-import functools
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.made_once import ffmpeg_once
 from tests.support.mesh import bunny
 from tests.support.peers import RtmpServer, free_port, wait_until
 from tests.support.rtsp_server import rtsp_server
@@ -15,17 +15,12 @@ WIDTH, HEIGHT, FPS = 640, 360, 25
 _READY_SECONDS = 10.0
 
 
-@functools.cache
-def camera_clip(folder: Path) -> Path:
+def camera_clip() -> Path:
     """A clip as a camera would send it: H.264 with a key picture every second, and AAC."""
-    target = folder / "camera.mp4"
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-y", "-i", str(bunny()), "-vf", f"scale={WIDTH}:{HEIGHT}", "-c:v", "libx264",
-         "-preset", "ultrafast", "-g", str(FPS), "-b:v", "800k", "-c:a", "aac", "-ac", "2",
-         "-movflags", "+faststart", str(target)],
-        check=True,
+    return ffmpeg_once(
+        "camera.mp4", "-i", str(bunny()), "-vf", f"scale={WIDTH}:{HEIGHT}", "-c:v", "libx264", "-preset", "ultrafast",
+        "-g", str(FPS), "-b:v", "800k", "-c:a", "aac", "-ac", "2", "-movflags", "+faststart",
     )  # fmt: skip
-    return target
 
 
 @contextlib.contextmanager
@@ -90,7 +85,7 @@ class RtmpThroughServer(Sender):
             self.server.stop()
 
     def sending(self) -> contextlib.AbstractContextManager[None]:
-        return _process(_looping(camera_clip(self.folder), "-f", "flv", self.url))
+        return _process(_looping(camera_clip(), "-f", "flv", self.url))
 
 
 class SrtListener(Sender):
@@ -102,7 +97,7 @@ class SrtListener(Sender):
 
     def sending(self) -> contextlib.AbstractContextManager[None]:
         address = f"srt://127.0.0.1:{self.port}?mode=listener{self.asks}"
-        return _process(_looping(camera_clip(self.folder), "-f", "mpegts", address))
+        return _process(_looping(camera_clip(), "-f", "mpegts", address))
 
 
 class UdpTransportStream(Sender):
@@ -111,7 +106,7 @@ class UdpTransportStream(Sender):
         self.url = f"udp://127.0.0.1:{self.port}"
 
     def sending(self) -> contextlib.AbstractContextManager[None]:
-        return _process(_looping(camera_clip(self.folder), "-f", "mpegts", f"{self.url}?pkt_size=1316"))
+        return _process(_looping(camera_clip(), "-f", "mpegts", f"{self.url}?pkt_size=1316"))
 
 
 class HttpFile(Sender):
@@ -122,7 +117,7 @@ class HttpFile(Sender):
         self.url = f"http://127.0.0.1:{self.port}/camera.mp4"
 
     def sending(self) -> contextlib.AbstractContextManager[None]:
-        camera_clip(self.folder)
+        camera_clip()
         return _process(
             [sys.executable, "-m", "http.server", str(self.port), "-b", "127.0.0.1", "-d", str(self.folder)]
         )
@@ -145,6 +140,6 @@ class HlsPlaylist(Sender):
         playlist = self.folder / "live.m3u8"
         playlist.unlink(missing_ok=True)
         muxer = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "4", "-hls_flags", "delete_segments", str(playlist)]
-        with _process(_looping(camera_clip(self.folder), *muxer)):
+        with _process(_looping(camera_clip(), *muxer)):
             wait_until(playlist.exists, _READY_SECONDS, "the playlist is there")
             yield
