@@ -1,0 +1,1 @@
+"""The CloudMix API over HTTP."""
