@@ -10,3 +10,7 @@ class VideoError(Exception):
         super().__init__(message)
         self.kind: FailureKind = kind
         self.message = message
+
+
+class ExcerptError(VideoError):
+    """An excerpt lacks something, or is damaged: what is wrong, all of the video tells better."""

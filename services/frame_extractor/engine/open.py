@@ -28,10 +28,17 @@ class OpenVideo:
     """Where a video is. Each thread opens it for itself."""
 
     def __init__(
-        self, opener: Callable[[], InputContainer], name: str, remote: bool, url: GuardedUrl | None = None
+        self,
+        opener: Callable[[], InputContainer],
+        name: str,
+        remote: bool,
+        url: GuardedUrl | None = None,
+        excerpt: bool = False,
     ) -> None:
         self._opener = opener
         self.url = url
+        self.excerpt = excerpt
+        """Only what one sampling needs is in it."""
         self.name = name
         """For people; without secrets."""
         self.remote = remote
@@ -47,11 +54,11 @@ class OpenVideo:
         return cls(lambda: av.open(BytesIO(data), "r", container_options=_BYTES_OPTIONS), "the video", remote=False)
 
     @classmethod
-    def of_url(cls, url: GuardedUrl) -> "OpenVideo":
+    def of_url(cls, url: GuardedUrl, *, excerpt: bool = False) -> "OpenVideo":
         """What netguard let pass; `file://` too."""
         if url.scheme == "file" and (path := url.file) is not None:
             # A fetched video is known by the address that it came from.
-            return cls(lambda: _open_path(path), url.shown, remote=False)
+            return cls(lambda: _open_path(path), url.shown, remote=False, excerpt=excerpt)
         return cls(lambda: open_input(url), url.shown, remote=True, url=url)
 
     @contextmanager

@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from schemas.extraction import VideoFacts
 from schemas.sampling import Sampling
 from services.frame_extractor.engine.decode import decode_shares
-from services.frame_extractor.engine.errors import VideoError
+from services.frame_extractor.engine.errors import ExcerptError, VideoError
 from services.frame_extractor.engine.index import Index, read_index
 from services.frame_extractor.engine.limits import Halt, Limits
 from services.frame_extractor.engine.open import OpenVideo
@@ -64,16 +64,19 @@ def take(
 
     Raises:
         VideoError: nothing can be taken; `kind` says what is at fault.
+        ExcerptError: not all can be taken of an excerpt; some pictures may have been handed over.
     """
     limits = limits or Limits()
     halt = Halt(stop or threading.Event(), limits.wall_s)
     index, chosen = _index(video, sampling, limits, halt)
     if on_expected is not None and not halt.is_set():
         on_expected(len(chosen))
-    hand = _Hand(index, on_picture, limits, halt)
+    hand = _Hand(index, on_picture, limits, halt, counts=not video.excerpt)
     # A video of which nothing is asked still says what it is: by its first picture.
     asked = chosen or [Moment(-1, 0.0, 0)]
     missed = _decode(video, index, shares(plan_runs(index, asked), threads), threads, hand, halt, limits)
+    if video.excerpt and (missed or hand.damaged or index.note) and not halt.is_set():
+        raise ExcerptError("video", f"{video.name}: not all that is needed of it can be read in parts")
     if missed and not index.numbered and not halt.is_set():
         # Packets that are damaged, or that show nothing of their own: the picture that is shown is an earlier one.
         careful = replace(index, careful=True)
@@ -108,8 +111,9 @@ def _index(video: OpenVideo, sampling: Sampling, limits: Limits, halt: Halt) -> 
 class _Hand:
     """Hands over, and remembers what the video looks like."""
 
-    def __init__(self, index: Index, on_picture: OnPicture, limits: Limits, halt: Halt) -> None:
+    def __init__(self, index: Index, on_picture: OnPicture, limits: Limits, halt: Halt, *, counts: bool) -> None:
         self._index, self._on_picture, self._limits, self._halt = index, on_picture, limits, halt
+        self._counts = counts and (index.numbered or not index.careful)
         self._lock = threading.Lock()
         self._first: tuple[int, int, int] | None = None  # number, width, height
         self.given = 0
@@ -130,7 +134,7 @@ class _Hand:
             self.damaged += frame.is_corrupt
         index = self._index
         pts = int(index.picture_pts[at]) if index.numbered else at
-        counted = None if index.careful and not index.numbered else moment.picture
+        counted = moment.picture if self._counts else None
         try:
             self._on_picture(Taken(moment.number, moment.timestamp_s, index.seconds(pts), counted, frame))
         except Exception as error:  # whatever it is, it is the caller's: to be raised there, not taken for the video's

@@ -17,6 +17,7 @@ from services.frame_extractor.storage.errors import StorageError, download_error
 from services.frame_extractor.storage.fetch import FetchLimits
 from services.frame_extractor.storage.folders import open_file, settle, write_file
 from services.frame_extractor.storage.objects import CONTENT_TYPES, ObjectStore
+from services.frame_extractor.storage.parts import MakeExcerpt
 from services.frame_extractor.storage.place import Place, is_place, parse_place
 from services.frame_extractor.storage.settings import StorageSettings
 from services.frame_extractor.storage.spool import Spool
@@ -78,11 +79,18 @@ class Places:
         except InvalidValue as error:
             raise StorageError("url", _also_places(error, url)) from None
 
-    def open_video(self, url: str, *, sparse: bool = False, stop: threading.Event | None = None) -> OpenedVideo:
+    def open_video(
+        self,
+        url: str,
+        *,
+        sparse: bool = False,
+        excerpt: MakeExcerpt | None = None,
+        stop: threading.Event | None = None,
+    ) -> OpenedVideo:
         """A video at hand, to be closed; blocks while it is fetched, ends within 0.3 s of `stop`.
 
-        With `sparse` little of it is needed, so that it is read in ranges where it can be. Not within another
-        `interruptible` block of the same thread.
+        With `sparse` little of it is needed, so that it is read in ranges where it can be; `excerpt` makes a video of
+        what is. Not within another `interruptible` block of the same thread.
 
         Raises:
             StorageError: url, download, timeout, video, format; storage where an object store refuses us.
@@ -96,12 +104,12 @@ class Places:
                 return self._sized(open_local(self._settings.video_folders, place.key, url))
             if root is not None:
                 return self._sized(open_local((root,), place.key, url))
-            return self._open_object(place, url, sparse, stop)
+            return self._open_object(place, url, sparse, excerpt, stop)
         try:
             guarded = check(url, self._web, _FIELD, self._settings.network_timeout_seconds)
         except MeshError as error:
             raise download_error(error) from None
-        return open_remote(guarded, self._limits, self.spool, stop, sparse=sparse)
+        return open_remote(guarded, self._limits, self.spool, stop, sparse=sparse, excerpt=excerpt)
 
     def check_template(self, template: str, file_format: StillFormat = "jpg") -> None:
         """What can be said of where pictures shall go without asking anyone.
@@ -201,7 +209,9 @@ class Places:
             return None
         return self._store(place).link(place.bucket, place.key, seconds)
 
-    def _open_object(self, place: Place, url: str, sparse: bool, stop: threading.Event) -> OpenedVideo:
+    def _open_object(
+        self, place: Place, url: str, sparse: bool, excerpt: MakeExcerpt | None, stop: threading.Event
+    ) -> OpenedVideo:
         store = self._store(place)
         self._limits.check_size(store.size_bytes(place.bucket, place.key), url)
         link = store.link(place.bucket, place.key, _READING_SECONDS)
@@ -210,7 +220,8 @@ class Places:
         except MeshError as error:
             raise StorageError("storage", f"{url}: {error.message}", may_pass=True) from None
         # The link is a secret, and what people know the video by is its own address.
-        return open_remote(replace(guarded, shown=url), self._limits, self.spool, stop, sparse=sparse)
+        known = replace(guarded, shown=url)
+        return open_remote(known, self._limits, self.spool, stop, sparse=sparse, excerpt=excerpt)
 
     def _sized(self, video: OpenedVideo) -> OpenedVideo:
         self._limits.check_size(video.size_bytes, video.url.shown)

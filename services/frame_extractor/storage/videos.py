@@ -10,6 +10,7 @@ from urllib.parse import quote
 from schemas.errors import MeshError
 from services.frame_extractor.storage.errors import StorageError, download_error
 from services.frame_extractor.storage.fetch import Fetch, FetchLimits
+from services.frame_extractor.storage.parts import MakeExcerpt, fetch_excerpt
 from services.frame_extractor.storage.spool import NoRoom, Spool, SpoolFile
 from shared.netguard import GuardedUrl, HttpReader, Policy, check, interruptible
 
@@ -26,9 +27,13 @@ class OpenedVideo:
     is a local file. `size_bytes` is None where nobody knows.
     """
 
-    def __init__(self, url: GuardedUrl, size_bytes: int | None, spooled: SpoolFile | None = None) -> None:
+    def __init__(
+        self, url: GuardedUrl, size_bytes: int | None, spooled: SpoolFile | None = None, *, excerpt: bool = False
+    ) -> None:
         self.url = url
         self.size_bytes = size_bytes
+        self.excerpt = excerpt
+        """Only what was asked for is in it."""
         self.fetched = spooled is not None
         self._spooled = spooled
 
@@ -67,17 +72,26 @@ def open_local(roots: tuple[Path, ...], path: str, shown: str) -> OpenedVideo:
 
 
 def open_remote(
-    guarded: GuardedUrl, limits: FetchLimits, spool: Spool, stop: threading.Event, *, sparse: bool
+    guarded: GuardedUrl,
+    limits: FetchLimits,
+    spool: Spool,
+    stop: threading.Event,
+    *,
+    sparse: bool,
+    excerpt: MakeExcerpt | None = None,
 ) -> OpenedVideo:
     """A video behind a checked http(s) URL.
 
     Fetched once, since an index and several decoders read most of it twice. Read in ranges where only little of it
     is needed (`sparse`) and it is an MP4, whose index is in one place; where it is longer than all room there is for
-    fetched videos, and where there is no room just now. A playlist stays where it is.
+    fetched videos, and where there is no room just now. Of others `excerpt` may make a video of what is needed. A
+    playlist stays where it is.
 
     Raises:
         StorageError: url, download, timeout, video (it is too long), format (a playlist where none may be).
     """
+    if excerpt is not None and (file := fetch_excerpt(guarded, limits, spool, stop, excerpt)) is not None:
+        return OpenedVideo(_spooled(guarded, spool, file), file.length_bytes, file, excerpt=True)
     with interruptible(stop):
         try:
             reader = HttpReader(guarded, limits.timeouts)
@@ -127,14 +141,17 @@ def _fetched(
     except BaseException:  # nothing stays on the disk, whatever it was
         file.remove()
         raise
-    policy = Policy(schemes=frozenset(("file",)), file_roots=(spool.folder,))
-    local = GuardedUrl(
+    return OpenedVideo(_spooled(guarded, spool, file), file.length_bytes, file)
+
+
+def _spooled(guarded: GuardedUrl, spool: Spool, file: SpoolFile) -> GuardedUrl:
+    """A video in the spool, known by the address that it came from."""
+    return GuardedUrl(
         url=file.path.as_uri(),
         shown=guarded.shown,
         scheme="file",
-        policy=policy,
+        policy=Policy(schemes=frozenset(("file",)), file_roots=(spool.folder,)),
         field_name=_FIELD,
         path=str(file.path),
         file=file.path,
     )
-    return OpenedVideo(local, file.length_bytes, file)

@@ -1,0 +1,58 @@
+"""What an excerpt is made of: bytes of a remote video, and a map that says where its groups of pictures are."""
+
+from bisect import bisect_right
+from typing import Protocol
+
+
+class Source(Protocol):
+    """A remote video, read in pieces."""
+
+    size_bytes: int
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to before `end`. Blocks.
+
+        Raises:
+            StorageError: download; they do not come.
+        """
+
+
+class Map(Protocol):
+    """Where groups of pictures are. Its times are hints: what was read is looked at before it is believed."""
+
+    head: bytes
+    """What a demuxer needs before any group."""
+    magic: bytes
+    """What every piece begins with."""
+
+    def around(self, at_s: float, before: int, after: int) -> tuple[int, int]:
+        """The bytes around a moment, from the first picture on; more before and after it where that was too little.
+
+        Raises:
+            StorageError: the video cannot be read.
+        """
+
+
+class Points:
+    """A map by an index of key pictures."""
+
+    def __init__(self, head: bytes, magic: bytes, points: list[tuple[float, int]], end: int) -> None:
+        """`points`: seconds and bytes, both ascending; `end`: of the last group."""
+        self.head, self.magic = head, magic
+        first_s = points[0][0]
+        self._times_s = [at_s - first_s for at_s, _ in points]
+        self._offsets = [*(offset for _, offset in points), end]
+
+    def around(self, at_s: float, before: int, after: int) -> tuple[int, int]:
+        at = max(0, bisect_right(self._times_s, at_s) - 1)
+        last = len(self._offsets) - 1
+        return self._offsets[max(0, at - before)], self._offsets[min(last, at + 1 + after)]
+
+
+def points_of(pairs: list[tuple[float, int]], end: int) -> list[tuple[float, int]]:
+    """Those that go on in time and in place; of one place the first."""
+    points: list[tuple[float, int]] = []
+    for at_s, offset in sorted(pairs, key=lambda pair: (pair[1], pair[0])):
+        if offset < end and (not points or (offset > points[-1][1] and at_s > points[-1][0])):
+            points.append((at_s, offset))
+    return points
