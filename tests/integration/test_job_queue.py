@@ -179,7 +179,7 @@ async def test_a_worker_that_was_given_up_writes_nothing_more(rig: Rig) -> None:
     ).job
     await rig.extractors.when(job, lambda job: job.state == "running")
     stopped = rig.extractors.processes[WORKER]
-    children = rig.extractors.job_processes(WORKER)
+    children = rig.extractors.job_processes(WORKER) + rig.extractors.keepers(WORKER)
     for pid in (stopped.pid, *children):
         os.kill(pid, signal.SIGSTOP)
     rig.extractors.start(OTHER)

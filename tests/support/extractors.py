@@ -44,6 +44,10 @@ _REPLY_SECONDS = 2.0  # of a worker that stands still there is none
 _SERVICE = "frame-extractor"
 
 
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 class Extractors:
     """Use as an async context: a nats-server, a folder for videos and pictures, and workers as asked for."""
 
@@ -96,10 +100,13 @@ class Extractors:
         raise AssertionError(f"{node} is not ready\n{self.log.read_text()[-3000:]}")
 
     def job_processes(self, node: str) -> list[int]:
-        """Of the jobs of a worker, and of those to come."""
-        parent = self.processes[node].pid
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        return [int(pid) for pid in children if b"jobs.child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        """Of a worker, in which jobs are done."""
+        return [copy for keeper in self.keepers(node) for copy in _children(keeper)]
+
+    def keepers(self, node: str) -> list[int]:
+        """Of a worker, the processes that jobs are given copies of."""
+        below = _children(self.processes[node].pid)
+        return [pid for pid in below if b"jobs.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     # -- its commands ------------------------------------------------------------------------------------------
 

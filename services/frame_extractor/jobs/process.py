@@ -29,7 +29,7 @@ from shared.urls import scrub
 
 log = logging.getLogger(__name__)
 
-_MODULE = "services.frame_extractor.jobs.child"
+_MODULE = "services.frame_extractor.jobs.keeper"
 _LAST_LINES = 5
 _LINE_CHARACTERS = 300
 _END_SECONDS = 2.0
@@ -45,10 +45,12 @@ class JobFailed(Exception):
 
 
 class JobProcess:
-    """One process, for one job. It is started before there is one, so that its imports are done by then."""
+    """One process, for one job after the other; see `keeper`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self.idle = True
+        """It waits for a job; one that has not ended in its own words leaves it as it is, to be ended."""
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._listener = asyncio.create_task(self._listen(), name="job-process-log")
 
@@ -86,6 +88,8 @@ class JobProcess:
         Raises:
             JobFailed: it could not be done, took too long, or the process died of it.
         """
+        self.idle = False
+        self._last_lines.clear()
         try:
             async with asyncio.timeout(deadline_seconds) as deadline:
                 await self._say(message(order))
@@ -103,6 +107,7 @@ class JobProcess:
                 f"not done within {deadline_seconds:g} s; take fewer pictures, a part of the video, or raise "
                 "FRAMEMESH_FRAME_EXTRACTOR_JOB_SECONDS",
             ) from None
+        self.idle = isinstance(said, Finished | Failed)
         if isinstance(said, Finished):
             return said
         if isinstance(said, Failed):

@@ -37,7 +37,8 @@ class Worker:
                     continue
                 if process is None or not process.alive:
                     process = await self._process()
-                if await self._one(work, process):
+                await self._one(work, process)
+                if not process.alive:
                     # For the next one, so that its imports are done by then: where there was one job, there are more.
                     process = await self._process()
         finally:
@@ -61,25 +62,23 @@ class Worker:
             await asyncio.sleep(_PAUSE_SECONDS)
             return None
 
-    async def _one(self, work: Work, process: JobProcess) -> bool:
-        """Whether the process was used up."""
-        attempt = None
+    async def _one(self, work: Work, process: JobProcess) -> None:
         try:
             attempt = await begin(self._parts, work)
             if attempt is None:
-                return False
+                return
             self._parts.figures.running += 1
             try:
                 await attempt.run(process)
             finally:
                 self._parts.figures.running -= 1
-                await process.end()
+                if not process.idle:
+                    await process.end()
         except GivenUp:
             log.debug("another worker was quicker")
         except MeshError as error:
             log.warning("a job is left to its next attempt: %s", error)
             await asyncio.sleep(_PAUSE_SECONDS)
-        return attempt is not None
 
 
 async def watch_queue(parts: Parts, queue: WorkQueue) -> None:
