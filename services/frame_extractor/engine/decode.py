@@ -12,9 +12,11 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from schemas.errors import MeshError
+from services.frame_extractor.engine.errors import VideoError
 from services.frame_extractor.engine.index import NO_TIME, Index
 from services.frame_extractor.engine.limits import Limits
 from services.frame_extractor.engine.open import OpenVideo
+from services.frame_extractor.engine.packets import packets_of
 from services.frame_extractor.engine.plan import Run, Share, is_fed
 from services.frame_extractor.engine.targets import Moment
 
@@ -57,7 +59,12 @@ def decode_shares(
         with video.opened(halt) as (container, stream):
             feeder = _Feeder(container, stream, index, seeks)
             threads = share.decoder_threads
-            decoder = _Decoder(stream, index, threads, halt, limits)
+            try:
+                decoder = _Decoder(stream, index, threads, halt, limits)
+            except MemoryError:
+                raise
+            except av.FFmpegError:  # of what the container says of the stream nothing can be made
+                raise VideoError("video", f"{video.name}: its header does not fit its codec, {index.codec}") from None
             while share is not None and share.decoder_threads == threads and not halt.is_set():
                 try:
                     while share.runs and not halt.is_set():
@@ -83,7 +90,7 @@ class _Feeder:
 
     def __init__(self, container: InputContainer, stream: VideoStream, index: Index, seeks: bool) -> None:
         self._container, self._stream, self._index, self._seeks = container, stream, index, seeks
-        self._source = container.demux(stream)
+        self._source = packets_of(container, stream)
         self._next = 0
         self._held: Packet[Any] | None = None
         self._configuration: PacketSideData | None = None
@@ -126,7 +133,7 @@ class _Feeder:
             self._container.seek(int(time[target]) - shift, stream=self._stream)
         except av.FFmpegError:
             raise _Unseekable from None
-        self._source = self._container.demux(self._stream)
+        self._source = packets_of(self._container, self._stream)
         self._held = self._find(target)
         self._next = target
 
@@ -150,6 +157,7 @@ class _Decoder:
         self._context.thread_count = threads
         self._context.thread_type = "FRAME" if threads > 1 else "NONE"
         self._context.options = {"max_pixels": str(_CODED_PIXELS * limits.pixels)}
+        self._context.open(strict=False)
         self._index, self._halt = index, halt
         self._number = self._shift = 0
         self._sort: _Exact | _Shown = _Exact({}, lambda *_: None)
@@ -180,9 +188,9 @@ class _Decoder:
     def _feed(self, packet: "Packet[Any] | None") -> None:
         try:
             frames = self._context.decode(packet)
-        except av.InvalidDataError:  # of a broken packet nothing comes out; what is missing is asked for again
-            return
-        except av.error.EOFError:
+        except MemoryError:
+            raise
+        except av.FFmpegError:  # of a broken packet nothing comes out; what is missing is asked for again
             return
         for frame in frames:
             if self._halt.is_set():
@@ -229,9 +237,7 @@ class _Shown:
         if self._shown is not None:
             while self._wanted and self._wanted[-1][0] < at:
                 self._give_shown()
-        self._shown = at, frame
-        if self._wanted and self._wanted[-1][0] == at:
-            self._give_shown()
+        self._shown = at, frame  # not given yet: one with the same time may come behind it
 
     def end(self) -> list[Moment]:
         while self._wanted and self._shown is not None:

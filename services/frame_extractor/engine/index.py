@@ -14,6 +14,7 @@ from services.frame_extractor.engine.coding import Coding
 from services.frame_extractor.engine.errors import VideoError
 from services.frame_extractor.engine.limits import Halt, Limits
 from services.frame_extractor.engine.open import OpenVideo
+from services.frame_extractor.engine.packets import packets_of
 from shared.netguard import TooLong
 
 Longs = npt.NDArray[np.int64]
@@ -25,6 +26,9 @@ _MAX_REORDER = 16  # pictures: of H.264 and H.265 at any level
 _FALLBACK_RATE = Fraction(25)  # of a video that says nothing of time at all
 _SET_BACK_S = 0.05  # more than pictures last: less is a muxer that miscounts, and no clock that was set back
 _LOOK_PACKETS = 256  # between two looks at the clock
+# Whose decoders show nothing before the first key picture, nor what is shown before that: of a recording that was cut
+# anywhere, as a broadcast's is, the video begins there.
+_SHOW_FROM_KEY = frozenset(("h264", "hevc", "mpeg1video", "mpeg2video", "vp8", "vp9", "av1", "libdav1d"))
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Index:
     entry: Marks
     disposable: Marks
     careful: bool
-    """Packets and pictures need not be the same: nothing is left out of what the decoder is fed."""
+    """Packets and pictures need not be the same, or have the same time: the decoder is fed all of them."""
     numbered: bool
     """Pictures have no time of their own: they are told by their number."""
     picture_packet: Longs
@@ -80,7 +84,7 @@ def read_index(
         rows: list[tuple[int, int, int, int, bool, bool, int, bool]] = []
         note = ""
         try:
-            for packet in container.demux(stream):
+            for packet in packets_of(container, stream):
                 if not len(rows) % _LOOK_PACKETS and halt.is_set():
                     break
                 if not packet.size:
@@ -112,6 +116,7 @@ def read_index(
         entry, disposable = (np.array([row[place] for row in rows], np.bool_) for place in (4, 5))
         layer = np.array([row[6] for row in rows], np.int64)
         discard = np.array([row[7] for row in rows], np.bool_)
+        begin = int(entry.argmax()) if coding.codec in _SHOW_FROM_KEY else 0
         entry[0] = True
         disposable &= layer == layer.max()
         timed = pts != NO_TIME
@@ -120,6 +125,8 @@ def read_index(
         # Second fields may come without a time; anything else without one has no order of time but the decoder's.
         numbered = not timed.all() and not (coding.fields and timed[0] and 2 * timed.sum() >= len(rows))
         shown = np.ones(len(rows), np.bool_) if numbered else ~discard & timed
+        if not numbered and begin and timed[begin]:
+            shown &= pts >= pts[begin]
         if not shown.any():
             raise VideoError("video", f"{video.name} has no pictures that are shown")
         if numbered:
@@ -146,7 +153,7 @@ def read_index(
             size=size,
             entry=entry,
             disposable=disposable,
-            careful=coding.fields or numbered,
+            careful=coding.fields or numbered or not np.diff(picture_pts).all(),
             numbered=numbered,
             picture_packet=picture_packet,
             picture_pts=picture_pts,
