@@ -1,5 +1,6 @@
 """Where videos come from and pictures go: folders, object stores, HTTP; guarded, bounded, tried again."""
 
+from services.frame_extractor.storage.counts import StorageCounts, StorageFigures
 from services.frame_extractor.storage.errors import StorageError
 from services.frame_extractor.storage.place import Place, parse_place
 from services.frame_extractor.storage.places import Places
@@ -14,7 +15,9 @@ __all__ = [
     "PathTemplate",
     "Place",
     "Places",
+    "StorageCounts",
     "StorageError",
+    "StorageFigures",
     "StorageSettings",
     "Uploads",
     "Writer",

@@ -7,6 +7,7 @@ from typing import Final
 
 from schemas.errors import MeshError, Unavailable
 from services.frame_extractor.storage.attempts import delays_seconds
+from services.frame_extractor.storage.counts import StorageCounts
 from services.frame_extractor.storage.errors import StorageError, download_error
 from services.frame_extractor.storage.spool import SpoolFile
 from shared.netguard import GuardedUrl, HttpReader, Timeouts
@@ -52,7 +53,15 @@ class FetchLimits:
 class Fetch:
     """One video on its way; belongs to one thread."""
 
-    def __init__(self, guarded: GuardedUrl, file: SpoolFile, limits: FetchLimits, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        guarded: GuardedUrl,
+        file: SpoolFile,
+        limits: FetchLimits,
+        stop: threading.Event,
+        counts: StorageCounts | None = None,
+    ) -> None:
+        self._counts = counts or StorageCounts()
         self._guarded = guarded
         self._file = file
         self._limits = limits
@@ -93,6 +102,7 @@ class Fetch:
             self._check_time()
             reader = self._again(reader)
         self._file.finish()
+        self._counts.note(fetched_bytes=self._file.length_bytes)
 
     def _drain(self, reader: HttpReader) -> None:
         try:
@@ -108,6 +118,7 @@ class Fetch:
         Where that cannot be opened, the old one: its next read asks again, and fails or goes on where it was.
         """
         self.resumed += 1
+        self._counts.note(resumed=1)
         at = self._file.length_bytes if reader.seekable() else 0
         try:
             fresh = HttpReader(self._guarded, self._limits.timeouts, at)

@@ -7,6 +7,7 @@ from typing import Final
 
 from schemas.errors import MeshError, Unavailable
 from services.frame_extractor.storage.attempts import delays_seconds
+from services.frame_extractor.storage.counts import StorageCounts
 from services.frame_extractor.storage.errors import StorageError, download_error
 from services.frame_extractor.storage.fetch import FetchLimits
 from services.frame_extractor.storage.spool import NoRoom, Spool, SpoolFile
@@ -22,10 +23,12 @@ _READ_BYTES: Final = 256 << 10
 class Parts:
     """The bytes of one video, each read when it is asked for. Belongs to one thread."""
 
-    def __init__(self, guarded: GuardedUrl, limits: FetchLimits, size_bytes: int, stop: threading.Event) -> None:
+    def __init__(
+        self, guarded: GuardedUrl, limits: FetchLimits, size_bytes: int, stop: threading.Event, counts: StorageCounts
+    ) -> None:
         self.size_bytes = size_bytes
         self.read_bytes = 0
-        self._guarded, self._limits, self._stop = guarded, limits, stop
+        self._guarded, self._limits, self._stop, self._counts = guarded, limits, stop, counts
 
     def read(self, start: int, end: int) -> bytes:
         """Raises:
@@ -41,6 +44,7 @@ class Parts:
             except Unavailable as error:
                 if not left or self._stop.wait(next(delays)):
                     raise download_error(error) from None
+                self._counts.note(resumed=1)
             except MeshError as error:
                 raise download_error(error) from None
         raise AssertionError("the last try returns or raises")
@@ -53,6 +57,7 @@ class Parts:
             while start + len(data) < end and (more := reader.read(min(_READ_BYTES, end - start - len(data)))):
                 data += more
                 self.read_bytes += len(more)
+                self._counts.note(fetched_bytes=len(more))
         finally:
             reader.close()
 
@@ -62,7 +67,12 @@ MakeExcerpt = Callable[[Parts, bytes], Sequence[bytes] | None]
 
 
 def fetch_excerpt(
-    guarded: GuardedUrl, limits: FetchLimits, spool: Spool, stop: threading.Event, make: MakeExcerpt
+    guarded: GuardedUrl,
+    limits: FetchLimits,
+    spool: Spool,
+    stop: threading.Event,
+    make: MakeExcerpt,
+    counts: StorageCounts,
 ) -> SpoolFile | None:
     """What `make` makes of a video; None where that is nothing, or cannot be had.
 
@@ -83,7 +93,7 @@ def fetch_excerpt(
             reader.close()
     if not worth_it:
         return None
-    parts = Parts(guarded, limits, size_bytes, stop)
+    parts = Parts(guarded, limits, size_bytes, stop, counts)
     try:
         made = make(parts, begins)
         if made is None:

@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 from schemas.errors import InvalidValue, MeshError
 from schemas.stills import StillFormat
 from services.frame_extractor.storage.accounts import bucket_folders, s3_account, tos_account
+from services.frame_extractor.storage.counts import StorageCounts
 from services.frame_extractor.storage.errors import StorageError, download_error
 from services.frame_extractor.storage.fetch import FetchLimits
 from services.frame_extractor.storage.folders import open_file, settle, write_file
@@ -47,6 +48,8 @@ class Places:
         self._accounts = {"s3": s3_account(settings, environ), "tos": tos_account(settings, environ)}
         self._bucket_folders = bucket_folders(settings)
         self._stores: dict[str, ObjectStore] = {}
+        self.counts = StorageCounts()
+        """Of all that was done through this."""
         self._web = Policy(schemes=_WEB, allow_private=settings.allow_private, playlist_bytes=settings.video_bytes)
         # An object's link leads to where the operator said, which may be inside; what the object says may not.
         self._store_policy = Policy(schemes=_WEB, allow_private=True, playlists=False)
@@ -109,7 +112,7 @@ class Places:
             guarded = check(url, self._web, _FIELD, self._settings.network_timeout_seconds)
         except MeshError as error:
             raise download_error(error) from None
-        return open_remote(guarded, self._limits, self.spool, stop, sparse=sparse, excerpt=excerpt)
+        return open_remote(guarded, self._limits, self.spool, stop, sparse=sparse, excerpt=excerpt, counts=self.counts)
 
     def check_template(self, template: str, file_format: StillFormat = "jpg") -> None:
         """What can be said of where pictures shall go without asking anyone.
@@ -131,7 +134,7 @@ class Places:
             InvalidValue: of the template.
         """
         parsed = parse_template(template, file_format)
-        return Writer(parsed, self.put, self._settle, self._settings.storage_seconds, stop)
+        return Writer(parsed, self.put, self._settle, self._settings.storage_seconds, stop, self.counts)
 
     def uploads(self, writer: Writer, on_written: OnWritten | None = None) -> Uploads:
         """Writes behind the decoder's back, bounded; see there."""
@@ -221,7 +224,7 @@ class Places:
             raise StorageError("storage", f"{url}: {error.message}", may_pass=True) from None
         # The link is a secret, and what people know the video by is its own address.
         known = replace(guarded, shown=url)
-        return open_remote(known, self._limits, self.spool, stop, sparse=sparse, excerpt=excerpt)
+        return open_remote(known, self._limits, self.spool, stop, sparse=sparse, excerpt=excerpt, counts=self.counts)
 
     def _sized(self, video: OpenedVideo) -> OpenedVideo:
         self._limits.check_size(video.size_bytes, video.url.shown)

@@ -56,6 +56,7 @@ class Uploads:
                     lambda: self._ending or not self._held or self._held_bytes + len(data) <= self._max_bytes
                 )
                 self.waited_seconds += time.monotonic() - began
+                self.writer.counts.note(waits=1, waited_seconds=time.monotonic() - began)
             if self._failure is not None:
                 raise self._failure
             if self._ending:
@@ -96,9 +97,13 @@ class Uploads:
 
     def _end(self) -> None:
         self._ending = True
-        self.dropped += len(self._waiting)
+        self._drop(len(self._waiting))
         self._waiting.clear()
         self._changed.notify_all()
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        self.writer.counts.note(dropped=count)
 
     def _run(self) -> None:
         while True:
@@ -113,7 +118,7 @@ class Uploads:
             except Exception as error:  # whatever it is, who puts pictures has to hear of it
                 with self._changed:
                     self._failure = self._failure or error
-                    self.dropped += 1
+                    self._drop(1)
                     self._end()
             with self._changed:
                 self._held_bytes -= len(data)

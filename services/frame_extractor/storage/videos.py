@@ -8,6 +8,7 @@ from typing import Final, Self
 from urllib.parse import quote
 
 from schemas.errors import MeshError
+from services.frame_extractor.storage.counts import StorageCounts
 from services.frame_extractor.storage.errors import StorageError, download_error
 from services.frame_extractor.storage.fetch import Fetch, FetchLimits
 from services.frame_extractor.storage.parts import MakeExcerpt, fetch_excerpt
@@ -79,6 +80,7 @@ def open_remote(
     *,
     sparse: bool,
     excerpt: MakeExcerpt | None = None,
+    counts: StorageCounts | None = None,
 ) -> OpenedVideo:
     """A video behind a checked http(s) URL.
 
@@ -90,7 +92,8 @@ def open_remote(
     Raises:
         StorageError: url, download, timeout, video (it is too long), format (a playlist where none may be).
     """
-    if excerpt is not None and (file := fetch_excerpt(guarded, limits, spool, stop, excerpt)) is not None:
+    counts = counts or StorageCounts()
+    if excerpt is not None and (file := fetch_excerpt(guarded, limits, spool, stop, excerpt, counts)) is not None:
         return OpenedVideo(_spooled(guarded, spool, file), file.length_bytes, file, excerpt=True)
     with interruptible(stop):
         try:
@@ -110,7 +113,7 @@ def open_remote(
                 return OpenedVideo(guarded, size_bytes)
             patient = replace(limits, room_seconds=0.0) if ranges else limits
             try:
-                return _fetched(guarded, reader, head, patient, spool, stop)
+                return _fetched(guarded, reader, head, patient, spool, stop, counts)
             except NoRoom:
                 if not ranges:
                     raise
@@ -127,7 +130,13 @@ def _head(reader: HttpReader) -> bytes:
 
 
 def _fetched(
-    guarded: GuardedUrl, reader: HttpReader, head: bytes, limits: FetchLimits, spool: Spool, stop: threading.Event
+    guarded: GuardedUrl,
+    reader: HttpReader,
+    head: bytes,
+    limits: FetchLimits,
+    spool: Spool,
+    stop: threading.Event,
+    counts: StorageCounts,
 ) -> OpenedVideo:
     if (reader.size_bytes or 0) > spool.budget_bytes:
         raise StorageError(
@@ -137,7 +146,7 @@ def _fetched(
         )
     file = spool.create()
     try:
-        Fetch(guarded, file, limits, stop).run(reader, head)
+        Fetch(guarded, file, limits, stop, counts).run(reader, head)
     except BaseException:  # nothing stays on the disk, whatever it was
         file.remove()
         raise

@@ -1,11 +1,13 @@
 """Writes the pictures of one job to where its template says; the same picture twice is one file."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
 from schemas.stills import StillFormat
 from services.frame_extractor.storage.attempts import attempt
+from services.frame_extractor.storage.counts import StorageCounts
 from services.frame_extractor.storage.errors import StorageError
 from services.frame_extractor.storage.place import Place
 from services.frame_extractor.storage.template import PathTemplate
@@ -24,7 +26,9 @@ class Writer:
         settle: Callable[[Place], None],
         seconds: float,
         stop: threading.Event | None,
+        counts: StorageCounts | None = None,
     ) -> None:
+        self.counts = counts or StorageCounts()
         self._template = template
         self._put = put
         self._settle = settle
@@ -47,12 +51,14 @@ class Writer:
             StorageError: storage.
         """
         place = self._template.place(index)
+        began = time.monotonic()
         attempt(
             lambda: self._put(place, data, self._template.file_format), self._seconds, self._stop, self._count_retry
         )
         with self._lock:
             self.written += 1
             self.written_bytes += len(data)
+        self.counts.note(written=1, written_bytes=len(data), write_seconds=time.monotonic() - began)
 
     def settle(self) -> None:
         """Have what was written survive a loss of power: a job is not complete before. Blocks.
@@ -66,6 +72,7 @@ class Writer:
     def _count_retry(self) -> None:
         with self._lock:
             self.retries += 1
+        self.counts.note(retries=1)
 
 
 def no_such_account(scheme: str) -> StorageError:

@@ -34,7 +34,10 @@ _log = logging.getLogger(__name__)
 
 _NS: Final = 1_000_000_000
 SAMPLE_EVENT: Final = "sample"
-_WAITING: Final = 8  # pictures that are due while one is being written
+_WAITING: Final = 8  # pictures that are due while one is being taken
+# Pictures that are taken while the store is away: of 5 a second those of 12 s, of one a second those of a minute.
+_HELD: Final = 64
+_HELD_BYTES: Final = 32 << 20  # of one sample; a jpg of 4K has 2 MB
 _WAIT_SECONDS: Final = 10.0  # for a picture: a source that has to be opened takes some
 _WAKE_SECONDS: Final = 3.0  # before a picture is due: a camera's next key picture is waited for
 # Who wants pictures so often has them decoded all the time: to begin costs a group of pictures.
@@ -64,6 +67,8 @@ class Sampler:
         self._moments, self._places, self._wants, self._reader = moments, places, wants, reader
         self._tasks: list[asyncio.Task[Any]] = []
         self._due: asyncio.Queue[tuple[int, SampleReason]] = asyncio.Queue(_WAITING)
+        self._held: asyncio.Queue[tuple[TakenPicture, SampleReason, int]] = asyncio.Queue(_HELD)
+        self._held_bytes = 0
         self._one = asyncio.Lock()
         self._accepted_s = float("-inf")
         self._tidied_s, self._tidying_s = float("-inf"), 0.0
@@ -90,6 +95,7 @@ class Sampler:
         self._reporter.report(self._sample, self.actual)
         self._begin(self._resume(), "resume")
         self._begin(self._take_due(), "due")
+        self._begin(self._write_held(), "write")
         if spec.every is not None:
             self._begin(self._schedule(parse_duration(spec.every, "every")), "schedule")
         if spec.event is not None:
@@ -120,7 +126,10 @@ class Sampler:
         piece = 0
         try:
             while True:
-                piece = max(piece, time.time_ns() // every_ns) + 1
+                due = max(piece, time.time_ns() // every_ns) + 1
+                if piece and due > piece + 1:  # the picture before took as long
+                    self._skipped(due - piece - 1)
+                piece = due
                 at_ns = piece * every_ns
                 # The wall clock's own moment is waited for; nothing tells of it.
                 await asyncio.sleep(max(0.0, (at_ns - time.time_ns()) / _NS - _WAKE_SECONDS))
@@ -156,7 +165,7 @@ class Sampler:
         try:
             self._due.put_nowait((at_ns, reason))
         except asyncio.QueueFull:
-            self._missed(Unavailable(f"{_WAITING} pictures wait to be written to {self._spec.to}").info)
+            self._missed(Unavailable(f"{_WAITING} pictures are due, and none has come yet").info)
 
     async def _take_due(self) -> None:
         while True:
@@ -180,27 +189,52 @@ class Sampler:
                 self._missed(ErrorInfo(code=getattr(error, "code", 503), message=f"claimed before: {error}"))
 
     async def _take(self, at_ns: int, reason: SampleReason, piece: int = 0, *, within_ns: int | None = None) -> None:
-        async with self._one:
+        """Take it now and hold it: who waits for the store would miss the pictures that come meanwhile."""
+        try:
+            picture = await self._picture(at_ns, within_ns)
+        except MeshError as error:
+            self._missed(error.info)
+            return
+        except Exception:  # a bug of ours with one picture must not end all others of this service
+            _log.exception("sample %s", self._sample)
+            self._missed(InternalError("internal error; see the service's log").info)
+            return
+        if self._held.full() or self._held_bytes + len(picture.data) > _HELD_BYTES:
+            text = f"{self._held.qsize()} pictures wait to be written to {self._spec.to}; is it there, and fast enough?"
+            self._missed(Unavailable(text).info)
+            return
+        self._held_bytes += len(picture.data)
+        self._held.put_nowait((picture, reason, piece))
+
+    async def _write_held(self) -> None:
+        while True:
+            picture, reason, piece = await self._held.get()
             try:
-                picture = await self._picture(at_ns, within_ns)
-                claim = SampleClaim(
-                    piece=piece,
-                    captured_ns=picture.captured_ns,
-                    epoch=picture.epoch,
-                    sequence=picture.sequence,
-                    reason=reason,
-                )
-                if await self._claims.take(claim) is None:
-                    return
-                await self._write(picture, claim)
-                await self._claims.done(claim)
+                async with self._one:
+                    await self._claim_and_write(picture, reason, piece)
             except MeshError as error:
                 self._missed(error.info)
             except StorageError as error:
+                self._places.counts.note(dropped=1)
                 self._missed(ErrorInfo(code=503, message=error.message))
-            except Exception:  # a bug of ours with one picture must not end all others of this service
+            except Exception:  # as above
                 _log.exception("sample %s", self._sample)
                 self._missed(InternalError("internal error; see the service's log").info)
+            finally:
+                self._held_bytes -= len(picture.data)
+
+    async def _claim_and_write(self, picture: TakenPicture, reason: SampleReason, piece: int) -> None:
+        claim = SampleClaim(
+            piece=piece,
+            captured_ns=picture.captured_ns,
+            epoch=picture.epoch,
+            sequence=picture.sequence,
+            reason=reason,
+        )
+        if await self._claims.take(claim) is None:
+            return
+        await self._write(picture, claim)
+        await self._claims.done(claim)
 
     async def _picture(self, at_ns: int, within_ns: int | None) -> TakenPicture:
         within = None if within_ns is None else f"{within_ns / _NS:.6f}s"
@@ -222,7 +256,9 @@ class Sampler:
                 wait_s = backoff.next_seconds()
                 if not error.may_pass or time.monotonic() + wait_s > deadline_s:
                     raise
+                self._places.counts.note(retries=1)
                 await asyncio.sleep(wait_s)
+        self._places.counts.note(written=1, written_bytes=len(picture.data))
         self._written(picture, claim, path)
         await self._tidy()
 
@@ -250,6 +286,11 @@ class Sampler:
     def _missed(self, error: ErrorInfo) -> None:
         assert self.actual is not None
         self.actual = msgspec.structs.replace(self.actual, state="failed", error=error, missed=self.actual.missed + 1)
+        self._reporter.report(self._sample, self.actual)
+
+    def _skipped(self, count: int) -> None:
+        assert self.actual is not None
+        self.actual = msgspec.structs.replace(self.actual, missed=self.actual.missed + count)
         self._reporter.report(self._sample, self.actual)
 
     async def _tidy(self) -> None:
