@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.ids import Id
 
 PixelFormat = Literal[
@@ -58,6 +59,8 @@ class FrameRef(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Of a lossless stream: its consumer may give one credit for so many pictures, while more of them wait."""
     exposure_ns: NonNegativeInt = 0
     """How long this picture was exposed; 0 when the source does not tell."""
+    colour_space: ColourSpace = UNSPECIFIED
+    """How its samples are to be read."""
     metadata: dict[str, int | float | str | bool] = {}
     """What the camera says of this picture (GenICam chunk data): by the camera's own names. At most 32 entries."""
 

@@ -11,6 +11,7 @@ from typing import Final, Required, TypedDict
 import msgspec
 import numpy as np
 
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.frames import Clock, FrameRef
 from schemas.pictures import Mask
 from schemas.resources import StreamSpec
@@ -40,6 +41,8 @@ class About(TypedDict, total=False):
     """CLOCK_REALTIME; None or left out: now, the instant of writing."""
     clock: Clock
     exposure_ns: int
+    colour_space: ColourSpace
+    """Of a picture that is an array; frames say it themselves."""
     metadata: Metadata
     """By the device's own names; beyond 32 entries it is cut off."""
 
@@ -145,6 +148,7 @@ class FrameWriter:
                 clock=about.get("clock", "arrival"),
                 exposure_ns=about.get("exposure_ns", 0),
                 metadata=_bounded(metadata) if metadata else NO_METADATA,
+                colour_space=shaped.colour_space,
             )
             self._publish(ref, masks)
             self.written += 1
@@ -216,6 +220,7 @@ class FrameWriter:
             captured_ns=original.captured_ns if original else time.time_ns(),
             monotonic_ns=original.monotonic_ns if original else time.monotonic_ns(),
             clock=original.clock if original else "arrival",
+            colour_space=original.colour_space if original else UNSPECIFIED,
         )
         self._publish(ref, self._newest_masks if original else None)
         self.stood_in += 1

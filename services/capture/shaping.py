@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from av.video.frame import VideoFrame
 
+from schemas.colours import RGB, UNSPECIFIED, ColourSpace
 from schemas.errors import InvalidValue
 from schemas.frames import PixelFormat
 from schemas.pictures import PictureSettings
@@ -20,6 +21,7 @@ from schemas.resources import StreamSpec
 from schemas.units import parse_crop, parse_size
 from services.capture.masks import Area, blacken, mask_area
 from shared import pixel_formats
+from shared.media.colour.facts import after_conversion, colour_space_of, mark, stated
 from shared.media.frames import array_frame, convert, frame_planes
 from shared.pixel_formats import Picture
 from shared.ring import RingGeometry
@@ -56,6 +58,7 @@ class Shaped:
 
     geometry: RingGeometry
     fill: Callable[[Picture], None]
+    colour_space: ColourSpace = UNSPECIFIED
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class _Plan:
     """The same after turning."""
     size: tuple[int, int]
     """Width and height after turning."""
+    source_height: int
     masks: tuple[Area, ...]
     """Before scaling."""
     masks_after: tuple[Area, ...]
@@ -120,9 +124,9 @@ class Shaper:
                 source = convert(source, plan.taken_as)
             self._fill(target, frame_planes(source, plan.taken_as), plan, source)
 
-        return Shaped(plan.geometry, fill)
+        return Shaped(plan.geometry, fill, self._colours(colour_space_of(frame), name, frame.height, plan))
 
-    def image(self, array: Picture, pixel_format: PixelFormat) -> Shaped:
+    def image(self, array: Picture, pixel_format: PixelFormat, colour_space: ColourSpace = UNSPECIFIED) -> Shaped:
         """A camera's picture, shape and type as in `shared.pixel_formats`; not used after `fill`.
 
         Raises:
@@ -133,9 +137,9 @@ class Shaper:
 
         def fill(target: Picture) -> None:
             packed = np.ascontiguousarray(array) if pixel_format in pixel_formats.SUBSAMPLED else array
-            self._fill(target, pixel_formats.planes(packed, pixel_format, width, height), plan, None)
+            self._fill(target, pixel_formats.planes(packed, pixel_format, width, height), plan, None, colour_space)
 
-        return Shaped(plan.geometry, fill)
+        return Shaped(plan.geometry, fill, self._colours(colour_space, pixel_format, height, plan))
 
     def check_pictures_of(self, before: "Shaper") -> None:
         """Hold these settings against the picture that another shaper has had last; from any thread.
@@ -146,6 +150,14 @@ class Shaper:
         if before._newest is not None:
             name, width, height, keep_format = before._newest
             self._make_plan(name, width, height, keep_format=keep_format)
+
+    def _colours(self, space: ColourSpace, name: str, height: int, plan: _Plan) -> ColourSpace:
+        kept = plan.geometry.pixel_format
+        if name not in _KNOWN or not plan.direct:
+            return after_conversion(space, name, kept, height)
+        if kept in pixel_formats.SUBSAMPLED and plan.geometry.height != height:
+            return stated(space, height)  # a matrix goes by the height of the picture that it was made for
+        return RGB if kept in pixel_formats.PACKED and space is UNSPECIFIED else space
 
     # -- what to do ------------------------------------------------------------------------------------------
 
@@ -188,6 +200,7 @@ class Shaper:
             taken_as=taken_as,
             middle=middle,
             size=turned_size,
+            source_height=height,
             masks=masks,
             masks_after=tuple(mask.scaled(turned_size, (geometry.width, geometry.height)) for mask in masks),
         )
@@ -204,7 +217,14 @@ class Shaper:
 
     # -- doing it --------------------------------------------------------------------------------------------
 
-    def _fill(self, target: Picture, planes: list[Picture], plan: _Plan, frame: VideoFrame | None) -> None:
+    def _fill(
+        self,
+        target: Picture,
+        planes: list[Picture],
+        plan: _Plan,
+        frame: VideoFrame | None,
+        colour_space: ColourSpace = UNSPECIFIED,
+    ) -> None:
         placed = [_placed(plane, 2 if number else 1, plan) for number, plane in enumerate(planes)]
         if plan.direct:
             geometry = plan.geometry
@@ -213,10 +233,12 @@ class Shaper:
             blacken(targets, plan.masks_after)
             return
         if frame is None or not plan.whole:
-            frame = self._as_frame(placed, plan, frame)
+            frame = self._as_frame(placed, plan, frame, colour_space)
         self._convert(frame, plan, target)
 
-    def _as_frame(self, placed: list[Picture], plan: _Plan, origin: VideoFrame | None) -> VideoFrame:
+    def _as_frame(
+        self, placed: list[Picture], plan: _Plan, origin: VideoFrame | None, colour_space: ColourSpace
+    ) -> VideoFrame:
         """The cropped, turned and masked picture for libav."""
         one_plane = len(placed) == 1 and placed[0][0].flags.c_contiguous
         if one_plane and not plan.masks and not plan.quarters:
@@ -226,8 +248,8 @@ class Shaper:
         targets = frame_planes(frame, plan.middle)
         _copy(targets, placed, plan.quarters)
         blacken(targets, plan.masks)
-        if origin is not None:
-            frame.colorspace, frame.color_range = origin.colorspace, origin.color_range
+        if plan.middle in pixel_formats.SUBSAMPLED:
+            mark(frame, stated(colour_space_of(origin) if origin is not None else colour_space, plan.source_height))
         return frame
 
     def _scratch_frame(self, plan: _Plan) -> VideoFrame:
@@ -241,7 +263,7 @@ class Shaper:
         pixel_format, width, height = geometry.pixel_format, geometry.width, geometry.height
         targets = pixel_formats.planes(target, pixel_format, width, height)
         # libav writes to memory of its own only, so one more copy.
-        _copy(targets, frame_planes(convert(frame, pixel_format, width, height), pixel_format), 0)
+        _copy(targets, frame_planes(convert(frame, pixel_format, width, height, plan.source_height), pixel_format), 0)
         blacken(targets, plan.masks_after)
 
 

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from schemas.colours import UNSPECIFIED
 from schemas.events import Event
 from schemas.frames import AudioHeader, PixelFormat
 from schemas.packets import pack
@@ -277,7 +278,8 @@ class StreamSink:
         """`frame`, of an array as in `shared.pixel_formats`; it keeps its format unless the settings name another."""
         if self._fits(*array.shape[1::-1]) and self._due(about["pts_ns"]):
             shaper = self._shaper
-            self.frames.write(shaper.image(array, pixel_format), shaper.masks, self.stillness, about)
+            shaped = shaper.image(array, pixel_format, about.get("colour_space", UNSPECIFIED))
+            self.frames.write(shaped, shaper.masks, self.stillness, about)
 
     def picture(self, geometry: RingGeometry, fill: Callable[[Picture], None], **about: Unpack[About]) -> None:
         """Write one picture into the ring by `fill(array)`, as it is, and publish its reference; dropped when no slot
@@ -287,7 +289,8 @@ class StreamSink:
             Superseded: a newer writer has the stream.
             OutOfSpace: shared memory is too small for a ring of this geometry.
         """
-        self.frames.write(Shaped(geometry, fill), (), self.stillness, about)
+        shaped = Shaped(geometry, fill, about.get("colour_space", UNSPECIFIED))
+        self.frames.write(shaped, (), self.stillness, about)
 
     def _fits(self, width: int, height: int) -> bool:
         if max(width, height) <= MAX_EDGE_PIXELS:

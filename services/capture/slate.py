@@ -98,12 +98,14 @@ def _fitted(draw: Any, text: str, pixels: float, room: float) -> tuple[str, Any]
 def _converted(image: Picture, geometry: RingGeometry) -> RingPicture:
     from av.video.frame import VideoFrame
 
+    from shared.media.frames import convert
+
     kind, shift = geometry.pixel_format, 0
     form: str = kind
     if kind.startswith("bayer"):  # a mosaic of a grey picture is the grey picture
         form = "gray16le" if kind.endswith("le") else "gray"
     elif kind in ("gray10le", "gray12le"):
         form, shift = "gray16le", 16 - int(kind[4:6])
-    samples: Any = VideoFrame.from_ndarray(image, format="rgb24").reformat(format=form).to_ndarray()
+    samples: Any = convert(VideoFrame.from_ndarray(image, format="rgb24"), form).to_ndarray()
     picture: RingPicture = np.ascontiguousarray(samples >> shift).reshape(geometry.array_shape)
     return picture

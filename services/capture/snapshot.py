@@ -202,6 +202,7 @@ def _encode(array: npt.NDArray[Any], ref: FrameRef, form: _Form) -> Any:
         form.format,
         quality=form.quality,
         max_width=form.max_width,
+        colour_space=ref.colour_space,
     )
 
 

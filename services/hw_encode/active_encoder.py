@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from av.video.frame import VideoFrame
 
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.errors import Unavailable
 from schemas.frames import FrameRef
 from schemas.resources import RenditionSpec, VideoInfo
@@ -13,7 +14,7 @@ from services.hw_encode.codecs import Codecs
 from services.hw_encode.encoders import Choice, first_working
 from services.hw_encode.kinds import EncoderKind
 from services.hw_encode.libav_codec import Codec, Encoded, EncoderFailed
-from services.hw_encode.placement import encoded_size
+from services.hw_encode.placement import encoded_colours, encoded_size
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,9 @@ _RETRY_SECONDS = 5.0  # after every encoder has failed: a driver may have recove
 # An encoder's process that worked for so long and died, the last of its kind that works, is started again at once; one
 # that dies sooner is not met with a storm of processes.
 _STEADY_SECONDS = 1.0
+
+_Form = tuple[tuple[int, int], ColourSpace]
+"""Width and height of the pictures that an encoder takes, and their colours."""
 
 
 class ActiveEncoder:
@@ -46,7 +50,7 @@ class ActiveEncoder:
         self._on_running, self._on_restarted = on_running, on_restarted
         self._codec: Codec | None = None
         self._choice: Choice | None = None
-        self._size = (0, 0)
+        self._form: _Form = ((0, 0), UNSPECIFIED)
         self._failed_in_use: dict[str, str] = {}
         self._retry_at_seconds = 0.0
         # The text alone: an error that is kept keeps the picture it failed at, and with it a slot of the ring.
@@ -63,7 +67,7 @@ class ActiveEncoder:
         Raises:
             Unavailable: none works; tried again after a few seconds.
         """
-        if self._codec is not None and self._size == encoded_size(self._spec, ref):
+        if self._codec is not None and self._form == self._form_of(ref):
             return False
         if self._none_works and time.monotonic() < self._retry_at_seconds:
             raise Unavailable(self._none_works)
@@ -80,7 +84,7 @@ class ActiveEncoder:
 
     def fits(self, ref: FrameRef) -> bool:
         """Whether the encoder that is open, if one is, takes pictures like `ref`; else `finish` it first."""
-        return self._codec is None or self._size == encoded_size(self._spec, ref)
+        return self._codec is None or self._form == self._form_of(ref)
 
     def finish(self) -> list[Encoded]:
         """What the encoder still has; the next `prepare` opens one afresh."""
@@ -107,6 +111,11 @@ class ActiveEncoder:
         return self._choice.kind.pixel_format
 
     @property
+    def sd_matrix(self) -> bool:
+        """It takes BT.601 only."""
+        return self._choice is not None and self._choice.kind.sd_matrix
+
+    @property
     def needs_copy(self) -> bool:
         """libav may read a picture after `encode` has returned."""
         return self._codec is None or self._codec.keeps_input
@@ -121,18 +130,22 @@ class ActiveEncoder:
             self._give_up(self._choice, error)
             return None
 
+    def _form_of(self, ref: FrameRef) -> "_Form":
+        return encoded_size(self._spec, ref), encoded_colours(self._spec, ref)
+
     def _open_next(self, ref: FrameRef) -> bool:
         fps = _NS / ref.duration_ns if ref.duration_ns else _DEFAULT_FPS
         fps = min(fps, self._spec.fps or fps)
-        width, height = size = encoded_size(self._spec, ref)
+        form = self._form_of(ref)
+        (width, height), colour_space = form
         choice, restarted = self._choose(width, height)
         try:
             told_fps = min(max(fps, _LOWEST_FPS), _HIGHEST_FPS)
-            self._codec = self._codecs.open(choice.kind, self._spec, width, height, told_fps)
+            self._codec = self._codecs.open(choice.kind, self._spec, width, height, told_fps, colour_space)
         except EncoderFailed as error:  # works here, but not with these parameters or not any more
             self._give_up(choice, error)
             return False
-        self._choice, self._size, self._none_works = choice, size, ""
+        self._choice, self._form, self._none_works = choice, form, ""
         codec = self._spec.codec
         self._on_running(choice, VideoInfo(codec=codec, width=width, height=height, fps=round(fps, 3)))
         self._opened_at_seconds = time.monotonic()

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.resources import RenditionSpec
 from services.hw_encode.encoder_child import EncoderChild
 from services.hw_encode.kinds import EncoderKind
@@ -36,21 +37,30 @@ class Codecs:
         return self._isolate == "all" or (self._isolate == "hardware" and (kind.hardware or kind.stalls))
 
     def open(
-        self, kind: EncoderKind, spec: RenditionSpec, width: int, height: int, fps: float, *, on_trial: bool = False
+        self,
+        kind: EncoderKind,
+        spec: RenditionSpec,
+        width: int,
+        height: int,
+        fps: float,
+        colour_space: ColourSpace = UNSPECIFIED,
+        *,
+        on_trial: bool = False,
     ) -> Codec:
         """An open encoder.
 
         Args:
+            colour_space: what its stream says of its pictures.
             on_trial: it is closed again at once, so nobody waits for its death.
 
         Raises:
             EncoderFailed: it does not work here, or not with these parameters.
         """
         if not self.isolated(kind):
-            return open_codec(kind, spec, width, height, fps)
+            return open_codec(kind, spec, width, height, fps, colour_space)
         child = self._take()
         try:
-            child.open(kind, spec, width, height, fps)
+            child.open(kind, spec, width, height, fps, colour_space)
         except EncoderFailed as error:
             if not error.died:
                 self._give_back(child)

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from av.video.frame import PictureType, VideoFrame
 
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.resources import RenditionSpec
 from services.hw_encode.encoder_wire import (
     LENGTH_BYTES,
@@ -96,7 +97,15 @@ class EncoderChild:
     def alive(self) -> bool:
         return not self._closed and self._process.poll() is None
 
-    def open(self, kind: EncoderKind, spec: RenditionSpec, width: int, height: int, fps: float) -> None:
+    def open(
+        self,
+        kind: EncoderKind,
+        spec: RenditionSpec,
+        width: int,
+        height: int,
+        fps: float,
+        colour_space: ColourSpace = UNSPECIFIED,
+    ) -> None:
         """Have it open this encoder; another may be asked for after an error that is not its death.
 
         Raises:
@@ -108,7 +117,7 @@ class EncoderChild:
         try:
             os.posix_fallocate(descriptor, 0, size)  # too little memory is an error here, not a signal later
             self._memory = mmap.mmap(descriptor, size)
-            job = OpenEncoder(kind=kind.name, spec=spec, width=width, height=height, fps=fps)
+            job = OpenEncoder(kind=kind.name, spec=spec, width=width, height=height, fps=fps, colour_space=colour_space)
             # Some hundred bytes into an empty socket: they go at once.
             with self._death_explained():
                 socket.send_fds(self._socket, [message(job)], [descriptor])

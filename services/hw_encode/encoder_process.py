@@ -45,7 +45,7 @@ def main() -> None:
         descriptor = connection.take_descriptor()
         try:
             kind = next(kind for kind in kinds.ENCODERS if kind.name == job.kind)
-            codec = open_codec(kind, job.spec, job.width, job.height, job.fps)
+            codec = open_codec(kind, job.spec, job.width, job.height, job.fps, job.colour_space)
             slots = _Slots(descriptor, kind.pixel_format, job.width, job.height)
         except (EncoderFailed, OSError) as error:
             connection.answer(Answer(error=str(error) or type(error).__name__))

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.frames import PixelFormat
 from schemas.resources import RenditionSpec
 from services.hw_encode.libav_codec import Encoded
@@ -28,6 +29,7 @@ class OpenEncoder(Struct, frozen=True, kw_only=True):
     width: int
     height: int
     fps: float
+    colour_space: ColourSpace = UNSPECIFIED
 
 
 class EncodeSlot(Struct, frozen=True, array_like=True):

@@ -42,6 +42,8 @@ class EncoderKind:
     """It makes B-frames."""
     stalls: bool = False
     """It can wait for itself for ever, so it gets a process of its own, as hardware does."""
+    sd_matrix: bool = False
+    """Players read it as BT.601 of limited range, whatever it says."""
     threads: Callable[[int], int] = field(default=lambda pixels: 0)
     """How many threads for pictures of so many pixels; 0: libav chooses."""
 
@@ -183,8 +185,8 @@ ENCODERS: tuple[EncoderKind, ...] = (
     EncoderKind("av1_amf", "av1", hardware=True, options=_amf, rate=amf),
     # 4.1 in low delay: all its threads at rest after one in some 40,000 pictures, with one thread or many.
     EncoderKind("libsvtav1", "av1", hardware=False, options=_svt_av1, rate=svt_av1, keeps_input=False, stalls=True),
-    EncoderKind("vp8_v4l2m2m", "vp8", hardware=True, controls=_STEADY),
-    EncoderKind("libvpx", "vp8", hardware=False, options=_vp8, rate=vpx, keeps_input=False),
+    EncoderKind("vp8_v4l2m2m", "vp8", hardware=True, controls=_STEADY, sd_matrix=True),
+    EncoderKind("libvpx", "vp8", hardware=False, options=_vp8, rate=vpx, keeps_input=False, sd_matrix=True),
     EncoderKind("vp9_qsv", "vp9", hardware=True, options=_qsv, rate=qsv, pixel_format="nv12"),
     EncoderKind("libvpx-vp9", "vp9", hardware=False, options=_vp9, rate=vpx, keeps_input=False),
     EncoderKind("mjpeg_qsv", "mjpeg", hardware=True, options=_qsv, rate=qsv, pixel_format="nv12"),

@@ -7,9 +7,11 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.resources import RenditionSpec
 from services.hw_encode.kinds import EncoderKind
 from services.hw_encode.rates import Rate
+from shared.media.colour.facts import mark
 from shared.media.scheduling import usual_scheduling
 
 TIME_BASE = Fraction(1, 90_000)  # the RTP clock of video; exact for every usual frame rate
@@ -88,19 +90,33 @@ class LibavCodec:
         return [Encoded(bytes(packet), packet.pts, packet.dts, packet.is_keyframe) for packet in packets]
 
 
-def open_codec(kind: EncoderKind, spec: RenditionSpec, width: int, height: int, fps: float) -> LibavCodec:
+def open_codec(
+    kind: EncoderKind,
+    spec: RenditionSpec,
+    width: int,
+    height: int,
+    fps: float,
+    colour_space: ColourSpace = UNSPECIFIED,
+) -> LibavCodec:
     """A `Codec` in this process.
 
     Raises:
         EncoderFailed: this encoder does not work here, or not with these parameters.
     """
     try:
-        return LibavCodec(kind, open_encoder(kind, spec, width, height, fps))
+        return LibavCodec(kind, open_encoder(kind, spec, width, height, fps, colour_space))
     except (av.FFmpegError, ValueError) as error:
         raise EncoderFailed(explain(error)) from error
 
 
-def open_encoder(kind: EncoderKind, spec: RenditionSpec, width: int, height: int, fps: float) -> VideoCodecContext:
+def open_encoder(
+    kind: EncoderKind,
+    spec: RenditionSpec,
+    width: int,
+    height: int,
+    fps: float,
+    colour_space: ColourSpace = UNSPECIFIED,
+) -> VideoCodecContext:
     """libav's own encoder, open, for pictures in the format of its kind.
 
     Raises:
@@ -111,6 +127,7 @@ def open_encoder(kind: EncoderKind, spec: RenditionSpec, width: int, height: int
     assert isinstance(context, VideoCodecContext)
     context.width, context.height = width, height
     context.pix_fmt = kind.pixel_format
+    mark(context, colour_space)
     context.time_base = TIME_BASE
     context.framerate = Fraction(fps).limit_denominator(1001) if fps else Fraction(30)
     context.bit_rate = rate.bitrate

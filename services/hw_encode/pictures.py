@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 from av.video.frame import VideoFrame
@@ -17,9 +18,12 @@ from av.video.frame import VideoFrame
 from schemas.frames import FrameRef, PixelFormat
 from schemas.resources import Fit
 from services.hw_encode.canvas import Canvas
-from services.hw_encode.placement import Placement, placement
+from services.hw_encode.placement import Placement, is_other, placement
 from shared import pixel_formats
-from shared.media.frames import Area, array_frame, convert, copied, cropped_frame, even, sibling
+from shared.media.colour.facts import mark, said, stated
+from shared.media.colour.graphs import run
+from shared.media.colour.steps import sample_steps
+from shared.media.frames import Area, convert, copied, cropped_frame, even, ref_frame, sibling
 from shared.pixel_formats import Picture
 
 _SHARERS = 2
@@ -28,8 +32,18 @@ _KEPT = 2  # the picture that is being converted, and the one before for a rendi
 _WAIT_SECONDS = 0.25
 _KEPT_PLANS = 256  # every rendition of a large node
 
-Form = tuple[str, Placement]
-"""libav's pixel format, and where the stream's picture lies in it."""
+
+class Form(NamedTuple):
+    """How an encoder takes pictures."""
+
+    pixel_format: str
+    """libav's."""
+    place: Placement
+    """Where the stream's picture lies in it."""
+    sd_matrix: bool = False
+    """It is BT.601 of limited range, whatever the stream's is."""
+
+
 Moment = tuple[int, int]
 """Epoch and sequence of a picture."""
 
@@ -144,7 +158,15 @@ class PictureSource:
         self._pictures.need(self, ())
 
     def frame(
-        self, array: Picture, ref: FrameRef, pixel_format: str, size: tuple[int, int] | None, fit: Fit, *, own: bool
+        self,
+        array: Picture,
+        ref: FrameRef,
+        pixel_format: str,
+        size: tuple[int, int] | None,
+        fit: Fit,
+        *,
+        own: bool,
+        sd_matrix: bool = False,
     ) -> VideoFrame:
         """The picture as the encoder takes it; the frame is the caller's, its memory is to be read only.
 
@@ -152,30 +174,35 @@ class PictureSource:
             array: the leased picture, in the form `ref` says; stays alive for as long as libav holds the frame.
             own: memory of its own, because libav may read it after the lease has ended.
         """
-        plan = _plan(ref.pixel_format, ref.width, ref.height, pixel_format, placement(ref, size, fit))
+        other = is_other(ref.colour_space, ref.height, sd_matrix=sd_matrix)
+        form = Form(pixel_format, placement(ref, size, fit), sd_matrix and other)
+        plan = _plan(ref.pixel_format, ref.width, ref.height, other, form)
         if plan != self._plan:
             self._plan, self._canvas = plan, None
             self._pictures.need(self, tuple(form for form in (plan.form, plan.whole) if form))
         if plan.as_it_is and not own:
-            return array_frame(array, ref.pixel_format, ref.width, ref.height)
+            return ref_frame(array, ref)
         share, moment = self._pictures.shares(plan.form), (ref.epoch, ref.sequence)
 
         def make() -> VideoFrame:
             if plan.whole is None or not self._pictures.shares(plan.whole):
-                return self._made(
-                    array_frame(array, ref.pixel_format, ref.width, ref.height, plan.cut), plan, own or share
-                )
+                return self._made(ref_frame(array, ref, plan.cut), ref, plan, own or share)
             whole = self._pictures.get(plan.whole, moment, make_whole, self.counts, keep=True)
-            return self._made(cropped_frame(whole, plan.form[1].source), plan, own or share)
+            return self._made(cropped_frame(whole, plan.form.place.source), ref, plan, own or share)
 
         def make_whole() -> VideoFrame:
-            return convert(array_frame(array, ref.pixel_format, ref.width, ref.height), pixel_format)
+            return convert(ref_frame(array, ref), pixel_format)
 
         return self._pictures.get(plan.form, moment, make, self.counts, keep=share)
 
-    def _made(self, source: VideoFrame, plan: "_Plan", own: bool) -> VideoFrame:
-        pixel_format, place = plan.form
-        picture = convert(source, pixel_format, place.target.width, place.target.height)
+    def _made(self, source: VideoFrame, ref: FrameRef, plan: "_Plan", own: bool) -> VideoFrame:
+        pixel_format, place, sd_matrix = plan.form
+        size = place.target.width, place.target.height
+        if sd_matrix:
+            mark(source, stated(said(source), ref.height))  # a part of it may be too low to be taken for what it is
+            picture = run(source, sample_steps(source, size, "webp"))
+        else:
+            picture = convert(source, pixel_format, *size, ref.height)
         if place.has_bars:
             if self._canvas is None:
                 self._canvas = Canvas(pixel_format, place)
@@ -197,17 +224,19 @@ class _Plan:
 
 
 @lru_cache(_KEPT_PLANS)
-def _plan(source_format: PixelFormat, width: int, height: int, pixel_format: str, place: Placement) -> _Plan:
+def _plan(source_format: PixelFormat, width: int, height: int, other: bool, form: Form) -> _Plan:
+    """`other`: its colours are not those that the encoder takes."""
+    pixel_format, place, sd_matrix = form
     full = Area(0, 0, width, height)
     even_edges = (even(width), even(height)) == (width, height)
     smaller = place.target.width <= place.source.width and place.target.height <= place.source.height
     whole = None
-    if smaller and even_edges and source_format not in pixel_formats.SUBSAMPLED and pixel_format != "nv12":
-        whole = pixel_format, Placement(full, full, width, height)
-    form = pixel_format, place
+    own_colours = source_format in pixel_formats.SUBSAMPLED or pixel_format == "nv12" or sd_matrix
+    if smaller and even_edges and not own_colours:
+        whole = Form(pixel_format, Placement(full, full, width, height))
     return _Plan(
         form=form,
-        as_it_is=source_format == pixel_format and (place.width, place.height) == (width, height),
+        as_it_is=source_format == pixel_format and (place.width, place.height) == (width, height) and not other,
         cut=None if place.source == full else place.source,
         whole=whole if whole != form else None,
     )

@@ -3,12 +3,19 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
+from schemas.colours import ColourSpace
 from schemas.frames import FrameRef
 from schemas.resources import Fit, RenditionSpec
 from schemas.units import parse_size
+from shared.media.colour.facts import after_conversion, stated
 from shared.media.frames import Area, even
 
 _KEPT_RESULTS = 256  # every rendition of a large node; working one out takes longer than looking it up
+# These cannot say what else they are: JFIF, and RFC 6386 section 9.2.
+_SD_COLOURS = {
+    "mjpeg": ColourSpace(matrix="bt470bg", range="full"),
+    "vp8": ColourSpace(matrix="smpte170m", range="limited"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,21 @@ def placement(ref: FrameRef, size: tuple[int, int] | None, fit: Fit) -> Placemen
 def encoded_size(spec: RenditionSpec, ref: FrameRef) -> tuple[int, int]:
     """Width and height of the rendition's pictures while the stream's are like `ref`."""
     return wanted_size(spec) or (even(ref.width), even(ref.height))
+
+
+def encoded_colours(spec: RenditionSpec, ref: FrameRef) -> ColourSpace:
+    """What the rendition says of its pictures while the stream's are like `ref`."""
+    if spec.codec in _SD_COLOURS:
+        return _SD_COLOURS[spec.codec]
+    return after_conversion(ref.colour_space, ref.pixel_format, "yuv420p", ref.height)
+
+
+def is_other(space: ColourSpace, lines: int, *, sd_matrix: bool) -> bool:
+    """Whether pictures of so many lines have other colours than encoders take: full range, which not every one can say
+    and not every player hears, or for `sd_matrix` what is not BT.601."""
+    if space.range == "full":
+        return True
+    return sd_matrix and stated(space, lines).matrix not in ("smpte170m", "bt470bg")
 
 
 def wanted_size(spec: RenditionSpec) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from schemas.colours import UNSPECIFIED
 from schemas.errors import BadRequest, Conflict, InternalError, InvalidValue, NotFound, TooMany, Unavailable
 from schemas.frames import FrameRef
 from schemas.stills import EncodedPicture, EncodePicture, RawPicture, StillFormat
@@ -217,5 +218,12 @@ def _array(picture: RawPicture) -> Picture:
 def _encode(found: _Found, request: EncodePicture, size: tuple[int, int] | None) -> PictureFile:
     form = found.form
     return encode_picture(
-        found.array, form.pixel_format, form.width, form.height, request.format, quality=request.quality, size=size
+        found.array,
+        form.pixel_format,
+        form.width,
+        form.height,
+        request.format,
+        quality=request.quality,
+        size=size,
+        colour_space=form.colour_space if isinstance(form, FrameRef) else UNSPECIFIED,
     )

@@ -233,6 +233,7 @@ class VideoEncoder:
                 self._size,
                 self._spec.fit,
                 own=self._encoder.needs_copy,
+                sd_matrix=self._encoder.sd_matrix,
             )
             picture.pts = pts
             picture.time_base = TIME_BASE

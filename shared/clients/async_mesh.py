@@ -9,6 +9,7 @@ from typing import Final, Self
 
 import msgspec
 
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.commands import MeshStatus, StreamEntry
 from schemas.errors import Conflict, InvalidValue, MeshError
 from schemas.frames import Delivery, PixelFormat
@@ -191,6 +192,7 @@ class AsyncMesh(Commands):
         policy: FullPolicy = "wait",
         deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
         slots: int = DEFAULT_SLOTS,
+        colour_space: ColourSpace = UNSPECIFIED,
     ) -> AsyncIterator[PublishedStream]:
         """Make a stream whose pictures this application writes: `async with mesh.publish("line1", …) as stream`.
 
@@ -206,6 +208,8 @@ class AsyncMesh(Commands):
             policy: when the consumer of a lossless stream has no room: `wait` up to `deadline_seconds`, `refuse`
                 or `drop`.
             slots: pictures in the ring; a lossless stream has up to two fewer in flight.
+            colour_space: how the samples are to be read. Left out, YUV of 720 lines and more is BT.709, and smaller
+                pictures are BT.601, of limited range.
 
         Raises:
             InvalidValue: a size, format, policy or name that cannot be.
@@ -234,7 +238,13 @@ class AsyncMesh(Commands):
                 shm_dir, stream=stream, node=self.settings.node, epoch=epoch, slots=slots, delivery=delivery
             )
             published = PublishedStream(
-                self._bus, writer, geometry, fps=fps, gate=gate, deadline_seconds=deadline_seconds
+                self._bus,
+                writer,
+                geometry,
+                fps=fps,
+                gate=gate,
+                deadline_seconds=deadline_seconds,
+                colour_space=colour_space,
             )
             stack.push_async_callback(published.close)
             await published.start()

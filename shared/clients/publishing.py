@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from schemas.colours import RGB, UNSPECIFIED, ColourSpace
 from schemas.errors import InvalidValue
 from schemas.frames import Clock, Delivery, FrameRef
 from schemas.subjects import RAW, frames
@@ -18,7 +19,7 @@ from shared.bus import Bus
 from shared.clients.credits import Credits
 from shared.clients.picture import PictureInPlace, Stamp
 from shared.demand import DemandBoard
-from shared.pixel_formats import Picture
+from shared.pixel_formats import PACKED, Picture
 from shared.ring import LosslessGate, NotConsumed, RingGeometry, StreamWriter, WritableSlot
 from shared.ring.lossless import FailedPicture
 
@@ -56,6 +57,7 @@ class PublishedStream:
         fps: float | None,
         gate: LosslessGate | None,
         deadline_seconds: float,
+        colour_space: ColourSpace = UNSPECIFIED,
     ) -> None:
         self.name, self.epoch, self.geometry = writer.stream, writer.epoch, geometry
         self.delivery: Delivery = writer.delivery
@@ -65,6 +67,7 @@ class PublishedStream:
         self._bus = bus
         self._writer = writer
         self._fps = fps
+        self._colour_space = RGB if colour_space is UNSPECIFIED and geometry.pixel_format in PACKED else colour_space
         self._deadline_seconds = deadline_seconds
         self._subject = frames(writer.node, writer.stream)
         self._busy = False
@@ -232,6 +235,7 @@ class PublishedStream:
             monotonic_ns=monotonic_ns - (now_ns - captured_ns),
             duration_ns=round(_NS / self._fps) if self._fps else 0,
             clock=stamp.clock,
+            colour_space=self._colour_space,
         )
         self._last_pts_ns = pts_ns
         self.counts.written += 1

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from schemas.frames import FrameRef, PixelFormat
 from shared import pixel_formats
+from shared.media.colour.facts import assumed_matrix, mark
 from shared.pixel_formats import Picture
 
 # libav prepares a conversion once per reformatter, which takes as long as a conversion does; a thread's pictures are
@@ -21,6 +22,9 @@ _kept = threading.local()
 _CONVERSION_THREADS = 1
 _DEEP_GRAY = frozenset[str](("gray10le", "gray12le", "gray16le"))
 _EIGHT_BIT = frozenset[str](("bgr24", "rgb24"))
+_JPEG_FORMATS = frozenset[str](("yuvj420p", "yuvj422p", "yuvj444p"))
+_NOT_SAID = 2  # AVCOL_SPC_UNSPECIFIED
+_MATRICES = {"bt709": Colorspace.ITU709, "smpte170m": Colorspace.ITU601}
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,26 @@ class Area:
     height: int
 
 
-def convert(frame: VideoFrame, pixel_format: str, width: int | None = None, height: int | None = None) -> VideoFrame:
-    """The picture in another format and size; itself when there is nothing to do."""
+def convert(
+    frame: VideoFrame, pixel_format: str, width: int | None = None, height: int | None = None, lines: int | None = None
+) -> VideoFrame:
+    """The picture in another format and size; itself when there is nothing to do.
+
+    YUV keeps its matrix, RGB becomes YUV in that of its height; what is made for a JPEG is BT.601 of full range, all
+    other 4:2:0 of limited range.
+
+    Args:
+        lines: height of the whole picture, of which `frame` is a part; it tells a matrix that is not specified.
+    """
+    lines = lines or frame.height
     if frame.format.name in pixel_formats.MOSAICS and pixel_format not in ("bgr24", frame.format.name):
-        frame = _convert(frame, "bgr24", None, None)  # straight to yuv420p libav makes other colours of them
+        frame = _convert(frame, "bgr24", None, None, lines)  # straight to yuv420p libav makes other colours of them
     elif frame.format.name in _DEEP_GRAY and pixel_format in _EIGHT_BIT:
-        frame = _convert(frame, "gray", None, None)  # straight to bgr24 libav takes three times as long
-    return _convert(frame, pixel_format, width, height)
+        frame = _convert(frame, "gray", None, None, lines)  # straight to bgr24 libav takes three times as long
+    return _convert(frame, pixel_format, width, height, lines)
 
 
-def _convert(frame: VideoFrame, pixel_format: str, width: int | None, height: int | None) -> VideoFrame:
+def _convert(frame: VideoFrame, pixel_format: str, width: int | None, height: int | None, lines: int) -> VideoFrame:
     reformatters: dict[tuple[str, str], VideoReformatter] | None = getattr(_kept, "reformatters", None)
     if reformatters is None:
         reformatters = _kept.reformatters = {}
@@ -50,16 +64,38 @@ def _convert(frame: VideoFrame, pixel_format: str, width: int | None, height: in
     reformatter = reformatters.get(key)
     if reformatter is None:
         reformatter = reformatters[key] = VideoReformatter()
-    # Webcams' JPEGs and some cameras' H.264 are full range; what says nothing, as the ring, is limited.
+    # Webcams' JPEGs and some cameras' H.264 are full range; what says nothing, as most of the ring, is limited.
     limit = frame.color_range == ColorRange.JPEG and pixel_format in pixel_formats.SUBSAMPLED
+    matrix, wanted = _matrices(frame, pixel_format, _MATRICES[assumed_matrix(lines)])
     return reformatter.reformat(
         frame,
         width,
         height,
         pixel_format,
+        src_colorspace=matrix,
+        dst_colorspace=wanted,
         dst_color_range=ColorRange.MPEG if limit else None,
         threads=_CONVERSION_THREADS,
     )
+
+
+def _matrices(frame: VideoFrame, pixel_format: str, assumed: Colorspace) -> tuple[Colorspace | None, Colorspace | None]:
+    """Those that libav is told, of the frame and of what is made of it; None: what the frame says."""
+    if frame.format.is_rgb or frame.format.name in pixel_formats.MOSAICS:
+        if pixel_format in pixel_formats.SUBSAMPLED:
+            return None, assumed
+        return None, Colorspace.ITU601 if pixel_format in _JPEG_FORMATS else None
+    said = assumed if frame.colorspace == _NOT_SAID else None
+    if pixel_format in _JPEG_FORMATS:
+        return said, Colorspace.ITU601
+    return (said, None) if pixel_format in pixel_formats.PACKED else (None, None)
+
+
+def ref_frame(array: Picture, ref: FrameRef, area: Area | None = None) -> VideoFrame:
+    """`array_frame` of a picture in the ring, with what its reference says of its colours."""
+    frame = array_frame(array, ref.pixel_format, ref.width, ref.height, area)
+    # libav takes what is no YUV by its format, and says of YUV made of it what is said here.
+    return mark(frame, ref.colour_space) if ref.pixel_format in pixel_formats.SUBSAMPLED else frame
 
 
 def picture_frame(array: Picture, ref: FrameRef, *, copy: bool, pixel_format: str = "yuv420p") -> VideoFrame:
@@ -71,10 +107,9 @@ def picture_frame(array: Picture, ref: FrameRef, *, copy: bool, pixel_format: st
         copy: True when libav may read the picture after it was handed over; otherwise it is used in place, and
             the array stays alive for as long as libav holds the frame.
     """
-    if ref.pixel_format == pixel_format and copy:
-        return copied_frame(array, ref.pixel_format, ref.width, ref.height)
-    width, height = even(ref.width), even(ref.height)
-    return convert(array_frame(array, ref.pixel_format, ref.width, ref.height), pixel_format, width, height)
+    frame = ref_frame(array, ref)
+    picture = convert(frame, pixel_format, even(ref.width), even(ref.height))
+    return copied(picture) if picture is frame and copy else picture
 
 
 def even(edge_pixels: int) -> int:
@@ -84,7 +119,7 @@ def even(edge_pixels: int) -> int:
 
 def bgr_of(array: Picture, ref: FrameRef) -> npt.NDArray[np.uint8]:
     """A copy of a picture in the ring as bgr24: uint8, shape (height, width, 3), writable."""
-    frame = convert(array_frame(array, ref.pixel_format, ref.width, ref.height), "bgr24")
+    frame = convert(ref_frame(array, ref), "bgr24")
     bgr: npt.NDArray[np.uint8] = np.empty((ref.height, ref.width, 3), np.uint8)
     np.copyto(bgr, frame_planes(frame, "bgr24")[0])
     return bgr
@@ -104,7 +139,7 @@ def cropped_frame(frame: VideoFrame, area: Area) -> VideoFrame:
     """An area at an even place of a libav frame in 4:2:0, in the same memory."""
     if area == Area(0, 0, frame.width, frame.height):
         return frame
-    return _planes_frame(frame_planes(frame, _layout(frame)), frame.format.name, area)
+    return _marked_as(_planes_frame(frame_planes(frame, _layout(frame)), frame.format.name, area), frame)
 
 
 def sibling(frame: VideoFrame) -> VideoFrame:
@@ -113,7 +148,12 @@ def sibling(frame: VideoFrame) -> VideoFrame:
     Both are to be read only.
     """
     twin = VideoFrame.from_dlpack(frame.planes, format=frame.format.name, width=frame.width, height=frame.height)
+    return _marked_as(twin, frame)
+
+
+def _marked_as(twin: VideoFrame, frame: VideoFrame) -> VideoFrame:
     twin.color_range, twin.colorspace = frame.color_range, frame.colorspace
+    twin.color_primaries, twin.color_trc = frame.color_primaries, frame.color_trc
     return twin
 
 
@@ -157,7 +197,7 @@ def copied(frame: VideoFrame) -> VideoFrame:
     layout = _layout(frame)
     for target, source in zip(frame_planes(twin, layout), frame_planes(frame, layout), strict=True):
         np.copyto(target, source)
-    return twin
+    return _marked_as(twin, frame)
 
 
 def frame_planes(frame: VideoFrame, pixel_format: PixelFormat) -> list[Picture]:

@@ -7,11 +7,14 @@ same (sequence, time) gives the same bytes, so tests can compare them.
 import numpy as np
 import numpy.typing as npt
 
+from schemas.colours import ColourSpace
 from schemas.errors import InvalidValue
 from shared.media import glyphs, timecode
 
 Picture = npt.NDArray[np.uint8]
 
+COLOUR_SPACE = ColourSpace(matrix="bt709", range="limited", primaries="bt709", transfer="bt709")
+"""Of the pictures, in every size."""
 MIN_WIDTH, MIN_HEIGHT = timecode.WIDTH_PIXELS, timecode.HEIGHT_PIXELS
 _NS_PER_MS = 1_000_000
 _MS_PER_DAY = 86_400_000

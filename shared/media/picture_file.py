@@ -1,8 +1,7 @@
 """A picture of the ring as a file: jpg, png or webp, of every pixel format.
 
-Colours are those of `Frame.bgr()`: BT.601, limited range in, as libav takes pictures that say nothing; the ring does
-not say which matrix its YUV has. A jpg is made from the planes, in the full range that JFIF asks for, without a detour
-through RGB; a webp from the planes as they are.
+Colours are those of `Frame.bgr()`: as the picture's reference says. A jpg is made from the planes, in the full range
+that JFIF asks for, without a detour through RGB; a webp from the planes too.
 """
 
 from fractions import Fraction
@@ -13,10 +12,12 @@ import numpy as np
 import simplejpeg
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.frames import PixelFormat
 from schemas.stills import StillFormat
+from shared.media.colour.facts import mark
 from shared.media.colour.graphs import run
 from shared.media.colour.steps import Samples, sample_steps
 from shared.media.frames import array_frame, frame_planes
@@ -48,6 +49,7 @@ def encode_picture(
     quality: int = 90,
     max_width: int | None = None,
     size: tuple[int, int] | None = None,
+    colour_space: ColourSpace = UNSPECIFIED,
 ) -> PictureFile:
     """The file. Blocks: some milliseconds for a jpg of 1080p, ten times that for a png. `array` is only read.
 
@@ -56,6 +58,7 @@ def encode_picture(
         quality: of a jpg or webp, 1 to 100 as libjpeg counts it.
         max_width: wider pictures are scaled down to it, their aspect kept.
         size: all are scaled to it.
+        colour_space: how its samples are to be read.
 
     Raises:
         av.FFmpegError, ValueError: libav cannot make such a file of such a picture.
@@ -68,8 +71,7 @@ def encode_picture(
     elif max_width is not None and width > max_width:
         target = max_width, max(2, round(height * max_width / width / 2) * 2)
     if pixel_format in SUBSAMPLED:
-        frame.colorspace = Colorspace.ITU601
-        frame = run(frame, sample_steps(frame, target, FILE_SAMPLES[file_format]))
+        frame = run(mark(frame, colour_space), sample_steps(frame, target, FILE_SAMPLES[file_format]))
     else:
         frame = _reformatted(frame, pixel_format, target, file_format)
     return PictureFile(write_picture(frame, file_format, quality), *target)

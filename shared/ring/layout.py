@@ -23,6 +23,8 @@ Slot header (offset type meaning):
       0 u64 sequence of the picture in the slot; 0 = none, or being written
       8 i64 pts_ns    16 i64 captured_ns    24 i64 monotonic_ns    32 i64 duration_ns
      40 u64 clock: 0 driver 1 rtcp 2 arrival
+     48 u8 matrix  49 u8 primaries  50 u8 transfer (codes of H.273)  51 u8 range: 0 unspecified 1 limited 2 full;
+        all four 0: nothing is said
 
 Pixel formats, libav's; rows are tightly packed, planes follow one another:
 
@@ -44,11 +46,13 @@ Locks (`fcntl` OFD byte-range locks of length 1, never blocking):
 import math
 import sys
 from dataclasses import dataclass, field
+from functools import lru_cache
 from struct import Struct
 from typing import Final, get_args
 
 import numpy as np
 
+from schemas.colours import UNSPECIFIED, ColourSpace, codes, colour_space
 from schemas.errors import InvalidValue
 from schemas.frames import Clock, Delivery, PixelFormat
 from schemas.ids import check_id
@@ -74,7 +78,7 @@ SUPERSEDED_BY_OFFSET: Final = 40
 SUPERSEDED_BY_WORD: Final = SUPERSEDED_BY_OFFSET // 8
 CLOSED_WORD: Final = 48 // 8
 
-SLOT_TIMES: Final = Struct("<qqqqQ")  # at byte 8 of a slot header
+SLOT_TIMES: Final = Struct("<qqqqQI")  # at byte 8 of a slot header, with the colours
 SLOT_TIMES_OFFSET: Final = 8
 
 _HEADER: Final = Struct("<8sIIQQQQQQQQIIIIQ24x64s64s")
@@ -85,7 +89,26 @@ _PIXEL_FORMATS: Final[tuple[PixelFormat, ...]] = (
 )  # fmt: skip
 """By their codes in the file, which never change."""
 _DELIVERIES: Final[tuple[Delivery, ...]] = ("live", "lossless")
+_KEPT_COLOURS: Final = 64  # a node's streams have a few; damaged rings may hold anything
 CLOCK_CODES: Final[dict[str, int]] = {clock: code for code, clock in enumerate(get_args(Clock))}
+
+
+@lru_cache(_KEPT_COLOURS)
+def colour_word(space: ColourSpace) -> int:
+    """The four bytes of a slot's colours."""
+    if space == UNSPECIFIED:
+        return 0
+    matrix, colour_range, primaries, transfer = codes(space)
+    return matrix | primaries << 8 | transfer << 16 | colour_range << 24
+
+
+@lru_cache(_KEPT_COLOURS)
+def colours_of_word(word: int) -> ColourSpace:
+    """What a slot's four bytes say; codes that mean nothing say nothing."""
+    if not word:
+        return UNSPECIFIED
+    matrix, primaries, transfer, colour_range = word.to_bytes(4, "little")
+    return colour_space(matrix, colour_range, primaries, transfer)
 
 
 def round_up_to_page(length_bytes: int) -> int:

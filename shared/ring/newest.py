@@ -14,6 +14,7 @@ from shared.ring.layout import (
     SLOT_TIMES,
     SLOT_TIMES_OFFSET,
     RingHeader,
+    colours_of_word,
 )
 
 _CLOCKS: dict[int, Clock] = {CLOCK_CODES[clock]: clock for clock in get_args(Clock)}
@@ -50,7 +51,8 @@ def _slots(folder: Path, ring: RingHeader) -> list[FrameRef]:
         sequence = int.from_bytes(page[start : start + 8], "little")
         if not sequence:
             continue
-        pts_ns, captured_ns, monotonic_ns, duration_ns, clock = SLOT_TIMES.unpack_from(page, start + SLOT_TIMES_OFFSET)
+        *times, clock, colours = SLOT_TIMES.unpack_from(page, start + SLOT_TIMES_OFFSET)
+        pts_ns, captured_ns, monotonic_ns, duration_ns = times
         found.append(
             FrameRef(
                 stream=ring.stream,
@@ -68,6 +70,7 @@ def _slots(folder: Path, ring: RingHeader) -> list[FrameRef]:
                 duration_ns=duration_ns,
                 clock=_CLOCKS.get(clock, "arrival"),
                 delivery=ring.delivery,
+                colour_space=colours_of_word(colours),
             )
         )
     return found

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.frames import Clock, FrameRef
 from shared.pixel_formats import Picture
 
@@ -48,6 +49,7 @@ class WritableSlot:
         clock: Clock = "arrival",
         exposure_ns: int = 0,
         metadata: Metadata = NO_METADATA,
+        colour_space: ColourSpace = UNSPECIFIED,
     ) -> FrameRef:
         """Publish the picture to readers; returns the reference to send them.
 
@@ -58,7 +60,9 @@ class WritableSlot:
         writer, self._writer = self._writer, None
         if writer is None:
             raise RuntimeError("this slot was committed or abandoned before")
-        return writer._commit(self.index, pts_ns, captured_ns, monotonic_ns, duration_ns, clock, exposure_ns, metadata)
+        return writer._commit(
+            self.index, pts_ns, captured_ns, monotonic_ns, duration_ns, clock, exposure_ns, metadata, colour_space
+        )
 
     def abandon(self) -> None:
         """Give the slot back without a picture."""

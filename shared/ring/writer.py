@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.colours import ColourSpace
 from schemas.errors import InvalidValue
 from schemas.frames import Clock, Delivery, FrameRef
 from schemas.ids import check_id
@@ -34,6 +35,7 @@ from shared.ring.layout import (
     WRITER_LOCK_OFFSET,
     RingGeometry,
     RingHeader,
+    colour_word,
     slot_header_offset,
 )
 from shared.ring.locks import TO_FILE_END, LockFile, unlock, write_lock
@@ -180,6 +182,7 @@ class RingWriter:
         clock: Clock,
         exposure_ns: int,
         metadata: Metadata,
+        colour_space: ColourSpace,
     ) -> FrameRef:
         if self._file.fd < 0 or self._words[SUPERSEDED_BY_WORD] > self.epoch:
             self._abandon(slot)
@@ -188,7 +191,7 @@ class RingWriter:
         offset = self._offsets[slot]
         try:
             times = (pts_ns, captured_ns, monotonic_ns, duration_ns, CLOCK_CODES[clock])
-            SLOT_TIMES.pack_into(self._map, offset + SLOT_TIMES_OFFSET, *times)
+            SLOT_TIMES.pack_into(self._map, offset + SLOT_TIMES_OFFSET, *times, colour_word(colour_space))
         except BaseException:  # a time that is no 64-bit integer, an unknown clock: the slot must not be lost
             self._abandon(slot)
             raise
@@ -217,12 +220,12 @@ class RingWriter:
             monotonic_ns=monotonic_ns,
             duration_ns=duration_ns,
             clock=clock,
-            delivery=header.delivery,
+            colour_space=colour_space,
         )
-        if not exposure_ns and metadata is NO_METADATA:
+        if not exposure_ns and metadata is NO_METADATA and header.delivery == "live":
             return ref
         # Copied: the caller may go on with its own.
-        return msgspec.structs.replace(ref, exposure_ns=exposure_ns, metadata=dict(metadata))
+        return msgspec.structs.replace(ref, delivery=header.delivery, exposure_ns=exposure_ns, metadata=dict(metadata))
 
     def _abandon(self, slot: int) -> None:
         self._file.unlock(self._unlock_requests[slot])

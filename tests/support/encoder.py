@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.frames import FrameRef
 from schemas.resources import RenditionSpec
 from services.hw_encode.codecs import Codecs
@@ -71,16 +72,22 @@ class Bench:
 
     def put(self, value: int) -> FrameRef:
         """Hand a picture of one brightness to the encoder."""
+        array = np.full(self.geometry.array_shape, 128, np.uint8)
+        array[: self.geometry.height] = value
+        return self.put_array(array)
+
+    def put_array(self, array: Any, colour_space: ColourSpace = UNSPECIFIED) -> FrameRef:
+        """Hand a picture to the encoder."""
         slot = self.writer.acquire(self.geometry)
         assert slot is not None
-        slot.array[: self.geometry.height] = value
-        slot.array[self.geometry.height :] = 128
+        slot.array[:] = array
         number = next(self._number)
         ref = slot.commit(
             pts_ns=1_000_000_000 + number * 1_000_000_000 // FPS,
             captured_ns=time.time_ns(),
             monotonic_ns=time.monotonic_ns(),
             duration_ns=1_000_000_000 // FPS,
+            colour_space=colour_space,
         )
         self.encoder.inbox.put(ref)
         return ref

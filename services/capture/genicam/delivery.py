@@ -7,15 +7,17 @@ from typing import Any, Final
 import av
 import numpy as np
 
+from schemas.colours import ColourSpace
 from schemas.frames import PixelFormat
 from services.capture.genicam.camera import Buffer, Camera
 from services.capture.genicam.configuration import EXPOSURE
 from services.capture.genicam.device_clock import DeviceClock
-from services.capture.genicam.pixel_formats import BY_CODE
+from services.capture.genicam.pixel_formats import BY_CODE, CameraFormat
 from services.capture.genicam.unpacking import Image, Unpacker
 from services.capture.sink import StreamSink
 from services.capture.stillness import Picture, luma_of
 from shared import pixel_formats
+from shared.media.colour.facts import mark
 from shared.ring import RingGeometry
 
 _LAST_SHORT_ID = 0xFFFF  # GigE Vision 1.x counts to here and begins again at 1
@@ -67,11 +69,11 @@ class Delivery:
             sink.dropped["damaged"] += 1
             return
         if looked_at:
-            self._write(image, known.becomes, taken_ns, buffer, sink)
+            self._write(image, known, taken_ns, buffer, sink)
         elif stillness is not None:
             stillness.compare(_luma(image, known.becomes), raw=True)
 
-    def _write(self, image: Image, becomes: str, taken_ns: int, buffer: Buffer, sink: StreamSink) -> None:
+    def _write(self, image: Image, known: CameraFormat, taken_ns: int, buffer: Buffer, sink: StreamSink) -> None:
         about: Any = {
             "pts_ns": taken_ns,
             "captured_ns": taken_ns,
@@ -79,11 +81,12 @@ class Delivery:
             "exposure_ns": self._exposure_of(buffer.chunks),
             "metadata": buffer.chunks,
         }
-        if pixel_format := _RING_FORMATS.get(becomes):
+        if pixel_format := _RING_FORMATS.get(known.becomes):
             sink.image(image, pixel_format, **about)
         else:
             # Copied: libav converts from its own memory.
-            sink.frame(av.VideoFrame.from_ndarray(image, format=becomes), **about)
+            frame = av.VideoFrame.from_ndarray(image, format=known.becomes)
+            sink.frame(mark(frame, ColourSpace(matrix=known.matrix)), **about)
 
     def _count_gap(self, frame_id: int, sink: StreamSink) -> None:
         last, self._last_id = self._last_id, frame_id

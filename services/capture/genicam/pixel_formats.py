@@ -8,6 +8,7 @@ bits and for Bayer, so those are shifted up to 16 bits: full scale stays full sc
 from dataclasses import dataclass
 from typing import Literal
 
+from schemas.colours import Matrix
 from schemas.frames import PixelFormat
 
 Packing = Literal["plain", "packed", "p"]
@@ -28,6 +29,7 @@ class CameraFormat:
     """Samples are moved up by so many bits."""
     packing: Packing = "plain"
     aliases: tuple[str, ...] = ()
+    matrix: Matrix = "unspecified"
 
     def image_bytes(self, width: int, height: int) -> int:
         """Bytes of a picture without padding."""
@@ -74,17 +76,19 @@ def _bayer() -> list[CameraFormat]:
     return formats
 
 
+_SD: Matrix = "smpte170m"
 FORMATS: tuple[CameraFormat, ...] = (
     *_mono(),
     *_bayer(),
     CameraFormat("RGB8", 0x02180014, "rgb24", 8, aliases=("RGB8Packed",)),
     CameraFormat("BGR8", 0x02180015, "bgr24", 8, aliases=("BGR8Packed",)),
-    CameraFormat("YUV422_8", 0x02100032, "yuyv422", 8, aliases=("YUV422_YUYV_Packed", "YUYVPacked")),
-    CameraFormat("YUV422_8_UYVY", 0x0210001F, "uyvy422", 8, aliases=("YUV422Packed",)),
-    CameraFormat("YCbCr422_8", 0x0210003B, "yuyv422", 8),
-    CameraFormat("YCbCr601_422_8", 0x0210003E, "yuyv422", 8),
-    CameraFormat("YCbCr709_422_8", 0x02100041, "yuyv422", 8),
-    CameraFormat("YCbCr422_8_CbYCrY", 0x02100043, "uyvy422", 8),
+    # All but those that name BT.709 are made by the formulas of BT.601, whatever the size.
+    CameraFormat("YUV422_8", 0x02100032, "yuyv422", 8, aliases=("YUV422_YUYV_Packed", "YUYVPacked"), matrix=_SD),
+    CameraFormat("YUV422_8_UYVY", 0x0210001F, "uyvy422", 8, aliases=("YUV422Packed",), matrix=_SD),
+    CameraFormat("YCbCr422_8", 0x0210003B, "yuyv422", 8, matrix=_SD),
+    CameraFormat("YCbCr601_422_8", 0x0210003E, "yuyv422", 8, matrix=_SD),
+    CameraFormat("YCbCr709_422_8", 0x02100041, "yuyv422", 8, matrix="bt709"),
+    CameraFormat("YCbCr422_8_CbYCrY", 0x02100043, "uyvy422", 8, matrix=_SD),
 )
 BY_CODE = {known.code: known for known in FORMATS}
 _BY_NAME = {name: known for known in FORMATS for name in (known.name, *known.aliases)}

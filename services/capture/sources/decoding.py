@@ -11,6 +11,7 @@ import numpy as np
 from schemas.resources import StreamSpec
 from services.capture.sink import RAW_SAMPLE_RATE, StreamSink
 from services.capture.sources.sender_clock import Captured
+from shared.media.colour.facts import mark, said
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -143,6 +144,8 @@ def fresh_decoder(stream: CodedTrack) -> Any:
         # Slices, not frames: frame threads hold pictures back, and a live picture must not wait for the next.
         context.thread_type = "SLICE"
         context.width, context.height = stream.codec_context.width, stream.codec_context.height
+        # What the container says; what the packets say goes before it.
+        mark(context, said(stream.codec_context))
         if stream.codec_context.format is not None:
             context.pix_fmt = stream.codec_context.format.name
     else:

@@ -16,7 +16,7 @@ from services.capture.shaping import only_shaping_changed
 from services.capture.sink import RAW_SAMPLE_RATE, StreamSink
 from services.capture.sources.base import Source
 from shared.media.pacing import Pacer
-from shared.media.pattern import MIN_HEIGHT, MIN_WIDTH, Pattern
+from shared.media.pattern import COLOUR_SPACE, MIN_HEIGHT, MIN_WIDTH, Pattern
 from shared.media.timecode import burn
 from shared.media.tone import tone
 from shared.pixel_formats import Picture
@@ -51,9 +51,10 @@ class _Drawing:
         duration_ns = round(_NS / self.fps)
         if self.shaped:
             self._draw(number, self._canvas)
-            sink.image(self._canvas, "yuv420p", pts_ns=pts_ns, duration_ns=duration_ns)
+            sink.image(self._canvas, "yuv420p", pts_ns=pts_ns, duration_ns=duration_ns, colour_space=COLOUR_SPACE)
         else:
-            sink.picture(self.geometry, partial(self._draw, number), pts_ns=pts_ns, duration_ns=duration_ns)
+            draw = partial(self._draw, number)
+            sink.picture(self.geometry, draw, pts_ns=pts_ns, duration_ns=duration_ns, colour_space=COLOUR_SPACE)
 
     def _draw(self, number: int, array: Picture) -> None:
         self._pattern.draw(array.view(np.uint8), number, time.time_ns())

@@ -11,8 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.errors import InternalError, MeshError, NotFound, Unavailable
 from services.capture.v4l2 import abi
+from services.capture.v4l2.colours import driver_colours
 from services.capture.v4l2.modes import Mode, SizeRange
 
 _MAX_ENTRIES = 512  # of one list: a driver that never ends it must not hold us for ever
@@ -60,6 +62,8 @@ class SetFormat:
     height: int
     bytes_per_line: int
     size_image: int
+    colour_space: ColourSpace = UNSPECIFIED
+    """Of YUV."""
 
 
 class VideoDevice:
@@ -159,7 +163,7 @@ class VideoDevice:
             taken = f"{pix.width}x{pix.height} {abi.fourcc_name(pix.pixelformat)}"
             raise Unavailable(f"{self.what} takes {taken} instead of {width}x{height} {fourcc}")
         plane = pix.plane_fmt[0] if self.multi_planar else pix
-        return SetFormat(pix.width, pix.height, plane.bytesperline, plane.sizeimage)
+        return SetFormat(pix.width, pix.height, plane.bytesperline, plane.sizeimage, driver_colours(pix))
 
     def set_rate(self, fps: Fraction) -> Fraction:
         """Agree on the rate; what the device makes of it, or `fps` where it does not tell."""

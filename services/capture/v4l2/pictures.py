@@ -16,6 +16,7 @@ from services.capture.v4l2.control import Control
 from services.capture.v4l2.controls import read_control
 from services.capture.v4l2.device import SetFormat, VideoDevice
 from services.capture.v4l2.formats import Bytes, SensorFormat
+from shared.media.colour.facts import mark
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +118,7 @@ class PictureMaker:
         decoder.width, decoder.height = self._agreed.width, self._agreed.height
         if not self._form.compressed:
             decoder.pix_fmt = self._form.libav
+            mark(decoder, self._agreed.colour_space)  # it hands that on with each picture; RGB is known by its format
         return decoder
 
     def _times(self, monotonic_ns: int | None) -> dict[str, Any]:

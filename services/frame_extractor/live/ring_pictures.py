@@ -3,12 +3,8 @@
 import contextlib
 from pathlib import Path
 
-from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace
-
 from services.frame_extractor.live.found import Found
-from shared.media.frames import copied_frame
-from shared.pixel_formats import SUBSAMPLED
+from shared.media.frames import ref_frame
 from shared.ring import Lease, LeaseError, RingReader, kept_pictures
 
 
@@ -23,23 +19,18 @@ def nearest_in_ring(folder: Path, reader: RingReader, stream: str, at_ns: int) -
 
 
 def of_lease(lease: Lease, origin: str) -> Found:
-    """The held picture; it is released with what is returned, or once there is a frame of it."""
+    """The held picture, in place: it is the writer's again once it is released and nothing made of it is left.
+
+    Chains of filters hand on what they are given and keep none of it; none of those for pictures in progressive 4:2:0,
+    RGB, grey or mosaics writes to it, which lies in memory that is mapped to be read.
+    """
     ref = lease.ref
-
-    def frame() -> VideoFrame:
-        # A copy: filters keep the last picture that they were given, and with every slot kept the writer has none.
-        copy = copied_frame(lease.array, ref.pixel_format, ref.width, ref.height)
-        lease.release()
-        if ref.pixel_format in SUBSAMPLED:
-            copy.colorspace = Colorspace.ITU601  # as all who take pictures of the ring read it
-        return copy
-
     return Found(
         origin="live" if origin == "live" else "ring",
         captured_ns=ref.captured_ns,
         epoch=ref.epoch,
         sequence=ref.sequence,
         duration_ns=ref.duration_ns,
-        frame=frame,
+        frame=lambda: ref_frame(lease.array, ref),
         release=lease.release,
     )

@@ -8,7 +8,7 @@ from schemas.errors import InvalidValue
 from shared.clients.frame import Frame
 from shared.clients.sail.enums import FORMAT_OF, LIBAV_NAMES, Format, ImgDtype
 from shared.clients.sail.handle import Handle, device_of
-from shared.media.frames import array_frame, convert
+from shared.media.frames import convert, ref_frame
 
 Bgr = NDArray[np.uint8]
 _COLOURS = 3
@@ -146,7 +146,7 @@ def frame_of(image: Picture) -> VideoFrame:
     if isinstance(image, bm_image):
         return image.frame
     if isinstance(image, Frame):
-        return array_frame(image.array, image.ref.pixel_format, image.ref.width, image.ref.height)
+        return ref_frame(image.array, image.ref)
     return bgr_frame(image)
 
 

@@ -6,6 +6,8 @@ from typing import Literal
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
 
+from shared.media.colour.facts import assumed_matrix
+
 Matrix = Literal["rgb", "bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "ycgco", "bt2020ncl"]
 """As libavfilter's `colorspace` names them; `rgb` has none."""
 Light = Literal["sdr", "pq", "hlg"]
@@ -30,8 +32,6 @@ _WIDE: dict[int, Primaries] = {
     ColorPrimaries.SMPTE432: "smpte432",
 }
 _LIGHTS: dict[int, Light] = {ColorTrc.SMPTE2084: "pq", ColorTrc.ARIB_STD_B67: "hlg"}
-# From here on players take what says nothing for HD: BT.709.
-_HD_WIDTH_PIXELS, _HD_HEIGHT_PIXELS = 1280, 577
 _FULL_RANGE_NAMES = "yuvj"  # libav's old names of formats that are full range whatever else is said
 
 
@@ -87,4 +87,4 @@ def _matrix(frame: VideoFrame, light: Light) -> Matrix:
         return said
     if light != "sdr":
         return "bt2020ncl"
-    return "bt709" if frame.width >= _HD_WIDTH_PIXELS or frame.height >= _HD_HEIGHT_PIXELS else "smpte170m"
+    return assumed_matrix(frame.height)
