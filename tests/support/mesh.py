@@ -29,6 +29,8 @@ FRAMEMESH = [sys.executable, "-m", "services.cli"]
 _READY_SECONDS = 40.0
 _STOP_SECONDS = 20.0
 _REPLY_SECONDS = 5.0
+_LATE_SHARE = 0.05  # of a wait is how much later its end may be seen: a look costs 13 ms of CPU, its server included
+_POLL_SECONDS = (0.03, 0.2)
 
 
 class CallFailed(Exception):
@@ -158,12 +160,14 @@ class RunningMesh:
         return None
 
     def wait_for(self, predicate: Callable[[], Any], seconds: float = 10.0, what: str = "condition") -> Any:
-        """Poll until `predicate` is true; returns its value."""
+        """Poll until `predicate` is true; returns its value. The longer it takes, the less often."""
         patience = Patience(seconds)
+        began = time.monotonic()
         while not patience.is_over():
             if value := predicate():
                 return value
-            time.sleep(0.05)
+            late_seconds = (time.monotonic() - began) * _LATE_SHARE
+            time.sleep(min(max(late_seconds, _POLL_SECONDS[0]), _POLL_SECONDS[1]))
         raise AssertionError(f"not within {patience.seconds} s: {what}\n{self.log.read_text()[-2000:]}")
 
     # -- its processes ---------------------------------------------------------------------------------------
