@@ -40,9 +40,12 @@ PARAMETERS: dict[str, str] = {
     "sample": "pictures of a stream again and again",
     "track": "`video`, `opus` or `aac`",
     "service": "the service that speaks",
-    "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`; of a camera its node",
+    "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`; of a camera its node; of a job "
+    "its id",
     "event": "what happened: `state`, `removed`, `task-failed`, `source-stuck`, `onvif`, `device-found`, "
-    "`device-lost`, `publishing`, `publishing-ended`, `adapted`, `kicked`, `voice-started`, `voice-ended`",
+    "`device-lost`, `publishing`, `publishing-ended`, `adapted`, `kicked`, `voice-started`, `voice-ended`, `clip`, "
+    "`sample`; of a job `job-submitted`, `job-started`, `job-progress` (twice a second at most), `job-retried`, "
+    "`job-completed`, `job-failed`, `job-canceled`, with `owner`, `attempt`, `done` and `expected` in `detail`",
     "job": "the job's id",
     "owner": "whose job it is: the name of an API key, or `mesh`",
     "digest": "of the key that the owner gave the job",

@@ -189,6 +189,8 @@ class JobRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The first picture of each page of the result."""
     metered: bool = False
     """Its pictures are in the usage."""
+    video_secret: str = ""
+    """As of its task: to be forgotten with a job that no worker has taken."""
 
 
 class GetUsage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ from shared.urls import scrub
 _MAX_LOG_CHARACTERS = 160  # a line of libav's log, as a hint
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
+NO_MEMORY = "needs more memory than there is"
 _NO_ANSWER = "does not answer in time; is it switched on and reachable?"
 # By errno: what the operating system says of a host, a device or a disk. All of it may change by itself.
 _UNAVAILABLE = {
@@ -28,7 +29,7 @@ _UNAVAILABLE = {
     errno.EIO: "cannot be read or written; the other side gave up",
     errno.EPROTONOSUPPORT: "does not send over the transport that was asked for; use transport: auto",
     errno.EAGAIN: "has nothing to read at the moment",
-    errno.ENOMEM: "needs more memory than there is",
+    errno.ENOMEM: NO_MEMORY,
 }
 
 

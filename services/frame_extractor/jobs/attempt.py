@@ -290,5 +290,5 @@ async def settle(parts: Parts, work: Work, task: JobTask, known: Known) -> None:
             await parts.records.write(msgspec.structs.replace(record, metered=True), revision)
         except Conflict:
             log.debug("%s was metered by another worker", task.job)
-    await forget_video(parts.bus, task)
+    await forget_video(parts.bus, task.job, task.video_secret)
     await work.done()

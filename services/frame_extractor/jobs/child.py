@@ -24,11 +24,14 @@ from services.frame_extractor.jobs.wire import (
     Failed,
     Finished,
     Opened,
+    Order,
     message,
     order_decoder,
+    out_of_memory,
 )
 from services.frame_extractor.settings import FrameExtractorSettings
 from services.frame_extractor.storage import Places
+from shared.netguard.errors import NO_MEMORY
 from shared.parent import killed_with_parent
 from shared.settings import load_settings
 
@@ -53,16 +56,18 @@ def main() -> None:
         with Extraction(order.request, places, limits, threads=order.threads) as extraction:
             worker.say(_done(worker, extraction))
     except ExtractionFailed as error:
-        worker.say(Failed(kind=error.kind, message=error.message, may_pass=error.may_pass))
+        if NO_MEMORY in error.message:  # libav's own word for it
+            worker.say(_out_of_memory(order))
+        else:
+            worker.say(Failed(kind=error.kind, message=error.message, may_pass=error.may_pass))
     except MemoryError:
         gc.collect()  # what the extraction held, so that there is some to say so with
-        worker.say(
-            Failed(
-                kind="internal",
-                message=f"needs more than {order.memory_bytes} bytes; raise FRAMEMESH_FRAME_EXTRACTOR_JOB_MEMORY_BYTES",
-                may_pass=False,  # not with the same video and the same limit
-            )
-        )
+        worker.say(_out_of_memory(order))
+
+
+def _out_of_memory(order: Order) -> Failed:
+    # Not with the same video and the same limit: it does not pass by itself.
+    return Failed(kind="internal", message=out_of_memory(order.memory_bytes), may_pass=False)
 
 
 def _done(worker: "_Worker", extraction: Extraction) -> Finished:

@@ -134,6 +134,7 @@ class Jobs:
             except Conflict:
                 continue
             post_job_event(self._bus, self._node, now, "job-canceled")
+            await forget_video(self._bus, now.job.id, now.video_secret)
             return JobReply(job=now.job)
         raise Conflict(f"{request.job} was changed meanwhile; try again")
 
@@ -158,13 +159,13 @@ class Jobs:
         return known
 
 
-async def forget_video(bus: Bus, task: JobTask) -> None:
+async def forget_video(bus: Bus, job: str, secret: str) -> None:
     """Nobody needs the secret of a job that has ended."""
-    if task.video_secret:
+    if secret:
         try:
-            await forget_secret(bus, task.video_secret)
+            await forget_secret(bus, secret)
         except MeshError as error:
-            log.warning("the secret of %s is not removed: %s", task.job, error)
+            log.warning("the secret of %s is not removed: %s", job, error)
 
 
 def _new_id() -> str:

@@ -21,6 +21,8 @@ _PAGE_PICTURES = 2000
 # Of a page as JSON; two fit into the 1 MiB that a server takes unless it is told otherwise.
 _PAGE_BYTES = 400_000
 _BUCKET_BYTES = 512 << 20  # compressed, a picture takes some ten bytes
+# They are written before the job's last record, and shall not be gone before it.
+_LIFE_SECONDS = JOB_LIFE_SECONDS + 600
 _decoder = msgspec.json.Decoder(tuple[ExtractedFrame, ...])
 
 
@@ -51,7 +53,7 @@ async def keep_pages(bus: "Bus", job: str, attempt: int, pages: Sequence[bytes])
     Raises:
         Unavailable: the bus did not take them in time.
     """
-    bucket = await bus.bucket(JOB_PAGES_BUCKET, ttl_seconds=JOB_LIFE_SECONDS, max_bytes=_BUCKET_BYTES)
+    bucket = await bus.bucket(JOB_PAGES_BUCKET, ttl_seconds=_LIFE_SECONDS, max_bytes=_BUCKET_BYTES)
     for number, data in enumerate(pages):
         await bucket.put(job_page_key(job, str(attempt), str(number)), data)
 
@@ -66,7 +68,7 @@ async def read_page(bus: "Bus", record: JobRecord, first: int) -> tuple[tuple[Ex
     if not record.pages or first >= record.job.done:
         return (), False
     number = bisect_right(record.pages, first) - 1
-    bucket = await bus.bucket(JOB_PAGES_BUCKET, ttl_seconds=JOB_LIFE_SECONDS, max_bytes=_BUCKET_BYTES)
+    bucket = await bus.bucket(JOB_PAGES_BUCKET, ttl_seconds=_LIFE_SECONDS, max_bytes=_BUCKET_BYTES)
     entry = await bucket.get(job_page_key(record.job.id, str(record.job.attempt), str(number)))
     if entry is None:
         raise InternalError(f"the pictures of {record.job.id} are no longer listed; submit it again")

@@ -22,6 +22,7 @@ from services.frame_extractor.jobs.wire import (
     Order,
     Said,
     message,
+    out_of_memory,
     said_decoder,
 )
 from shared.parent import killed_with_parent
@@ -34,6 +35,15 @@ _LAST_LINES = 5
 _LINE_CHARACTERS = 300
 _END_SECONDS = 2.0
 _MEMORY_SIGNAL = signal.SIGKILL  # of the kernel, to whom memory has run out
+# What libraries say that are given no memory, where that is not Python's own MemoryError.
+_MEMORY_TEXTS = (
+    "can't start new thread",
+    "failed to map segment",
+    "Cannot allocate memory",
+    "Resource temporarily unavailable",
+    "bad_alloc",
+    "MemoryError",
+)
 
 
 class JobFailed(Exception):
@@ -52,6 +62,7 @@ class JobProcess:
         self.idle = True
         """It waits for a job; one that has not ended in its own words leaves it as it is, to be ended."""
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._memory_bytes = 0
         self._listener = asyncio.create_task(self._listen(), name="job-process-log")
 
     @classmethod
@@ -88,6 +99,7 @@ class JobProcess:
         Raises:
             JobFailed: it could not be done, took too long, or the process died of it.
         """
+        self._memory_bytes = order.memory_bytes
         self.idle = False
         self._last_lines.clear()
         try:
@@ -158,8 +170,15 @@ class JobProcess:
         if status < 0:
             with contextlib.suppress(ValueError):
                 how = signal.Signals(-status).name
-        hint = "; it may need more memory than this machine has" if status == -_MEMORY_SIGNAL else ""
         last = f": {scrub(self._last_lines[-1])}" if self._last_lines else ""
+        if self._memory_bytes and any(text in line for text in _MEMORY_TEXTS for line in self._last_lines):
+            # Not with the same video and the same limit: it does not pass by itself.
+            return JobFailed("internal", out_of_memory(self._memory_bytes), may_pass=False)
+        hint = ""
+        if status == -_MEMORY_SIGNAL:
+            hint = (
+                "; if this machine has no memory left, lower FRAMEMESH_FRAME_EXTRACTOR_PARALLEL_JOBS or _MEMORY_BYTES"
+            )
         return JobFailed("internal", f"the job's process died of {how}{hint}{last}")
 
     async def _listen(self) -> None:

@@ -99,7 +99,7 @@ class Records:
         """
         if not await self._follower.caught_up(_LISTED_SECONDS):
             raise Unavailable("the jobs on the bus are still being read; try again")
-        self._index.forget_old(time.time())
+        self.forget_old()
         before = None
         if request.before is not None:
             known = await self.get(request.before)
@@ -124,6 +124,10 @@ class Records:
                 jobs.append(job)
         return jobs, len(ids) > request.limit
 
+    def forget_old(self) -> None:
+        """What is past its life counts no more; called now and then, for the bus does not tell of it."""
+        self._index.forget_old(time.time())
+
     def listen(self, job: str, changed: Callable[[JobRecord], None]) -> Callable[[], object]:
         """Hear of every change of a job; returns a function that ends that. One listener a job."""
         self._listeners[job] = changed
@@ -142,4 +146,3 @@ class Records:
             log.error("the record of %s is not readable and is left alone: %s", job, error)
             return
         self._index.put(row, change.written_s)
-        self._index.forget_old(time.time())

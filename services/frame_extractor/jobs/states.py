@@ -25,7 +25,8 @@ def submitted(task: JobTask) -> JobRecord:
             video=request.video,
             to=request.to,
             submitted_ns=task.submitted_ns,
-        )
+        ),
+        video_secret=task.video_secret,
     )
 
 

@@ -64,3 +64,8 @@ order_decoder = msgspec.msgpack.Decoder(Order)
 def message(item: Struct) -> bytes:
     content = msgspec.msgpack.encode(item)
     return len(content).to_bytes(LENGTH_BYTES, "big") + content
+
+
+def out_of_memory(limit_bytes: int) -> str:
+    """What is told of a job that may not have what it needs."""
+    return f"needs more than {limit_bytes} bytes; raise FRAMEMESH_FRAME_EXTRACTOR_JOB_MEMORY_BYTES"

@@ -82,8 +82,9 @@ class Worker:
 
 
 async def watch_queue(parts: Parts, queue: WorkQueue) -> None:
-    """Keep the figures of the queue fresh."""
+    """Keep the figures of the queue and of the jobs fresh."""
     while True:
+        parts.records.forget_old()
         with contextlib.suppress(MeshError):  # the bus is away; the figures stay as they were
             parts.figures.queue = await queue.size()
         await asyncio.sleep(_LOOK_SECONDS)
