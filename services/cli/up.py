@@ -72,5 +72,5 @@ def _one_line(ready: Ready) -> str:
     rtsp = f"  rtsp {ready.rtsp}<stream>" if ready.rtsp else ""
     return (
         f"framemesh is up: console {ready.console}  whep {ready.whep}<stream>{rtsp}  "
-        f"nats {ready.nats}  metrics {metrics}"
+        f"extraction {ready.extraction}  nats {ready.nats}  metrics {metrics}"
     )

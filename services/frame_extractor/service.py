@@ -29,6 +29,7 @@ from services.frame_extractor.jobs.states import JOB_LIFE_SECONDS
 from services.frame_extractor.jobs.usage import Meter
 from services.frame_extractor.jobs.worker import Worker, watch_queue
 from services.frame_extractor.las.door import serve_las
+from services.frame_extractor.las.usage import UsageRoutes
 from services.frame_extractor.live.routes import FrameRoutes
 from services.frame_extractor.live.service import serve_live
 from services.frame_extractor.settings import FrameExtractorSettings
@@ -76,7 +77,11 @@ async def build(context: Context[FrameExtractorSettings]) -> None:
     context.stack.push_async_callback(served.close)
     moments = await serve_live(context, places)
     await serve_las(
-        context, settings, jobs, places, lambda admission: (FrameRoutes(moments, admission, settings.live_keys),)
+        context,
+        settings,
+        jobs,
+        places,
+        lambda admission: (FrameRoutes(moments, admission, settings.live_keys), UsageRoutes(jobs, admission)),
     )
 
 
@@ -97,6 +102,9 @@ def _check(places: Places, request: SubmitJob) -> None:
     """
     try:
         places.check_video(request.video)
-        places.check_template(request.to, request.pictures.format)
     except StorageError as error:
         raise BadRequest(error.message) from None
+    try:
+        places.check_template(request.to, request.pictures.format)
+    except StorageError as error:
+        raise BadRequest(f"to: {error.message}") from None

@@ -69,6 +69,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     whep: str
     rtsp: str = ""
     """Empty: not served."""
+    extraction: str = ""
+    """Where programs submit videos to have pictures taken out of them; see `openapi.json` there."""
     nats: str
     metrics: dict[str, str]
     seconds: float
@@ -127,6 +129,7 @@ class Mesh:
                 console=console,
                 whep=f"{console}whep/",
                 rtsp=present["publisher"].rtsp_url,
+                extraction=present["frame-extractor"].http_url,
                 nats=redact(nats_url)[0],
                 metrics={service: presence.metrics_url for service, presence in present.items()},
                 seconds=round(time.monotonic() - started, 2),

@@ -29,7 +29,8 @@ ROBOT, STUDIO, LATER, MANY, HOSTILE = (
     "key-of-many-requests-0123",
     "key-of-hostile-bodies-012",
 )
-KEYS = f"robot: {ROBOT}\nstudio: [{STUDIO}]\nmany: {MANY}\nhostile: {HOSTILE}\n"
+BOOKS = "key-of-whoever-counts-0123"
+KEYS = f"robot: {ROBOT}\nstudio: [{STUDIO}]\nmany: {MANY}\nhostile: {HOSTILE}\nbooks: {BOOKS}\n"
 OPERATOR = {"operator_id": "las_video_frame_extract", "operator_version": "v1"}
 DATA = {
     "video_url": "tos://my-bucket/videos/sample.mp4",
@@ -242,6 +243,43 @@ async def test_what_is_here(api: Api) -> None:
             assert (await response.json())["operator_id"] == "las_video_frame_extract"
         async with http.get("/openapi.json") as response:
             assert "/api/v1/submit" in (await response.json())["paths"]
+
+
+async def test_usage_is_the_key_s_own(api: Api) -> None:
+    _, answer = api.curl("/api/v1/submit", {**OPERATOR, "data": {**DATA, "max_frames": 2}}, BOOKS)
+    assert api.finished(answer["metadata"]["task_id"], BOOKS)[0] == 200
+
+    async def usage(http: aiohttp.ClientSession, query: str = "") -> tuple[int, Any]:
+        async with http.get(f"/api/v1/usage{query}") as response:
+            return response.status, await response.json()
+
+    async with session(api, BOOKS) as http:
+        patience = Patience(10)
+        while (had := await usage(http))[1]["pictures"] == 0 and not patience.is_over():
+            await asyncio.sleep(0.05)  # the books are written behind the answer
+        today = time.strftime("%Y%m%d", time.gmtime())
+        assert had == (
+            200,
+            {"owner": "books", "days": [{"day": today, "tasks": 1, "pictures": 2}], "tasks": 1, "pictures": 2},
+        )
+        assert (await usage(http, "?since=20200101&until=20200131"))[1] == {
+            "owner": "books",
+            "days": [],
+            "tasks": 0,
+            "pictures": 0,
+        }
+        for query, named in (
+            ("?since=yesterday", "since 'yesterday': write a day as 20260501"),
+            ("?owner=robot", "owner 'robot': there are: since, until"),
+            ("?since=20260501&since=20260502", "since '20260501': give it once"),
+        ):
+            status, refused = await usage(http, query)
+            assert (status, refused["metadata"]["business_code"]) == (400, "Parameter.Invalid")
+            assert named in refused["metadata"]["error_msg"]
+    async with session(api, HOSTILE) as http:
+        assert (await usage(http))[1]["owner"] == "hostile"
+    async with aiohttp.ClientSession(api.url) as http:
+        assert (await usage(http))[0] == 401
 
 
 async def test_a_task_is_submitted_once_with_one_idempotency_key(api: Api) -> None:

@@ -319,3 +319,4 @@ def test_what_is_told_of_the_api_is_whole() -> None:
     fps = document["components"]["schemas"]["VideoFrameExtractData"]["properties"]["fps"]
     assert (fps["minimum"], fps["maximum"], fps["default"]) == (0.1, 10, 1.0)
     assert set(document["paths"]["/api/v1/poll"]["post"]["responses"]) == {"200", "400", "401", "429", "500"}
+    assert [one["name"] for one in document["paths"]["/api/v1/usage"]["get"]["parameters"]] == ["since", "until"]

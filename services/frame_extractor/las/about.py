@@ -9,6 +9,7 @@ from aiohttp import web
 from services.frame_extractor.las.answers import Answer, response
 from services.frame_extractor.las.failures import DOCUMENTED, RATE_LIMIT
 from services.frame_extractor.las.submission import OPERATOR, VERSION, PollBody, SubmitBody
+from services.frame_extractor.las.usage import PARAMETERS, UsageAnswer
 from shared.service import VERSION as FRAMEMESH
 
 _WHAT: Final = {"submit": "Take pictures out of a video.", "poll": "How far a task is, and its pictures."}
@@ -27,6 +28,7 @@ class AboutRoutes:
             "operator_version": VERSION,
             "submit": "POST /api/v1/submit",
             "poll": "POST /api/v1/poll",
+            "usage": "GET /api/v1/usage",
             "openapi": "/openapi.json",
             "health": "/healthz",
         }
@@ -50,8 +52,8 @@ class AboutRoutes:
 def openapi() -> dict[str, Any]:
     """The API as OpenAPI 3.1, made from what requests are checked with."""
     bodies = {"submit": SubmitBody, "poll": PollBody}
-    (*requests, answer), schemas = msgspec.json.schema_components(
-        (*bodies.values(), Answer), ref_template="#/components/schemas/{name}"
+    (*requests, answer, usage), schemas = msgspec.json.schema_components(
+        (*bodies.values(), Answer, UsageAnswer), ref_template="#/components/schemas/{name}"
     )
     codes: dict[int, list[str]] = {}
     for failure in (*DOCUMENTED, RATE_LIMIT):
@@ -64,7 +66,7 @@ def openapi() -> dict[str, Any]:
         str(http): {"description": ", ".join(names), "content": content(answer)} for http, names in codes.items()
     }
     well: dict[str, Any] = {"description": "Well.", "content": content(answer)}
-    paths = {
+    paths: dict[str, Any] = {
         f"/api/v1/{name}": {
             "post": {
                 "operationId": name,
@@ -75,6 +77,19 @@ def openapi() -> dict[str, Any]:
             }
         }
         for name, schema in zip(bodies, requests, strict=True)
+    }
+    parameters = [
+        {"name": name, "in": "query", "description": text, "schema": {"type": "string", "pattern": "^[0-9]{8}$"}}
+        for name, text in PARAMETERS.items()
+    ]
+    paths["/api/v1/usage"] = {
+        "get": {
+            "operationId": "usage",
+            "summary": "Pictures of completed tasks by day, of the key's owner.",
+            "security": [{"key": []}],
+            "parameters": parameters,
+            "responses": {"200": {"description": "Well.", "content": content(usage)}} | failures,
+        }
     }
     return {
         "openapi": "3.1.0",
