@@ -49,7 +49,14 @@ def _left_in_memory(mesh: RunningMesh) -> list[str]:
     return sorted(path.name for path in mesh.shm_dir.parent.rglob("*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.long),  # every mesh of a test ends so, and must leave nothing
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.long),
+    ],
+)
 def test_a_signal_ends_everything_in_order(number: signal.Signals) -> None:
     with RunningMesh("--source", str(bunny())) as mesh:
         _record(mesh)

@@ -45,7 +45,7 @@ def mesh() -> Iterator[RunningMesh]:
     [
         RtspCamera,
         RtmpThroughServer,
-        SrtListener,
+        pytest.param(SrtListener, marks=pytest.mark.long),  # test_listeners has its senders come and go
         UdpTransportStream,
         HttpFile,
         pytest.param(HlsPlaylist, marks=pytest.mark.long),

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,11 +27,12 @@ _FPS = 30
 _FRAME_SECONDS = 1 / _FPS
 _FRAGMENT_SECONDS = 1.0  # the publisher's setting
 _NANOSECONDS = 1_000_000_000
+_MIN_FREE_BYTES = 1_000_000
 
 
 @pytest.fixture(scope="module")
 def mesh() -> Iterator[RunningMesh]:
-    with RunningMesh(environment={"FRAMEMESH_PUBLISHER_MIN_FREE_BYTES": "1000000"}) as running:
+    with RunningMesh(environment={"FRAMEMESH_PUBLISHER_MIN_FREE_BYTES": str(_MIN_FREE_BYTES)}) as running:
         running.call("capture.start", stream="cam0", source=f"test://?size=640x360&fps={_FPS}")
         running.call(
             "capture.start", stream="clip", source=shutil.copy(bunny(), running.media_dir / "clip-source.mp4").as_uri()
@@ -197,25 +199,12 @@ def _answer(mesh: RunningMesh, verb: str, stream: str) -> Any:
         raise
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written():
-    with RunningMesh(environment={"FRAMEMESH_PUBLISHER_MIN_FREE_BYTES": str(1 << 60)}) as mesh:
-        mesh.call("capture.start", stream="cam0", source="test://?size=640x360")
-        told = (
-            rf"disk of {mesh.media_dir}: {1 << 60} bytes needed, \d+ bytes free; .*FRAMEMESH_PUBLISHER_MIN_FREE_BYTES"
-        )
-        with pytest.raises(CallFailed, match=told) as caught:
-            mesh.call("publisher.start-recording", stream="cam0")
-        assert caught.value.code == 507
-        assert not mesh.status()["outputs"]
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs needs root")
 def test_a_full_disk_ends_a_recording_and_what_was_written_plays(mesh):
-    disk = mesh.media_dir / "small"
-    disk.mkdir()
+    disk = Path(tempfile.mkdtemp(prefix="small-", dir=mesh.media_dir))  # another one at another try
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=True)
     try:
-        mesh.call("publisher.start-recording", stream="clip", to="file://small/full.mp4")
+        mesh.call("publisher.start-recording", stream="clip", to=f"file://{disk.name}/full.mp4")
         full = mesh.wait_for(
             lambda: not (now := mesh.call("publisher.recording", stream="clip"))["recording"] and now, 30, "full"
         )
@@ -230,5 +219,15 @@ def test_a_full_disk_ends_a_recording_and_what_was_written_plays(mesh):
         _check(told)
         assert told["error"] == full["error"]
         assert 0 < told["duration_s"] < 60
+        # Without room another one is refused before anything is written.
+        before = sorted(disk.iterdir())
+        needed = (
+            rf"disk of {disk}: {_MIN_FREE_BYTES} bytes needed, \d+ bytes free; .*FRAMEMESH_PUBLISHER_MIN_FREE_BYTES"
+        )
+        with pytest.raises(CallFailed, match=needed) as caught:
+            mesh.call("publisher.start-recording", stream="clip", to=f"file://{disk.name}/more.mp4")
+        assert caught.value.code == 507
+        assert sorted(disk.iterdir()) == before
+        assert mesh.actual("outputs", "clip") is None
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
