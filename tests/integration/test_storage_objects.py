@@ -128,6 +128,22 @@ def test_throttling_passes(tmp_path: Path, front: MoodyFront, server: S3Server, 
     assert server.body("pictures", f"throttled/{status}-001.jpg") == b"after all"
 
 
+def test_a_connection_that_breaks_in_a_picture(tmp_path: Path, front: MoodyFront, server: S3Server) -> None:
+    front.resets = 3
+    store = places(tmp_path, front.url)
+    picture = bytes(range(256)) * 4096
+    with store.uploads(store.writer("s3://pictures/reset/{index}.jpg")) as uploads:
+        for index in range(6):
+            uploads.put(index, picture)
+    assert uploads.writer.retries == 3
+    kept = [key for key in server.keys("pictures") if key.startswith("reset/")]
+    assert kept == [f"reset/00{index}.jpg" for index in range(6)]  # none under another name, none in halves
+    assert all(server.body("pictures", key) == picture for key in kept)
+    figures = store.counts.figures
+    assert (figures.written, figures.written_bytes, figures.retries, figures.dropped) == (6, 6 << 20, 3, 0)
+    assert figures.write_seconds > 0
+
+
 def test_throttling_that_does_not_pass(tmp_path: Path, front: MoodyFront) -> None:
     front.failures = 10**6
     writer = places(tmp_path, front.url, storage_seconds=0.5).writer("s3://pictures/{index}.jpg")

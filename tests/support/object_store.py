@@ -1,18 +1,23 @@
 """An S3 server for tests, in a process of its own, and one in front that fails on request. Loopback only."""
 
 import contextlib
+import hashlib
+import hmac
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
 
 import boto3
 import pytest
@@ -103,6 +108,10 @@ class MoodyFront(ThreadingHTTPServer):
         self.behind_port = behind_port
         self.failures = 0
         self.status = 503
+        self.resets = 0
+        """Of the next so many pictures half is read, then the connection is reset."""
+        self.secret_key = ""
+        """With it links count only while they are fresh, and signed with it."""
         self.delay_seconds = 0.0
         self.busy = self.most_busy = self.answered = 0
         self.lock = threading.Lock()
@@ -129,8 +138,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._pass_on()
 
     def _pass_on(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         server = self.server
+        length = int(self.headers.get("Content-Length") or 0)
+        if self._resets(length):
+            return
+        body = self.rfile.read(length)
+        if server.secret_key and "X-Amz-Signature=" in self.path and not self._is_signed(server.secret_key):
+            self._answer(403, {}, b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
+            return
         with server.lock:
             server.busy += 1
             server.most_busy = max(server.most_busy, server.busy)
@@ -153,6 +168,33 @@ class _Handler(BaseHTTPRequestHandler):
         answer = connection.getresponse()
         self._answer(answer.status, dict(answer.getheaders()), answer.read())
         connection.close()
+
+    def _resets(self, length: int) -> bool:
+        with self.server.lock:
+            resets = self.command == "PUT" and self.server.resets > 0
+            self.server.resets -= resets
+        if resets:
+            self.rfile.read(length // 2)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            self.close_connection = True
+        return resets
+
+    def _is_signed(self, secret_key: str) -> bool:
+        """As a store judges it: signature version 4 in a query, of AWS's documentation."""
+        path, _, query = self.path.partition("?")
+        given = dict(parse_qsl(query, keep_blank_values=True))
+        signature = given.pop("X-Amz-Signature")
+        began = datetime.strptime(given["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        fresh = began <= datetime.now(UTC) <= began + timedelta(seconds=int(given["X-Amz-Expires"]))
+        scope = given["X-Amz-Credential"].partition("/")[2]
+        asked = urlencode(sorted(given.items()), quote_via=quote, safe="-_.~")
+        request = f"GET\n{path}\n{asked}\nhost:{self.headers['Host']}\n\nhost\nUNSIGNED-PAYLOAD"
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        key = f"AWS4{secret_key}".encode()
+        for part in (*scope.split("/"), f"AWS4-HMAC-SHA256\n{given['X-Amz-Date']}\n{scope}\n{digest}"):
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        return fresh and key.hex() == signature
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)

@@ -14,7 +14,7 @@ class StorageFigures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     write_seconds: float = 0.0
     """Of all pictures together, tries and pauses between them included; several are written at once."""
     retries: int = 0
-    """Attempts to write that failed and were followed by another."""
+    """Requests that failed and were followed by another."""
     waits: int = 0
     """Times that decoding waited for writing."""
     waited_seconds: float = 0.0

@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 from schemas.errors import InvalidValue, MeshError
 from schemas.stills import StillFormat
 from services.frame_extractor.storage.accounts import bucket_folders, s3_account, tos_account
+from services.frame_extractor.storage.attempts import attempt
 from services.frame_extractor.storage.counts import StorageCounts
 from services.frame_extractor.storage.errors import StorageError, download_error
 from services.frame_extractor.storage.fetch import FetchLimits
@@ -216,7 +217,9 @@ class Places:
         self, place: Place, url: str, sparse: bool, excerpt: MakeExcerpt | None, stop: threading.Event
     ) -> OpenedVideo:
         store = self._store(place)
-        self._limits.check_size(store.size_bytes(place.bucket, place.key), url)
+        tried_seconds = self._settings.storage_seconds
+        size_bytes = attempt(lambda: store.size_bytes(place.bucket, place.key), tried_seconds, stop, self._count_retry)
+        self._limits.check_size(size_bytes, url)
         link = store.link(place.bucket, place.key, _READING_SECONDS)
         try:
             guarded = check(link, self._store_policy, _FIELD, self._settings.network_timeout_seconds)
@@ -224,7 +227,17 @@ class Places:
             raise StorageError("storage", f"{url}: {error.message}", may_pass=True) from None
         # The link is a secret, and what people know the video by is its own address.
         known = replace(guarded, shown=url)
-        return open_remote(known, self._limits, self.spool, stop, sparse=sparse, excerpt=excerpt, counts=self.counts)
+        return attempt(
+            lambda: open_remote(
+                known, self._limits, self.spool, stop, sparse=sparse, excerpt=excerpt, counts=self.counts
+            ),
+            tried_seconds,
+            stop,
+            self._count_retry,
+        )
+
+    def _count_retry(self) -> None:
+        self.counts.note(retries=1)
 
     def _sized(self, video: OpenedVideo) -> OpenedVideo:
         self._limits.check_size(video.size_bytes, video.url.shown)
