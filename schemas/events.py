@@ -7,6 +7,10 @@ from msgspec import Struct, field
 from schemas.errors import ErrorInfo
 from schemas.ids import Id
 
+OF_JOBS = "job-"
+"""How events of jobs begin, whose ids are no streams'."""
+JOB_PROGRESS = f"{OF_JOBS}progress"
+
 
 class Event(Struct, frozen=True, kw_only=True):
     """Something that happened, on `mesh.v1.evt.<service>.<id>.<event>`."""

@@ -3,7 +3,7 @@
 import msgspec
 
 from schemas.commands import MeshStatus
-from schemas.events import Event
+from schemas.events import OF_JOBS, Event
 from schemas.ids import COMPOUND_SEPARATOR
 from schemas.resources import Presence
 from services.webrtc_gateway.auth.grant import Grant
@@ -45,7 +45,8 @@ class _Message(msgspec.Struct):
 
 
 def _covers(grant: Grant, event: Event) -> bool:
-    return grant.covers(event.id.partition(COMPOUND_SEPARATOR)[0])
+    # Jobs are of no stream, though a pattern may happen to fit their ids.
+    return not event.event.startswith(OF_JOBS) and grant.covers(event.id.partition(COMPOUND_SEPARATOR)[0])
 
 
 def _briefly(presence: Presence) -> Presence:

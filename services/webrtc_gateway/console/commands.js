@@ -42,6 +42,19 @@ export async function picture(stream) {
   return (await ask(`frame/${encodeURIComponent(stream)}`)).blob();
 }
 
+/** The picture of a stream nearest to a moment, as `GET frame/` takes it, and what it is. Throws CommandError. */
+export async function pictureAt(stream, at) {
+  const response = await ask(`frame/${encodeURIComponent(stream)}?at=${encodeURIComponent(at)}`);
+  const told = (name) => response.headers.get(`X-Framemesh-${name}`) ?? "";
+  return {
+    blob: await response.blob(),
+    captured_ns: Number(told("Captured-Ns")),
+    off_ns: Number(told("Off-Ns")),
+    origin: told("Origin"),
+    sequence: told("Sequence"),
+  };
+}
+
 async function ask(path, options = {}) {
   let response;
   try {

@@ -17,6 +17,7 @@ const ICONS = {
   jobs: "M4 5h16v14H4zM8 5v14M16 5v14M4 9.7h4M4 14.3h4M16 9.7h4M16 14.3h4",
   system: "M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01",
   snapshot: "M4 8h3.5L9 5.5h6L16.5 8H20v11H4zM12 16.5a3.3 3.3 0 1 0 0-6.6 3.3 3.3 0 0 0 0 6.6z",
+  moment: "M12 20.5a8.5 8.5 0 1 0 0-17 8.5 8.5 0 0 0 0 17zM12 7.5V12l3 2",
   record: "M12 18a6 6 0 1 0 0-12 6 6 0 0 0 0 12z",
   stop: "M7 7h10v10H7z",
   play: "M8 5.5v13l10-6.5z",

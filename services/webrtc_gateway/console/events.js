@@ -3,9 +3,11 @@
 
 import { el, setAttribute, setText } from "./dom.js";
 import { clockTime, dateTime } from "./format.js";
+import { addressOf } from "./router.js";
 
 const EVENTS_SHOWN = 50;
 const EVENTS_KEPT = 2000; // what the gateway has of many streams, and what comes
+const PROGRESS = "job-progress";
 const DAY_MS = 86400_000;
 
 export class Events {
@@ -38,6 +40,10 @@ export class Events {
 
   /** Add an Event that happens now. */
   add(event) {
+    if (event.event === PROGRESS) {
+      for (const listener of this.#listeners) listener(event); // for who shows its job; twice a second is no news
+      return;
+    }
     if (!this.#keep(event)) return;
     if (this.#kept[0] === event) this.#list.prepend(eventLine(event));
     else this.#listAnew();
@@ -50,7 +56,7 @@ export class Events {
   /** Add what happened before: at the start, and when the gateway is back. */
   addHistory(events) {
     const before = this.#kept.length > 0;
-    const fresh = events.filter((event) => this.#keep(event));
+    const fresh = events.filter((event) => event.event !== PROGRESS && this.#keep(event));
     if (fresh.length === 0) return;
     this.#listAnew();
     this.#none.hidden = true;
@@ -105,6 +111,10 @@ export function isOf(event, stream) {
   return event.id === stream || String(event.id).startsWith(`${stream}--`);
 }
 
+function isOfJob(event) {
+  return String(event.event).startsWith("job-");
+}
+
 /** One event as a list item. */
 export function eventLine(event) {
   const error = event.error?.message ?? "";
@@ -113,7 +123,7 @@ export function eventLine(event) {
     "li",
     { class: "event", "data-tone": event.error ? "bad" : null },
     el("time", { text: old ? dateTime(event.at_ns).slice(0, 10) : clockTime(event.at_ns), title: dateTime(event.at_ns) }),
-    el("span", { class: "event-what", text: `${event.service} ${event.id}` }),
+    el("span", { class: "event-what" }, `${event.service} `, isOfJob(event) ? el("a", { href: addressOf("jobs", event.id), text: event.id }) : event.id),
     el("span", { class: "event-state", text: event.state || event.event }),
     ...(error ? [el("span", { class: "event-error", text: error })] : []),
   );

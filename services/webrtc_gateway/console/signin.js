@@ -29,6 +29,7 @@ export async function learnRights() {
   const may = (action) => !rights.tokens || rights.actions.includes(action);
   document.body.toggleAttribute("data-may-control", may("control"));
   document.body.toggleAttribute("data-may-publish", may("publish"));
+  document.body.toggleAttribute("data-sees-all", !rights.tokens || rights.streams.includes("*"));
   return rights;
 }
 

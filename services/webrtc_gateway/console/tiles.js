@@ -71,6 +71,7 @@ export class Tiles {
     });
     shortcuts.add("f", "full screen", page((tile) => tile.toggleFull()));
     shortcuts.add("s", "snapshot", page((tile) => tile.page.actions.snapshot()));
+    shortcuts.add("p", "the picture of a moment", page((tile) => tile.page.actions.moment()));
     shortcuts.add("r", "start or stop recording", page((tile) => tile.page.actions.record()));
     shortcuts.add("c", "cut a clip", page((tile) => tile.page.actions.clip()));
     shortcuts.add("k", "key frame", page((tile) => tile.page.actions.keyFrame()));

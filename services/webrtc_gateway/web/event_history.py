@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from schemas.errors import MeshError
-from schemas.events import Event
+from schemas.events import JOB_PROGRESS, OF_JOBS, Event
 from schemas.ids import COMPOUND_SEPARATOR
 from schemas.packets import UNREADABLE
 from shared.tasks import end_tasks, start_task
@@ -55,10 +55,14 @@ class EventHistory:
         identity = _identity(event)
         if identity in self._seen:
             return False
+        if event.event == JOB_PROGRESS:
+            return True  # twice a second of each job: what comes next says it again
         self._seen[identity] = None
         if len(self._seen) > 2 * READ_AT_START:  # those of which the stream may tell again
             self._seen.popitem(last=False)
         self._newest.append(event)
+        if event.event.startswith(OF_JOBS):
+            return True  # a job is no stream: a thousand of them would have every stream's events forgotten
         stream = event.id.partition(COMPOUND_SEPARATOR)[0]
         kept = self._by_stream.setdefault(stream, deque(maxlen=KEPT_OF_A_STREAM))
         kept.append(event)

@@ -4,7 +4,7 @@ import { call, CommandError } from "../commands.js";
 import { openDialog } from "../dialog.js";
 import { el, icon, setAttribute, setText } from "../dom.js";
 import { toast } from "../toasts.js";
-import { SERVICE } from "./model.js";
+import { SERVICE, titleOf } from "./model.js";
 
 const SHOWN = 24; // and so many more each time
 const SMALL_PX = 320; // sharp on a screen of twice the density
@@ -108,10 +108,11 @@ export class Pictures {
       setAttribute(save, "download", name);
       const asked = Math.abs(frame.timestamp_s - frame.pts_s) > 0.0005 ? `asked for ${frame.timestamp_s.toFixed(3)} s, shown since ${frame.pts_s.toFixed(3)} s` : `${frame.pts_s.toFixed(3)} s`;
       setText(facts, [`${frame.index + 1} of ${job.done}`, asked, sizeOf(frame), frame.path].join(" · "));
+      setText(dialog.querySelector("h2"), `${titleOf(job)}, ${timeOf(frame)}`);
       back.disabled = at === 0;
       next.disabled = at === this.#frames.length - 1;
     };
-    const dialog = openDialog("Picture", [image, failure], [facts, back, next, save], { wide: true });
+    const dialog = openDialog(titleOf(job), [image, failure], [facts, back, next, save], { wide: true });
     dialog.addEventListener("keydown", (event) => {
       if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
       event.preventDefault();

@@ -8,6 +8,7 @@ import { recordingOf } from "../model.js";
 import { remember } from "../removed.js";
 import { go } from "../router.js";
 import { toast } from "../toasts.js";
+import { momentDialog } from "./moment.js";
 
 export class Actions {
   #name;
@@ -31,6 +32,7 @@ export class Actions {
     );
     this.#buttons = {
       snapshot: button("snapshot", "Snapshot", "The newest picture (S)", () => this.snapshot()),
+      moment: button("moment", "Moment", "The picture of a moment that has passed (P)", () => this.moment()),
       record: button("record", "Record", "Record to a file (R)", () => this.record()),
       cut: button("cut", "Clip", "Cut a file out of the last seconds (C)", () => this.clip()),
       keyframe: button("keyframe", "Key frame", "Have the encoders make a key frame (K)", () => this.keyFrame()),
@@ -82,6 +84,10 @@ export class Actions {
       const dialog = openDialog(`Snapshot of ${this.#name}`, [shown], [facts, save], { wide: true });
       dialog.addEventListener("close", () => URL.revokeObjectURL(url));
     });
+  }
+
+  moment() {
+    if (this.#stream && !document.querySelector("dialog[open]")) momentDialog(this.#stream, this.#clock);
   }
 
   record() {
