@@ -4,7 +4,7 @@
 and playlist entries are checked again, local files stay under their roots.
 """
 
-from shared.netguard.errors import TooLong, explain_av_error
+from shared.netguard.errors import NotMedia, OtherFormat, TooLong, explain_av_error
 from shared.netguard.guard import check, check_async, check_form
 from shared.netguard.http_reader import HttpReader, Timeouts
 from shared.netguard.interrupt import interruptible
@@ -14,6 +14,8 @@ from shared.netguard.url import GuardedUrl, Policy
 __all__ = [
     "GuardedUrl",
     "HttpReader",
+    "NotMedia",
+    "OtherFormat",
     "Policy",
     "Timeouts",
     "TooLong",

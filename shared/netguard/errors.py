@@ -33,6 +33,14 @@ _UNAVAILABLE = {
 }
 
 
+class NotMedia(BadRequest):
+    """What is there cannot be read as media: it is something else, or damaged."""
+
+
+class OtherFormat(NotMedia):
+    """It is media, or a list of media, of a kind that is not read here."""
+
+
 class TooLong(BadRequest):
     """What a playlist leads to is more, all together, than its policy allows."""
 
@@ -66,7 +74,7 @@ def _meaning(error: BaseException) -> tuple[type[MeshError], str]:
     if isinstance(error, FileNotFoundError):
         return NotFound, "does not exist"
     if isinstance(error, ave.InvalidDataError):
-        return BadRequest, "is not media that can be read"
+        return NotMedia, "is not media that can be read"
     if isinstance(error, ave.EOFError):
         return Unavailable, "ended"
     if isinstance(error, ave.ExitError | TimeoutError):  # ExitError: the deadline given to av.open
@@ -77,7 +85,7 @@ def _meaning(error: BaseException) -> tuple[type[MeshError], str]:
     if code in _UNAVAILABLE:
         return Unavailable, _UNAVAILABLE[code]
     if isinstance(error, ValueError):
-        return BadRequest, f"is no media of a kind that can be read here ({_strerror(error)})"
+        return OtherFormat, f"is no media of a kind that can be read here ({_strerror(error)})"
     if isinstance(error, OSError):
         return Unavailable, f"cannot be opened ({_strerror(error)})"
     return InternalError, f"failed ({_strerror(error)})"

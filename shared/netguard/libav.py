@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+ANY_TEXT = "replace"
+"""PyAV's `metadata_errors`: a title in an unknown encoding is no reason to read no media."""
 _AVIO_FLAG_WRITE = 2
 _MAX_OPENINGS = 4  # times `open_seconds` for all that libav reads until a playlist is open: of a master, every variant
 _MAX_LOST_ENTRIES = 3  # live playlists lose a segment now and then; more in a row is a broken source
@@ -25,7 +27,7 @@ _MAX_LOST_ENTRIES = 3  # live playlists lose a segment now and then; more in a r
 # open whatever a file tells them: concat, image2, sdp, dash, imf and the like.
 MEDIA_FORMATS = (
     "mov,mp4,matroska,webm,mpegts,mpeg,flv,live_flv,avi,ogg,mp3,aac,ac3,flac,wav,w64,aiff,ivf,h264,hevc,av1,obu,m4v,"
-    "mjpeg,mpjpeg,mxf,asf,gif,apng,yuv4mpegpipe,webvtt,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+    "mjpeg,mpjpeg,mpegvideo,dv,mxf,asf,gif,apng,yuv4mpegpipe,webvtt,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
 )
 _FORMATS = {
     "http": f"{MEDIA_FORMATS},hls",
@@ -88,12 +90,18 @@ def open_input(
             settings.update(http_persistent="0", http_multiple="0")
             source = HttpReader(guarded, timeouts)
             container = av.open(
-                source, "r", format=format, container_options=settings, timeout=limits, io_open=playlist_io
+                source,
+                "r",
+                format=format,
+                container_options=settings,
+                metadata_errors=ANY_TEXT,
+                timeout=limits,
+                io_open=playlist_io,
             )
             playlist_io.opening = False
             return container
         name = str(guarded.file) if scheme == "file" else guarded.pinned
-        return av.open(name, "r", format=format, container_options=settings, timeout=limits)
+        return av.open(name, "r", format=format, container_options=settings, metadata_errors=ANY_TEXT, timeout=limits)
     except MeshError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:

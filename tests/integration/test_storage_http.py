@@ -306,13 +306,13 @@ def test_a_file_leads_nowhere_either(server: MediaServer, tmp_path: Path) -> Non
     (media / "secret.mp4").write_bytes(movie())
     target = server.url("/clip.mp4")
     lists = {
-        "hls.mp4": f"#EXTM3U\n#EXTINF:1,\n{target}\n#EXTINF:1,\nsecret.mp4\n#EXT-X-ENDLIST\n",
-        "concat.mp4": f"ffconcat version 1.0\nfile '{media}/secret.mp4'\nfile '{target}'\n",
-        "sdp.mp4": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
-        "dash.mp4": f"<?xml version='1.0'?><MPD><Period><BaseURL>{target}</BaseURL></Period></MPD>",
+        "hls.mp4": ("video", f"#EXTM3U\n#EXTINF:1,\n{target}\n#EXTINF:1,\nsecret.mp4\n#EXT-X-ENDLIST\n"),
+        "concat.mp4": ("format", f"ffconcat version 1.0\nfile '{media}/secret.mp4'\nfile '{target}'\n"),
+        "sdp.mp4": ("format", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n"),
+        "dash.mp4": ("video", f"<?xml version='1.0'?><MPD><Period><BaseURL>{target}</BaseURL></Period></MPD>"),
     }
     places = Places(StorageSettings(data_dir=tmp_path, allow_private=True), {})
-    for name, text in lists.items():
+    for name, (kind, text) in lists.items():
         (media / name).write_text(text)
         server.files[f"/{name}"] = text.encode()
         for url in (f"file://{name}", server.url(f"/{name}")):
@@ -320,6 +320,6 @@ def test_a_file_leads_nowhere_either(server: MediaServer, tmp_path: Path) -> Non
                 continue  # over HTTP that is a playlist, held against the same policy
             with places.open_video(url) as video, pytest.raises(VideoError) as caught:
                 take(OpenVideo.of_url(video.url), Sampling(), lambda _: None)
-            assert caught.value.kind == "video", url
+            assert caught.value.kind == kind, url
             assert url in caught.value.message
     assert "/clip.mp4" not in server.asked()

@@ -92,3 +92,37 @@ def test_headers_that_cannot_be(
         all_of(path)
     assert refused.value.kind == kind
     assert name in refused.value.message
+
+
+def test_a_title_that_nobody_can_read_is_no_reason_to_take_no_pictures(clips: Clips) -> None:
+    path = clips.make("title.mp4", f"{_X264} -metadata title=Caf-XX", seconds=0.2)
+    path.write_bytes(path.read_bytes().replace(b"Caf-XX", b"Caf\xe9\xff\xfe"))
+    assert len(all_of(path)[0]) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "coding", "pictures"),
+    [
+        ("moving.png", "-vf fps=10 -plays 0 -f apng", 4),
+        ("moving.gif", "-vf fps=10", 4),
+        ("still.webp", "-frames:v 1", 1),
+        ("raw.m2v", "-c:v mpeg2video", 10),
+        ("pal.dv", "-c:v dvvideo -s 720x576", 10),
+    ],
+)
+def test_pictures_of_odd_files(clips: Clips, name: str, coding: str, pictures: int) -> None:
+    path = clips.make(name, coding, seconds=0.4)
+    got, _ = all_of(path)
+    assert len(got) == pictures
+    assert len({one for _, one in got}) == pictures
+
+
+@pytest.mark.parametrize(
+    ("name", "coding"),
+    [("a.nut", _X264), ("a.swf", "-c:v flv1"), ("a.rm", "-c:v rv10 -s 176x144"), ("moving.webp", "")],
+)
+def test_what_is_not_read_here_is_told_from_what_is_broken(clips: Clips, name: str, coding: str) -> None:
+    with pytest.raises(VideoError) as refused:
+        all_of(clips.make(name, coding, seconds=0.4))
+    assert refused.value.kind == "format"
+    assert name in refused.value.message

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import BadRequest, InternalError, InvalidValue, MeshError, NotFound, Unavailable
-from shared.netguard import GuardedUrl, Policy, check, check_async, explain_av_error
+from shared.netguard import GuardedUrl, NotMedia, OtherFormat, Policy, check, check_async, explain_av_error
 from shared.netguard.addresses import refusal
 from shared.netguard.guard import _resolvers
 
@@ -256,7 +256,7 @@ def test_hostile_urls(url: str) -> None:
         (av.error.HTTPServerError(1, "x"), Unavailable, "at the moment"),
         (av.error.HTTPTooManyRequestsError(1, "x"), Unavailable, "at the moment"),
         (av.error.HTTPBadRequestError(1, "x"), BadRequest, "refuses the request"),
-        (av.error.InvalidDataError(1, "x"), BadRequest, "not media"),
+        (av.error.InvalidDataError(1, "x"), NotMedia, "not media"),
         (av.error.ExitError(1, "Immediate exit requested"), Unavailable, "in time"),
         (av.error.TimeoutError(110, "x"), Unavailable, "in time"),
         (av.error.ConnectionRefusedError(111, "x"), Unavailable, "refuses the connection"),
@@ -265,7 +265,7 @@ def test_hostile_urls(url: str) -> None:
         (av.error.OSError(9999, "odd"), Unavailable, "odd"),
         (av.error.EOFError(1, "x"), Unavailable, "ended"),
         (av.error.DemuxerNotFoundError(1, "no demuxer"), BadRequest, "no demuxer"),
-        (av.error.ArgumentError(22, "Invalid argument"), BadRequest, "Invalid argument"),
+        (av.error.ArgumentError(22, "Invalid argument"), OtherFormat, "Invalid argument"),
         (av.error.UndefinedError(9999, "odd"), InternalError, "odd"),
         (RuntimeError("x"), InternalError, "RuntimeError"),
         (Unavailable("as it is"), Unavailable, "as it is"),

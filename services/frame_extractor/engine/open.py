@@ -13,13 +13,22 @@ from av.video.stream import VideoStream
 
 from schemas.errors import InvalidValue, MeshError
 from services.frame_extractor.engine.errors import VideoError
-from shared.netguard import GuardedUrl, TooLong, explain_av_error, interruptible, open_input
-from shared.netguard.libav import MEDIA_FORMATS
+from shared.netguard import (
+    GuardedUrl,
+    NotMedia,
+    OtherFormat,
+    TooLong,
+    explain_av_error,
+    interruptible,
+    open_input,
+)
+from shared.netguard.libav import ANY_TEXT, MEDIA_FORMATS
 
 # A file may call itself what it likes and holds a video or nothing: no playlist, no list of other files.
 _FILE_OPTIONS = {"format_whitelist": MEDIA_FORMATS, "protocol_whitelist": "file"}
 _BYTES_OPTIONS = {"format_whitelist": MEDIA_FORMATS, "protocol_whitelist": "none"}
-_SNIFFED_BYTES = 12
+_SNIFFED_BYTES = 4096  # PNG says that it moves before its first picture, behind texts and colour profiles at most
+_WEBP_MOVES = 2  # of the flags of its header: https://developers.google.com/speed/webp/docs/riff_container
 # By their names libav takes pictures for a numbered sequence of them, which is refused; by their content, for one.
 _PICTURES = {b"\xff\xd8\xff": "jpeg_pipe", b"\x89PNG\r\n\x1a\n": "png_pipe", b"RIFF": "webp_pipe", b"BM": "bmp_pipe"}
 
@@ -51,7 +60,7 @@ class OpenVideo:
     @classmethod
     def of_bytes(cls, data: bytes) -> "OpenVideo":
         """A file's content."""
-        return cls(lambda: av.open(BytesIO(data), "r", container_options=_BYTES_OPTIONS), "the video", remote=False)
+        return cls(lambda: _open(BytesIO(data), _BYTES_OPTIONS), "the video", remote=False)
 
     @classmethod
     def of_url(cls, url: GuardedUrl, *, excerpt: bool = False) -> "OpenVideo":
@@ -86,13 +95,17 @@ class OpenVideo:
             return VideoError("url", error.message)
         if isinstance(error, TooLong):
             return VideoError("video", f"{error.message}; raise FRAMEMESH_FRAME_EXTRACTOR_VIDEO_BYTES")
+        told = explain_av_error(error, self.name)
+        if opening and isinstance(told, OtherFormat):
+            return VideoError("format", f"{told.message}; MP4, Matroska, WebM, MPEG-TS, AVI and FLV are read")
+        if isinstance(told, NotMedia):
+            return VideoError("video", told.message)
         if isinstance(error, MeshError):
             kind = "video" if type(error).code == 400 and not self.remote else "download"
             return VideoError("download" if kind == "download" else "video", error.message)
         if isinstance(error, av.error.DecoderNotFoundError | av.error.PatchWelcomeError):
             return VideoError("format", f"{self.name}: this libav cannot decode it")
-        told = explain_av_error(error, self.name)
-        if self.remote and not isinstance(error, av.InvalidDataError):
+        if self.remote:
             return VideoError("download", told.message)
         return VideoError("video", told.message)
 
@@ -117,4 +130,12 @@ def _open_path(path: Path) -> InputContainer:
     picture = next((form for magic, form in _PICTURES.items() if head.startswith(magic)), None)
     if picture == "webp_pipe" and head[8:12] != b"WEBP":
         picture = None  # AVI is RIFF too
-    return av.open(str(path), "r", format=picture, container_options=_FILE_OPTIONS)
+    if picture == "png_pipe" and b"acTL" in head[: head.find(b"IDAT")]:
+        picture = "apng"
+    if picture == "webp_pipe" and head[12:16] == b"VP8X" and head[20] & _WEBP_MOVES:
+        raise av.error.PatchWelcomeError(0, "moving WebP")  # what libav leaves to its decoder to say of each picture
+    return _open(str(path), _FILE_OPTIONS, picture)
+
+
+def _open(source: str | BytesIO, options: dict[str, str], form: str | None = None) -> InputContainer:
+    return av.open(source, "r", format=form, container_options=options, metadata_errors=ANY_TEXT)

@@ -18,6 +18,7 @@ from services.frame_extractor.engine.open import OpenVideo
 from services.frame_extractor.engine.plan import plan_runs
 from services.frame_extractor.engine.targets import Moment
 from shared.netguard import HttpReader
+from shared.netguard.libav import ANY_TEXT
 
 _MAX_BOXES: Final = 64  # at the top of a file in one piece: a handful
 _SMALL_BYTES: Final = 4 << 20  # less is fetched as fast as it is asked for
@@ -118,7 +119,7 @@ def read_outlined(video: OpenVideo, limits: Limits, halt: Halt) -> Index | None:
         outline = outline_of(HttpReader(url))
         if outline is None:
             raise _NoOutlineError
-        return av.open(outline, "r", format="mov", container_options=_OPTIONS)
+        return av.open(outline, "r", format="mov", container_options=_OPTIONS, metadata_errors=ANY_TEXT)
 
     try:
         index = read_index(video, limits, halt, open_outline)
