@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.colours import ColourSpace
+from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.errors import InvalidValue
 from schemas.frames import Clock, Delivery, FrameRef
 from schemas.ids import check_id
@@ -70,6 +70,7 @@ class RingWriter:
         self._order = SlotOrder(header.slots, history, keep_seconds)
         self._starved_since: float | None = None
         self._newest_slot: int | None = None
+        self._colour_space, self._colour_word = UNSPECIFIED, 0
 
     @classmethod
     def create(
@@ -189,9 +190,12 @@ class RingWriter:
             self._check_usable()
         sequence = self.last_sequence + 1
         offset = self._offsets[slot]
+        if colour_space is not self._colour_space:  # mostly the same object, and to look its word up takes longer
+            self._colour_space, self._colour_word = colour_space, colour_word(colour_space)
+        colours = self._colour_word
         try:
-            times = (pts_ns, captured_ns, monotonic_ns, duration_ns, CLOCK_CODES[clock])
-            SLOT_TIMES.pack_into(self._map, offset + SLOT_TIMES_OFFSET, *times, colour_word(colour_space))
+            times = (pts_ns, captured_ns, monotonic_ns, duration_ns, CLOCK_CODES[clock], colours)
+            SLOT_TIMES.pack_into(self._map, offset + SLOT_TIMES_OFFSET, *times)
         except BaseException:  # a time that is no 64-bit integer, an unknown clock: the slot must not be lost
             self._abandon(slot)
             raise
