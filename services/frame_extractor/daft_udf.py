@@ -7,6 +7,8 @@ import daft
 from daft import DataType, Expression, ResourceRequest, Series
 from daft.udf import UDF
 
+from schemas.errors import InvalidValue
+
 _ROWS_AT_ONCE = 1  # a video is work enough for a call, and its pictures memory enough
 
 
@@ -35,8 +37,9 @@ def las_udf(
     Raises:
         ValueError: what `operator` refuses, and what Daft refuses of the numbers.
     """
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size {batch_size}: use a number of videos from 1 on")
+    for name, number in (("batch_size", batch_size), ("concurrency", concurrency)):
+        if number is not None and number < 1:
+            raise InvalidValue(name, number, "use a number from 1 on")
     arguments = dict(construct_args or {})
     operator(**arguments)  # what is wrong with them is told here and now, not by a worker
     row: DataType = operator.return_dtype()

@@ -91,8 +91,8 @@ class VideoFrameSampler:
     ) -> None:
         if sample_mode not in _MODES:
             raise ValueError(f"sample_mode {sample_mode!r}: use one of {', '.join(_MODES)}")
-        self._mode = _MODES[sample_mode]
-        self._pictures = PictureOptions(format=_FORMATS.get(img_type, "jpg"))
+        self._sample_mode, self._mode = sample_mode, _MODES[sample_mode]
+        self._pictures = PictureOptions(format=_FORMATS.get(str(img_type), "jpg"))
         self._with_frames, self._with_base64 = bool(output_frames), bool(output_base64)
         needed: dict[str, Any] = {"count_k": count_k, "interval_sec": interval_sec, "interval_frames": interval_frames}
         needed |= {"target_fps": target_fps, "timestamps_sec": timestamps_sec}
@@ -176,6 +176,9 @@ class VideoFrameSampler:
         Raises:
             InvalidValue: names the argument, its value and the fix.
         """
+        field, argument = _NEEDS[self._mode]
+        if self._given[field] is None:
+            raise InvalidValue(argument, None, f"{self._sample_mode} needs it")
         given = {name: _plain(value) for name, value in self._given.items() if value is not None}
         given["start_s"] = max(0.0, _number("start_time_sec", given.get("start_s", 0.0)))
         if "end_s" not in given and duration_s is not None and duration_s > 0:
@@ -186,6 +189,8 @@ class VideoFrameSampler:
             # Those before the start are left out anyhow, and a sampling knows nothing before 0.
             moments = sorted(_number("timestamps_sec", moment) for moment in moments)
             given["timestamps_s"] = [moment for moment in moments if moment >= given["start_s"]]
+            if not given["timestamps_s"]:
+                raise InvalidValue("timestamps_sec", moments, "give moments from start_time_sec on")
         try:
             sampling = msgspec.convert({"mode": self._mode, **given}, Sampling)
             check_sampling(sampling)

@@ -23,17 +23,17 @@ _NO_NAME = ("", ".", "..")
 class Destination:
     """Any thread may use it."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: object) -> None:
         """Args:
         folder: `tos://bucket/folder`, `s3://…`, `file:///…`, or an absolute path.
 
         Raises:
             InvalidValue: names the argument, its value and the fix.
         """
+        if not isinstance(folder, str) or not ("://" in folder or folder.startswith("/")):
+            raise InvalidValue(_FIELD, folder, "use tos://bucket/folder, s3://bucket/folder or an absolute path")
         folder = folder.rstrip("/")
         if "://" not in folder:
-            if not folder.startswith("/"):
-                raise InvalidValue(_FIELD, folder, "use tos://bucket/folder, s3://bucket/folder or an absolute path")
             folder = "file://" + quote(folder)
         place = parse_place(f"{folder}/video/frame", _FIELD)
         if "{" in folder or "}" in folder:
