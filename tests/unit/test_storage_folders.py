@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,41 @@ def test_a_full_disk(root: Path) -> None:
         write_file(root, "small.jpg", b"x")
     finally:
         subprocess.run(["umount", str(root)], check=True)
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_a_killed_process_leaves_whole_pictures_only(root: Path, nameless: bool) -> None:
+    code = (
+        "import os; from pathlib import Path; from services.frame_extractor.storage.folders import write_file\n"
+        f"os.O_TMPFILE = os.O_TMPFILE if {nameless} else os.O_DIRECTORY | os.O_RDWR\n"
+        "for number in range(10**6):\n"
+        f"    write_file(Path({str(root)!r}), f'job/{{number % 3}}.jpg', bytes([number % 256]) * 3_000_000)\n"
+        "    print(number, flush=True)"
+    )
+    for pictures in (3, 7):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        for _ in range(pictures):
+            process.stdout.readline()
+        process.kill()
+        process.wait(10)
+        process.stdout.close()
+    for name in ("0.jpg", "1.jpg", "2.jpg"):
+        body = (root / "job" / name).read_bytes()
+        assert body == body[:1] * 3_000_000
+    left = [path for path in (root / "job").iterdir() if path.suffix == ".part"]
+    assert not nameless or not left
+
+
+def test_what_others_left_is_swept_once_it_is_old(root: Path) -> None:
+    folder = root / "job"
+    folder.mkdir(parents=True)
+    names = {".0123456789abcdef.part": 7200, ".fedcba9876543210.part": 10, ".mine.part": 7200, "0123456789abcdef": 7200}
+    for name, age_seconds in names.items():
+        (folder / name).write_bytes(b"half a picture")
+        os.utime(folder / name, (time.time() - age_seconds,) * 2)
+    write_file(root, "job/000.jpg", b"x")
+    assert sorted(os.listdir(folder)) == [".fedcba9876543210.part", ".mine.part", "000.jpg", "0123456789abcdef"]
 
 
 def test_many_writers_of_one_name_leave_one_whole_picture(root: Path) -> None:

@@ -7,8 +7,10 @@ of the root, also when a folder is swapped for a link meanwhile. A picture has i
 import ctypes
 import errno
 import os
+import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +24,11 @@ _FILE_MODE: Final = 0o640
 # O_TMPFILE: unknown to the file system, or (EISDIR, ENOENT) to a kernel that takes it for something else.
 _NO_NAMELESS: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 _PASSING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.EMFILE, errno.ENFILE)
+# What a process leaves that is killed in the middle, on file systems that know no nameless files.
+_PASSING_NAME: Final = re.compile(r"\.[0-9a-f]{16}\.part")
+_LEFT_SECONDS: Final = 3600.0  # no picture takes as long to be written
+_MAX_SWEPT_FOLDERS: Final = 1024  # remembered; then some are looked at again
+_swept: Final[set[tuple[int, int]]] = set()
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -92,6 +99,7 @@ def _parent(root: Path, relative: str, *, make: bool) -> Iterator[tuple[int, str
 
 def _replace(folder: int, name: str, data: bytes) -> None:
     # Not made from `name`, which may be as long as a name can be.
+    _sweep(folder)
     passing = f".{secrets.token_hex(8)}.part"
     handle, nameless = _create(folder, passing)
     try:
@@ -107,6 +115,24 @@ def _replace(folder: int, name: str, data: bytes) -> None:
         raise
     finally:
         os.close(handle)
+
+
+def _sweep(folder: int) -> None:
+    """Take away what others left, the first time that this process writes to a folder."""
+    about = os.fstat(folder)
+    key = (about.st_dev, about.st_ino)
+    if key in _swept:
+        return
+    if len(_swept) >= _MAX_SWEPT_FOLDERS:
+        _swept.clear()
+    _swept.add(key)
+    old = time.time() - _LEFT_SECONDS
+    for name in os.listdir(folder):
+        if _PASSING_NAME.fullmatch(name):
+            with suppress(OSError):  # somebody else was quicker
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if stat.S_ISREG(found.st_mode) and found.st_mtime < old:
+                    os.unlink(name, dir_fd=folder)
 
 
 def _create(folder: int, passing: str) -> tuple[int, bool]:
