@@ -31,6 +31,7 @@ RECIPES = {
     "vp9.webm": "-c:v libvpx-vp9 -g 20 -deadline realtime -cpu-used 8 -lag-in-frames 8 -auto-alt-ref 1",
     "vp8.webm": "-c:v libvpx -g 20 -deadline good -cpu-used 5 -lag-in-frames 8 -auto-alt-ref 1",
     "av1.mp4": "-c:v libaom-av1 -cpu-used 8 -usage realtime -g 20",
+    "layers-av1.mkv": "-c:v libsvtav1 -preset 10 -g 20",
     "mpeg4.avi": "-c:v mpeg4 -g 20 -bf 2",
     "mpeg4.mp4": "-c:v mpeg4 -g 20 -bf 2",
     "mpeg2.ts": "-c:v mpeg2video -g 15 -bf 2 -flags +ildct+ilme",

@@ -13,6 +13,8 @@ import pytest
 from schemas.extraction import VideoFacts
 from schemas.sampling import Sampling
 from services.frame_extractor.engine import Limits, OpenVideo, Taken, VideoError, take
+from services.frame_extractor.engine.index import read_index
+from services.frame_extractor.engine.limits import Halt
 from tests.support.clips import RECIPES, Clips, digest, exhaustive
 from tests.support.pace import slowness
 
@@ -85,6 +87,13 @@ def test_pictures_are_those_of_an_exhaustive_decode(clips: Clips, name: str) -> 
             assert one.digest == pictures[shown].digest, (sampling, one.timestamp_s)
             assert one.pts_s == pytest.approx(float(times[shown]), abs=2e-3)
             assert one.frame_index in (None, shown)
+
+
+@pytest.mark.parametrize(("name", "least"), [("groups.mp4", 0.2), ("layers.mkv", 0.2), ("layers-av1.mkv", 0.1)])
+def test_what_no_other_picture_is_made_from_is_known(clips: Clips, name: str, least: float) -> None:
+    """By the test above it is none that is needed; here that there is any."""
+    index = read_index(OpenVideo.of_path(clips[name]), Limits(), Halt(threading.Event(), 60.0))
+    assert index.disposable.mean() > least
 
 
 def test_what_the_rules_of_an_unknown_length_are(clips: Clips) -> None:

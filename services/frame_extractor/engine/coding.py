@@ -1,6 +1,7 @@
 """What a packet tells of itself: whether decoding can begin there, and whether later pictures are made from it.
 
-Sources: ITU-T H.264 7.3.1, 7.3.3 and D.1.8, ITU-T H.265 7.3.1 and Table 7-1, ISO/IEC 14496-2 6.2.5.
+Sources: ITU-T H.264 7.3.1, 7.3.3 and D.1.8, ITU-T H.265 7.3.1 and Table 7-1, ISO/IEC 14496-2 6.2.5,
+AV1 Codec ISO Media File Format Binding 2.3.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from av.video.stream import VideoStream
 
 from schemas.errors import BadRequest
 from schemas.packets import NalCodec
+from services.frame_extractor.engine.av1_frames import Av1Frames
 from shared.media.bitstream import extradata_to_annexb, is_annexb, nal_length_bytes, nal_units
 from shared.media.sps import sequence_info
 
@@ -22,6 +24,8 @@ _I_SLICES = (2, 7)  # slice_type: this slice, or all of the picture
 _ALL_I = 7
 _HEVC_SLICES, _HEVC_IRAP = range(32), range(16, 24)
 _HEVC_SUB_LAYER_NON_REFERENCE = frozenset(range(0, 16, 2))  # TRAIL_N to RSV_VCL_N14
+_AV1 = ("av1", "libdav1d")
+_AV1_RECORD, _AV1_RECORD_BYTES = b"\x81", 4  # marker and version of an AV1CodecConfigurationRecord
 _VOP, _B_VOP = b"\x00\x00\x01\xb6", 2
 
 # Of these every key picture resets the decoder, or all that comes after it in the order of time is made without what
@@ -71,6 +75,10 @@ class Coding:
                 look = self._hevc if codec == "hevc" else self._h264
         elif self.codec == "mpeg4" and content:
             look = _mpeg4
+        elif self.codec in _AV1 and content:
+            # Of Matroska and MP4 the record before its OBUs; others have none.
+            self._av1 = Av1Frames(extradata[_AV1_RECORD_BYTES:] if extradata[:1] == _AV1_RECORD else extradata)
+            look = self._of_av1
         elif self.codec in ("mpeg1video", "mpeg2video"):
             self.fields = True
         self.look = look
@@ -121,6 +129,9 @@ class Coding:
             if kind in _HEVC_SLICES and not (unit[0] & 1 or unit[1] >> 3):  # of the base layer
                 return Look(kind in _HEVC_IRAP, kind in _HEVC_SUB_LAYER_NON_REFERENCE, max(0, (unit[1] & 7) - 1))
         return Look(False)
+
+    def _of_av1(self, packet: "Packet[VideoStream]") -> Look:
+        return Look(packet.is_keyframe, self._av1.disposable(bytes(memoryview(packet))))
 
 
 def _by_flag(packet: "Packet[VideoStream]") -> Look:
