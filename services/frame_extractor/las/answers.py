@@ -25,6 +25,13 @@ _STATUS: Final[dict[JobState, TaskStatus]] = {
 _CANCELED: Final = "the task was canceled by whoever runs this service"
 REQUEST_ID: Final = web.RequestKey("request-id", str)
 
+# What a job calls them.
+_NAMES: Final = (
+    ("pictures.short_side", "data.resize_short_side"),
+    ("pictures.width", "data.resize_hw"),
+    ("pictures.height", "data.resize_hw"),
+)
+
 # Of the picture at a path: where it can be fetched.
 MakeLink = Callable[[str], str]
 
@@ -90,8 +97,11 @@ def failure_of(job: Job) -> tuple[Failure, str]:
     failure = OF_KIND[job.failure]
     if job.state == "canceled":
         return failure, Refused(failure, _CANCELED).text
+    message = job.message
+    for name, documented in _NAMES:
+        message = message.replace(name, documented)
     # What went wrong inside is told to whoever runs this, in the log and in the job's own record.
-    return failure, Refused(failure, "" if failure.http >= 500 else job.message).text
+    return failure, Refused(failure, "" if failure.http >= 500 else message).text
 
 
 def polled(job: Job, frames: Iterable[ExtractedFrame], link: MakeLink, request_id: str) -> tuple[int, Answer]:

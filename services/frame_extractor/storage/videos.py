@@ -64,10 +64,13 @@ def open_local(roots: tuple[Path, ...], path: str, shown: str) -> OpenedVideo:
         StorageError: url where it may not be read, download where it is not there.
     """
     policy = Policy(schemes=frozenset(("file",)), file_roots=roots)
+    address = f"file://{quote(path)}"
     try:
-        guarded = check(f"file://{quote(path)}", policy, _FIELD)
+        guarded = check(address, policy, _FIELD)
     except MeshError as error:
-        raise download_error(error) from None
+        told = download_error(error)
+        # A bucket that is a folder is called what its user calls it.
+        raise StorageError(told.kind, told.message.replace(address, shown), may_pass=told.may_pass) from None
     assert guarded.file is not None
     return OpenedVideo(replace(guarded, shown=shown), guarded.file.stat().st_size)
 
