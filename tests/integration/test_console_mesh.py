@@ -4,6 +4,7 @@ Pictures of every page stay in tests/artefacts/console.
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -203,6 +204,71 @@ def test_snapshot_key_frame_and_restart(mesh: RunningMesh, console: ConsolePage,
     assert console.complaints == []
 
 
+def test_a_moment_that_has_passed(mesh: RunningMesh, console: ConsolePage) -> None:
+    page = console.page
+    console.open(at(mesh, "stream/cam0"))
+    console.playing("cam0", 20, frames=45)  # three seconds are in memory
+    page.keyboard.press("p")
+    dialog = page.get_by_role("dialog", name="A moment of cam0")
+    facts = dialog.locator(".moment-facts")
+    expect(facts).to_have_text(re.compile(r"captured \d\d:\d\d:.* the moment · from the packets in memory .* 384×216"))
+    off = re.search(r"([\d.]+) ms (?:before|after) the moment", str(facts.text_content()))
+    assert off is None or float(off[1]) <= 1000 / 15, "no picture is nearer than one at this rate"
+    first = facts.text_content()
+    page.keyboard.press("ArrowRight")  # the next picture
+    expect(facts).not_to_have_text(str(first))
+    no_severe_violations(page, "moment")
+    with page.expect_download() as download:
+        dialog.get_by_role("link", name="Download").click()
+    assert Path(download.value.path()).read_bytes()[:3] == b"\xff\xd8\xff", "a JPEG"
+    assert console.complaints == []
+
+
+def test_pictures_out_of_a_video(mesh: RunningMesh, console: ConsolePage) -> None:
+    page, clip = console.page, mesh.media_dir / "a clip.mp4"
+    source = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=3"]
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *source, "-pix_fmt", "yuv420p", clip], check=True, timeout=30)
+    console.open(at(mesh, "jobs"))
+    form = page.get_by_role("form", name="New job")
+    form.get_by_label("Video", exact=True).focus()
+    page.keyboard.type("nothing.mp4")
+    page.keyboard.press("Enter")
+    failure = page.locator("#page .form-error")
+    expect(failure).to_contain_text("there is no such file")
+    page.keyboard.press("Tab")
+    page.get_by_role("link", name="Back to all jobs").click()
+    expect(page.locator(".job .row-error")).to_contain_text("there is no such file")
+    form.get_by_label("Video", exact=True).fill("a clip.mp4")
+    expect(form.get_by_label("Where they go")).to_have_value("file://a-clip/{index:05d}.{autoext}")
+    form.get_by_label("Pictures a second").fill("0")
+    page.keyboard.press("Enter")
+    expect(form.locator(".field-error:visible")).to_contain_text("> 0")
+    form.get_by_label("Pictures a second").fill("")
+    page.keyboard.press("Enter")
+    pictures = page.locator(".job-picture img")
+    expect(pictures).to_have_count(3)
+    page.wait_for_function("() => [...document.querySelectorAll('.job-picture img')].every((one) => one.naturalWidth)")
+    no_severe_violations(page, "job")
+    page.locator(".job-picture").first.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    dialog = page.get_by_role("dialog", name="a clip.mp4, 1.50 s")
+    with page.expect_download() as download:
+        dialog.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "00001.jpg"
+    written = mesh.folder / "data" / "pictures" / "a-clip" / "00001.jpg"
+    assert Path(download.value.path()).read_bytes() == written.read_bytes()
+    assert [text for text in console.complaints if "400" not in text] == []  # browsers tell of a refused form, too
+
+
+def no_severe_violations(page: Page, what: str) -> None:
+    page.evaluate(AXE)
+    found = page.evaluate("() => axe.run({resultTypes: ['violations']})")
+    violations = {one["id"]: [node["html"] for node in one["nodes"]] for one in found["violations"]
+                  if one["impact"] in SEVERE}  # fmt: skip
+    assert violations == {}, what
+
+
 def test_renditions(mesh: RunningMesh, console: ConsolePage) -> None:
     console.open(at(mesh, "stream/cam0"))
     renditions = card(console.page, "Renditions")
@@ -344,7 +410,7 @@ def test_by_keyboard_alone(mesh: RunningMesh, console: ConsolePage) -> None:
     page.wait_for_url("**/#/stream/cam0")
     page.keyboard.press("Escape")
     page.wait_for_url("**/#/")
-    assert focused() == "Open cam0"
+    expect(page.locator(":focus")).to_have_attribute("aria-label", "Open cam0")  # a moment behind the address
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard")).to_contain_text("start or stop recording")
     page.keyboard.press("Escape")
@@ -397,15 +463,8 @@ def test_every_page_is_accessible_and_fits(mesh: RunningMesh, browser: Browser, 
             else:
                 expect(page.locator("#page")).to_be_visible()
                 page.wait_for_function("() => document.querySelector('#summary').textContent !== ''")
-            page.evaluate(AXE)
-            found = page.evaluate("() => axe.run({resultTypes: ['violations']})")
             page.screenshot(path=ARTEFACTS / f"{name}-{size}-{scheme}.png", full_page=size == "phone")
-            severe = {
-                violation["id"]: [node["html"] for node in violation["nodes"]]
-                for violation in found["violations"]
-                if violation["impact"] in SEVERE
-            }
-            assert severe == {}, name
+            no_severe_violations(page, name)
             assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
             shift = page.evaluate("() => window.shift")
             print(f"{name} {size} {scheme}: layout shift {shift:.3f}")

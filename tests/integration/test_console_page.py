@@ -24,6 +24,7 @@ from schemas.capture_commands import StreamStats
 from schemas.commands import MeshStatus, OutputEntry, RenditionEntry, RenditionStats
 from schemas.errors import ErrorInfo
 from schemas.events import Event
+from schemas.extraction import Job, JobList, JobReply
 from schemas.recordings import RecordedFile, RecordedFiles
 from schemas.resources import OutputActual, OutputSpec, Presence, RenditionActual, RenditionSpec, StreamSpec
 from schemas.sessions import SessionInfo, SessionList
@@ -273,6 +274,47 @@ async def test_levels_rates_and_what_was_left_out(page: Page, complaints: list[s
         dropped = page.locator('section[aria-label="Left out"] tbody tr')
         await expect(dropped).to_have_text(["webrtc-gateway on edge1viewer behind17"])
     assert [text for text in complaints if "404" not in text] == []  # no pictures in this mesh
+
+
+async def test_jobs_as_they_change(page: Page, complaints: list[str]) -> None:
+    ids = [f"task-20260504100000-{number:012}" for number in range(3)]
+    whole: dict[str, Any] = {"owner": "mesh", "to": "file://a/{index}.jpg", "submitted_ns": time.time_ns()}
+    running = Job(id=ids[0], state="running", video="s3://b/a%20clip.mp4", started_ns=time.time_ns(), **whole)
+    failed = Job(id=ids[1], state="failed", failure="download", message=HOSTILE, video=f"https://h/{HOSTILE}", **whole)
+    mesh = MadeUpMesh(MeshStatus())
+    mesh.replies = {"frame-extractor.list": JobList(jobs=())}
+    async with ConsoleServer(mesh, EncodedStreams()) as server:
+        await page.goto(f"{server.url}#/jobs")
+        await expect(page.locator(".lesson")).to_contain_text("framemesh extract clip.mp4")
+        mesh.replies["frame-extractor.list"] = JobList(jobs=(running, failed))
+        mesh.emit(job_event(ids[0], "job-submitted", "pending", 1))
+        rows = page.locator(".job")
+        await expect(rows).to_have_count(2)
+        await expect(page.locator(".lesson")).to_be_hidden()
+        await expect(rows.nth(0).locator(".job-name")).to_have_text("a clip.mp4")
+        await expect(rows.nth(1).locator(".row-error")).to_have_text(HOSTILE)
+        await expect(rows.nth(1).get_by_role("button", name="Cancel")).to_be_hidden()
+        mesh.emit(job_event(ids[0], "job-progress", "running", 2, done=25, expected=100))
+        await expect(rows.nth(0).locator(".row-facts")).to_contain_text("25 of 100 pictures")
+        await expect(rows.nth(0).get_by_role("progressbar")).to_have_attribute("value", "0.250")
+        await expect(page.locator("#events-badge")).to_have_text("1")  # progress is no news
+        mesh.replies["frame-extractor.cancel"] = JobReply(job=msgspec.structs.replace(running, state="canceled"))
+        await rows.nth(0).get_by_role("button", name="Cancel the job of a clip.mp4").focus()
+        await page.keyboard.press("Enter")
+        mesh.replies["frame-extractor.list"] = JobList(
+            jobs=(msgspec.structs.replace(running, state="canceled"), failed)
+        )
+        await page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
+        await expect(rows.nth(0).locator(".chip")).to_have_text("Canceled")
+        await expect(page.locator(f'.job[data-job="{ids[0]}"] a')).to_be_focused()  # not lost with the button
+    assert [text for text in complaints if "ERR_" not in text] == []
+    assert await page.evaluate("() => window.pwned") is None
+
+
+def job_event(job: str, name: str, state: str, at_ns: int, **detail: int) -> Event:
+    return Event(
+        service="frame-extractor", id=job, event=name, node="edge1", at_ns=at_ns, state=state, detail={**detail}
+    )
 
 
 @pytest.mark.long

@@ -165,6 +165,24 @@ def test_every_route_with_every_token(door: Guarded, route: str) -> None:
         assert answer.status not in (401, 403), answer.body
 
 
+def test_jobs_are_for_who_sees_everything(door: Guarded) -> None:
+    job = "task-20260504100000-abc123def456"
+    place = {"video": "https://127.0.0.1/a.mp4", "to": "gopher://nowhere/{index}"}
+    poll = ("POST", "/api/cmd/frame-extractor.poll", json.dumps({"job": job}).encode(), "view", 404)
+    for method, path, body, action, answered in (
+        ("POST", "/api/cmd/frame-extractor.list", b"{}", "view", 200),
+        ("POST", "/api/cmd/frame-extractor.usage", b"{}", "view", 200),
+        poll,
+        ("GET", f"/pictures/{job}/0", None, "view", 404),
+        ("POST", "/api/cmd/frame-extractor.submit", json.dumps(place).encode(), "control", 400),
+        ("POST", "/api/cmd/frame-extractor.cancel", json.dumps({"job": job}).encode(), "control", 404),
+    ):
+        for lacking in (door.token("cam0 task-*", "view publish control"), door.token("*", OTHERS[action])):
+            assert door.ask(method, path, lacking, body).status == 403, path
+        assert door.ask(method, path, None, body).status == 401, path
+        assert door.ask(method, path, door.token("*", action), body).status == answered, path
+
+
 @pytest.mark.parametrize("path", ["/", "/console/app.js", "/console"])
 def test_the_console_itself_is_open(door: Guarded, path: str) -> None:
     assert door.ask("GET", path).status == 200

@@ -1,6 +1,6 @@
 // Jobs that take pictures out of videos: all of them, and a form for another one.
 
-import { el, setText } from "../dom.js";
+import { el, setAttribute, setText } from "../dom.js";
 import { commandBox } from "../empty.js";
 import { go } from "../router.js";
 import { JobList } from "./list.js";
@@ -22,7 +22,7 @@ export class JobsPage {
     const intro = "Pictures out of a video, taken by any worker of the mesh. A job outlives this page.";
     this.element = el(
       "div",
-      { class: "columns" },
+      { class: "columns", "data-loading": true },
       el("section", { class: "card", "aria-label": "Jobs" }, el("h2", { text: "Jobs", tabindex: "-1" }), this.#list.element),
       el(
         "section",
@@ -38,7 +38,8 @@ export class JobsPage {
   enter() {
     this.element.querySelector("h2").focus();
     this.#unlisten = this.#mesh.events.listen((event) => this.#list.event(event));
-    this.#list.refresh();
+    // On a phone the form stands below the list: shown once that has its height, it does not move.
+    this.#list.refresh().finally(() => setAttribute(this.element, "data-loading", null));
     this.update();
   }
 
