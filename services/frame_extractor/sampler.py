@@ -166,7 +166,7 @@ class VideoFrameSampler:
         except (VideoError, StorageError, MeshError) as error:
             reason = error.message
         except Exception as error:  # of millions of videos none may end the work on the others
-            reason = f"{type(error).__name__}: {scrub(str(error))}"
+            reason = f"{type(error).__name__}: {' '.join(scrub(str(error)).split())}"
         log.warning("no pictures of %s: %s", _shown(path, binary), reason)
         return SampledRow()
 
@@ -256,8 +256,8 @@ def _address(path: str) -> str:
 
 
 def _shown(path: str | None, binary: bytes | None) -> str:
-    """In a log line: short, and without secrets."""
-    return redact(str(path))[0][:_LONGEST_SHOWN] if path else f"a video of {len(binary or b'')} bytes"
+    """In a log line: short, without secrets, and in one line whatever is in it."""
+    return repr(redact(str(path))[0][:_LONGEST_SHOWN]) if path else f"a video of {len(binary or b'')} bytes"
 
 
 def _plain(value: Any) -> Any:

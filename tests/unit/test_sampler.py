@@ -130,6 +130,7 @@ def test_columns_in_any_combination(clip: Path, tmp_path: Path, caplog: pytest.L
         (__file__, "not media"),
         ("/dev/zero", ""),
         ("a\0b", "control"),
+        ("a.mp4\nERROR all is lost", "control"),
         ("bad\udcff.mp4", ""),
         (7, ""),
         ("ftp://user:secret-word@host/a.mp4", "http"),
@@ -147,6 +148,7 @@ def test_a_video_without_pictures_is_an_empty_row_and_one_line(
     assert record.levelno == logging.WARNING
     assert reason in record.message
     assert "secret-word" not in record.message
+    assert "\n" not in record.message
 
 
 @pytest.mark.parametrize(
