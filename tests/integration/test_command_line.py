@@ -81,9 +81,9 @@ def test_no_server(tmp_path: Path) -> None:
 def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"nats://127.0.0.1:{silent.getsockname()[1]}"
-        began = time.monotonic()
+        patience = Patience(ANSWER_SECONDS)
         done = run([*FRAMEMESH, "status"], clean_environment(tmp_path, FRAMEMESH_NATS_URL=url))
-        assert time.monotonic() - began < ANSWER_SECONDS
+        assert not patience.is_over()
     assert done.returncode == 1
     only_line(done.stderr, url)
 
@@ -192,9 +192,9 @@ def test_up_with_the_nats_port_taken(tmp_path: Path) -> None:
 
 
 def test_up_without_nats_server(tmp_path: Path) -> None:
-    began = time.monotonic()
+    patience = Patience(ANSWER_SECONDS + 1)
     done = run([*FRAMEMESH, "up", "--nats", NO_SERVER], clean_environment(tmp_path))
-    assert time.monotonic() - began < ANSWER_SECONDS + 1
+    assert not patience.is_over()
     assert done.returncode == 1
     only_line(done.stderr, NO_SERVER)
 

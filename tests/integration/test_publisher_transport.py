@@ -62,9 +62,12 @@ class Receiver:
 
     def __init__(self, url: str, file: Path, port: int) -> None:
         command = ["ffmpeg", "-v", "fatal", "-y", "-i", url, "-map", "0", "-c", "copy", str(file)]
-        self.file = file
+        self.file, self._port = file, port
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        wait_until(lambda: _bound(port), 10.0, f"a receiver is at {port}")
+
+    def listens(self) -> None:
+        """Wait until it does."""
+        wait_until(lambda: _bound(self._port), 10.0, f"a receiver is at {self._port}")
 
     def probed(self) -> dict[str, Probed]:
         try:
@@ -168,6 +171,8 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
         "slow": Receiver(f"srt://127.0.0.1:{slow}?mode=listener", root / "slow.ts", slow),
         "wrong": Receiver(f"srt://127.0.0.1:{guarded}{listening}", root / "wrong.ts", guarded),
     }
+    for receiver in receivers.values():  # all were started at once: those over UDP do not wait for long
+        receiver.listens()
     relay = SlowRelay(slow, SLOW_BYTES_PER_SECOND)
     result = Sent()
     query = f"?passphrase={PASSPHRASE}&streamid={STREAM_ID}&latency=200000"
