@@ -110,6 +110,8 @@ class FileIndex:
         return last
 
     def _settle_packets(self) -> PacketHeader | None:
+        if (begun := self._output.picture_offsets) is not None:
+            return self._settle_begun(begun)
         settled = []
         for one in self._waiting:
             if one.number > self._output.settled_packets:
@@ -119,6 +121,16 @@ class FileIndex:
         for _ in settled:
             self._waiting.popleft()
         return settled[-1].header if settled else None
+
+    def _settle_begun(self, begun: deque[int]) -> PacketHeader | None:
+        """MPEG-TS: pictures lie in the file in the order in which they came, with sound between them."""
+        count = min(len(begun), len(self._waiting))
+        self._append([self._waiting[number]._replace(offset=begun[number]) for number in range(count)])
+        last = None
+        for _ in range(count):  # only now: what the disk did not take is taken again
+            begun.popleft()
+            last = self._waiting.popleft().header
+        return last
 
     def _append(self, pictures: list[_Waiting]) -> None:
         if not pictures:

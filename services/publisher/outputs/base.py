@@ -1,7 +1,7 @@
 """What every kind of output is: a destination that is opened with tracks, written to, and closed."""
 
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +109,12 @@ class Output(ABC):
     def settled_packets(self) -> int:
         """How many of the packets given to `write`, in their order, would survive a kill of this process."""
         return 0
+
+    @property
+    def picture_offsets(self) -> deque[int] | None:
+        """Of a file that tells: where the pictures begin that would survive a kill, in their order; whoever asks takes
+        them out."""
+        return None
 
     @property
     def file_offset(self) -> int:

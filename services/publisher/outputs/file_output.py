@@ -47,6 +47,9 @@ class FileOutput(Output):
     def _options(self) -> dict[str, str]:
         """Options of the muxer: how large its pieces are."""
 
+    def _new_sink(self, fd: int) -> "FileSink":
+        return SeekableSink(fd, self.settings) if self.seekable else FileSink(fd, self.settings)
+
     def open(self, tracks: Mapping[Track, TrackParameters], start_ns: int) -> None:
         try:
             fd, path = create_file(self.spec, self._url, self.settings.file_roots, start_ns)
@@ -54,7 +57,7 @@ class FileOutput(Output):
             raise explain_file(error, self.settings.file_roots[0] / "x") from None
         self.file = str(path)
         self.on_file(self.file)
-        sink = self._sink = SeekableSink(fd, self.settings) if self.seekable else FileSink(fd, self.settings)
+        sink = self._sink = self._new_sink(fd)
         try:
             self._muxer = Muxer(sink, self.container_format, tracks, self._options())
         except (OSError, av.FFmpegError) as error:
