@@ -66,6 +66,7 @@ async def build(context: Context[FrameExtractorSettings]) -> None:
         threads=settings.threads,
         job_seconds=settings.job_seconds,
         job_memory_bytes=settings.job_memory_bytes,
+        give_up_seconds=settings.give_up_seconds,
     )
     places = Places(settings)
     jobs = Jobs(context.bus, context.node, queue, records, meter, partial(_check, places))

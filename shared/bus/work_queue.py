@@ -120,7 +120,10 @@ class WorkQueue:
         except (nats.errors.Error, TimeoutError) as error:
             if isinstance(error, APIError) and error.err_code in _STREAM_FULL:
                 raise TooMany(f"{self._max_items} are waiting already; try again later") from None
-            raise Unavailable(f"the bus did not take the job ({type(error).__name__}); try again") from None
+            # What nats-server does when its disk is full: it writes no more, answers no more, and needs a restart.
+            raise Unavailable(
+                f"the bus did not take the job ({type(error).__name__}); try again, and see whether its disk is full"
+            ) from None
 
     def taker(self) -> "Taker":
         """For one who takes items one after the other."""

@@ -16,6 +16,7 @@ from schemas.extraction import JobReply, SubmitJob, Submitted
 from schemas.sampling import PictureOptions, Sampling
 from shared.bus import Message
 from tests.support.extractors import Extractors, make_clip
+from tests.support.pace import Patience
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -194,6 +195,31 @@ async def test_a_worker_that_was_given_up_writes_nothing_more(rig: Rig) -> None:
     after = await rig.extractors.poll(job)
     assert after == reply
     assert len(list((rig.extractors.pictures / "fenced").iterdir())) == 20
+
+
+async def test_the_process_of_a_worker_that_stands_still_writes_nothing_more(rig: Rig) -> None:
+    job = (await rig.extractors.submit(rig.long_clip, "silent", **LONG)).job
+    running = await rig.extractors.when(job, lambda job: job.done > 0)
+    still = WORKER if running.worker.startswith(WORKER) else OTHER
+    children = rig.extractors.job_processes(still)
+    os.kill(rig.extractors.processes[still].pid, signal.SIGSTOP)  # and only it: its job goes on, for a while
+    try:
+        taken = await rig.extractors.when(job, lambda job: job.attempt == 2)
+        patience = Patience(GIVE_UP_SECONDS)
+        while any(_runs(pid) for pid in children):
+            assert not patience.is_over(), "two processes write the pictures of one job"
+            await asyncio.sleep(0.02)
+        assert not taken.worker.startswith(still)
+    finally:
+        os.kill(rig.extractors.processes[still].pid, signal.SIGCONT)
+    assert (await rig.extractors.cancel(job)).job.attempt == 2
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 async def test_a_worker_that_stops_gives_its_job_back_at_once(rig: Rig) -> None:

@@ -1,6 +1,7 @@
 """Parts of jobs by themselves: states, memory, and lists of pictures."""
 
 import asyncio
+import time
 import zlib
 
 import msgspec
@@ -111,3 +112,18 @@ def test_pages_hold_every_picture_once_and_fit_into_a_message(count: int, path_c
         assert len(text) < 500_000
         found += msgspec.json.decode(text, type=list[ExtractedFrame])
     assert found == frames
+
+
+def test_times_go_forward_also_between_nodes_whose_clocks_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    second_ns = 1_000_000_000
+    clock_ns = 100 * second_ns
+    monkeypatch.setattr(time, "time_ns", lambda: clock_ns)
+    request = SubmitJob(video="https://host/a.mp4", to="s3://bucket/{index}.jpg")
+    record = states.submitted(JobTask(job=JOB, submitted_ns=clock_ns, request=request))
+    clock_ns -= 2 * second_ns  # the worker's
+    job = states.claimed(record, "edge2-1").job
+    assert job.started_ns == record.job.submitted_ns
+    assert states.canceled(record).job.ended_ns == record.job.submitted_ns
+    clock_ns += 1 * second_ns
+    done = states.completed(states.claimed(record, "edge2-1"), FACTS, 1, (0,)).job
+    assert done.submitted_ns <= done.started_ns <= done.ended_ns

@@ -57,6 +57,7 @@ class Parts:
     threads: int
     job_seconds: float
     job_memory_bytes: int
+    give_up_seconds: float
 
 
 class Attempt:
@@ -113,8 +114,16 @@ class Attempt:
                 )
             except NotFound:
                 raise JobFailed("url", "the credentials of its video are gone; submit it again", False) from None
-        order = Order(request=request, threads=self._parts.threads, memory_bytes=self._parts.job_memory_bytes)
-        done = await process.run(order, self._parts.memory, self._parts.job_seconds, self._advanced)
+        order = Order(
+            request=request,
+            threads=self._parts.threads,
+            memory_bytes=self._parts.job_memory_bytes,
+            silence_seconds=self._parts.give_up_seconds,
+        )
+        try:
+            done = await process.run(order, self._parts.memory, self._parts.job_seconds, self._advanced)
+        finally:
+            self._parts.figures.storage.add(process.storage)
         await over_restarts(lambda: keep_pages(self._parts.bus, self._task.job, self._number, done.pages))
         return done
 

@@ -6,11 +6,14 @@ Its standard input and output are the connection to the worker; see `wire`.
 import gc
 import os
 import resource
+import select
 import signal
 import sys
 import threading
+import time
 from typing import BinaryIO
 
+import msgspec
 from msgspec import Struct
 
 from services.frame_extractor.engine import Limits
@@ -18,8 +21,10 @@ from services.frame_extractor.extraction import Extraction, ExtractionFailed
 from services.frame_extractor.jobs.memory import needed_bytes
 from services.frame_extractor.jobs.pages import make_pages
 from services.frame_extractor.jobs.wire import (
+    ALIVE,
     GO,
     LENGTH_BYTES,
+    SILENCE_STATUS,
     Advanced,
     Failed,
     Finished,
@@ -51,18 +56,22 @@ def main() -> None:
     order = order_decoder.decode(asked)
     # What is written to, which is what counts: libav's threads reserve far more than they use.
     resource.setrlimit(resource.RLIMIT_DATA, (order.memory_bytes, order.memory_bytes))
+
+    def end(said: Finished | Failed) -> None:
+        worker.say(msgspec.structs.replace(said, storage=places.counts.take()))
+
     try:
         limits = Limits(wall_s=settings.job_seconds)
         with Extraction(order.request, places, limits, threads=order.threads) as extraction:
-            worker.say(_done(worker, extraction))
+            end(_done(worker, extraction, order.silence_seconds))
     except ExtractionFailed as error:
         if NO_MEMORY in error.message:  # libav's own word for it
-            worker.say(_out_of_memory(order))
+            end(_out_of_memory(order))
         else:
-            worker.say(Failed(kind=error.kind, message=error.message, may_pass=error.may_pass))
+            end(Failed(kind=error.kind, message=error.message, may_pass=error.may_pass))
     except MemoryError:
         gc.collect()  # what the extraction held, so that there is some to say so with
-        worker.say(_out_of_memory(order))
+        end(_out_of_memory(order))
 
 
 def _out_of_memory(order: Order) -> Failed:
@@ -70,10 +79,11 @@ def _out_of_memory(order: Order) -> Failed:
     return Failed(kind="internal", message=out_of_memory(order.memory_bytes), may_pass=False)
 
 
-def _done(worker: "_Worker", extraction: Extraction) -> Finished:
+def _done(worker: "_Worker", extraction: Extraction, silence_seconds: float) -> Finished:
     worker.say(Opened(needs_bytes=needed_bytes(extraction.width, extraction.height, extraction.threads)))
     if worker.hear_go() != GO:
         os._exit(0)  # the worker has gone, or wants no more
+    _Listener(worker, silence_seconds).start()
     teller = _Teller(worker, extraction)
     teller.start()
     try:
@@ -110,6 +120,23 @@ class _Teller(threading.Thread):
         self.join()
 
 
+class _Listener(threading.Thread):
+    """Ends the process when its worker is silent: the job is somebody else's then, and nothing more may be written.
+
+    A worker that stands still (SIGSTOP, a debugger, swapping) leaves its process running. Where both stood still, the
+    time is over when they go on.
+    """
+
+    def __init__(self, worker: "_Worker", silence_seconds: float) -> None:
+        super().__init__(name="listener", daemon=True)
+        self._worker, self._silence_seconds = worker, silence_seconds
+
+    def run(self) -> None:
+        while self._worker.hear_alive(self._silence_seconds):
+            pass
+        os._exit(SILENCE_STATUS)
+
+
 class _Worker:
     """The connection to the worker."""
 
@@ -126,6 +153,17 @@ class _Worker:
 
     def hear_go(self) -> bytes:
         return self._input.read(len(GO))
+
+    def hear_alive(self, seconds: float) -> bool:
+        """Whether the worker says within so many seconds that it is there.
+
+        A process that stood still for longer than that does not count what had come before.
+        """
+        begun_s = time.monotonic()
+        ready, _, _ = select.select([self._input], [], [], seconds)
+        return (
+            bool(ready) and time.monotonic() - begun_s <= seconds and os.read(self._input.fileno(), 4096)[:1] == ALIVE
+        )
 
     def say(self, item: Struct) -> None:
         data = memoryview(message(item))

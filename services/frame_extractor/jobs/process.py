@@ -12,9 +12,11 @@ from collections.abc import Callable
 from schemas.extraction import FailureKind
 from services.frame_extractor.jobs.memory import MemoryBudget
 from services.frame_extractor.jobs.wire import (
+    ALIVE,
     GO,
     LENGTH_BYTES,
     MAX_MESSAGE_BYTES,
+    SILENCE_STATUS,
     Advanced,
     Failed,
     Finished,
@@ -25,7 +27,9 @@ from services.frame_extractor.jobs.wire import (
     out_of_memory,
     said_decoder,
 )
+from services.frame_extractor.storage.counts import StorageFigures
 from shared.parent import killed_with_parent
+from shared.tasks import end_tasks, start_task
 from shared.urls import scrub
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,7 @@ _MODULE = "services.frame_extractor.jobs.keeper"
 _LAST_LINES = 5
 _LINE_CHARACTERS = 300
 _END_SECONDS = 2.0
+_BEAT_SHARE = 0.2  # of the silence that ends a process: four beats may be late
 _MEMORY_SIGNAL = signal.SIGKILL  # of the kernel, to whom memory has run out
 # What libraries say that are given no memory, where that is not Python's own MemoryError.
 _MEMORY_TEXTS = (
@@ -61,6 +66,8 @@ class JobProcess:
         self._process = process
         self.idle = True
         """It waits for a job; one that has not ended in its own words leaves it as it is, to be ended."""
+        self.storage = StorageFigures()
+        """What reading and writing took of the job that has ended."""
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._memory_bytes = 0
         self._listener = asyncio.create_task(self._listen(), name="job-process-log")
@@ -99,7 +106,7 @@ class JobProcess:
         Raises:
             JobFailed: it could not be done, took too long, or the process died of it.
         """
-        self._memory_bytes = order.memory_bytes
+        self._memory_bytes, self.storage = order.memory_bytes, StorageFigures()
         self.idle = False
         self._last_lines.clear()
         try:
@@ -111,8 +118,12 @@ class JobProcess:
                     async with memory.share(said.needs_bytes):
                         deadline.reschedule(asyncio.get_running_loop().time() + deadline_seconds)
                         await self._say(GO)
-                        while isinstance(said := await self._hear(), Advanced):
-                            advanced(said)
+                        beating = start_task(self._beat(order.silence_seconds * _BEAT_SHARE), "job-process-beat")
+                        try:
+                            while isinstance(said := await self._hear(), Advanced):
+                                advanced(said)
+                        finally:
+                            await end_tasks(beating)
         except TimeoutError:
             raise JobFailed(
                 "timeout",
@@ -120,6 +131,8 @@ class JobProcess:
                 "FRAMEMESH_FRAME_EXTRACTOR_JOB_SECONDS",
             ) from None
         self.idle = isinstance(said, Finished | Failed)
+        if isinstance(said, Finished | Failed):
+            self.storage = said.storage
         if isinstance(said, Finished):
             return said
         if isinstance(said, Failed):
@@ -147,6 +160,12 @@ class JobProcess:
         except OSError:  # it has died: what it said last, or how it died, is heard next
             log.debug("process %d hears no more", self._process.pid)
 
+    async def _beat(self, every_seconds: float) -> None:
+        """Tell it that its worker is there, whether the bus is or not: it ends by itself when nothing is heard."""
+        while True:
+            await self._say(ALIVE)
+            await asyncio.sleep(every_seconds)
+
     async def _hear(self) -> Said:
         assert self._process.stdout is not None
         try:
@@ -166,6 +185,8 @@ class JobProcess:
         status = self._process.returncode
         if status is None:
             return JobFailed("internal", "the job's process closed its mouth and lives on")
+        if status == SILENCE_STATUS:
+            return JobFailed("internal", "its worker stood still for so long that the job was given up")
         how = f"exit status {status}"
         if status < 0:
             with contextlib.suppress(ValueError):

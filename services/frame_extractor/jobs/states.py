@@ -37,7 +37,7 @@ def claimed(record: JobRecord, worker: str) -> JobRecord:
         state="running",
         attempt=record.job.attempt + 1,
         worker=worker,
-        started_ns=time.time_ns(),
+        started_ns=max(time.time_ns(), record.job.submitted_ns),  # another node's clock may be ahead of ours
         done=0,
         expected=None,
         failure="",
@@ -84,4 +84,4 @@ def retry_seconds(tries: int) -> float:
 
 
 def _ended(job: Job, record: JobRecord) -> JobRecord:
-    return replace(record, job=replace(job, ended_ns=time.time_ns()))
+    return replace(record, job=replace(job, ended_ns=max(time.time_ns(), job.submitted_ns, job.started_ns)))

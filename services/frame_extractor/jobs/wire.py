@@ -1,16 +1,20 @@
 """What a worker and the process of a job say to each other: messages of msgpack, each with its length before it.
 
 The worker sends the task, then waits for `Opened` and answers it with one byte once there is memory for the job.
+From then on it says again and again that it is alive.
 """
 
 import msgspec
 from msgspec import Struct
 
 from schemas.extraction import FailureKind, SubmitJob, VideoFacts
+from services.frame_extractor.storage.counts import StorageFigures
 
 LENGTH_BYTES = 4
 MAX_MESSAGE_BYTES = 256 << 20  # a hundred thousand pictures with the longest of paths
 GO = b"+"
+ALIVE = b"."
+SILENCE_STATUS = 75  # EX_TEMPFAIL of sysexits: a process that has not heard its worker for too long
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -21,6 +25,8 @@ class Order(Struct, frozen=True, kw_only=True):
     threads: int
     memory_bytes: int
     """The most that may be allocated."""
+    silence_seconds: float
+    """A worker that says nothing for so long is given up by the queue, and another one is at the job."""
 
 
 class Opened(Struct, frozen=True, kw_only=True, tag=True):
@@ -45,6 +51,7 @@ class Finished(Struct, frozen=True, kw_only=True, tag=True):
     pages: tuple[bytes, ...] = ()
     """The list of them, see `pages`."""
     firsts: tuple[int, ...] = ()
+    storage: StorageFigures = StorageFigures()
 
 
 class Failed(Struct, frozen=True, kw_only=True, tag=True):
@@ -54,6 +61,7 @@ class Failed(Struct, frozen=True, kw_only=True, tag=True):
     message: str
     may_pass: bool = True
     """May go better another time, as far as `kind` allows that."""
+    storage: StorageFigures = StorageFigures()
 
 
 Said = Opened | Advanced | Finished | Failed
