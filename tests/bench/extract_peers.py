@@ -18,10 +18,13 @@ _FFMPEG_QUALITY = 3
 
 
 def framemesh(video: str, step_s: float, workers: int, folder: Path) -> None:
-    from schemas.sampling import PictureOptions, Sampling
-    from services.frame_extractor.engine import OpenVideo, Taken, take
-    from services.frame_extractor.pictures import make_picture
-    from shared.netguard import Policy, check
+    from shared.quick_start import quick_start
+
+    with quick_start():  # as the service's own processes begin
+        from schemas.sampling import PictureOptions, Sampling
+        from services.frame_extractor.engine import OpenVideo, Taken, take
+        from services.frame_extractor.pictures import make_picture
+        from shared.netguard import Policy, check
 
     options = PictureOptions(quality=QUALITY)
 
