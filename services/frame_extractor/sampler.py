@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 
 from schemas.errors import InvalidValue, MeshError
-from schemas.sampling import PictureOptions, SampleMode, Sampling, check_sampling
+from schemas.sampling import PictureOptions, Sampling
 from schemas.still_format import StillFormat
 from services.frame_extractor.engine import Limits, OpenVideo, VideoError
 from services.frame_extractor.extraction import needs_little
-from services.frame_extractor.sampled import Destination, SampledRow, Wanted, rows_to_arrow, sample_video
+from services.frame_extractor.sampled import Arguments, Destination, SampledRow, Wanted, rows_to_arrow, sample_video
 from services.frame_extractor.settings import FrameExtractorSettings
 from services.frame_extractor.storage import Places, StorageError
 from shared.settings import load_settings
@@ -30,23 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MODES: dict[str, SampleMode] = {
-    "by_count_uniform": "uniform",
-    "by_interval_time": "interval",
-    "by_interval_frames": "frames",
-    "by_fps": "fps",
-    "by_timestamps": "timestamps",
-}
 _FORMATS: dict[str, StillFormat] = {".jpg": "jpg", ".png": "png", ".webp": "webp"}
-# What modes need: of a sampling, and of the arguments.
-_NEEDS = {
-    "uniform": ("count", "count_k"),
-    "interval": ("interval_s", "interval_sec"),
-    "frames": ("interval_frames", "interval_frames"),
-    "fps": ("fps", "target_fps"),
-    "timestamps": ("timestamps_s", "timestamps_sec"),
-}
-_NAMES = {**dict(_NEEDS.values()), "start_s": "start_time_sec", "end_s": "end_time_sec"}
 _LONGEST_SHOWN = 200  # characters of a path in a log line
 _ANYWHERE = (Path("/"),)
 
@@ -89,22 +71,27 @@ class VideoFrameSampler:
         output_frames: bool = True,
         output_base64: bool = True,
     ) -> None:
-        if sample_mode not in _MODES:
-            raise ValueError(f"sample_mode {sample_mode!r}: use one of {', '.join(_MODES)}")
-        self._sample_mode, self._mode = sample_mode, _MODES[sample_mode]
+        self._arguments = Arguments(
+            sample_mode,
+            {
+                "start_time_sec": start_time_sec,
+                "end_time_sec": end_time_sec,
+                "count_k": count_k,
+                "interval_sec": interval_sec,
+                "interval_frames": interval_frames,
+                "target_fps": target_fps,
+                "timestamps_sec": timestamps_sec,
+                "max_frames": max_frames,
+                "seed": seed,
+            },
+        )
         self._pictures = PictureOptions(format=_FORMATS.get(str(img_type), "jpg"))
         self._with_frames, self._with_base64 = bool(output_frames), bool(output_base64)
-        needed: dict[str, Any] = {"count_k": count_k, "interval_sec": interval_sec, "interval_frames": interval_frames}
-        needed |= {"target_fps": target_fps, "timestamps_sec": timestamps_sec}
-        # Of what other modes need nothing is looked at.
-        field, argument = _NEEDS[self._mode]
-        given = {field: needed[argument], "start_s": start_time_sec, "end_s": end_time_sec}
-        self._given = {**given, "max_frames": max_frames, "seed": seed}
         self._destination: Destination | None = None
         self._fault = ""
         """What is wrong with the arguments; then no video is looked at."""
         try:
-            self.sampling()
+            self._arguments.sampling()
             if output_tos_dir:
                 self._destination = Destination(output_tos_dir)
         except InvalidValue as error:
@@ -162,45 +149,18 @@ class VideoFrameSampler:
         if self._fault:
             return SampledRow()
         try:
-            return self._sample(path, binary, self.sampling(duration_s))
+            row = self._sample(path, binary, self._arguments.sampling(duration_s))
+            if not row.timestamps:
+                raise VideoError("parameter", "no moment that is asked for is one of the video's")
+            if row.note:
+                log.warning("not all pictures of %s: %s", _shown(path, binary), row.note)
+            return row
         except (VideoError, StorageError, MeshError) as error:
             reason = error.message
         except Exception as error:  # of millions of videos none may end the work on the others
             reason = f"{type(error).__name__}: {' '.join(scrub(str(error)).split())}"
         log.warning("no pictures of %s: %s", _shown(path, binary), reason)
         return SampledRow()
-
-    def sampling(self, duration_s: float | None = None) -> Sampling:
-        """Which pictures are taken of a video of which somebody says that it is that long.
-
-        Raises:
-            InvalidValue: names the argument, its value and the fix.
-        """
-        field, argument = _NEEDS[self._mode]
-        if self._given[field] is None:
-            raise InvalidValue(argument, None, f"{self._sample_mode} needs it")
-        given = {name: _plain(value) for name, value in self._given.items() if value is not None}
-        given["start_s"] = max(0.0, _number("start_time_sec", given.get("start_s", 0.0)))
-        if "end_s" not in given and duration_s is not None and duration_s > 0:
-            given["end_s"] = float(duration_s)
-        if (moments := given.get("timestamps_s")) is not None:
-            if not isinstance(moments, list):
-                raise InvalidValue("timestamps_sec", moments, "give a list of seconds")
-            # Those before the start are left out anyhow, and a sampling knows nothing before 0.
-            moments = sorted(_number("timestamps_sec", moment) for moment in moments)
-            given["timestamps_s"] = [moment for moment in moments if moment >= given["start_s"]]
-            if not given["timestamps_s"]:
-                raise InvalidValue("timestamps_sec", moments, "give moments from start_time_sec on")
-        try:
-            sampling = msgspec.convert({"mode": self._mode, **given}, Sampling)
-            check_sampling(sampling)
-        except msgspec.ValidationError as error:
-            reason, _, where = str(error).partition(" - at `$.")
-            name = where.partition("[")[0].strip("`")
-            raise InvalidValue(_NAMES.get(name, name), given.get(name), reason) from None
-        except InvalidValue as error:
-            raise InvalidValue(_NAMES.get(error.field, error.field), error.value, error.fix) from None
-        return sampling
 
     def _sample(self, path: str | None, binary: bytes | None, sampling: Sampling) -> SampledRow:
         if not path and not binary:
@@ -258,20 +218,3 @@ def _address(path: str) -> str:
 def _shown(path: str | None, binary: bytes | None) -> str:
     """In a log line: short, without secrets, and in one line whatever is in it."""
     return repr(redact(str(path))[0][:_LONGEST_SHOWN]) if path else f"a video of {len(binary or b'')} bytes"
-
-
-def _plain(value: Any) -> Any:
-    """Numbers of numpy as those of Python."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InvalidValue(name, value, "use seconds")
-    return number

@@ -151,6 +151,23 @@ def test_a_video_without_pictures_is_an_empty_row_and_one_line(
     assert "\n" not in record.message
 
 
+def test_a_video_that_has_none_or_not_all_of_its_pictures_is_told_of(
+    clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert light(**EVERY_TENTH, start_time_sec=9.0)([str(clip)]).to_pylist() == [NOTHING]
+    assert "no moment" in caplog.text
+    caplog.clear()
+    cut = tmp_path / "cut.mp4"
+    Clips(clip.parent).derived("whole.ts", clip.name)
+    data = (clip.parent / "whole.ts").read_bytes()
+    # The middle of it is gone: the pictures of a group cannot be decoded, those of the others can.
+    cut.write_bytes(data[: len(data) // 3] + bytes(len(data) // 3) + data[len(data) // 3 * 2 :])
+    row = light(sample_mode="by_interval_frames", interval_frames=1).sample(str(cut))
+    assert 5 < len(row.timestamps) < 50
+    (record,) = caplog.records
+    assert record.message.startswith("not all pictures of")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -28,6 +28,8 @@ class SampledRow:
     frame_indices: Sequence[int | None] = ()
     """Of the video's pictures, from 0; None: nobody can count them."""
     tos_paths: Sequence[str] = ()
+    note: str = ""
+    """What of the video could not be read, and is no column; empty: all could."""
 
     @property
     def frames(self) -> list[Pixels]:

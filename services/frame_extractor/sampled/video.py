@@ -49,7 +49,7 @@ def sample_video(video: OpenVideo, wanted: Wanted, uploads: Uploads | None = Non
     with video.opened(never) as (_, stream):
         sample_aspect = stream.sample_aspect_ratio
     gathering = _Gathering(wanted, sample_aspect, uploads)
-    take(
+    facts = take(
         video,
         wanted.sampling,
         gathering.add,
@@ -58,7 +58,7 @@ def sample_video(video: OpenVideo, wanted: Wanted, uploads: Uploads | None = Non
         limits=wanted.limits,
         on_expected=gathering.expect,
     )
-    return gathering.row(uploads.writer if uploads is not None else None)
+    return gathering.row(uploads.writer if uploads is not None else None, facts.note)
 
 
 class _Gathering:
@@ -101,7 +101,7 @@ class _Gathering:
                 " none (output_base64=False), or raise FRAMEMESH_FRAME_EXTRACTOR_JOB_MEMORY_BYTES",
             )
 
-    def row(self, writer: Writer | None) -> SampledRow:
+    def row(self, writer: Writer | None, note: str) -> SampledRow:
         numbers = sorted(self._told)
         told = [self._told[number] for number in numbers]
         pixels, shapes = self._pile.pixels(numbers if self._wanted.frames else [])
@@ -112,4 +112,5 @@ class _Gathering:
             timestamps=[one.timestamp_s for one in told],
             frame_indices=[one.frame_index for one in told],
             tos_paths=[writer.path(number) for number in numbers] if writer is not None else [],
+            note=note,
         )
