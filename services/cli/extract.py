@@ -7,7 +7,8 @@ examples:
   framemesh extract clip.mp4 --every 10s --start 1m --end 5m
   framemesh extract clip.mp4 --every-frames 100 --max 6
   framemesh extract clip.mp4 --at 1.5,3,10.25
-  framemesh extract https://host/clip.mp4 --to 's3://bucket/clip/{index:06d}.{autoext}'     a job of the mesh
+  framemesh extract clip.mp4 --to 'file://clip/{index:05d}.{autoext}'     a job of the mesh, below its pictures folder
+  framemesh extract https://host/clip.mp4 --to 's3://bucket/clip/{index:06d}.{autoext}'
   framemesh extract s3://bucket/clip.mp4 --to 's3://bucket/out/{index}.jpg' --key clip-17 --no-wait
 
 With -o the pictures are made on this machine, and no mesh is needed. With --to it is a job: any worker of the mesh does
@@ -25,7 +26,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from schemas.errors import BadRequest, InternalError, InvalidValue, Unavailable
+from schemas.errors import BadRequest, InternalError, InvalidValue, NotFound, Unavailable
 from schemas.extraction import ENDED_STATES, ExtractedFrame, Job, JobReply, PollJob, SubmitJob, Submitted
 from schemas.sampling import PictureOptions, Sampling, check_options, check_sampling
 from schemas.subjects import command, event
@@ -45,6 +46,15 @@ _ENDS = ("job-completed", "job-failed", "job-canceled")
 _LOOK_SECONDS = 5.0  # an event that was lost is made up for by then
 _LINE_BYTES = 256 << 20  # the list of a hundred thousand pictures
 _LAST_LINES = 3
+_OPTIONS = {
+    "max_frames": "max",
+    "interval_frames": "every-frames",
+    "interval_s": "every",
+    "start_s": "start",
+    "end_s": "end",
+    "timestamps_s": "at",
+}
+"""What fields are called here, where they are called otherwise."""
 _FAILURE_CODES = {"parameter": BadRequest, "url": BadRequest, "video": BadRequest, "format": BadRequest}
 
 
@@ -87,7 +97,10 @@ async def run(options: argparse.Namespace) -> int:
     if options.json:
         print(msgspec.json.encode(reply).decode())
     if job.state != "completed":
-        raise _FAILURE_CODES.get(job.failure, Unavailable)(job.message or f"the job is {job.state}")
+        # A file that is not there does not come by itself; a server may be back in a minute.
+        missing = job.failure == "download" and job.video.startswith("file://")
+        kind = NotFound if missing else _FAILURE_CODES.get(job.failure, Unavailable)
+        raise kind(job.message or f"the job is {job.state}")
     if not options.json:
         print(_said(reply))
     return 0
@@ -138,10 +151,9 @@ def _given(options: argparse.Namespace, kind: Any, names: tuple[str, ...], field
         return msgspec.convert({**given, **fields}, kind)
     except msgspec.ValidationError as error:
         text, _, name = str(error).partition(" - at `$.")
-        option = (
-            name.rstrip("`").replace("_", "-").replace("max-frames", "max").replace("interval-frames", "every-frames")
-        )
-        raise BadRequest(f"--{option}: {text.replace('Expected', 'expected')}") from None
+        name = name.rstrip("`")
+        said = text.replace("Expected", "expected").replace("`float`", "a number").replace("`int`", "a whole number")
+        raise BadRequest(f"--{_OPTIONS.get(name, name.replace('_', '-'))}: {said}") from None
 
 
 def _folder(options: argparse.Namespace) -> Path:
@@ -244,6 +256,12 @@ def _said(reply: JobReply) -> str:
         first, last = reply.frames[0], reply.frames[-1]
         lines[0] += f", {first.width}x{first.height}"
         lines.append(f"  {first.path}" if first is last else f"  {first.path} … {last.path.rpartition('/')[2]}")
+        if first.path.startswith("file://") and not first.path.startswith("file:///"):
+            lines.append(
+                "  below its worker's picture_roots: the folder pictures in FRAMEMESH_DATA_DIR, or as it is set"
+            )
+    elif job.facts is not None:
+        lines.append(f"  no moment that was asked for is in the video, which is {job.facts.duration_s:g} s long")
     if job.message:
         lines.append(f"  {job.message}")
     return "\n".join(lines)

@@ -210,7 +210,9 @@ def _under_roots(guarded: GuardedUrl, text: str) -> Path:
             raise NotFound(f"{guarded.field_name} {guarded.shown!r}: there is no such {_thing(guarded)}")
         if path is None:
             places = ", ".join(map(str, roots)) or "no folder is allowed"
-            raise InvalidValue(guarded.field_name, guarded.shown, f"files must lie under: {places}")
+            raise InvalidValue(
+                guarded.field_name, guarded.shown, f"files must lie under: {places}; more are set with file_roots"
+            )
         mode = path.stat().st_mode
     except OSError as error:
         raise InvalidValue(guarded.field_name, guarded.shown, f"cannot be read ({error.strerror})") from None

@@ -55,6 +55,17 @@ async def test_here_it_needs_no_mesh(extractors: Extractors) -> None:
     assert "Traceback" not in wrong.stderr
 
 
+async def test_what_a_new_user_gets_wrong(extractors: Extractors) -> None:
+    (extractors.videos / "notes.txt").write_text("no video")
+    for arguments, said in (
+        ("nothing.mp4", ("error 404", "nothing.mp4': there is no such file")),
+        ("notes.txt", ("error 400", "notes.txt is not media that can be read")),
+        ("clip.mp4 --start 20s", ("0 pictures", "no moment that was asked for is in the video, which is 2 s long")),
+    ):
+        done = await framemesh(extractors, "extract", *arguments.split())
+        assert all(part in done.stdout + done.stderr for part in said), done
+
+
 async def test_a_bar_is_drawn_on_a_terminal_only(extractors: Extractors) -> None:
     ours, theirs = pty.openpty()
     try:

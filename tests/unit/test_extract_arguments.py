@@ -50,6 +50,7 @@ def test_pictures_and_places() -> None:
         ("--fps 0", "--fps"),
         ("--fps nan", "--fps"),
         ("--every soon", "--every"),
+        ("--every 0s", "--every: expected a number > 0"),
         ("--every-frames 0", "--every-frames"),
         ("--count 0", "--count"),
         ("--max 0", "--max"),

@@ -271,7 +271,7 @@ class Places:
                 if path != spelled and path.is_relative_to(spelled):
                     return root, str(path.relative_to(spelled))
         roots = ", ".join(map(str, self._settings.picture_folders))
-        raise StorageError("storage", f"{place.key}: pictures must lie under: {roots}; set picture_roots")
+        raise StorageError("storage", f"{place.key}: pictures must lie under: {roots}; more are set with picture_roots")
 
     def _settle(self, place: Place) -> None:
         if self._folder(place) is not None:
