@@ -126,3 +126,16 @@ def test_what_is_not_read_here_is_told_from_what_is_broken(clips: Clips, name: s
         all_of(clips.make(name, coding, seconds=0.4))
     assert refused.value.kind == "format"
     assert name in refused.value.message
+
+
+@pytest.mark.parametrize("name", ["far.mp4", "far.mkv", "far.ts", "far.avi"])
+def test_pictures_that_lie_far_apart(clips: Clips, name: str) -> None:
+    """So far that the engine seeks: to more than a hundred packets ahead."""
+    source = "testsrc2=size=48x32:rate=50:duration=5"
+    path = clips.make(name, "-c:v libx264 -preset ultrafast -threads 1 -g 40 -bf 2", source)
+    wanted = (0, 1, 129, 130, 247)
+    got: dict[int, str] = {}
+    sampling = Sampling(mode="timestamps", timestamps_s=tuple(picture / 50 + 0.001 for picture in wanted))
+    take(OpenVideo.of_path(path), sampling, lambda one: got.update({one.number: digest(one.frame)}))
+    pictures = in_order(exhaustive(path))
+    assert [got[number] for number in sorted(got)] == [pictures[picture] for picture in wanted]
