@@ -108,6 +108,10 @@ def test_pictures_are_those_of_the_whole(videos: dict[str, bytes], coded: str, n
 
 def test_what_says_too_little_or_what_is_not_so(videos: dict[str, bytes], tmp_path: Path) -> None:
     mkv, ts, mp4 = (videos[f"closed.{name}"] for name in ("mkv", "ts", "frag.mp4"))
+    tfra = mp4.rindex(b"tfra", 0, mp4.rindex(b"tfra")) - 4  # of the first track, the pictures'
+    last = (
+        tfra + int.from_bytes(mp4[tfra : tfra + 4], "big") - 19
+    )  # of its entries, each a time, a place and three bytes
     cues = mkv.rindex(b"\x1c\x53\xbb\x6b")
     for what, data in {
         "no cues": mkv[:cues] + bytes(len(mkv) - cues),
@@ -118,12 +122,19 @@ def test_what_says_too_little_or_what_is_not_so(videos: dict[str, bytes], tmp_pa
         "cut off": ts[: len(ts) // 2] + bytes(len(ts) // 2),
         "no index": mp4[: mp4.rindex(b"mfra") - 4],
         "an index of another file": mp4[: len(mp4) // 2] + mp4[len(mp4) // 2 + 999 :],
+        "a time beyond all others": mp4[:last] + b"\x7f" + mp4[last + 1 :],
+        "a place within pictures": mp4[: last - 4] + b"\x55" + mp4[last - 3 :],
+        "a place out of the file": mp4[: last + 8] + b"\x7f" + mp4[last + 9 :],
         "nothing": b"\x47" * 5000,
         "empty": b"",
     }.items():
         excerpt, _ = excerpt_of(data, FEW)
         assert excerpt is None or pictures(excerpt, FEW)[1] == pictures(data, FEW)[1], what
-        assert excerpt is None or what == "groups that are gone", what
+        assert excerpt is None or what in (
+            "groups that are gone",
+            "a place within pictures",
+            "a place out of the file",
+        ), what
 
 
 class Counted:

@@ -5,6 +5,7 @@ it a packet that is decoded later than the moment: all that is shown up to then 
 """
 
 import logging
+import math
 import threading
 from typing import Final
 
@@ -20,14 +21,15 @@ from services.frame_extractor.engine.plan import plan_runs
 from services.frame_extractor.engine.targets import Moment, moments
 from services.frame_extractor.excerpts import fragments, matroska, transport
 from services.frame_extractor.excerpts.held import MAX_BYTES, Held, TooMuchError
-from services.frame_extractor.excerpts.source import Map, Source
+from services.frame_extractor.excerpts.source import Bounded, Map, Source
 
 _log = logging.getLogger(__name__)
 
 _MOST_SHARE: Final = 0.4  # of a video: more of it in pieces takes as long as all of it in one go
 _MAX_MOMENTS: Final = 512  # each costs a request or two
 _ROUNDS: Final = 8
-_BEYOND_S: Final = 1e9  # after the end of any video
+_NEAR_S: Final = 2.0  # edit lists and the order of pictures shift them by less
+_BEYOND_S: Final = math.inf  # after the end of any video, whatever an index says
 
 
 def make_excerpt(
@@ -44,6 +46,7 @@ def make_excerpt(
     if sampling.mode == "frames":  # they would have to be counted
         return None
     try:
+        source = Bounded(source)
         map_ = _map(source, begins)
         if map_ is None:
             return None
@@ -76,7 +79,7 @@ def _fill(held: Held, map_: Map, sampling: Sampling, limits: Limits, halt: Halt)
         if halt.is_set():
             return False
         look = _Look(held, limits, halt)
-        if not look.timed:
+        if not look.timed or not look.agrees(map_):
             return False
         ends = [first, last._replace(picture=len(look.index.picture_pts) - 1)]
         chosen = moments(sampling, look.index, limits)
@@ -128,6 +131,19 @@ class _Look:
             and len(positions) == len(index.pts)
             and durations[int(index.picture_packet[-1])] > 0
         )
+
+    def agrees(self, map_: Map) -> bool:
+        """Whether pieces begin when the map says; where their own times are broken, others were made up for them."""
+        index = self.index
+        for number, start in enumerate(self._held.starts()):
+            told_s = map_.time_of(start)
+            if told_s is not None:
+                if number not in self._pieces:
+                    return False
+                begins_s = index.seconds(int(index.pts[self._pieces.index(number)]))
+                if abs(begins_s - told_s) > _NEAR_S:
+                    return False
+        return True
 
     def lacks(self, moment: Moment, start: int) -> str | None:
         """`before` or `after`, where the pieces do not hold enough for a moment that was read from `start` on."""

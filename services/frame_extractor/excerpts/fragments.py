@@ -10,6 +10,7 @@ _HEADER_BYTES: Final = 16
 _MAX_TOP_BOXES: Final = 16  # before the first fragment
 _MAX_BOX_BYTES: Final = 16 << 20
 _MFRO_BYTES: Final = 16
+_FRAGMENT_BOXES: Final = frozenset((b"moof", b"mdat", b"styp", b"sidx", b"emsg", b"prft", b"free", b"skip"))
 _BASE_DATA_OFFSET: Final = 1  # of tfhd: places count from the begin of the file, and would be wrong in an excerpt
 
 
@@ -47,7 +48,18 @@ def map_fragments(source: Source) -> Points | None:
     if len(pairs) < 2:
         pairs, end = _fragments(source, track, timescale)
     points = points_of(pairs, end)
-    return Points(head, b"", points, end) if len(points) > 1 and points[0][1] <= position else None
+    return Points(head, _are_boxes, points, end, timed=False) if len(points) > 1 and points[0][1] <= position else None
+
+
+def _are_boxes(piece: bytes) -> bool:
+    """Whether it holds boxes of fragments, the last one whole."""
+    at = 0
+    while at < len(piece):
+        kind, size, _ = _header(piece[at : at + _HEADER_BYTES])
+        if kind not in _FRAGMENT_BOXES:
+            return False
+        at += size
+    return at == len(piece)
 
 
 def _segments(data: bytes, track: int, after: int, size_bytes: int) -> tuple[list[tuple[float, int]], int]:

@@ -57,6 +57,9 @@ class Held:
         """The piece that a byte of the source is in."""
         return bisect_right([place for place, _ in self._pieces], start) - 1
 
+    def starts(self) -> list[int]:
+        return [start for start, _ in self._pieces]
+
     @property
     def last(self) -> int:
         return len(self._pieces) - 1
@@ -65,7 +68,7 @@ class Held:
         if start >= end:
             return b""
         data = self._source.read(start, end)
-        if len(data) != end - start or not data.startswith(self._map.magic):
+        if len(data) != end - start or not self._map.fits(data):
             raise ValueError("the index of the video does not fit it")
         return data
 

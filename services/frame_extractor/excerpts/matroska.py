@@ -70,7 +70,7 @@ def map_matroska(source: Source) -> Points | None:
     end = min([end, *(place for place in places.values() if place > points[-1][1])])
     header_bytes = source.read(0, segment)
     head = header_bytes + _SEGMENT.to_bytes(4, "big") + _UNKNOWN_SIZE + found[_INFO] + found[_TRACKS]
-    return Points(head, _CLUSTER.to_bytes(4, "big"), points, end)
+    return Points(head, lambda piece: piece.startswith(_CLUSTER.to_bytes(4, "big")), points, end)
 
 
 def _cues(data: bytes, track: int) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,7 @@
 """What an excerpt is made of: bytes of a remote video, and a map that says where its groups of pictures are."""
 
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -17,13 +18,31 @@ class Source(Protocol):
         """
 
 
+class Bounded:
+    """A source that is asked for nothing outside of it, whatever an index says."""
+
+    def __init__(self, source: Source) -> None:
+        self.size_bytes = source.size_bytes
+        self._source = source
+
+    def read(self, start: int, end: int) -> bytes:
+        """Raises:
+        StorageError: as of the source.
+        ValueError: there are no such bytes.
+        """
+        if not 0 <= start <= end <= self.size_bytes:
+            raise ValueError("an index that leads out of the video")
+        return self._source.read(start, end) if start < end else b""
+
+
 class Map(Protocol):
     """Where groups of pictures are. Its times are hints: what was read is looked at before it is believed."""
 
     head: bytes
     """What a demuxer needs before any group."""
-    magic: bytes
-    """What every piece begins with."""
+
+    def fits(self, piece: bytes) -> bool:
+        """Whether this is what the map says is there."""
 
     def around(self, at_s: float, before: int, after: int) -> tuple[int, int]:
         """The bytes around a moment, from the first picture on; more before and after it where that was too little.
@@ -32,21 +51,43 @@ class Map(Protocol):
             StorageError: the video cannot be read.
         """
 
+    def time_of(self, start: int) -> float | None:
+        """When what begins at this byte is shown, where that is not in its own packets; seconds, about."""
+
 
 class Points:
     """A map by an index of key pictures."""
 
-    def __init__(self, head: bytes, magic: bytes, points: list[tuple[float, int]], end: int) -> None:
-        """`points`: seconds and bytes, both ascending; `end`: of the last group."""
-        self.head, self.magic = head, magic
+    def __init__(
+        self,
+        head: bytes,
+        fits: Callable[[bytes], bool],
+        points: list[tuple[float, int]],
+        end: int,
+        *,
+        timed: bool = True,
+    ) -> None:
+        """Args:
+        points: seconds and bytes, both ascending.
+        end: of the last group.
+        timed: packets say their times, and not how long after others they are.
+        """
+        self._timed = timed
+        self.head, self._fits = head, fits
         first_s = points[0][0]
         self._times_s = [at_s - first_s for at_s, _ in points]
         self._offsets = [*(offset for _, offset in points), end]
+
+    def fits(self, piece: bytes) -> bool:
+        return self._fits(piece)
 
     def around(self, at_s: float, before: int, after: int) -> tuple[int, int]:
         at = max(0, bisect_right(self._times_s, at_s) - 1)
         last = len(self._offsets) - 1
         return self._offsets[max(0, at - before)], self._offsets[min(last, at + 1 + after)]
+
+    def time_of(self, start: int) -> float | None:
+        return None if self._timed else self._times_s[self._offsets.index(start)]
 
 
 def points_of(pairs: list[tuple[float, int]], end: int) -> list[tuple[float, int]]:

@@ -30,7 +30,6 @@ class TransportMap:
     """A map by the times of packets."""
 
     head = b""  # tables stand before the first picture
-    magic = bytes((SYNC,))
 
     def __init__(self, source: Source, pid: int) -> None:
         """Raises:
@@ -57,6 +56,12 @@ class TransportMap:
         begin = self._between(begin_ticks)[0] if begin_ticks > 0 else 0
         end = self._between(end_ticks)[1] if end_ticks < self._last_ticks else self._end
         return begin, end
+
+    def fits(self, piece: bytes) -> bool:
+        return piece[::PACKET_BYTES].count(SYNC) == -(-len(piece) // PACKET_BYTES)
+
+    def time_of(self, start: int) -> float | None:
+        return None
 
     def _between(self, ticks: float) -> tuple[int, int]:
         """Two places near each other, the first at or before the time, the second after it."""
