@@ -14,7 +14,7 @@ from typing import get_args
 
 import msgspec
 
-from schemas.errors import BadRequest
+from schemas.errors import BadRequest, InvalidValue
 from schemas.extraction import (
     CancelJob,
     GetUsage,
@@ -97,6 +97,8 @@ def _made(kind: "type[msgspec.Struct]", given: dict[str, object]) -> msgspec.Str
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
+        if str(error).endswith("`$.job`"):
+            raise InvalidValue("job", given["job"], "give an id as framemesh jobs lists them") from None
         raise BadRequest(f"jobs: {error}") from None
 
 
