@@ -45,7 +45,7 @@ class Memory:
     """A source that counts."""
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.size_bytes, self.read_bytes = data, len(data), 0
+        self.data, self.size_bytes, self.read_bytes, self.fragmented = data, len(data), 0, False
 
     def read(self, start: int, end: int) -> bytes:
         assert 0 <= start <= end <= self.size_bytes
@@ -181,6 +181,19 @@ def test_a_job_reads_parts_of_what_lies_on_a_server(
         assert [headers["Range"] for _, headers in server.requests].count("bytes=0-") == 1
         assert Counted(server).bytes(len(data)) < 0.6 * len(data)
         assert places.spool.used_bytes() == 0
+
+
+def test_fragments_without_an_index_are_fetched_once(
+    videos: dict[str, bytes], server: MediaServer, tmp_path: Path
+) -> None:
+    places = Places(StorageSettings(data_dir=tmp_path, allow_private=True), {})
+    places._limits = replace(places._limits, sparse_bytes=0)
+    data = videos["closed.frag.mp4"]
+    server.files["/no-index.mp4"] = data[: data.rindex(b"mfra") - 4]
+    assert len(job(server.url("/no-index.mp4"), places, FEW)) == 5
+    asked = [headers["Range"] for _, headers in server.requests]
+    assert asked.count("bytes=0-") == 2  # a look, then all of it
+    assert places.counts.figures.fetched_bytes < 1.02 * len(data)
 
 
 def test_what_is_damaged_is_read_whole(videos: dict[str, bytes], server: MediaServer, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def map_fragments(source: Source) -> Points | None:
                 if not any(_all(box[header:], b"mvex")) or (video := _video(box[header:])) is None:
                     return None
                 track, timescale = video
+                source.fragmented = True
         if kind == b"sidx" and track and not pairs:
             pairs, end = _segments(_box(source, position, size)[header:], track, position + size, source.size_bytes)
         position += size

@@ -9,6 +9,8 @@ class Source(Protocol):
     """A remote video, read in pieces."""
 
     size_bytes: int
+    fragmented: bool
+    """To be set where it is an MP4 whose index is all over it."""
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes from `start` to before `end`. Blocks.
@@ -24,6 +26,14 @@ class Bounded:
     def __init__(self, source: Source) -> None:
         self.size_bytes = source.size_bytes
         self._source = source
+
+    @property
+    def fragmented(self) -> bool:
+        return self._source.fragmented
+
+    @fragmented.setter
+    def fragmented(self, fragmented: bool) -> None:
+        self._source.fragmented = fragmented
 
     def read(self, start: int, end: int) -> bytes:
         """Raises:

@@ -27,6 +27,8 @@ class Parts:
         self, guarded: GuardedUrl, limits: FetchLimits, size_bytes: int, stop: threading.Event, counts: StorageCounts
     ) -> None:
         self.size_bytes = size_bytes
+        self.fragmented = False
+        """Set by who looks at it: an MP4 whose index is all over it."""
         self.read_bytes = 0
         self._guarded, self._limits, self._stop, self._counts = guarded, limits, stop, counts
 
@@ -73,8 +75,8 @@ def fetch_excerpt(
     stop: threading.Event,
     make: MakeExcerpt,
     counts: StorageCounts,
-) -> SpoolFile | None:
-    """What `make` makes of a video; None where that is nothing, or cannot be had.
+) -> tuple[SpoolFile | None, bool]:
+    """What `make` makes of a video; None where that is nothing, or cannot be had; and whether it is `fragmented`.
 
     Raises:
         StorageError: url, download; the video cannot be read at all.
@@ -92,12 +94,12 @@ def fetch_excerpt(
         finally:
             reader.close()
     if not worth_it:
-        return None
+        return None, False
     parts = Parts(guarded, limits, size_bytes, stop, counts)
     try:
         made = make(parts, begins)
         if made is None:
-            return None
+            return None, parts.fragmented
         file = spool.create()
         try:
             file.reserve(sum(map(len, made)), 0, stop)
@@ -108,9 +110,9 @@ def fetch_excerpt(
             file.remove()
             raise
     except NoRoom:
-        return None
+        return None, False
     except StorageError as error:
         _log.info("video %r: not read in parts: %s", guarded.shown, error.message)
-        return None
+        return None, parts.fragmented
     _log.info("video %r: %d of %d bytes were needed", guarded.shown, parts.read_bytes, size_bytes)
-    return file
+    return file, parts.fragmented

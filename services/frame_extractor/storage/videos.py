@@ -96,8 +96,11 @@ def open_remote(
         StorageError: url, download, timeout, video (it is too long), format (a playlist where none may be).
     """
     counts = counts or StorageCounts()
-    if excerpt is not None and (file := fetch_excerpt(guarded, limits, spool, stop, excerpt, counts)) is not None:
-        return OpenedVideo(_spooled(guarded, spool, file), file.length_bytes, file, excerpt=True)
+    fragmented = False
+    if excerpt is not None:
+        file, fragmented = fetch_excerpt(guarded, limits, spool, stop, excerpt, counts)
+        if file is not None:
+            return OpenedVideo(_spooled(guarded, spool, file), file.length_bytes, file, excerpt=True)
     with interruptible(stop):
         try:
             reader = HttpReader(guarded, limits.timeouts)
@@ -111,7 +114,7 @@ def open_remote(
                 if not guarded.policy.playlists:
                     raise StorageError("format", f"video {guarded.shown!r}: is a playlist; give the address of a video")
                 return OpenedVideo(guarded, None)
-            scattered = sparse and head[4:] == _MP4 and (size_bytes or 0) >= limits.sparse_bytes
+            scattered = sparse and not fragmented and head[4:] == _MP4 and (size_bytes or 0) >= limits.sparse_bytes
             if ranges and (scattered or (size_bytes or 0) > spool.budget_bytes):
                 return OpenedVideo(guarded, size_bytes)
             patient = replace(limits, room_seconds=0.0) if ranges else limits
