@@ -13,13 +13,13 @@ _X264 = "-c:v libx264 -pix_fmt yuv420p -sc_threshold 0"
 _720P = f"-t 20 -vf fps={RATE} {_X264} -preset fast -b:v 2M -g 50 -keyint_min 50 -bf 3"
 # How a part of it is made, how often that is repeated.
 _VIDEOS = {
-    "h264-1080p": (f"-t 60 -vf scale=1920:1080,fps={RATE} {_X264} -preset medium -b:v 6M -g 250 -keyint_min 250", 1),
-    "h264-720p": (_720P, 6),
+    "h264-1080p": (f"-t 40 -vf scale=1920:1080,fps={RATE} {_X264} -preset medium -b:v 6M -g 250 -keyint_min 250", 1),
+    "h264-720p": (_720P, 4),
     "h264-720p-long": (_720P, 30),
     "h265-4k": (
         f"-t 5 -vf scale=3840:2160,fps={RATE} -c:v libx265 -preset ultrafast -pix_fmt yuv420p -b:v 12M "
         "-x265-params log-level=none:keyint=50:bframes=3:b-adapt=0:b-pyramid=1",
-        4,
+        3,
     ),
 }
 _QUIET = ("ffmpeg", "-v", "error", "-nostdin", "-y")

@@ -39,18 +39,13 @@ def framemesh(video: str, step_s: float, workers: int, folder: Path) -> None:
     take(opened, Sampling(fps=1 / step_s), on_picture, threads=workers)
 
 
-def ffmpeg_fps(video: str, step_s: float, workers: int, folder: Path) -> None:
-    _ffmpeg(video, workers, folder, f"fps={1 / step_s}:start_time=0")
-
-
-def ffmpeg_select(video: str, step_s: float, workers: int, folder: Path) -> None:
+def ffmpeg(video: str, step_s: float, workers: int, folder: Path) -> None:
     every = round(step_s * RATE)
-    _ffmpeg(video, workers, folder, f"select='eq(mod(n,{every}),{every // 2})'", "-fps_mode", "vfr")
-
-
-def _ffmpeg(video: str, workers: int, folder: Path, chosen: str, *more: str) -> None:
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-threads", str(workers), "-i", video, "-an", "-vf", chosen, *more]
-    subprocess.run([*command, "-q:v", str(_FFMPEG_QUALITY), "-start_number", "0", folder / "%05d.jpg"], check=True)
+    # As fast as its filter `fps`, which takes neighbours of these pictures.
+    choice = ("-vf", f"select='eq(mod(n,{every}),{every // 2})'", "-fps_mode", "vfr")
+    read = ("ffmpeg", "-v", "error", "-nostdin", "-threads", str(workers), "-i", video, "-an")
+    write = ("-q:v", str(_FFMPEG_QUALITY), "-start_number", "0", folder / "%05d.jpg")
+    subprocess.run([*read, *choice, *write], check=True)
 
 
 def ffmpeg_seek(video: str, step_s: float, workers: int, folder: Path) -> None:
@@ -159,8 +154,7 @@ def _file(folder: Path, number: int) -> Path:
 
 DECODING = {
     "framemesh": framemesh,
-    "ffmpeg fps": ffmpeg_fps,
-    "ffmpeg select": ffmpeg_select,
+    "ffmpeg": ffmpeg,
     "opencv": opencv,
     "decord": decord,
     "torchcodec": torchcodec,
@@ -169,7 +163,6 @@ DECODING = {
 """For pictures that lie close together."""
 SEEKING = {
     "framemesh": framemesh,
-    "ffmpeg select": ffmpeg_select,
     "ffmpeg seek": ffmpeg_seek,
     "opencv seek": opencv_seek,
     "decord": decord,
