@@ -5,26 +5,25 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 import nats
 import nats.errors
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription as NatsSubscription
-from nats.js.api import DiscardPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError, NotFoundError
 
-from schemas.errors import InternalError, MeshError, Unavailable
+from schemas.errors import InternalError, Unavailable
 from schemas.events import Event
-from schemas.packets import UNREADABLE
-from schemas.subjects import EVENTS_STREAM, all_events, event
+from schemas.subjects import event
 from shared.bus.client import ReadingClient
 from shared.bus.endpoints import Endpoint, Served, serve
-from shared.bus.kv import DEFAULT_BUCKET_BYTES, Bucket, open_bucket, when_jetstream_answers
+from shared.bus.kept_events import ensure_events, read_events
+from shared.bus.kv import DEFAULT_BUCKET_BYTES, Bucket, open_bucket
 from shared.bus.outbox import MAX_UNSENT_BYTES, BusStats, Outbox
+from shared.bus.pings import Pings
 from shared.bus.reader import ReadingTransport, Receive
 from shared.bus.requests import ask
+from shared.bus.subscription import Message, Subscription, taker
 from shared.bus.work_queue import WorkQueue
 from shared.urls import redact
 
@@ -39,35 +38,12 @@ _MAX_OUTSTANDING_PINGS = 2  # a silent server (SIGSTOP, partition) is given up a
 # nats-py's own bound, at which `publish` would wait; far enough above the outbox's that it never does.
 _PENDING_BYTES = 2 * MAX_UNSENT_BYTES
 _REQUEST_TIMEOUT_SECONDS = 10.0
-_EVENTS_MAX_AGE_SECONDS = 7 * 86_400
-_EVENTS_MAX_BYTES = 64 * 1024 * 1024
-_EVENTS_AT_ONCE = 50  # requests on their way; more would only wait in the server
 _DRAIN_TIMEOUT_SECONDS = 3
 _WEB_SOCKET_SCHEMES = ("ws:", "wss:")
-_PONG_GIVEN_UP_SECONDS = 15  # longer than a silent server is kept, so that nats-py itself never gives one up
 
 
 def _nothing() -> None:
     """Until somebody wants to know."""
-
-
-class Message(NamedTuple):
-    subject: str
-    data: bytes
-
-
-class Subscription:
-    """One subscription; `close()` ends it."""
-
-    def __init__(self, inner: NatsSubscription, forget: Callable[[], object]) -> None:
-        self._inner, self._forget = inner, forget
-
-    async def close(self) -> None:
-        self._forget()
-        try:
-            await self._inner.unsubscribe()
-        except nats.errors.Error as error:  # the connection is gone, and the subscription with it
-            log.debug("unsubscribe: %s", error)
 
 
 class Bus:
@@ -88,7 +64,7 @@ class Bus:
         self._reconnect_hooks: list[Callable[[], None]] = []
         self._on_closed: Callable[[], object] = _nothing
         self._buckets: dict[str, Bucket] = {}
-        self._pings: set[asyncio.Task[None]] = set()
+        self._pings = Pings(self._client)
 
     @classmethod
     async def connect(
@@ -205,17 +181,7 @@ class Bus:
 
     async def subscribe(self, subject: str, receive: Callable[[Message], None]) -> Subscription:
         """Call `receive` in the event loop for every message; it must return at once."""
-
-        def take(subject: str, data: bytes) -> None:
-            # Whoever calls this can do nothing about it: what we can't read we count and skip.
-            try:
-                receive(Message(subject, data))
-            except (MeshError, *UNREADABLE) as error:
-                self.stats.unreadable += 1
-                log.warning("message on %s skipped: %s", subject, error)
-            except Exception:  # a bug of ours: nats-py would only whisper it
-                self.stats.unreadable += 1
-                log.exception("message on %s", subject)
+        take = taker(receive, self.stats)
 
         async def forward(message: Msg) -> None:
             take(message.subject, message.data)
@@ -345,26 +311,7 @@ class Bus:
         Raises:
             Unavailable: the server has no JetStream.
         """
-        jetstream = self._client.jetstream(timeout=2)
-        config = StreamConfig(
-            name=EVENTS_STREAM,
-            subjects=[all_events()],
-            max_age=_EVENTS_MAX_AGE_SECONDS,
-            max_bytes=_EVENTS_MAX_BYTES,
-            discard=DiscardPolicy.OLD,
-            storage=StorageType.FILE,
-        )
-
-        async def ensure() -> None:
-            try:
-                await jetstream.stream_info(EVENTS_STREAM)
-            except NotFoundError:
-                try:
-                    await jetstream.add_stream(config)
-                except BadRequestError as error:  # another service made it first
-                    log.debug("events stream: %s", error)
-
-        await when_jetstream_answers(EVENTS_STREAM, ensure)
+        await ensure_events(self._client.jetstream(timeout=2))
 
     async def kept_events(self, after: int, most: int) -> tuple[int, list[bytes]]:
         """The newest `most` events that are kept behind number `after` of the stream, the oldest first; and the number
@@ -373,24 +320,7 @@ class Bus:
         Raises:
             Unavailable: JetStream does not answer.
         """
-        jetstream = self._client.jetstream(timeout=2)
-
-        async def one(sequence: int) -> bytes | None:
-            try:
-                return (await jetstream.get_msg(EVENTS_STREAM, sequence)).data
-            except NotFoundError:  # too old meanwhile
-                return None
-
-        try:
-            state = (await jetstream.stream_info(EVENTS_STREAM)).state
-            # Another stream, which counts from the start again, has fewer than we know of.
-            first = max(state.first_seq, state.last_seq - most + 1, after + 1 if after <= state.last_seq else 1)
-            found: list[bytes | None] = []
-            for start in range(first, state.last_seq + 1, _EVENTS_AT_ONCE):
-                found += await asyncio.gather(*map(one, range(start, min(start + _EVENTS_AT_ONCE, state.last_seq + 1))))
-        except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the kept events cannot be read ({type(error).__name__}); try again") from None
-        return state.last_seq, [data for data in found if data is not None]
+        return await read_events(self._client.jetstream(timeout=2), after, most)
 
     # -- ending ----------------------------------------------------------------------------------------------
 
@@ -399,23 +329,8 @@ class Bus:
         await self.answers(timeout_seconds)
 
     async def answers(self, timeout_seconds: float = 1.0) -> bool:
-        """True when the server answers a PING in time: it is there, and has all that was sent before.
-
-        The PING is left alone when the time is over: nats-py stops reading for good when a PONG comes whose waiter
-        was cancelled.
-        """
-        if not self._client.is_connected:
-            return False
-        ping = asyncio.create_task(self._client.flush(timeout=_PONG_GIVEN_UP_SECONDS), name="bus-ping")
-        self._pings.add(ping)
-        ping.add_done_callback(self._ping_ended)
-        done, _ = await asyncio.wait({ping}, timeout=timeout_seconds)
-        return bool(done) and not ping.cancelled() and ping.exception() is None
-
-    def _ping_ended(self, ping: asyncio.Task[None]) -> None:
-        self._pings.discard(ping)
-        if not ping.cancelled() and (error := ping.exception()):
-            log.debug("ping: %s", error or type(error).__name__)
+        """True when the server answers a PING in time: it is there, and has all that was sent before."""
+        return await self._pings.answered(timeout_seconds)
 
     async def drain(self) -> None:
         """Finish what is under way and disconnect. `drain`, not `Service.stop()`: that cancels running handlers."""

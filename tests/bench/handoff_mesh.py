@@ -10,8 +10,7 @@ import numpy as np
 
 from schemas.frames import FrameRef
 from schemas.subjects import frames
-from shared.bus import Bus
-from shared.bus.connection import Message
+from shared.bus import Bus, Message
 from shared.ring import LeaseError, RingGeometry, RingReader, StreamWriter
 from tests.bench.handoff_roles import (
     STALLED_SECONDS,

@@ -1,0 +1,71 @@
+"""The stream that keeps events, so that who comes later hears of them too."""
+
+import asyncio
+import logging
+
+import nats.errors
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+from nats.js.errors import BadRequestError, NotFoundError
+
+from schemas.errors import Unavailable
+from schemas.subjects import EVENTS_STREAM, all_events
+from shared.bus.kv import when_jetstream_answers
+
+log = logging.getLogger(__name__)
+
+_MAX_AGE_SECONDS = 7 * 86_400
+_MAX_BYTES = 64 * 1024 * 1024
+_READ_AT_ONCE = 50  # requests on their way; more would only wait in the server
+
+
+async def ensure_events(jetstream: JetStreamContext) -> None:
+    """Make it where it does not exist.
+
+    Raises:
+        Unavailable: the server has no JetStream.
+    """
+    config = StreamConfig(
+        name=EVENTS_STREAM,
+        subjects=[all_events()],
+        max_age=_MAX_AGE_SECONDS,
+        max_bytes=_MAX_BYTES,
+        discard=DiscardPolicy.OLD,
+        storage=StorageType.FILE,
+    )
+
+    async def ensure() -> None:
+        try:
+            await jetstream.stream_info(EVENTS_STREAM)
+        except NotFoundError:
+            try:
+                await jetstream.add_stream(config)
+            except BadRequestError as error:  # another service made it first
+                log.debug("events stream: %s", error)
+
+    await when_jetstream_answers(EVENTS_STREAM, ensure)
+
+
+async def read_events(jetstream: JetStreamContext, after: int, most: int) -> tuple[int, list[bytes]]:
+    """The newest `most` behind number `after` of the stream, the oldest first; and the number of the last one.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+
+    async def one(sequence: int) -> bytes | None:
+        try:
+            return (await jetstream.get_msg(EVENTS_STREAM, sequence)).data
+        except NotFoundError:  # too old meanwhile
+            return None
+
+    try:
+        state = (await jetstream.stream_info(EVENTS_STREAM)).state
+        # Another stream, which counts from the start again, has fewer than we know of.
+        first = max(state.first_seq, state.last_seq - most + 1, after + 1 if after <= state.last_seq else 1)
+        found: list[bytes | None] = []
+        for start in range(first, state.last_seq + 1, _READ_AT_ONCE):
+            found += await asyncio.gather(*map(one, range(start, min(start + _READ_AT_ONCE, state.last_seq + 1))))
+    except (nats.errors.Error, TimeoutError) as error:
+        raise Unavailable(f"the kept events cannot be read ({type(error).__name__}); try again") from None
+    return state.last_seq, [data for data in found if data is not None]
