@@ -4,12 +4,12 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
-from schemas.errors import Conflict, MeshError, NotFound, TooMany, Unavailable
+from schemas.errors import Conflict, NotFound, TooMany, Unavailable
 from schemas.ids import check_id
 from schemas.ingest import GaveWay, GiveWay
 from schemas.subjects import command
@@ -19,6 +19,7 @@ from services.webrtc_gateway.egress.timings import Timings
 from services.webrtc_gateway.ingest.answer import write_ingest_answer
 from services.webrtc_gateway.ingest.claims import Claims
 from services.webrtc_gateway.ingest.counters import IngestCounters
+from services.webrtc_gateway.ingest.lingering import Lingering
 from services.webrtc_gateway.ingest.offer import match_ingest
 from services.webrtc_gateway.ingest.publisher import Publisher
 from services.webrtc_gateway.ingest.streams import IngestStreams
@@ -29,7 +30,6 @@ from services.webrtc_gateway.transport.ice import SharedIceTransport
 from services.webrtc_gateway.transport.link import SharedLink
 from shared.bus import Endpoint
 from shared.gateways import SERVICE
-from shared.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class IngestGateway:
         self.on_speaking: Callable[[str, bool], None] = lambda stream, speaking: None
         """Called when somebody begins or ends to speak in what is published."""
         self._streams, self._claims, self._transport = streams, claims, transport
-        self._max_publishers, self._max_bps, self._linger_seconds = max_publishers, max_bps, linger_seconds
+        self._max_publishers, self._max_bps = max_publishers, max_bps
         self._data_plane = data_plane or DataPlane(Timings())
         self._on_event = on_event
         self._identity = DtlsIdentity()
@@ -83,8 +83,9 @@ class IngestGateway:
         """By stream."""
         self._admitting: set[str] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._lingering: dict[str, asyncio.TimerHandle] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._lingering = Lingering(
+            streams, claims, self._lock_of, lambda stream: stream in self._publishers, linger_seconds
+        )
         self._opening = 0
         self._draining = False
         loop = asyncio.get_running_loop()
@@ -143,8 +144,7 @@ class IngestGateway:
     ) -> Publisher:
         if self._draining:
             raise Unavailable("this gateway is shutting down; try again in a moment")
-        lock = self._locks.setdefault(stream, asyncio.Lock())
-        async with lock:
+        async with self._lock_of(stream):
             await self._make_room(stream)
             if self.is_full:
                 raise TooMany(f"{self._max_publishers} publishers are there; end one or raise max_publishers")
@@ -160,7 +160,7 @@ class IngestGateway:
                 if stream not in self._publishers:
                     await self._claims.give_back(stream)
                     if not self._draining:
-                        self._linger(stream)  # it may have been made for a publisher that is none
+                        self._lingering.begin(stream)  # it may have been made for a publisher that is none
 
     def delete(self, stream: str, session: str) -> None:
         """End a session.
@@ -197,20 +197,19 @@ class IngestGateway:
         self._draining = True
         self._ticker.cancel()
         self._stop_following()
-        streams = {*self._lingering, *self._publishers}
+        streams = {*self._lingering.streams, *self._publishers}
         for publisher in self.publishers:
             publisher.close("draining")
-        for handle in self._lingering.values():
-            handle.cancel()
-        self._lingering.clear()
-        if self._tasks:
-            await end_tasks(*self._tasks)
+        await self._lingering.close()
         # A gateway that is started again lets their viewers find them; the next one sees to what nobody publishes.
         logger.debug("left for the next gateway: %s", ", ".join(sorted(streams)) or "nothing")
         await self._claims.close()
         await self._streams.close()
 
     # --- one publisher per stream
+
+    def _lock_of(self, stream: str) -> asyncio.Lock:
+        return self._locks.setdefault(stream, asyncio.Lock())
 
     async def _make_room(self, stream: str) -> None:
         """Raises: Conflict: the stream has a publisher that is at work."""
@@ -261,8 +260,7 @@ class IngestGateway:
         except BaseException:  # cancelled, too: it has timers and data channels
             publisher.close("failed")
             raise
-        if (handle := self._lingering.pop(stream, None)) is not None:
-            handle.cancel()
+        self._lingering.end(stream)
         self._publishers[stream] = publisher
         self.counters.publishers_opened += 1
         if link is None:
@@ -281,8 +279,8 @@ class IngestGateway:
         if publisher.connected_ns:
             self._on_event(stream, "publishing-ended", {"reason": reason})
         if not self._draining:
-            self._linger(stream)
-            self._start(self._give_back(stream))
+            self._lingering.begin(stream)
+            self._lingering.start(self._give_back(stream))
 
     # --- one gateway per stream
 
@@ -300,13 +298,13 @@ class IngestGateway:
         young = publisher is not None and publisher.state == "connecting" and publisher.age_s < _CONNECT_SECONDS
         if young or stream in self._admitting:
             raise Conflict(f"{stream} is just being published")
-        async with self._locks.setdefault(stream, asyncio.Lock()):
+        async with self._lock_of(stream):
             await self._make_room(stream)
             await self._claims.give_back(stream)
         return GaveWay(stream=stream)
 
     async def _give_back(self, stream: str) -> None:
-        async with self._locks.setdefault(stream, asyncio.Lock()):
+        async with self._lock_of(stream):
             if stream not in self._publishers:
                 await self._claims.give_back(stream)
 
@@ -315,56 +313,11 @@ class IngestGateway:
         if publisher is not None:
             publisher.close("replaced")
 
-    # --- streams that were made for their publisher
-
-    def _linger(self, stream: str) -> None:
-        if (handle := self._lingering.pop(stream, None)) is not None:
-            handle.cancel()
-        loop = asyncio.get_running_loop()
-        self._lingering[stream] = loop.call_later(self._linger_seconds, self._desert, stream)
-
-    def _desert(self, stream: str) -> None:
-        self._lingering.pop(stream, None)
-        if stream not in self._publishers:
-            self._start(self._take_away(stream))
-
-    async def _take_away(self, stream: str) -> None:
-        lock = self._locks.setdefault(stream, asyncio.Lock())
-        async with lock:  # somebody may be about to publish it again
-            if stream in self._publishers:
-                return
-            await self._streams.deafen(stream)
-            if not self._streams.is_transient(stream):
-                self._streams.forget(stream)
-                return
-            # By another gateway, or capture has not noticed yet: `_tick` finds those that are not.
-            if self._streams.is_fed(stream):
-                return
-            try:
-                # Of all gateways only one does it, and while it does, nobody begins to publish.
-                await self._claims.take_if_free(stream)
-                try:
-                    await self._streams.remove(stream)
-                finally:
-                    await self._claims.give_back(stream)
-            except MeshError as error:  # it is another's; or capture or the bus is away
-                logger.info("stream %s is not removed: %s", stream, error)
-
     def _streams_changed(self) -> None:
         """A stream that is removed, or gets another source, has no use for its publisher."""
         for publisher in self.publishers:
             if self._streams.is_gone(publisher.stream):
                 publisher.close("removed")
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a stream that nobody publishes is not taken away", exc_info=error)
 
     def _tick(self) -> None:
         self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
@@ -374,5 +327,5 @@ class IngestGateway:
             if publisher.state == "connected":
                 self._streams.tell(publisher)
         for stream in self._streams.deserted():
-            if stream not in self._publishers and stream not in self._lingering:
-                self._linger(stream)
+            if stream not in self._publishers and stream not in self._lingering.streams:
+                self._lingering.begin(stream)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 from aiortc.sdp import SessionDescription
-from msgspec import UNSET
 
 from schemas.errors import BadRequest, MeshError
 from services.webrtc_gateway.ingest.offer import PREFERENCE, match_ingest
@@ -29,16 +28,16 @@ from services.webrtc_gateway.sora.client_messages import (
 )
 from services.webrtc_gateway.sora.data_side import DataSide
 from services.webrtc_gateway.sora.downlinks import Downlinks, Parts, Source
+from services.webrtc_gateway.sora.first_offer import first_offer
 from services.webrtc_gateway.sora.forwarding import EVERYTHING, Forwarding
 from services.webrtc_gateway.sora.labels import Label
 from services.webrtc_gateway.sora.layout import Layout
-from services.webrtc_gateway.sora.messages import Config, IceServer, Offer, Ping, ToClient
+from services.webrtc_gateway.sora.messages import Ping, ToClient
 from services.webrtc_gateway.sora.names import new_connection_id
 from services.webrtc_gateway.sora.negotiation import Negotiation
 from services.webrtc_gateway.sora.refusal import close_reason
 from services.webrtc_gateway.sora.reports import ClientReports
 from services.webrtc_gateway.sora.sections import Kind, Terms, Transport, write_offer
-from services.webrtc_gateway.sora.simulcast import encodings, layered_codecs
 from services.webrtc_gateway.sora.steering import Steering
 from services.webrtc_gateway.sora.switching import switched_message
 from services.webrtc_gateway.sora.ways import Ways
@@ -51,7 +50,6 @@ logger = logging.getLogger(__name__)
 REFUSED = 4490
 NORMAL = 1000
 CONNECT_SECONDS = 15.0  # ICE and DTLS together, from the offer on
-VERSION = "framemesh"
 
 
 class Stop(NamedTuple):
@@ -159,33 +157,7 @@ class Connection:
         self._place()
         self._layout.fill(self.kinds or ("audio", "video"))
         self._late = asyncio.get_running_loop().call_later(CONNECT_SECONDS, self._never_connected)
-        self._negotiation.begin(self._offer)
-
-    def _offer(self, sdp: str) -> Offer:
-        data_signalling = self.data is not None
-        return Offer(
-            sdp=sdp,
-            channel_id=self.channel,
-            session_id=self.session_id,
-            client_id=self.client_id,
-            bundle_id=self.bundle_id,
-            connection_id=self.id,
-            mid=self._layout.uplink_mids,
-            version=VERSION,
-            simulcast=self.terms.simulcast,
-            encodings=encodings(layered_codecs(self.terms.codecs), self.terms.start_bps)
-            if self.terms.simulcast
-            else UNSET,
-            spotlight=self.wishes.spotlight,
-            config=self._config(),
-            data_channel_signaling=data_signalling,
-            ignore_disconnect_websocket=data_signalling and bool(self.connect.ignore_disconnect_websocket),
-            data_channels=self.data.announced if self.data else (),
-        )
-
-    def _config(self) -> Config:
-        servers = self.parts.ice_servers.entries(self.id)
-        return Config(tuple(IceServer((server.url,), server.username, server.credential) for server in servers))
+        self._negotiation.begin(lambda sdp: first_offer(self, sdp, self._layout.uplink_mids))
 
     @property
     def steered(self) -> tuple[tuple[Source, Steering], ...]:
