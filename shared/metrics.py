@@ -7,6 +7,7 @@ bounded. Hot paths count in plain integers and are read out when Prometheus asks
 import threading
 import time
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import accumulate
@@ -23,6 +24,16 @@ _LOOP_STUCK_AFTER_SECONDS = 10.0
 
 Sample = tuple[dict[str, str], float]
 Family = CounterMetricFamily | GaugeMetricFamily
+
+
+def one(read: Callable[[], float]) -> Callable[[], list[Sample]]:
+    """A figure without labels."""
+    return lambda: [({}, read())]
+
+
+def by_reason(counts: Counter[str]) -> Callable[[], list[Sample]]:
+    """A count for each reason; the counter may grow meanwhile."""
+    return lambda: [({"reason": reason}, count) for reason, count in tuple(counts.items())]
 
 
 class Distribution:

@@ -1,7 +1,6 @@
 """What Prometheus is told of the jobs."""
 
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from typing import get_args
 
@@ -10,7 +9,7 @@ from services.frame_extractor.jobs.memory import MemoryBudget
 from services.frame_extractor.jobs.records import Records
 from services.frame_extractor.storage.counts import StorageCounts, StorageFigures
 from shared.bus import QueueSize
-from shared.metrics import Distribution, Figures
+from shared.metrics import Distribution, Figures, one
 
 _SECONDS_BOUNDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _MAX_OWNERS = 200  # labels are kept for ever; who comes later is `other`
@@ -63,14 +62,11 @@ class JobFigures:
         def by_state() -> list[tuple[dict[str, str], float]]:
             return [({"state": state}, records.states[state]) for state in get_args(JobState)]
 
-        def read(what: Callable[[], float]) -> Callable[[], list[tuple[dict[str, str], float]]]:
-            return lambda: [({}, what())]
-
         figures.gauge(f"{_PREFIX}_jobs", "Jobs of the last three days, of the whole mesh.", by_state)
-        figures.gauge(f"{_PREFIX}_queue_waiting_jobs", "In the queue.", read(lambda: self.queue.waiting))
-        figures.gauge(f"{_PREFIX}_queue_taken_jobs", "Of the queue, taken by workers.", read(lambda: self.queue.taken))
-        figures.gauge(f"{_PREFIX}_running_jobs", "Of this instance.", read(lambda: self.running))
-        figures.gauge(f"{_PREFIX}_memory_used_bytes", "Reckoned for running jobs.", read(lambda: memory.used_bytes))
+        figures.gauge(f"{_PREFIX}_queue_waiting_jobs", "In the queue.", one(lambda: self.queue.waiting))
+        figures.gauge(f"{_PREFIX}_queue_taken_jobs", "Of the queue, taken by workers.", one(lambda: self.queue.taken))
+        figures.gauge(f"{_PREFIX}_running_jobs", "Of this instance.", one(lambda: self.running))
+        figures.gauge(f"{_PREFIX}_memory_used_bytes", "Reckoned for running jobs.", one(lambda: memory.used_bytes))
         figures.counter(
             f"{_PREFIX}_ended_jobs",
             "Jobs that this instance has brought to an end.",

@@ -1,19 +1,12 @@
 """Metrics of data channels, read from their counters when scraped."""
 
-from collections import Counter
 from collections.abc import Callable
 
 from services.webrtc_gateway.datachannels.counters import DataCounters
-from shared.metrics import Figures, Sample
+from shared.metrics import Figures, Sample, by_reason, one
 
 
 def register_data_metrics(figures: Figures, counters: DataCounters) -> None:
-    def one(read: Callable[[], int]) -> Callable[[], list[Sample]]:
-        return lambda: [({}, read())]
-
-    def by_reason(counts: Counter[str]) -> Callable[[], list[Sample]]:
-        return lambda: [({"reason": reason}, count) for reason, count in tuple(counts.items())]
-
     def both(to_viewer: Callable[[], int], from_viewer: Callable[[], int]) -> Callable[[], list[Sample]]:
         return lambda: [({"direction": "to_viewer"}, to_viewer()), ({"direction": "from_viewer"}, from_viewer())]
 

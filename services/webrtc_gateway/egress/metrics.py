@@ -1,11 +1,8 @@
 """Metrics of webrtc-gateway, read from the engine's counters when scraped."""
 
-from collections import Counter
-from collections.abc import Callable
-
 from services.webrtc_gateway.egress.gateway import WhepGateway
 from services.webrtc_gateway.transport.tcp_transport import TcpTransport
-from shared.metrics import Figures, Sample
+from shared.metrics import Figures, Sample, by_reason, one
 
 
 def dropped_of(gateway: WhepGateway) -> dict[str, int]:
@@ -16,12 +13,6 @@ def dropped_of(gateway: WhepGateway) -> dict[str, int]:
 
 def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
     counters, transport = gateway.counters, gateway.transport
-
-    def one(read: Callable[[], float]) -> Callable[[], list[Sample]]:
-        return lambda: [({}, read())]
-
-    def by_reason(counts: Counter[str]) -> Callable[[], list[Sample]]:
-        return lambda: [({"reason": reason}, count) for reason, count in tuple(counts.items())]
 
     counter = figures.counter
     counter("framemesh_webrtc_packets", "RTP packets sent.", one(lambda: counters.packets))

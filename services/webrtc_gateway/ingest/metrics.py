@@ -1,20 +1,11 @@
 """Metrics of the receiving side, read from its counters when scraped."""
 
-from collections import Counter
-from collections.abc import Callable
-
 from services.webrtc_gateway.ingest.gateway import IngestGateway
-from shared.metrics import Figures, Sample
+from shared.metrics import Figures, by_reason, one
 
 
 def register_ingest_metrics(figures: Figures, gateway: IngestGateway) -> None:
     counters = gateway.counters
-
-    def one(read: Callable[[], float]) -> Callable[[], list[Sample]]:
-        return lambda: [({}, read())]
-
-    def by_reason(counts: Counter[str]) -> Callable[[], list[Sample]]:
-        return lambda: [({"reason": reason}, count) for reason, count in tuple(counts.items())]
 
     counter = figures.counter
     counter("framemesh_ingest_packets", "RTP packets of publishers.", one(lambda: counters.packets))
