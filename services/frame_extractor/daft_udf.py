@@ -4,7 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import daft
-from daft import DataType, Expression, ResourceRequest, Series
+import pyarrow as pa
+from daft import DataType, Expression, ResourceRequest, Series, col
+from daft.expressions import ExpressionsProjection
+from daft.functions import to_struct
+from daft.recordbatch import RecordBatch
 from daft.udf import UDF
 
 from schemas.errors import InvalidValue
@@ -25,7 +29,7 @@ def las_udf(
 
     Args:
         operator: `VideoFrameSampler`, or a class like it: `return_dtype()` of a row, and `__call__` of the columns
-            that makes an Arrow array.
+            that makes an Arrow array of structs.
         construct_args: what it is constructed with, in each worker.
         num_cpus: that Daft sets apart for each instance; None: Daft decides.
         num_gpus: the same of graphics cards; the sampler needs none.
@@ -58,8 +62,7 @@ def las_udf(
             video_formats: Any = None,
             video_durations: Any = None,
         ) -> Series:
-            made = self._operator(video_paths, video_binaries, video_formats, video_durations)
-            return Series.from_arrow(made, dtype=row)
+            return _column(self._operator(video_paths, video_binaries, video_formats, video_durations), row)
 
     Instance.__qualname__ = operator.__name__
     if memory_bytes is not None:
@@ -81,3 +84,13 @@ def las_udf(
     )
     function: Callable[..., Expression] = placed()
     return function
+
+
+def _column(made: pa.StructArray, row: DataType) -> Series:
+    """Without a copy, and each field for itself: of an array that comes whole, a list of timestamps that somebody keeps
+    keeps the frames beside it.
+    """
+    types = row.fields
+    fields = {name: Series.from_arrow(made.field(name), name=name, dtype=kind) for name, kind in types.items()}
+    whole = to_struct(*(col(name) for name in types))
+    return RecordBatch.from_pydict(fields).eval_expression_list(ExpressionsProjection([whole])).get_column(0)

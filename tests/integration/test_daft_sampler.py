@@ -1,9 +1,11 @@
 """The sampler as a column of Daft: on its native runner and on Ray, written to an object store and to a folder."""
 
+import gc
 import os
 import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ os.environ["DO_NOT_TRACK"] = "1"  # Daft would tell its makers of every import
 pytestmark = pytest.mark.integration
 
 PAGE = Path(__file__).parents[2] / "docs" / "frame-extractor.md"
+_made: "list[weakref.ref[Any]]" = []
+"""Pixels of rows: here, where classes that are sent to workers find it."""
 _RUN_SECONDS = 90.0  # Ray takes fifteen to start, of a busy machine more
 
 
@@ -128,6 +132,32 @@ def test_columns_of_daft(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert all((tmp_path / "tos" / path[len("tos://") :]).is_file() for path in row["tos_paths"])
         assert found[0]["tos_paths"] == plain.tos_paths != found[1]["tos_paths"]
     assert [len(row["frames"]) for row in rows({}, video_binaries=col("data"))] == [0, 5, 0, 0]
+
+
+def test_who_keeps_the_timestamps_keeps_no_frames() -> None:
+    import daft
+    from daft import col
+
+    from services.frame_extractor.daft_udf import las_udf
+    from services.frame_extractor.sampled import SampledRow
+    from services.frame_extractor.sampler import VideoFrameSampler
+
+    class Made(VideoFrameSampler):
+        def sample(self, path: str | None, binary: bytes | None = None, duration_s: float | None = None) -> SampledRow:
+            pixels = np.full(2 * 3 * 3, int(path or 0), np.uint8)
+            _made.append(weakref.ref(pixels))
+            return SampledRow(pixels=pixels, shapes=[(2, 3, 3)], timestamps=[1.5])
+
+    taken = daft.from_pydict({"path": ["1", "2"]}).select(las_udf(Made, {"count_k": 1})(col("path")).alias("results"))
+    frames = taken.select(col("results")["frames"].alias("kept")).collect()
+    assert len([reference for reference in _made if reference() is not None]) == 2
+    assert sorted(int(row[0].max()) for row in frames.to_pydict()["kept"]) == [1, 2]
+    _made.clear()
+    timestamps = taken.select(col("results")["timestamps"].alias("kept")).collect()
+    gc.collect()
+    assert len(_made) == 2
+    assert not any(reference() is not None for reference in _made)
+    assert timestamps.to_pydict()["kept"] == [[1.5], [1.5]]
 
 
 @pytest.mark.parametrize(
