@@ -259,3 +259,10 @@ def test_encoded_pictures_say_their_colours_and_have_them(tmp_path: Path, codec:
         assert not bench.failures
     finally:
         bench.close()
+
+
+@pytest.mark.parametrize("name", ["yaf32le", "gray32le", "rgb96le", "rgb4", "x2rgb10be", "y210be"])
+def test_what_no_picture_can_be_made_of_is_named(name: str) -> None:
+    for kind in ("jpg", "png", "webp"):
+        with pytest.raises(ValueError, match=f"pixel format {name}: no picture"):
+            make_picture(av.VideoFrame(64, 48, name), PictureOptions(format=kind))  # type: ignore[arg-type]

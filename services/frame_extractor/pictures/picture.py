@@ -18,6 +18,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
+import av
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
@@ -30,6 +31,7 @@ from shared.media.colour.steps import Samples, is_grey_picture, sample_steps
 from shared.media.frames import frame_planes
 from shared.media.picture_file import FILE_SAMPLES, write_picture
 
+_ABORTING = frozenset(("yaf32be", "yaf32le"))  # grey of 32 bits with alpha: libswscale ends the process
 # There is no other frame to look at. Its first field stays, the other is made of the lines around: within 1 to 3 dB of
 # tracing edges (`estdif`), at 1 ms of 1080i instead of 75; blended fields would show two moments.
 _PROGRESSIVE = Step("w3fdif", "filter=simple:mode=frame:parity=auto:deint=interlaced")
@@ -101,10 +103,21 @@ def _shown(
     rotation_degrees: int,
     sample_aspect: Fraction | None,
 ) -> VideoFrame:
+    if frame.format.name in _ABORTING:
+        raise _no_picture(frame.format.name)
     orientation = orientation_of(frame, rotation_degrees)
     turned = orientation.swaps_edges
     width, height = picture_size(frame.width, frame.height, options, sample_aspect=sample_aspect, turned=turned)
     if frame.interlaced_frame:
         frame = run_once(frame, (_PROGRESSIVE,))
     size = (height, width) if turned else (width, height)
-    return run(frame, (*sample_steps(frame, size, samples), *orientation.steps))
+    try:
+        return run(frame, (*sample_steps(frame, size, samples), *orientation.steps))
+    except av.error.NotImplementedError:
+        raise _no_picture(frame.format.name) from None
+
+
+def _no_picture(pixel_format: str) -> ValueError:
+    return ValueError(
+        f"pixel format {pixel_format}: no picture can be made of it; have the video in YUV, RGB or grey of 8 to 16 bits"
+    )
