@@ -1,7 +1,10 @@
 """Pictures of a live stream at a moment, by the time codes in them, and pictures again and again."""
 
 import asyncio
+import contextlib
 import io
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +25,7 @@ from shared.bus import Bus
 from shared.media import timecode
 from tests.support.mesh import RunningMesh
 from tests.support.pace import slowness
+from tests.support.peers import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -40,6 +44,7 @@ def mesh() -> Iterator[RunningMesh]:
         "FRAMEMESH_PUBLISHER_MIN_FREE_BYTES": "1000000",
         "FRAMEMESH_FRAME_EXTRACTOR_HTTP_PORT": "0",
         "FRAMEMESH_HW_ENCODE_IDLE_SECONDS": "1",
+        "PYTHONPATH": str(Path(__file__).parents[1] / "support" / "faulty_store"),
     }
     with RunningMesh(environment=settings) as running:
         running.call("capture.start", stream="cam0", source=f"test://?size=384x216&fps={FPS}", timecode=True)
@@ -76,6 +81,52 @@ def check(picture: TakenPicture, at_ns: int, near_ns: int = NEAR_NS) -> None:
     assert abs(picture.off_ns - (picture.captured_ns - at_ns)) <= TEXT_NS
     assert abs(picture.off_ns) <= near_ns
     assert abs(code_ns(picture.data) - picture.captured_ns) <= CODE_NS
+
+
+@contextlib.contextmanager
+def extractor(mesh: RunningMesh, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """One more in this mesh, ready."""
+    port = free_port()
+    environment = {
+        **mesh.environment,
+        "FRAMEMESH_FRAME_EXTRACTOR_METRICS_PORT": str(port),
+        "FRAMEMESH_FRAME_EXTRACTOR_HTTP_PORT": "0",
+        **settings,
+    }
+    log = (mesh.folder / "extractor.log").open("wb")
+    process = subprocess.Popen([sys.executable, "-m", "services.frame_extractor"], env=environment, stderr=log)
+
+    def is_ready() -> bool:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1).close()
+            return True
+        return False
+
+    try:
+        mesh.wait_for(is_ready, 30, "one more extractor")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+def test_the_picture_of_a_stream_on_another_node(mesh: RunningMesh, tmp_path: Path) -> None:
+    door, log_in = free_port(), {"Authorization": "Bearer local"}
+    away = {
+        "FRAMEMESH_NODE": "other",
+        "FRAMEMESH_SHM_DIR": str(tmp_path / "shm"),
+        "FRAMEMESH_DATA_DIR": str(tmp_path / "data"),
+        "FRAMEMESH_FRAME_EXTRACTOR_HTTP_PORT": str(door),
+    }
+    with extractor(mesh, **away):
+        for ago_ns in (0, NS // 5, 2 * NS):
+            at_ns = (time.time_ns() - ago_ns) // 1000 * 1000
+            url = f"http://127.0.0.1:{door}/frame?stream=cam0&at={quote(moment(at_ns))}"
+            with urllib.request.urlopen(urllib.request.Request(url, headers=log_in), timeout=20) as reply:
+                captured_ns, body = int(reply.headers["X-Framemesh-Captured-Ns"]), reply.read()
+            assert abs(captured_ns - at_ns) <= NEAR_NS * slowness()
+            assert abs(code_ns(body) - captured_ns) <= CODE_NS
 
 
 @pytest.mark.alone
@@ -145,6 +196,29 @@ def test_the_gateway_gives_it_over_http(mesh: RunningMesh) -> None:
 
 def pictures(mesh: RunningMesh, folder: str) -> list[Path]:
     return sorted((mesh.folder / "data" / "pictures" / folder).glob("*.jpg"), key=lambda path: path.stat().st_mtime)
+
+
+def test_a_picture_that_was_claimed_before_a_kill_is_written_once_after_it(mesh: RunningMesh) -> None:
+    mesh.call(
+        "frame-extractor.start-sample",
+        stream="cam0",
+        sample="claimed",
+        every="500ms",
+        to="file://claimed/{epoch}-{sequence}.jpg",
+    )
+    mesh.wait_for(lambda: len(pictures(mesh, "claimed")) >= 2, 15, "pictures on a schedule")
+    before = mesh.pids()["frame-extractor"]
+    die = mesh.folder / "data" / "pictures" / "die"
+    die.touch()
+    mesh.wait_for(lambda: not die.exists(), 15, "it is killed with a picture that it has claimed")
+    newest_ns = max(code_ns(path.read_bytes()) for path in pictures(mesh, "claimed"))
+    there = len(pictures(mesh, "claimed"))
+    mesh.wait_for(lambda: len(pictures(mesh, "claimed")) >= there + 3, 30, "pictures after the kill")
+    assert mesh.pids()["frame-extractor"] != before
+    mesh.call("frame-extractor.stop-sample", stream="cam0", sample="claimed")
+    pieces = sorted(round(code_ns(path.read_bytes()) / 500_000_000) for path in pictures(mesh, "claimed"))
+    assert len(set(pieces)) == len(pieces), "none is doubled"
+    assert round(newest_ns / 500_000_000) + 1 in pieces, "the one that was claimed is there"
 
 
 def test_pictures_again_and_again_survive_a_kill_without_doubles(mesh: RunningMesh) -> None:
