@@ -1,7 +1,7 @@
-"""Takes pictures out of videos: exactly those that are shown at the moments asked for, decoding as little as it can.
+"""Takes pictures out of videos: those shown at the moments asked for exactly, decoding as little as it can.
 
-One jpg a second, two threads, start and imports included (`python -m tests.bench.extract`; single runs beside each other
-on the reference machine with other load):
+One jpg a second, two threads, start and imports included (`python -m tests.bench.extract`; single runs beside each
+other on the reference machine, with other load):
 
                                   wall s    CPU s   peak MB
 1080p H.264, 60 s, groups of 10 s    4.2      7.6       124
@@ -9,8 +9,8 @@ on the reference machine with other load):
 4K H.265, 20 s, groups of 2 s        4.9      8.4       318
     by OpenCV                       10.3     17.0       290
 
-More than four fifths of the CPU is libavcodec's decoding; a look at 15,000 packets takes 0.14 s, the imports 0.28. Where
-pictures lie 10 s apart, in groups of 2 s, it takes the CPU that seeking with PyAV or OpenCV takes, in half their time.
+More than four fifths of the CPU is decoding in libavcodec; a look at 15,000 packets takes 0.14 s, the imports 0.28.
+Where pictures lie 10 s apart, in groups of 2 s, it takes as much CPU as seeking with PyAV or OpenCV does.
 """
 
 from services.frame_extractor.engine.errors import ExcerptError, VideoError
