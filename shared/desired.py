@@ -131,6 +131,11 @@ class Desired(Generic[SpecT, ActualT]):
             if resource not in wanted and (actual := self.actual(resource)) is not None and actual.node == node
         ]
 
+    def on_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` in the event loop after every change of what is asked for, of any kind, until the function
+        that is returned is called."""
+        return self._mirrors.on_desired(listener)
+
     async def apply(self, resource: str, spec: SpecT, request: "ChangeRequest", reply: Callable[..., ReplyT]) -> ReplyT:
         """Write the spec and wait for the owner, as a `start` command does.
 

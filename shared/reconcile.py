@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -19,6 +19,9 @@ from schemas.subjects import ACTUAL_BUCKET, state_key
 from shared.backoff import Backoff
 from shared.service import Context
 from shared.tasks import end_tasks, set_within
+
+if TYPE_CHECKING:
+    from shared.desired import Desired
 
 log = logging.getLogger(__name__)
 SpecT = TypeVar("SpecT", bound=Spec)
@@ -128,6 +131,18 @@ class Reconciler(Generic[SpecT, RunnerT]):
         self._pokes: dict[str, asyncio.Event] = {}
         self.runners: dict[str, RunnerT] = {}
         """Those that run or are being started."""
+
+    def keep(self, desired: "Desired[SpecT, Any]", wanted: Callable[[], dict[str, tuple[SpecT, int]]]) -> None:
+        """Run what `wanted` says, now and after every change of what is asked for; what an earlier run of this service
+        left behind, and nobody wants any more, is said to be gone."""
+        for resource in desired.leftovers(self._context.node, wanted()):
+            self._reporter.remove(resource)
+
+        def changed() -> None:
+            self.want(wanted())
+
+        changed()
+        self._context.stack.callback(desired.on_changed(changed))
 
     def want(self, wanted: dict[str, tuple[SpecT, int]]) -> None:
         """This is all that shall run here now: (spec, revision) by id."""

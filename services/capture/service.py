@@ -71,17 +71,12 @@ async def build(context: Context[CaptureSettings]) -> None:
     register_metrics(context.figures, reconciler.runners)
     context.spawn(Watch(reconciler.runners).run(), "watch")
 
-    owned = streams.owned(context.node)
-    for stream in streams.leftovers(context.node, owned):
-        reporter.remove(stream)
+    def wanted() -> dict[str, tuple[StreamSpec, int]]:
+        owned = streams.owned(context.node)
+        stream_commands.keep_only(owned)
+        return owned
 
-    def want() -> None:
-        wanted = streams.owned(context.node)
-        stream_commands.keep_only(wanted)
-        reconciler.want(wanted)
-
-    want()
-    mirrors.on_desired(want)
+    reconciler.keep(streams, wanted)
     inventory = Inventory(context, streams, FINDERS)
     context.stack.push_async_callback(inventory.close)
     context.spawn(inventory.look(network=False), "first-look-for-devices")

@@ -122,16 +122,12 @@ async def build(context: Context[HwEncodeSettings]) -> None:
     board = await DemandBoard.open(context.bus, context.node, demand_changed)
     context.stack.push_async_callback(board.close)
     context.stack.push_async_callback(reconciler.close)
-    demand_changed()
-    for rendition_id in renditions.leftovers(context.node, wanted_here()):
-        reporter.remove(rendition_id)
 
-    def desired_changed() -> None:
+    def wanted_now() -> dict[str, tuple[RenditionSpec, int]]:
         demand_changed()  # a stream may come after those who want it
-        reconciler.want(wanted_here())
+        return wanted_here()
 
-    desired_changed()
-    mirrors.on_desired(desired_changed)
+    reconciler.keep(renditions, wanted_now)
     commands = _Commands(context, mirrors, renditions, streams, stills)
     served = await context.bus.serve(SERVICE, VERSION, "Frames become packets.", commands.endpoints())
     context.stack.push_async_callback(served.close)

@@ -75,16 +75,12 @@ async def build(context: Context[PublisherSettings]) -> None:
     reconciler: Reconciler[OutputSpec, OutputRunner] = Reconciler(context, reporter, make, failed)
     context.stack.push_async_callback(reconciler.close)
     register_metrics(context.figures, reconciler.runners)
-    owned = outputs.owned(context.node)
-    for output_id in outputs.leftovers(context.node, owned):
-        reporter.remove(output_id)
     await asyncio.to_thread(
         forget_all_but,
         context.settings.outputs.state_dir,
         lambda output_id: state_key(SERVICE, output_id) in mirrors.desired.entries,
     )
-    reconciler.want(owned)
-    mirrors.on_desired(lambda: reconciler.want(outputs.owned(context.node)))
+    reconciler.keep(outputs, lambda: outputs.owned(context.node))
     await serve_rtsp(context, mirrors, wants)
     commands = _Commands(context, mirrors, outputs, streams)
     recordings = Recordings(context, mirrors, outputs, streams)

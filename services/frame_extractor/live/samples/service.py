@@ -56,11 +56,7 @@ class Samples:
 
         self._reconciler: Reconciler[SampleSpec, Sampler] = Reconciler(context, reporter, make, failed)
         context.stack.push_async_callback(self._reconciler.close)
-        owned = self._owned()
-        for sample in self._samples.leftovers(context.node, owned):
-            reporter.remove(sample)
-        self._reconciler.want(owned)
-        context.stack.callback(mirrors.on_desired(lambda: self._reconciler.want(self._owned())))
+        self._reconciler.keep(self._samples, self._owned)
         self._register()
 
     def endpoints(self) -> list[Endpoint]:
