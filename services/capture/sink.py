@@ -11,15 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from schemas.colours import UNSPECIFIED
 from schemas.events import Event
-from schemas.frames import AudioHeader, PixelFormat
-from schemas.packets import pack
+from schemas.frames import PixelFormat
 from schemas.resources import AudioInfo, LayerInfo, StreamSpec, VideoInfo
-from schemas.subjects import RAW, SOURCE_RENDITION, audio, event
+from schemas.subjects import RAW, SOURCE_RENDITION, event
 from schemas.units import MAX_EDGE_PIXELS
 from services.capture.arrivals import Arrivals
 from services.capture.continuity import Continuity
@@ -28,6 +25,7 @@ from services.capture.layer_packets import LayerPackets
 from services.capture.rates import RollingRates, Totals
 from services.capture.settings import CaptureSettings
 from services.capture.shaping import Shaped, Shaper
+from services.capture.sound_blocks import RAW_SAMPLE_RATE, Samples, SoundBlocks
 from services.capture.stillness import Stillness
 from services.capture.voice import VoiceWatch
 from shared.fps_limit import FpsLimit
@@ -38,9 +36,6 @@ from shared.service import Context
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
-
-Samples = npt.NDArray[np.int16]
-RAW_SAMPLE_RATE = 48_000  # one form of sound for the whole mesh: what Opus wants, and what mixers can add up
 
 
 class StreamSink:
@@ -73,7 +68,6 @@ class StreamSink:
         self._tell_layers = layers
         self._tell_waiting = waiting
         self._tell_arrival = arrival
-        self._audio_subject = audio(context.node, spec.stream)
         self.epoch = epoch
         self.dropped: Counter[str] = Counter()
         """Pictures left out, by reason: `ring-full`, `fps-limit`, `damaged`, `too-large`, `ingest-full`."""
@@ -81,7 +75,7 @@ class StreamSink:
         self.arrivals = Arrivals(arrival)
         self._packets: PacketPublisher | None = None
         self._layers = LayerPackets(context.bus, context.settings.shm_dir, spec.stream, epoch)
-        self._audio_sequence = 0
+        self._sound = SoundBlocks(context.bus, context.node, spec.stream, epoch)
         self._decoding = False
         self._codec = ""
         self._packet_times = Continuity(patience_seconds=0.0)  # their order is of decoding, and must stay
@@ -98,7 +92,6 @@ class StreamSink:
         self._wants_packets = False
         # Counters, read by metrics.
         self.packets_forwarded = 0
-        self.audio_blocks = 0
         self.events_dropped = 0
         """What the device told of itself and was left out, because it was too much."""
         self.rates = RollingRates(self._totals)
@@ -111,6 +104,11 @@ class StreamSink:
         """`renditions`: those that somebody needs now, `RAW` among them."""
         self.wants_raw, self._wants_packets = RAW in renditions, SOURCE_RENDITION in renditions
         self._layers.wanted = renditions
+
+    @property
+    def audio_blocks(self) -> int:
+        """Posted so far."""
+        return self._sound.posted
 
     @property
     def wants_sound(self) -> bool:
@@ -312,22 +310,8 @@ class StreamSink:
             voice.take(samples, captured_ns, time.monotonic())
         if not self.wants_raw:
             return
-        self._audio_sequence += 1
-        header = AudioHeader(
-            stream=self._spec.stream,
-            node=self._node,
-            epoch=self.epoch,
-            sequence=self._audio_sequence,
-            sample_rate=RAW_SAMPLE_RATE,
-            channels=samples.shape[1],
-            sample_format="s16",
-            samples=samples.shape[0],
-            pts_ns=self.frames.place_sound(pts_ns, samples.shape[0] * 1_000_000_000 // RAW_SAMPLE_RATE),
-            captured_ns=captured_ns,
-        )
-        # One small copy (4 kB): the message must outlive the decoder's buffer.
-        self._bus.post_from_thread(self._audio_subject, pack(header, samples.tobytes()))
-        self.audio_blocks += 1
+        placed_ns = self.frames.place_sound(pts_ns, samples.shape[0] * 1_000_000_000 // RAW_SAMPLE_RATE)
+        self._sound.post(samples, placed_ns, captured_ns)
 
     def packet(self, payload: bytes, *, track: str, pts_ns: int, dts_ns: int, **fields: Any) -> None:
         """Forward one of the source's own packets (fields of `PacketHeader`) as rendition `source`."""

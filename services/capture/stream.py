@@ -16,7 +16,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Any, ParamSpec
+from typing import Any
 
 import msgspec
 
@@ -24,6 +24,7 @@ from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, OutO
 from schemas.resources import AudioInfo, StreamActual, StreamSpec, VideoInfo
 from schemas.subjects import RAW
 from schemas.units import parse_duration
+from services.capture.calls import Calls
 from services.capture.device_calls import ask_device
 from services.capture.filler import Filler
 from services.capture.settings import CaptureSettings
@@ -87,7 +88,7 @@ class StreamRunner:
         self._spec: StreamSpec | None = None
         self._thread: SourceThread | None = None
         self._filler: Filler | None = None
-        self._calls = _Calls(self._loop)
+        self._calls = Calls(self._loop)
         self._restarting: asyncio.Task[None] | None = None
         self.sink: StreamSink | None = None
         self.reconnects = 0
@@ -157,7 +158,7 @@ class StreamRunner:
             self._context.bus, self._stream, at_least=newest_epoch(settings.shm_dir, self._stream) + 1
         )
         self._report(epoch=epoch)
-        here = _Calls(self._loop)
+        here = Calls(self._loop)
         sink = StreamSink(
             self._context,
             spec,
@@ -388,25 +389,3 @@ class StreamRunner:
             changes["error"] = self._refused
         self._actual = msgspec.structs.replace(self._actual, restarts=self.reconnects, **changes)
         self._reporter.report(self._stream, self._actual)
-
-
-_P = ParamSpec("_P")
-
-
-class _Calls:
-    """Brings what a thread tells to the event loop, until nobody hears it any more."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self.heard = True
-
-    def bring(self, work: Callable[_P, None]) -> Callable[_P, None]:
-        def here(*args: _P.args, **kwargs: _P.kwargs) -> None:
-            if self.heard:
-                work(*args, **kwargs)
-
-        def there(*args: _P.args, **kwargs: _P.kwargs) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to hear it
-                self._loop.call_soon_threadsafe(partial(here, *args, **kwargs))
-
-        return there

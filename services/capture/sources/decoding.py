@@ -9,7 +9,8 @@ import av
 import numpy as np
 
 from schemas.resources import StreamSpec
-from services.capture.sink import RAW_SAMPLE_RATE, StreamSink
+from services.capture.sink import StreamSink
+from services.capture.sound_blocks import RAW_SAMPLE_RATE
 from services.capture.sources.sender_clock import Captured
 from shared.media.colour.facts import mark, said
 

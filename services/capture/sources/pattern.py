@@ -13,7 +13,8 @@ from schemas.resources import AudioInfo, StreamSpec, VideoInfo
 from schemas.units import parse_size
 from services.capture.settings import CaptureSettings
 from services.capture.shaping import only_shaping_changed
-from services.capture.sink import RAW_SAMPLE_RATE, StreamSink
+from services.capture.sink import StreamSink
+from services.capture.sound_blocks import RAW_SAMPLE_RATE
 from services.capture.sources.base import Source
 from shared.media.pacing import Pacer
 from shared.media.pattern import COLOUR_SPACE, MIN_HEIGHT, MIN_WIDTH, Pattern
