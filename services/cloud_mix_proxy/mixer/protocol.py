@@ -1,9 +1,9 @@
 """What the service and a mixer's process say to each other: one JSON object a line, over its standard input and output.
 
-The service writes `ShowMix` to the process's standard input, the first at once, and closes it to end the mix. The
-process answers each on its standard output with `MixShown`, in order, and tells of itself with `MixFigures` twice a
-second. What goes wrong before the first picture is its last line, `MixerFailed`. Where the bus and the shared memory
-are it has from the settings of the service, in the environment.
+First `Setup`. Then any number of `Still`, each before the first `Layout` that names it, and `Layout`: each is answered
+by `Applied` or `Refused`. `Started` comes once, `Report` every second. The end of its input, or SIGTERM, ends the
+process; a line that cannot be read does too. Nothing of it is in arguments or the environment: addresses and pictures
+may be secret.
 """
 
 from typing import Final
