@@ -132,6 +132,8 @@ def test_no_mesh_is_one_clear_error(mesh):
 
 
 _WAITING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 from shared.clients.mesh import Mesh
 with Mesh.connect() as mesh:
     print("waiting", flush=True)
@@ -145,9 +147,12 @@ def test_ctrl_c_ends_an_application_that_waits(mesh):
         [sys.executable, "-c", _WAITING], env=mesh.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == b"waiting\n"
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=10)
+    try:
+        assert process.stdout.readline() == b"waiting\n"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=10)
+    finally:
+        process.kill()
     assert process.returncode == -signal.SIGINT or b"KeyboardInterrupt" in said
     assert said.count(b"Traceback") == 1

@@ -129,49 +129,6 @@ def test_the_picture_of_a_stream_on_another_node(mesh: RunningMesh, tmp_path: Pa
             assert abs(code_ns(body) - captured_ns) <= CODE_NS
 
 
-@pytest.mark.alone
-def test_the_picture_of_a_moment_is_found_wherever_it_is(mesh: RunningMesh) -> None:
-    before_ns = time.time_ns()
-    newest = take(mesh, None)
-    assert newest.origin == "live"
-    assert newest.captured_ns >= before_ns - NS // FPS
-    assert abs(code_ns(newest.data) - newest.captured_ns) <= CODE_NS
-
-    near_ns = round(NEAR_NS * slowness())
-    ahead_ns = time.time_ns() + NS // 2
-    check(take(mesh, moment(ahead_ns)), ahead_ns // 1000 * 1000, near_ns)
-    just_ns = time.time_ns() - 150_000_000
-    assert take(mesh, moment(just_ns)).origin == "ring"
-
-    recording = mesh.call("publisher.start-recording", stream="cam0", rendition="main", preroll="3s")
-    begun_ns = time.time_ns()
-    for seconds in (PREROLL_SECONDS, 1.7):  # before anybody thought of it
-        at_ns = (time.time_ns() - round(seconds * NS)) // 1000 * 1000
-        picture = take(mesh, moment(at_ns))
-        assert (picture.origin, picture.rendition) == ("packets", "main")
-        check(picture, at_ns, near_ns)
-    png = take(mesh, moment(at_ns), pictures=PictureOptions(format="png", width=192))
-    assert (png.sequence, png.width, png.height, png.data[1:4]) == (picture.sequence, 192, 108, b"PNG")
-
-    recording = mesh.call("publisher.stop-recording", stream="cam0")
-    mesh.call("hw-encode.stop", stream="cam0", rendition="main")
-    for ring in mesh.shm_dir.glob("*.pring"):  # as after a start of the machine
-        ring.unlink()
-    for recorded_ns in (recording["started_ns"] + 300_000_000, begun_ns - NS // 2):
-        at_ns = recorded_ns // 1000 * 1000
-        picture = take(mesh, moment(at_ns))
-        assert picture.origin == "recording"
-        assert picture.file in recording["file_name"]
-        check(picture, at_ns, near_ns)
-
-    with pytest.raises(NotFound, match="the oldest is of"):
-        take(mesh, "-1h")
-    with pytest.raises(NotFound, match="nearest one"):
-        take(mesh, moment(recording["started_ns"] + NS // FPS // 2), within="1ms")
-    with pytest.raises(MeshError, match="wait_s"):
-        take(mesh, "+90s")
-
-
 def test_the_gateway_gives_it_over_http(mesh: RunningMesh) -> None:
     def get(query: str) -> tuple[int, Any, bytes]:
         try:
@@ -255,3 +212,46 @@ def test_pictures_again_and_again_survive_a_kill_without_doubles(mesh: RunningMe
     for sample in ("half", "event"):
         assert mesh.call("frame-extractor.stop-sample", stream="cam0", sample=sample)["code"] == 200
     mesh.call("capture.stop", stream="cam9")
+
+
+@pytest.mark.alone  # and the last: it ends the rendition that keeps the past
+def test_the_picture_of_a_moment_is_found_wherever_it_is(mesh: RunningMesh) -> None:
+    before_ns = time.time_ns()
+    newest = take(mesh, None)
+    assert newest.origin == "live"
+    assert newest.captured_ns >= before_ns - NS // FPS
+    assert abs(code_ns(newest.data) - newest.captured_ns) <= CODE_NS
+
+    near_ns = round(NEAR_NS * slowness())
+    ahead_ns = time.time_ns() + NS // 2
+    check(take(mesh, moment(ahead_ns)), ahead_ns // 1000 * 1000, near_ns)
+    just_ns = time.time_ns() - 150_000_000
+    assert take(mesh, moment(just_ns)).origin == "ring"
+
+    recording = mesh.call("publisher.start-recording", stream="cam0", rendition="main", preroll="3s")
+    begun_ns = time.time_ns()
+    for seconds in (PREROLL_SECONDS, 1.7):  # before anybody thought of it
+        at_ns = (time.time_ns() - round(seconds * NS)) // 1000 * 1000
+        picture = take(mesh, moment(at_ns))
+        assert (picture.origin, picture.rendition) == ("packets", "main")
+        check(picture, at_ns, near_ns)
+    png = take(mesh, moment(at_ns), pictures=PictureOptions(format="png", width=192))
+    assert (png.sequence, png.width, png.height, png.data[1:4]) == (picture.sequence, 192, 108, b"PNG")
+
+    recording = mesh.call("publisher.stop-recording", stream="cam0")
+    mesh.call("hw-encode.stop", stream="cam0", rendition="main")
+    for ring in mesh.shm_dir.glob("*.pring"):  # as after a start of the machine
+        ring.unlink()
+    for recorded_ns in (recording["started_ns"] + 300_000_000, begun_ns - NS // 2):
+        at_ns = recorded_ns // 1000 * 1000
+        picture = take(mesh, moment(at_ns))
+        assert picture.origin == "recording"
+        assert picture.file in recording["file_name"]
+        check(picture, at_ns, near_ns)
+
+    with pytest.raises(NotFound, match="the oldest is of"):
+        take(mesh, "-1h")
+    with pytest.raises(NotFound, match="nearest one"):
+        take(mesh, moment(recording["started_ns"] + NS // FPS // 2), within="1ms")
+    with pytest.raises(MeshError, match="wait_s"):
+        take(mesh, "+90s")
