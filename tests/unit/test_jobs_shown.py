@@ -95,6 +95,32 @@ async def test_what_cannot_be_shown(
     assert str(tmp_path / "data") not in refused.value.message
 
 
+async def test_pictures_behind_one_that_could_not_be_decoded_are_found(tmp_path: Path) -> None:
+    """Their index is higher than their number in the list, which comes in pages of 4."""
+    path = tmp_path / "pictures" / "0.jpg"
+    path.parent.mkdir()
+    path.write_bytes(picture())
+    indices = [index for index in range(20) if index not in (0, 3, 4, 5, 11, 19)]
+    frames = [
+        ExtractedFrame(index=index, timestamp_s=index, pts_s=index, width=WIDTH, height=HEIGHT, path=f"file://{path}")
+        for index in indices
+    ]
+
+    async def poll(request: PollJob) -> JobReply:
+        job = Job(id=JOB, state="completed", owner="mesh", video="", to="", submitted_ns=1, done=len(frames))
+        end = (request.first // 4 + 1) * 4
+        return JobReply(job=job, frames=tuple(frames[request.first : end]), more=end < len(frames))
+
+    pictures = JobPictures(poll, Places(StorageSettings(data_dir=tmp_path)), lambda: BUS_BYTES)
+    for index in range(22):
+        asked = FetchJobPicture(job=JOB, index=index)
+        if index in indices:
+            assert (await pictures.fetch(asked)).frame.index == index
+        else:
+            with pytest.raises(NotFound, match=f"no picture {index}; it has 14"):
+                await pictures.fetch(asked)
+
+
 async def test_a_link_is_no_way_out(tmp_path: Path) -> None:
     outside = tmp_path / "outside.jpg"
     outside.write_bytes(picture())

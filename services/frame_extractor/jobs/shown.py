@@ -56,12 +56,7 @@ class JobPictures:
             BadRequest: it is larger than the bus carries; ask for a smaller one.
             Unavailable: its place does not answer, or the bus.
         """
-        reply = await self._poll(PollJob(job=request.job, first=request.index, owner=request.owner))
-        if reply.job.state != "completed":
-            raise Conflict(f"{request.job} is {reply.job.state}; its pictures are listed once it is completed")
-        if not reply.frames or reply.frames[0].index != request.index:
-            raise NotFound(f"{request.job} has no picture {request.index}; it has {reply.job.done}, from 0 on")
-        frame = reply.frames[0]
+        frame = await self._frame(request)
         async with self._at_once:
             picture = await asyncio.to_thread(self._read, frame, request.max_width)
         needed, limit = -(-len(picture.data) // 3) * 4 + _REPLY_BYTES, self._max_payload_bytes()  # base64
@@ -71,6 +66,25 @@ class JobPictures:
                 "give max_width, or read it from where it lies"
             )
         return picture
+
+    async def _frame(self, request: FetchJobPicture) -> ExtractedFrame:
+        """Of this index: where pictures before it could not be decoded, it stands further up in the list."""
+        first, back = request.index, True
+        while True:
+            reply = await self._poll(PollJob(job=request.job, first=first, owner=request.owner))
+            job, frames = reply.job, reply.frames
+            if job.state != "completed":
+                raise Conflict(f"{request.job} is {job.state}; its pictures are listed once it is completed")
+            if back and first > 0 and (not frames or frames[0].index > request.index):
+                # No two have one index, so by as much as this one is too high at the most.
+                first = max(0, first - (frames[0].index - request.index) if frames else min(first, job.done) - 1)
+                continue
+            found = next((frame for frame in frames if frame.index >= request.index), None)
+            if found is not None and found.index == request.index:
+                return found
+            if found is not None or not reply.more:
+                raise NotFound(f"{request.job} has no picture {request.index}; it has {job.done}, from 0 on")
+            first, back = first + len(frames), False
 
     def _read(self, frame: ExtractedFrame, max_width: int | None) -> JobPicture:
         try:

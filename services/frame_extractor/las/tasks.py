@@ -80,7 +80,8 @@ class TaskRoutes:
         """The whole list of pictures, whose first part is in `reply`."""
         frames = list(reply.frames)
         while reply.more:
-            reply = await self._jobs.poll(PollJob(job=reply.job.id, owner=owner, first=frames[-1].index + 1))
+            # By their number, not by `index`: that of a picture that could not be decoded is left out.
+            reply = await self._jobs.poll(PollJob(job=reply.job.id, owner=owner, first=len(frames)))
             if reply.more and not reply.frames:
                 raise Refused(INTERNAL)
             frames += reply.frames
