@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import nats.errors
 from nats.js import JetStreamContext
@@ -14,9 +16,12 @@ from shared.bus.kv import when_jetstream_answers
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _MAX_AGE_SECONDS = 7 * 86_400
 _MAX_BYTES = 64 * 1024 * 1024
 _READ_AT_ONCE = 50  # requests on their way; more would only wait in the server
+_READ_SECONDS = 10.0  # of asking again, where 500 events take 0.05 s: a server that is so late has other troubles
 
 
 async def ensure_events(jetstream: JetStreamContext) -> None:
@@ -53,14 +58,26 @@ async def read_events(jetstream: JetStreamContext, after: int, most: int) -> tup
         Unavailable: JetStream does not answer.
     """
 
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _READ_SECONDS
+
+    async def asked(request: Callable[[], Awaitable[T]]) -> T:
+        """One that a busy server answers late is asked for again, and not all of them."""
+        while True:
+            try:
+                return await request()
+            except TimeoutError:
+                if loop.time() >= deadline:
+                    raise
+
     async def one(sequence: int) -> bytes | None:
         try:
-            return (await jetstream.get_msg(EVENTS_STREAM, sequence)).data
+            return (await asked(lambda: jetstream.get_msg(EVENTS_STREAM, sequence))).data
         except NotFoundError:  # too old meanwhile
             return None
 
     try:
-        state = (await jetstream.stream_info(EVENTS_STREAM)).state
+        state = (await asked(lambda: jetstream.stream_info(EVENTS_STREAM))).state
         # Another stream, which counts from the start again, has fewer than we know of.
         first = max(state.first_seq, state.last_seq - most + 1, after + 1 if after <= state.last_seq else 1)
         found: list[bytes | None] = []

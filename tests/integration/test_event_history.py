@@ -20,6 +20,8 @@ from tests.support.pace import patience
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
 
+_SILENT_SECONDS = 2.2  # longer than one request is waited for
+
 
 def event(number: int, stream: str = "cam0") -> Event:
     return Event(service="capture", id=stream, event=f"e{number}", node="edge1", at_ns=number)
@@ -86,6 +88,24 @@ async def test_no_event_is_missing_and_none_comes_twice() -> None:
             await mirrors.close()
             await other.drain()
             await bus.drain()
+
+
+async def test_events_that_a_busy_server_gives_late_are_read_all_the_same() -> None:
+    with NatsServer() as server:
+        bus = await Bus.connect(server.url, name="test", timeout_seconds=5)
+        await bus.ensure_events()
+        for number in range(120):
+            bus.post_event(event(number))
+        await bus.flush(5)
+        with server.silent():
+            reading = asyncio.create_task(bus.kept_events(0, 100))
+            await asyncio.wait({reading}, timeout=_SILENT_SECONDS)
+            assert not reading.done(), "it is not given up"
+        async with patience(5):
+            last, found = await reading
+        assert last == 120
+        assert [msgspec.json.decode(data)["event"] for data in found] == [f"e{number}" for number in range(20, 120)]
+        await bus.drain()
 
 
 def test_a_token_for_one_stream_sees_its_events_only() -> None:
