@@ -223,7 +223,7 @@ def test_a_large_key_picture_is_fast() -> None:
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_zeros_without_end_do_not_stall(codec: VideoCodec) -> None:
-    started = time.perf_counter()
+    started = time.process_time()  # what others do on this machine is not counted
     list(bs.nal_units(b"\x00\x00\x01\x65" + bytes(4_000_000), codec))
     list(bs.nal_units(b"\x00\x00\x01" * 300_000, codec))
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
