@@ -155,6 +155,7 @@ def test_one_size_only() -> None:
         "tos://my-bucket/a\nb{index}.jpg",
         "tos://my-bucket/" + "a" * 1025 + "{index}.jpg",
         "tos://user:secret@my-bucket/{index}.jpg",
+        "tos://my-bucket/{index}.gif",
     ],
 )
 def test_no_template(template: str) -> None:

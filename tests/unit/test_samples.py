@@ -46,6 +46,7 @@ def test_a_name_follows_from_the_picture_alone() -> None:
         "file://../{sequence}.jpg",
         "ftp://host/{sequence}.jpg",
         "file://{sequence}-{epoch:09999d}.jpg",
+        "file://{sequence}.gif",
     ],
 )
 def test_a_name_that_cannot_be_is_refused(to: str) -> None:

@@ -22,6 +22,7 @@ SECRET = "hush-hush-secret"
         ("tos://bucket/f_{index}.{autoext}", 1234, "tos://bucket/f_1234.jpg"),
         ("s3://bucket/{index:06d}/{index}.png", 7, "s3://bucket/000007/007.png"),
         ("s3://bucket/{index:00d}", 7, "s3://bucket/7"),
+        ("s3://bucket/a.gif/{index}", 7, "s3://bucket/a.gif/007"),
         ("file://job/{index:04d}.{autoext}", 7, "file://job/0007.jpg"),
         ("file:///a%20b/{index}.jpg", 7, "file:///a%20b/007.jpg"),
     ],
@@ -71,6 +72,8 @@ def test_every_number_has_a_place(text: str, index: int, path: str) -> None:
         ("file://{index}" + "/p" * 2048, "4095 bytes"),
         ("http://host/{index}", "use s3://"),
         ("/folder/{index}", "use s3://"),
+        ("s3://bucket/{index}.gif", "no .gif is written, but jpg, png and webp: end it in .jpg, or in .{autoext}"),
+        ("file://{index}.TIFF", "no .TIFF is written"),
         ("", "put {index}"),
     ],
 )

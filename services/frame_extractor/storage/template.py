@@ -13,6 +13,8 @@ _INDEX_DIGITS: Final = 3  # of a bare {index}; more where the number has more
 # Of what may be in braces this is all: anything that str.format knows would let a request ask for 10^9 digits.
 _INDEX: Final = re.compile(r"\{index(?::0([0-9]{1,2})d)?\}")
 _AUTOEXT: Final = "{autoext}"
+# Kinds of pictures that are not written: whoever asks for one by its name would get another one under it.
+_NOT_WRITTEN: Final = re.compile(r"\.(avif|bmp|gif|heic|heif|jp2|jxl|ppm|svg|tiff?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,22 @@ def parse_template(
     where = rest if head == "file" else rest.partition("/")[0]
     if separator and head != "file" and "{" in where:
         raise InvalidValue(field, shown, "put {index} behind the bucket")
+    check_ending(text, file_format, field)
     template = PathTemplate(text, file_format)
     try:
         parse_place(template.path(largest_index), field)
     except InvalidValue as error:
         raise InvalidValue(field, shown, error.fix) from None
     return template
+
+
+def check_ending(text: str, file_format: StillFormat, field: str) -> None:
+    """Whether a name ends as a kind of picture that is never written.
+
+    Raises:
+        InvalidValue: names `field`, the value and the fix.
+    """
+    ending = text[text.rfind(".") :]
+    if _NOT_WRITTEN.fullmatch(ending):
+        fix = f"no {ending} is written, but jpg, png and webp: end it in .{file_format}, or in .{_AUTOEXT}"
+        raise InvalidValue(field, redact(text)[0], fix)

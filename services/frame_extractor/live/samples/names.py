@@ -11,6 +11,7 @@ from typing import Final
 from schemas.errors import InvalidValue
 from schemas.sample_resources import SampleSpec
 from services.frame_extractor.storage.place import Place, parse_place
+from services.frame_extractor.storage.template import check_ending
 
 _PLACEHOLDER: Final = re.compile(r"\{([a-z]+)(?::([^{}]*))?\}")
 # Directives that give digits only.
@@ -35,6 +36,7 @@ class SampleNames:
                 raise InvalidValue("to", spec.to, "write the time with %Y %m %d %H %M %S %j %y and plain characters")
         if re.search(r"[{}]", _PLACEHOLDER.sub("", spec.to)):
             raise InvalidValue("to", spec.to, f"in braces there can be {_KNOWN}")
+        check_ending(spec.to, spec.pictures.format, "to")
         self.place(0, 0, 0)
 
     def path(self, captured_ns: int, epoch: int, sequence: int) -> str:
