@@ -159,7 +159,7 @@ def _unresolved(guarded: GuardedUrl, error: Exception) -> Unavailable | InvalidV
 
 def _admit(guarded: GuardedUrl, found: list[str]) -> GuardedUrl:
     """With the addresses that the policy allows; a host that has some others besides is fine, they are not used."""
-    allowed, refused = [], ""
+    allowed, refused, private = [], "", False
     for text in found:
         address = ipaddress.ip_address(text)
         if guarded.listens:
@@ -170,9 +170,12 @@ def _admit(guarded: GuardedUrl, found: list[str]) -> GuardedUrl:
         if reason is None:
             allowed.append(text)
         else:
+            private = private or addresses.refusal(address, allow_private=True) is None
             refused = refused or f"{text} {reason}"
     if not allowed:
-        raise InvalidValue(guarded.field_name, guarded.shown, f"{refused}, which may not be reached from here")
+        way = guarded.policy.private_setting if private else ""
+        fix = f"{refused}, which may not be reached from here{f'; {way} allows it' if way else ''}"
+        raise InvalidValue(guarded.field_name, guarded.shown, fix)
     return replace(guarded, addresses=tuple(allowed))
 
 

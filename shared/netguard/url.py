@@ -16,6 +16,8 @@ class Policy:
 
     schemes: frozenset[str]
     allow_private: bool = False
+    private_setting: str = ""
+    """What is to be set for `allow_private`; told to who asks for a private address. Empty: nothing can be."""
     file_roots: tuple[Path, ...] = ()
     verify_tls: bool = True
     """Off for devices with self-signed certificates."""

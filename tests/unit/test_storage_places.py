@@ -120,6 +120,16 @@ def test_videos_whose_address_is_none(tmp_path: Path, url: str, reason: str) -> 
     assert reason in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("url", "told"), [("http://127.0.0.1:9/a", True), ("http://10.1.2.3/a", True), ("http://169.254.169.254/a", False)]
+)
+def test_who_may_not_reach_a_private_network_is_told_what_allows_it(tmp_path: Path, url: str, told: bool) -> None:
+    with pytest.raises(StorageError, match="may not be reached from here") as caught:
+        Places(StorageSettings(data_dir=tmp_path), {}).open_video(url)
+    assert caught.value.kind == "url"
+    assert ("FRAMEMESH_FRAME_EXTRACTOR_ALLOW_PRIVATE=true" in caught.value.message) == told
+
+
 def test_good_addresses_ask_nobody(tmp_path: Path) -> None:
     places = Places(StorageSettings(data_dir=tmp_path), {})
     for url in (

@@ -51,7 +51,12 @@ class Places:
         self._stores: dict[str, ObjectStore] = {}
         self.counts = StorageCounts()
         """Of all that was done through this."""
-        self._web = Policy(schemes=_WEB, allow_private=settings.allow_private, playlist_bytes=settings.video_bytes)
+        self._web = Policy(
+            schemes=_WEB,
+            allow_private=settings.allow_private,
+            private_setting="FRAMEMESH_FRAME_EXTRACTOR_ALLOW_PRIVATE=true",
+            playlist_bytes=settings.video_bytes,
+        )
         # An object's link leads to where the operator said, which may be inside; what the object says may not.
         self._store_policy = Policy(schemes=_WEB, allow_private=True, playlists=False)
         self.spool = Spool(settings.data_dir / "frame-extractor" / "fetched", settings.fetch_bytes)
