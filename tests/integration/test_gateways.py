@@ -67,7 +67,7 @@ async def one_list(mesh: RunningMesh, other: AnotherGateway) -> None:
             assert (stats["info"]["session"], stats["info"]["node"]) == (second, other.node)
             assert (await asked(http, mesh.console, "kick", session=second[:8]))["sessions"] == [second]
             assert (await asked(http, other.url, "kick", stream="cam0"))["sessions"] == [first, third]
-            assert mesh.call("webrtc-gateway.sessions") == {"sessions": [], "unanswered": []}
+            assert await whole_list(http, mesh.console) == []
 
 
 async def a_gateway_hangs(mesh: RunningMesh, other: AnotherGateway) -> None:
@@ -75,17 +75,25 @@ async def a_gateway_hangs(mesh: RunningMesh, other: AnotherGateway) -> None:
         with LightPeer() as here, LightPeer() as there:
             first = await join(http, mesh.console, here)
             await join(http, other.url, there)
-            other.signal(signal.SIGSTOP)
             stack.callback(other.signal, signal.SIGCONT)
-            listed = await asked(http, mesh.console, "sessions")
-            assert listed["unanswered"] == [other.node]
+            silent = f"no answer from the gateway on {other.node}: theirs are not listed\n"
+            patience = Patience(20)
+            while True:
+                other.signal(signal.SIGSTOP)
+                shown, listed, refused = await asyncio.gather(
+                    asyncio.to_thread(mesh.run, "sessions", "--json"),
+                    asked(http, mesh.console, "sessions"),
+                    http.post(f"{mesh.console}api/cmd/webrtc-gateway.kick", json={"session": "f" * 8}),
+                )
+                if (listed["unanswered"], shown.stderr) == ([other.node], silent):
+                    break
+                # On a machine so busy that who hangs is not present any more, or that others are late too.
+                assert not patience.is_over(), (listed, shown.stderr)
+                other.signal(signal.SIGCONT)
+                while other.node not in {info["node"] for info in await whole_list(http, mesh.console)}:
+                    assert not patience.is_over(), "it is present again"
             assert [info["session"] for info in listed["sessions"]] == [first]
-            shown, refused = await asyncio.gather(
-                asyncio.to_thread(mesh.run, "sessions", "--json"),
-                http.post(f"{mesh.console}api/cmd/webrtc-gateway.kick", json={"session": "f" * 8}),
-            )
             assert [info["session"] for info in json.loads(shown.stdout)] == [first]
-            assert shown.stderr == f"no answer from the gateway on {other.node}: theirs are not listed\n"
             assert (refused.status, other.node in await refused.text()) == (503, True)
 
 

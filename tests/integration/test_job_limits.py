@@ -65,10 +65,15 @@ async def test_after_its_life_nothing_of_a_job_is_left(monkeypatch: pytest.Monke
         while (await jobs.list(ListJobs())).jobs or known.states.total():
             assert not patience.is_over()
             await asyncio.sleep(0.1)
+
+        async def poll_until_refused(job: str) -> None:
+            while not patience.is_over():  # the server looks for what is old a little later
+                await jobs.poll(PollJob(job=job))
+                await asyncio.sleep(0.1)
+
         for job in (waiting, record.job.id):
             with pytest.raises(NotFound, match="three days"):
-                while not patience.is_over():  # the server looks for what is old a little later
-                    await jobs.poll(PollJob(job=job))
+                await poll_until_refused(job)
         shown = await bus.bucket(JOB_PAGES_BUCKET)
         while await shown.entries():
             assert not patience.is_over()
