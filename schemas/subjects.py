@@ -15,10 +15,14 @@ JOBS_BUCKET = "mesh_jobs"
 JOB_PAGES_BUCKET = "mesh_job_pages"
 USAGE_BUCKET = "mesh_usage"
 SAMPLES_BUCKET = "mesh_samples"
+MIX_TASKS_BUCKET = "mesh_mix_tasks"
+MIX_LEASES_BUCKET = "mesh_mix_leases"
 EVENTS_STREAM = "mesh_events"
 JOBS_STREAM = "mesh_jobs_queue"
 # The one consumer of the stream, which all workers share.
 JOBS_CONSUMER = "workers"
+MIX_CALLBACKS_STREAM = "mesh_mix_callbacks"
+MIX_CALLBACKS_CONSUMER = "deliverers"
 
 SERVICES = (
     "capture",
@@ -151,6 +155,31 @@ def job_name_key(owner: str, digest: str) -> str:
 def job_page_key(job: str, attempt: str, page: str) -> str:
     """Key of a part of the list of pictures that one attempt of a job has made."""
     return ".".join((check_id(job, "job"), check_id(attempt, "attempt"), check_id(page, "page")))
+
+
+def mix_callbacks() -> str:
+    """Where notices of tasks wait to be delivered."""
+    return f"{PREFIX}.mix-callbacks.cloud-mix-proxy"
+
+
+def mix_task_key(task: str) -> str:
+    """Key of a task's record."""
+    return f"task.{check_id(task, 'task')}"
+
+
+def mix_task_name_key(owner: str, digest: str) -> str:
+    """Key under which a task that is not done holds its name; owner and name as digests, which may be any text."""
+    return f"name.{check_id(owner, 'owner')}.{check_id(digest, 'digest')}"
+
+
+def mix_callback_key(task: str) -> str:
+    """Key of how a task's notices have fared."""
+    return f"callback.{check_id(task, 'task')}"
+
+
+def mix_lease_key(task: str) -> str:
+    """Key of the node that keeps a task going."""
+    return check_id(task, "task")
 
 
 def usage_key(owner: str, day: str) -> str:
