@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,8 @@ import pyarrow as pa
 from schemas.errors import InvalidValue, MeshError
 from schemas.sampling import PictureOptions, Sampling
 from schemas.still_format import StillFormat
-from services.frame_extractor.engine import Limits, OpenVideo, VideoError
+from services.frame_extractor.engine import ExcerptError, Limits, OpenVideo, VideoError
+from services.frame_extractor.excerpts import Source, make_excerpt
 from services.frame_extractor.extraction import needs_little
 from services.frame_extractor.sampled import Arguments, Destination, SampledRow, Wanted, rows_to_arrow, sample_video
 from services.frame_extractor.settings import FrameExtractorSettings
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 _FORMATS: dict[str, StillFormat] = {".jpg": "jpg", ".png": "png", ".webp": "webp"}
 _LONGEST_SHOWN = 200  # characters of a path in a log line
 _ANYWHERE = (Path("/"),)
+_NEVER = threading.Event()
 
 
 class VideoFrameSampler:
@@ -165,6 +168,13 @@ class VideoFrameSampler:
     def _sample(self, path: str | None, binary: bytes | None, sampling: Sampling) -> SampledRow:
         if not path and not binary:
             raise InvalidValue("video_paths", path, "give the path of a video, or its content in video_binaries")
+        try:
+            return self._taken(path, binary, sampling, sparse=bool(path) and needs_little(sampling))
+        except ExcerptError:
+            # The same pictures go to the same places, whole this time.
+            return self._taken(path, binary, sampling, sparse=False)
+
+    def _taken(self, path: str | None, binary: bytes | None, sampling: Sampling, sparse: bool) -> SampledRow:
         settings, file_format = self._settings, self._pictures.format
         wanted = Wanted(
             sampling=sampling,
@@ -175,16 +185,21 @@ class VideoFrameSampler:
             most_bytes=settings.job_memory_bytes,
             limits=Limits(wall_s=settings.job_seconds),
         )
+
+        def excerpt(source: Source, begins: bytes) -> Sequence[bytes] | None:
+            return make_excerpt(source, begins, sampling, wanted.limits, _NEVER)
+
         with contextlib.ExitStack() as stack:
             if path:
-                sparse = needs_little(sampling)
-                opened = stack.enter_context(self._places.open_video(_address(path), sparse=sparse))
-                video = OpenVideo.of_url(opened.url)
+                opened = stack.enter_context(
+                    self._places.open_video(_address(path), sparse=sparse, excerpt=excerpt if sparse else None)
+                )
+                video = OpenVideo.of_url(opened.url, excerpt=opened.excerpt)
             else:
                 video = OpenVideo.of_bytes(binary or b"")
             uploads = None
             if self._destination is not None:
-                template = self._destination.template(path, binary, file_format)
+                template = self._destination.template(path, binary, file_format, self._places.claim)
                 uploads = stack.enter_context(self._places.uploads(self._places.writer(template, file_format)))
             return sample_video(video, wanted, uploads)
 

@@ -74,7 +74,7 @@ def tos(store: S3Server, bucket: str) -> dict[str, str]:
 def check_store(store: S3Server, bucket: str, printed: str) -> None:
     assert "List[Tensor[UInt8]]" in printed
     assert "[0, 100, 200]" in printed
-    assert store.keys(bucket) == [f"samples/clip/frame_{number:04d}.jpg" for number in range(3)]
+    assert store.keys(bucket) == ["samples/clip/.video", *(f"samples/clip/frame_{n:04d}.jpg" for n in range(3))]
     assert store.body(bucket, "samples/clip/frame_0001.jpg").startswith(b"\xff\xd8\xff")
 
 

@@ -14,6 +14,7 @@ from schemas.sampling import Sampling
 from services.frame_extractor.engine import Limits, OpenVideo, Taken, take
 from services.frame_extractor.excerpts import make_excerpt, transport
 from services.frame_extractor.extraction import Extraction
+from services.frame_extractor.sampler import VideoFrameSampler
 from services.frame_extractor.storage import Places, StorageSettings
 from tests.support.media_server import MediaServer, media_server
 
@@ -166,6 +167,13 @@ def job(url: str, places: Places, sampling: Sampling) -> list[bytes]:
     return [places.open_picture(frame.path).read() for frame in frames]
 
 
+def damaged(data: bytes) -> bytes:
+    bad = bytearray(data)
+    for at in range(len(bad) * 2 // 5, len(bad) // 2, 700):
+        bad[at : at + 40] = bytes(40)
+    return bytes(bad)
+
+
 def test_a_job_reads_parts_of_what_lies_on_a_server(
     videos: dict[str, bytes], server: MediaServer, tmp_path: Path
 ) -> None:
@@ -181,6 +189,27 @@ def test_a_job_reads_parts_of_what_lies_on_a_server(
         assert [headers["Range"] for _, headers in server.requests].count("bytes=0-") == 1
         assert Counted(server).bytes(len(data)) < 0.6 * len(data)
         assert places.spool.used_bytes() == 0
+
+
+def test_a_sampler_reads_parts_too_and_all_of_what_is_damaged(
+    videos: dict[str, bytes], server: MediaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRAMEMESH_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("FRAMEMESH_FRAME_EXTRACTOR_ALLOW_PRIVATE", "true")
+    sampler = VideoFrameSampler("by_timestamps", timestamps_sec=[1.0, 27.3], output_frames=False)
+    sampler._places._limits = replace(sampler._places._limits, sparse_bytes=0)
+    good = videos["closed.mkv"]
+    for name, data in (("good.mkv", good), ("bad.mkv", damaged(good))):
+        (tmp_path / name).write_bytes(data)
+        server.files[f"/{name}"] = data
+        server.requests.clear()
+        row, whole = sampler.sample(server.url(f"/{name}")), sampler.sample(str(tmp_path / name))
+        assert row.base64 == whole.base64
+        assert row.timestamps == whole.timestamps
+        assert (len(row.timestamps), row.note) == (2, whole.note)
+        looks = [headers["Range"] for _, headers in server.requests].count("bytes=0-")
+        assert looks == (1 if data is good else 2)  # the second time all of it
+        assert data is not good or Counted(server).bytes(len(data)) < 0.6 * len(data)
 
 
 def test_fragments_without_an_index_are_fetched_once(
@@ -199,10 +228,7 @@ def test_fragments_without_an_index_are_fetched_once(
 def test_what_is_damaged_is_read_whole(videos: dict[str, bytes], server: MediaServer, tmp_path: Path) -> None:
     places = Places(StorageSettings(data_dir=tmp_path, allow_private=True), {})
     places._limits = replace(places._limits, sparse_bytes=0)
-    data = bytearray(videos["closed.mkv"])
-    for at in range(len(data) * 2 // 5, len(data) // 2, 700):
-        data[at : at + 40] = bytes(40)
-    server.files["/bad.mkv"] = bytes(data)
+    data = server.files["/bad.mkv"] = damaged(videos["closed.mkv"])
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/bad.mkv").write_bytes(data)
     few = Sampling(mode="timestamps", timestamps_s=(1.0, 27.3))

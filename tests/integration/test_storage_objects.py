@@ -5,6 +5,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -73,6 +74,15 @@ def test_pictures_are_written_overwritten_linked_to_and_read(tmp_path: Path, ser
     assert link is not None
     assert SECRET not in link
     assert urllib.request.urlopen(link, timeout=5).read() == b"second"
+
+
+def test_of_several_marks_one_stays(tmp_path: Path, server: S3Server) -> None:
+    stores = [places(tmp_path, server.url) for _ in range(6)]
+    with ThreadPoolExecutor(len(stores)) as pool:
+        found = list(pool.map(lambda n: stores[n].claim("s3://pictures/clip/.video", b"mark%d" % n), range(6)))
+    assert len(set(found)) == 1
+    assert server.body("pictures", "clip/.video") == found[0]
+    assert "no such bucket" in failure(stores[0].claim, "s3://nowhere/clip/.video", b"mark").message
 
 
 def test_tos_is_the_same_with_an_endpoint(tmp_path: Path, server: S3Server) -> None:

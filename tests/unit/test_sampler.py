@@ -264,13 +264,15 @@ def test_the_pixels_of_a_row_are_not_copied(clip: Path) -> None:
 
 def test_every_video_has_a_folder_that_its_name_cannot_leave() -> None:
     def folder(path: str | None, binary: bytes | None = None) -> str:
-        template = destination.template(path, binary, "png")
+        template = destination.template(path, binary, "png", marks.setdefault)
         assert template.startswith("tos://bucket/out/")
         assert template.endswith("/frame_{index:04d}.png")
         return template.removeprefix("tos://bucket/out/").removesuffix("/frame_{index:04d}.png")
 
+    marks: dict[str, bytes] = {}
     destination = Destination("tos://bucket/out")
     assert folder("/a/clip.take2.mp4") == "clip"
+    assert list(marks) == ["tos://bucket/out/clip/.video"]
     assert folder("/a/clip.take2.mp4") == "clip"
     assert folder("/b/clip.mp4").startswith("clip-")
     assert folder("https://host/film.mp4?signature=secret&x=/y.z") == "film"
@@ -282,6 +284,29 @@ def test_every_video_has_a_folder_that_its_name_cannot_leave() -> None:
     assert folder(None, b"one") != folder(None, b"two")
     with pytest.raises(InvalidValue, match="braces"):
         Destination("tos://bucket/{index}")
+
+
+def test_workers_that_know_nothing_of_each_other_share_no_folder(
+    clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    videos = []
+    for name in ("a", "b"):
+        videos.append(tmp_path / name / "clip.mp4")
+        videos[-1].parent.mkdir()
+        videos[-1].write_bytes(clip.read_bytes())
+    out = tmp_path / "out"
+    workers = [light(count_k=1, output_tos_dir=str(out)) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        rows = list(pool.map(lambda number: workers[number].sample(str(videos[number % 2])), range(8)))
+    folders = [row.tos_paths[0].split("/")[-2] for row in rows]
+    assert len(set(folders[::2])) == len(set(folders[1::2])) == 1
+    assert sorted(set(folders))[0] == "clip"
+    assert len(list(out.rglob("*.jpg"))) == len(set(folders)) == 2
+    # Where nothing can be marked, pictures are written as ever.
+    (tmp_path / "other" / "clip" / ".video").mkdir(parents=True)
+    row = light(count_k=1, output_tos_dir=str(tmp_path / "other")).sample(str(videos[0]))
+    assert row.tos_paths[0].endswith("/other/clip/frame_0000.jpg")
+    assert "may share a folder" in caplog.text
 
 
 def test_a_folder_of_this_machine_may_have_any_name(clip: Path, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import hashlib
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from schemas.errors import InvalidValue
 from schemas.still_format import StillFormat
-from services.frame_extractor.storage import parse_place
+from services.frame_extractor.storage import StorageError, parse_place
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +19,10 @@ _DIGEST_BYTES = 6  # of 16 million videos two have the same once in two
 _LONGEST_NAME_BYTES = 200  # of the 255 of a file system, with room for a digest
 _MOST_NAMES = 65_536  # that are remembered; beyond that the oldest are forgotten
 _NO_NAME = ("", ".", "..")
+_MARK = ".video"  # in a video's folder: a digest of its path, for workers who know nothing of each other
+
+# Of a path and our mark: the mark that lies there now, ours or that of who was first.
+Claim = Callable[[str, bytes], bytes]
 
 
 class Destination:
@@ -43,30 +48,44 @@ class Destination:
         self.roots = (Path(unquote(urlsplit(folder).path)),) if folder.startswith("file:///") else ()
         """Of a folder of this machine: itself."""
         self._taken: OrderedDict[str, bytes] = OrderedDict()
+        self._unmarked = False
         self._lock = threading.Lock()
 
-    def template(self, path: str | None, binary: bytes | None, file_format: StillFormat) -> str:
-        """Of the pictures of one video: `<folder>/<name up to its first dot>/frame_0000.jpg` and so on.
+    def template(self, path: str | None, binary: bytes | None, file_format: StillFormat, claim: Claim) -> str:
+        """Of the pictures of one video: `<folder>/<name up to its first dot>/frame_0000.jpg` and so on. Blocks.
 
-        A binary has no name: its folder is called by its content. Of several videos of one name in one process the
-        second and later have a digest of their path in the name of their folder.
+        A binary has no name: its folder is called by its content. Of several videos of one name the first one's mark
+        is in the folder, and the second and later have a digest of their path in the name of theirs.
         """
         digest = hashlib.blake2b(path.encode() if path else binary or b"", digest_size=_DIGEST_BYTES)
         name = _name(path) if path else ""
         if name in _NO_NAME or len(name.encode()) > _LONGEST_NAME_BYTES:
             name = f"video-{digest.hexdigest()}"
-        elif not self._claim(name, digest.digest()):
+        elif not self._is_owner(name, digest.hexdigest().encode(), claim):
             log.warning("%s: another video is called %s too; its pictures go to a folder of their own", _FIELD, name)
             name = f"{name}-{digest.hexdigest()}"
-        shown = quote(name) if self._escaped else name
-        return f"{self._folder}/{shown}/frame_{{index:04d}}.{file_format}"
+        return f"{self._path(name)}/frame_{{index:04d}}.{file_format}"
 
-    def _claim(self, name: str, digest: bytes) -> bool:
+    def _path(self, name: str) -> str:
+        return f"{self._folder}/{quote(name) if self._escaped else name}"
+
+    def _is_owner(self, name: str, mark: bytes, claim: Claim) -> bool:
         with self._lock:
-            owner = self._taken.setdefault(name, digest)
+            owner = self._taken.get(name)
+        if owner is None:
+            try:
+                owner = claim(f"{self._path(name)}/{_MARK}", mark)
+            except StorageError as error:
+                # Who may write pictures need not be allowed to read: then it holds in this process only.
+                owner = mark
+                if not self._unmarked:
+                    self._unmarked = True
+                    log.warning("%s: videos of one name may share a folder: %s", _FIELD, error.message)
+        with self._lock:
+            owner = self._taken.setdefault(name, owner)
             if len(self._taken) > _MOST_NAMES:
                 self._taken.popitem(last=False)
-            return owner == digest
+            return owner == mark
 
 
 def _name(path: str) -> str:

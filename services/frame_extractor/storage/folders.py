@@ -44,6 +44,23 @@ def write_file(root: Path, relative: str, data: bytes) -> None:
         _replace(folder, name, data)
 
 
+def write_first(root: Path, relative: str, data: bytes) -> bool:
+    """Write `data`, of a few bytes, to `relative` below `root` unless something is there; whether it was written.
+
+    Raises:
+        StorageError: storage; as `write_file`.
+    """
+    with _explained(root, relative), _parent(root, relative, make=True) as (folder, name):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            handle = os.open(name, flags, _FILE_MODE, dir_fd=folder)
+        except FileExistsError:
+            return False
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        return True
+
+
 def open_file(root: Path, relative: str) -> BinaryIO:
     """The file at `relative` below `root`, to be read.
 

@@ -48,6 +48,23 @@ class ObjectStore:
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise self._explained(error, bucket, key) from None
 
+    def put_first(self, bucket: str, key: str, data: bytes) -> bool:
+        """Write an object unless there is one; whether it was written. One attempt.
+
+        A store that knows no condition (`If-None-Match`) writes it over what somebody has written just now.
+
+        Raises:
+            StorageError: storage; says whether it may pass.
+        """
+        store = self._store(bucket)
+        try:
+            obstore.put(store, key, data, use_multipart=False, mode="create")
+        except obstore.exceptions.AlreadyExistsError:
+            return False
+        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+            raise self._explained(error, bucket, key) from None
+        return True
+
     def get(self, bucket: str, key: str, most_bytes: int) -> bytes:
         """An object, whole; one attempt.
 

@@ -17,7 +17,7 @@ from services.frame_extractor.storage.attempts import attempt
 from services.frame_extractor.storage.counts import StorageCounts
 from services.frame_extractor.storage.errors import StorageError, download_error
 from services.frame_extractor.storage.fetch import FetchLimits
-from services.frame_extractor.storage.folders import open_file, settle, write_file
+from services.frame_extractor.storage.folders import open_file, settle, write_file, write_first
 from services.frame_extractor.storage.objects import CONTENT_TYPES, ObjectStore
 from services.frame_extractor.storage.parts import MakeExcerpt
 from services.frame_extractor.storage.place import Place, is_place, parse_place
@@ -157,6 +157,21 @@ class Places:
             write_file(root, relative, data)
         else:
             self._store(place).put(place.bucket, place.key, data, CONTENT_TYPES[file_format])
+
+    def claim(self, path: str, mark: bytes) -> bytes:
+        """Whose `path` is among those who write a mark of theirs there: `mark`, or that of who was first. Blocks.
+
+        Raises:
+            StorageError: storage; says whether it may pass.
+        """
+        place = self._parsed(path)
+        with suppress(StorageError):  # most likely nobody's; what else is wrong is told by the writing
+            return self.read_picture(path, len(mark))
+        if self._folder(place) is not None:
+            written = write_first(*self._root_of(place), mark)
+        else:
+            written = self._store(place).put_first(place.bucket, place.key, mark)
+        return mark if written else self.read_picture(path, len(mark))
 
     def check_place(self, place: Place) -> None:
         """What can be said of where a picture shall go without asking anyone.
