@@ -21,8 +21,6 @@ VIDEO_BITRATE_RANGE: Final = (1_000_000, 20_000_000)
 FRAME_RATE_RANGE: Final = (10, 60)
 """Of both, what lies outside is corrected to the nearest bound."""
 
-_INT32_MAX: Final = 2**31 - 1
-Int32 = Annotated[int, Meta(ge=-_INT32_MAX - 1, le=_INT32_MAX)]
 Edge = Annotated[int, Meta(ge=MIN_EDGE_PIXELS, le=MAX_EDGE_PIXELS)]
 Offset = Annotated[int, Meta(ge=0, le=MAX_EDGE_PIXELS)]
 Layer = Annotated[int, Meta(ge=1, le=9_999)]
@@ -76,7 +74,7 @@ class Scene(Struct, frozen=True, kw_only=True, rename="pascal"):
 
     width: Edge
     height: Edge
-    layout: Annotated[tuple[SceneLayout, ...], Meta(min_length=1, max_length=MAX_SOURCES)]
+    layout: tuple[SceneLayout, ...]
     """One for each source."""
 
 
@@ -88,9 +86,9 @@ class InputLayout(Struct, frozen=True, kw_only=True, rename="pascal", omit_defau
 
 
 class OutputVideo(Struct, frozen=True, kw_only=True, rename="pascal"):
-    bit_rate: Int32
+    bit_rate: int
     """bit/s, corrected to `VIDEO_BITRATE_RANGE`."""
-    frame_rate: Int32
+    frame_rate: int
     """Pictures a second, corrected to `FRAME_RATE_RANGE`."""
     gop: Annotated[int, Meta(ge=1, le=10)] = field(name="GOP")
     """Seconds between key pictures, at most."""

@@ -41,11 +41,19 @@ class Request(NamedTuple):
     body: bytes
 
 
-def verify(request: Request, secret_of: Callable[[str], str | None], now_s: float | None = None) -> str:
+class Signer(NamedTuple):
+    """Who has signed a request, and for which region."""
+
+    access_key: str
+    region: str
+
+
+def verify(request: Request, secret_of: Callable[[str], str | None] | None, now_s: float | None = None) -> Signer:
     """The access key whose owner has signed the request.
 
     Args:
-        secret_of: the secret of an access key; None: there is no such key.
+        secret_of: the secret of an access key, or None where there is no such key. None instead of all this: nobody's
+            signature is checked, only that there is one in form and time, and that the body is what it was.
         now_s: seconds since 1970; None: now.
 
     Raises:
@@ -68,6 +76,9 @@ def verify(request: Request, secret_of: Callable[[str], str | None], now_s: floa
     if service != SERVICE:
         raise Refusal("ServiceNotFound", f"service {service!r} is not here; sign for {SERVICE!r}")
     headers = _signed_headers(request, names)
+    _check_hash(request)
+    if secret_of is None:
+        return Signer(access_key, region)
     secret = secret_of(access_key)
     scoped = _Scope(day, region, service)
     expected = _signature(
@@ -76,12 +87,9 @@ def verify(request: Request, secret_of: Callable[[str], str | None], now_s: floa
     good = hmac.compare_digest(expected, signature)
     if secret is None:
         raise Refusal("InvalidAccessKey", f"The accesskey [{access_key}] included in the request is invalid.")
-    claimed = _one(request, "x-content-sha256")
-    if claimed is not None and not hmac.compare_digest(claimed.encode(), _sha256(request.body).encode()):
-        raise Refusal("SignatureDoesNotMatch", "X-Content-Sha256 is not the SHA-256 of the body that was received")
     if not good:
         raise Refusal("SignatureDoesNotMatch", "the signature is not that of this request with this key")
-    return access_key
+    return Signer(access_key, region)
 
 
 def sign(request: Request, access_key: str, secret: str, region: str, date: str) -> str:
@@ -121,11 +129,17 @@ def _signature(
         names,
         _sha256(request.body),
     )
-    to_sign = "\n".join((_ALGORITHM, date, scope.text, _sha256("\n".join(lines).encode())))
+    to_sign = "\n".join((_ALGORITHM, date, scope.text, _sha256("\n".join(lines).encode(errors="surrogateescape"))))
     key = secret
     for step in (scope.day, scope.region, scope.service, "request", to_sign):
         key = hmac.digest(key, step.encode(), hashlib.sha256)
     return key.hex()
+
+
+def _check_hash(request: Request) -> None:
+    claimed = _one(request, "x-content-sha256")
+    if claimed is not None and claimed != _sha256(request.body):
+        raise Refusal("SignatureDoesNotMatch", "X-Content-Sha256 is not the SHA-256 of the body that was received")
 
 
 def _checked_date(request: Request, day: str, now_s: float) -> str:

@@ -1,0 +1,66 @@
+"""Addresses in a task: what can be said of them without asking anybody."""
+
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from schemas.cloud_mix import MixedRules, SourceType
+from schemas.errors import InvalidValue
+from shared.netguard import Policy, check_form
+from shared.urls import redact
+
+_HTTP: Final = ("http", "https")
+_SCHEMES: Final[dict[SourceType, tuple[str, ...]]] = {"vod": _HTTP, "live": ("rtmp", "rtmps", *_HTTP), "pic": _HTTP}
+_PICTURES: Final = frozenset((".png", ".jpg", ".jpeg"))
+_VIDEOS: Final = frozenset((".mp4", ".flv"))
+_STREAMS: Final = frozenset((".flv",))
+# Other things that an address can end in and say by that what it leads to. What says nothing is believed.
+_OTHERS: Final = frozenset(
+    (
+        *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".svg", ".tif", ".tiff", ".mp4", ".m4v", ".flv", ".mkv"),
+        *(".webm", ".mov", ".avi", ".ts", ".m3u8", ".mpd", ".mp3", ".aac", ".m4a", ".wav", ".html", ".htm", ".txt"),
+        *(".json", ".xml", ".pdf", ".zip"),
+    )
+)
+_PUSH_SCHEMES: Final = ("rtmp", "rtmps", "rtsp", "rtsps", "srt")
+_WHAT: Final[dict[SourceType, str]] = {
+    "vod": "give the address of an MP4 or FLV file, or another Type",
+    "live": "give an RTMP address, or an HTTP address of FLV, or another Type",
+    "pic": "give an address that ends in .png or .jpg, or another Type",
+}
+
+
+def check_addresses(rules: MixedRules, path: str) -> None:
+    """Raises:
+    InvalidValue: names the field, the address without its secrets, and the fix.
+    """
+    for number, source in enumerate(rules.input_source):
+        field = f"{path}.InputSource[{number}].Url"
+        _check(source.url, _SCHEMES[source.type], field)
+        if not _fits(source.url, source.type):
+            raise InvalidValue(field, redact(source.url)[0], _WHAT[source.type])
+    for number, logo in enumerate(rules.input_layout.logo):
+        field = f"{path}.InputLayout.Logo[{number}].Url"
+        _check(logo.url, _HTTP, field)
+        if not _fits(logo.url, "pic"):
+            raise InvalidValue(field, redact(logo.url)[0], "give an address that ends in .png or .jpg")
+    for number, url in enumerate(rules.output.url):
+        # The API's own example names hosts only; what is pushed to them is RTMP.
+        _check(url if "://" in url else f"rtmp://{url}", _PUSH_SCHEMES, f"{path}.Output.Url[{number}]")
+    if rules.output.callback is not None:
+        _check(rules.output.callback.url, _HTTP, f"{path}.Output.Callback.Url")
+
+
+def _check(url: str, schemes: tuple[str, ...], field: str) -> None:
+    check_form(url, Policy(schemes=frozenset(schemes)), field)
+
+
+def _fits(url: str, kind: SourceType) -> bool:
+    """Whether an address ends in what its type is; a picture's must, as it is known by that."""
+    parts = urlsplit(url)
+    name = unquote(parts.path).rpartition("/")[2].lower()
+    ending = f".{name.rpartition('.')[2]}" if "." in name else ""
+    if kind == "pic":
+        return ending in _PICTURES
+    if parts.scheme not in _HTTP:
+        return True
+    return ending in (_VIDEOS if kind == "vod" else _STREAMS) or ending not in _OTHERS
