@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from services.cloud_mix_proxy.mixer.layer import OPAQUE, Alpha, Part, Weights
 from services.cloud_mix_proxy.mixer.rect import Rect
+from shared.media.colour.facts import HD_LINES
 
-HD_LINES: Final = 720
 _RED_BLUE: Final = {False: (0.299, 0.114), True: (0.2126, 0.0722)}  # luma's shares, BT.601 and BT.709
 _LUMA_STEPS, _COLOUR_STEPS, _BLACK, _GREY = 219, 224, 16, 128  # of limited range, ITU-R BT.601 section 2.5.3
 

@@ -22,10 +22,10 @@ def rounded_parts(width: int, height: int, radius: int, opacity: float) -> list[
     radius = _fitting(radius, width, height)
     whole = Rect(0, 0, width, height)
     if opacity < 1 or not radius:
-        weights = _weights(_rounded(width, height, radius) * np.float32(opacity))
+        weights = _weights(rounded(width, height, radius) * np.float32(opacity))
         return [Part(whole, _alpha(weights))]
     edge = radius + radius % 2  # even: colour has half the samples
-    alpha = _alpha(_weights(_rounded(width, height, radius)))
+    alpha = _alpha(_weights(rounded(width, height, radius)))
     parts = [
         Part(Rect(edge, 0, width - edge, edge), None),
         Part(Rect(0, edge, width, height - edge), None),
@@ -43,10 +43,10 @@ def border(rect: Rect, thickness: int, radius: int, colour: str, opacity: float,
     """A frame inside the edge of a tile, following its corners."""
     width, height = rect.width, rect.height
     radius = _fitting(radius, width, height)
-    ring = _rounded(width, height, radius)
+    ring = rounded(width, height, radius)
     inner_width, inner_height = width - 2 * thickness, height - 2 * thickness
     if inner_width > 0 and inner_height > 0:
-        inner = _rounded(inner_width, inner_height, max(radius - thickness, 0))
+        inner = rounded(inner_width, inner_height, max(radius - thickness, 0))
         ring[thickness : height - thickness, thickness : width - thickness] -= inner
     alpha = _alpha(_weights(np.clip(ring, 0, 1) * np.float32(opacity)))
     y, u, v = yuv_of(colour, canvas_height)
@@ -74,7 +74,7 @@ def _fitting(radius: int, width: int, height: int) -> int:
     return min(radius, width // 2, height // 2)
 
 
-def _rounded(width: int, height: int, radius: int) -> _Shares:
+def rounded(width: int, height: int, radius: int) -> _Shares:
     """How much of each sample lies inside, 0 to 1, by the distance of its middle from the arc."""
     inside: _Shares = np.ones((height, width), np.float32)
     if radius:

@@ -41,6 +41,8 @@ class Setup(Struct, frozen=True, kw_only=True, tag="setup"):
     lost_after_ms: int = 2_000
     """An input without a picture for so long is lost; a slow one after three of its pictures' time."""
     ring_slots: int = 8
+    threads: int = 0
+    """That scale pictures at the same time; 0: as many as the machine has cores."""
 
 
 class Still(Struct, frozen=True, kw_only=True, tag="still"):
@@ -116,8 +118,8 @@ class Report(Struct, frozen=True, kw_only=True, tag="report"):
 FromMixer = Started | Applied | Refused | Report
 
 _encoder: Final = msgspec.json.Encoder()
-_to_mixer: Final = msgspec.json.Decoder(ToMixer)
-_from_mixer: Final = msgspec.json.Decoder(FromMixer)
+_to_mixer: Final[msgspec.json.Decoder[ToMixer]] = msgspec.json.Decoder(ToMixer)
+_from_mixer: Final[msgspec.json.Decoder[FromMixer]] = msgspec.json.Decoder(FromMixer)
 
 
 def line(message: ToMixer | FromMixer) -> bytes:

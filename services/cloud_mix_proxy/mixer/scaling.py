@@ -4,6 +4,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from schemas.mix_resources import Box, MixInput
+from services.cloud_mix_proxy.mixer.canvas_colours import in_canvas_colours
 from services.cloud_mix_proxy.mixer.corners import rounded_parts
 from services.cloud_mix_proxy.mixer.layer import Layer
 from services.cloud_mix_proxy.mixer.placing import place
@@ -15,8 +16,9 @@ _ONE_THREAD = 1  # each input is scaled in a thread of its own
 class Scaler:
     """Scales the pictures of one input, one thread at a time."""
 
-    def __init__(self, one: MixInput, box: Box) -> None:
-        self._input, self._box = one, box
+    def __init__(self, one: MixInput, box: Box, canvas_lines: int) -> None:
+        """`canvas_lines`: its height, which says what colours it has."""
+        self._input, self._box, self._canvas_lines = one, box, canvas_lines
         # libav prepares a scaling once per reformatter, which takes as long as a scaling does.
         self._reformatter = VideoReformatter()
 
@@ -36,5 +38,6 @@ class Scaler:
             interpolation=Interpolation.BICUBIC,
             threads=_ONE_THREAD,
         )
+        scaled = in_canvas_colours(scaled, frame.height, self._canvas_lines)
         parts = rounded_parts(rect.width, rect.height, one.radius, one.opacity)
         return Layer(frame_planes(scaled, "yuv420p"), rect.left, rect.top, parts)

@@ -23,7 +23,7 @@ class Scene:
         self.boxes = boxes(spec)
         inputs = {one.input: one for one in spec.inputs}
         self._inputs: list[MixInput] = [inputs[name] for name in self.boxes]
-        self.scalers = {name: Scaler(inputs[name], box) for name, box in self.boxes.items()}
+        self.scalers = {name: Scaler(inputs[name], box, self._height) for name, box in self.boxes.items()}
         self._logos = {
             f"logo {place}": still_layer(stills[logo.source], logo.box, logo.opacity, self._height)
             for place, logo in enumerate(spec.logos)

@@ -8,14 +8,17 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from schemas.errors import BadRequest
-from schemas.mix_resources import Box, Crop
-from services.cloud_mix_proxy.mixer.colours import HD_LINES, RgbImage, planes_of, seen_parts
+from schemas.mix_resources import Box, Crop, MixInput
+from services.cloud_mix_proxy.mixer.colours import RgbImage, planes_of, seen_parts
+from services.cloud_mix_proxy.mixer.corners import rounded, rounded_parts
 from services.cloud_mix_proxy.mixer.layer import Layer
 from services.cloud_mix_proxy.mixer.placing import place
+from shared.media.colour.facts import HD_LINES
 
 MAX_STILL_BYTES: Final = 20 << 20
 MAX_STILL_PIXELS: Final = 40_000_000  # 160 MB while it is decoded; a canvas has 2 million
 _FORMATS: Final = ("PNG", "JPEG", "WEBP")
+_RGBA: Final = 4
 _DEEP_MODES: Final = frozenset(("I", "I;16", "I;16B", "I;16L", "F"))
 
 
@@ -67,3 +70,19 @@ def still_layer(image: RgbImage, box: Box, opacity: float, canvas_height: int) -
     if alpha is None and opacity >= 1:
         return Layer(planes, rect.left, rect.top)
     return Layer(planes, rect.left, rect.top, seen_parts(alpha, opacity, rect.height, rect.width))
+
+
+def still_tile(image: RgbImage, one: MixInput, box: Box, canvas_height: int) -> Layer:
+    """A picture as an input, as its spec says; its own transparency is kept."""
+    height, width = image.shape[:2]
+    source, rect = place(width, height, box, one.fit, one.crop)
+    image = image[source.top : source.top + source.height, source.left : source.left + source.width]
+    if (rect.width, rect.height) != (source.width, source.height):
+        image = np.array(Image.fromarray(image).resize((rect.width, rect.height), Image.Resampling.LANCZOS))
+    if image.shape[2] == _RGBA and one.radius:
+        shape = rounded(rect.width, rect.height, min(one.radius, rect.width // 2, rect.height // 2))
+        image = np.dstack((image[..., :3], np.rint(image[..., 3] * shape).astype(np.uint8)))
+    planes, alpha = planes_of(image, canvas_height >= HD_LINES)
+    if alpha is None:
+        return Layer(planes, rect.left, rect.top, rounded_parts(rect.width, rect.height, one.radius, one.opacity))
+    return Layer(planes, rect.left, rect.top, seen_parts(alpha, one.opacity, rect.height, rect.width))

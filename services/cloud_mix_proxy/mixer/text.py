@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from schemas.errors import InvalidValue
 from schemas.mix_resources import MixText
-from services.cloud_mix_proxy.mixer.colours import HD_LINES, planes_of, seen_parts
+from services.cloud_mix_proxy.mixer.colours import planes_of, seen_parts
 from services.cloud_mix_proxy.mixer.layer import Layer
+from shared.media.colour.facts import HD_LINES
 
 _PADDING_SHARE = 0.25  # of a line's height, around a text that has a background
 _MAX_CHARACTERS = 1_024  # of what a format makes

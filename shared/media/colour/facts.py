@@ -8,14 +8,14 @@ from av.video.frame import VideoFrame
 from schemas.colours import UNSPECIFIED, ColourSpace, Matrix, Range, codes, colour_space
 from shared.pixel_formats import MOSAICS, PACKED, SUBSAMPLED
 
-_HD_LINES: Final = 720  # of height; BT.709 was made for such pictures, and browsers draw the line there
+HD_LINES: Final = 720  # of height; BT.709 was made for such pictures, and browsers draw the line there
 _KEPT: Final = 64  # a node's streams have a few
 _FULL_RANGE_NAMES: Final = "yuvj"  # libav's old names of formats that are full range whatever else is said
 
 
 def assumed_matrix(height: int) -> Literal["bt709", "smpte170m"]:
     """That of YUV of so many lines whose matrix is not specified."""
-    return "bt709" if height >= _HD_LINES else "smpte170m"
+    return "bt709" if height >= HD_LINES else "smpte170m"
 
 
 def stated(space: ColourSpace, height: int) -> ColourSpace:
