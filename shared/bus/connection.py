@@ -40,6 +40,8 @@ _PENDING_BYTES = 2 * MAX_UNSENT_BYTES
 _REQUEST_TIMEOUT_SECONDS = 10.0
 _DRAIN_TIMEOUT_SECONDS = 3
 _WEB_SOCKET_SCHEMES = ("ws:", "wss:")
+# Meant for another stream than that of the events, which leaves it out; who listens gets it as ever.
+_NOT_KEPT = {"Nats-Expected-Stream": "none"}
 
 
 def _nothing() -> None:
@@ -173,9 +175,10 @@ class Bus:
         """`post` for media threads; what waits for a busy event loop is bounded too."""
         self._outbox.post_from_thread(subject, data)
 
-    def post_event(self, item: Event) -> None:
-        """Publish an event, kept in the events stream."""
-        self.post(event(item.service, item.id, item.event), msgspec.json.encode(item))
+    def post_event(self, item: Event, *, kept: bool = True) -> None:
+        """Publish an event, kept in the events stream unless only those who listen now need it."""
+        headers = None if kept else _NOT_KEPT
+        self._outbox.post(event(item.service, item.id, item.event), msgspec.json.encode(item), headers)
 
     # -- subscribing -----------------------------------------------------------------------------------------
 

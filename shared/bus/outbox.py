@@ -34,7 +34,7 @@ class Outbox:
         """What media threads have posted since the event loop last looked; bounded by its bytes."""
         self._handed_over_bytes = 0
 
-    def post(self, subject: str, data: bytes) -> None:
+    def post(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> None:
         """Publish without ever waiting: while disconnected, or when too much is unsent already, drop and count.
 
         nats-py's `publish` only ever waits to flush; what is sent stands in its buffer by then. So it is run to that
@@ -49,7 +49,7 @@ class Outbox:
         if client.pending_data_size + len(data) > MAX_UNSENT_BYTES:
             self._stats.dropped_full += 1
             return
-        publishing = client.publish(subject, data)
+        publishing = client.publish(subject, data, headers=headers)
         try:
             publishing.send(None)
         except StopIteration:

@@ -228,9 +228,13 @@ async def test_events_are_kept(bus: Bus) -> None:
     received: list[Message] = []
     await bus.subscribe("mesh.v1.evt.>", received.append)
     bus.post_event(Event(service="capture", id="cam0", event="state", node="n1", at_ns=1, state="live"))
-    await until(lambda: bool(received))
+    progress = Event(service="frame-extractor", id="task-1", event="job-progress", node="n1", at_ns=2)
+    bus.post_event(progress, kept=False)
+    await until(lambda: len(received) == 2)
     assert received[0].subject == "mesh.v1.evt.capture.cam0.state"
     assert msgspec.json.decode(received[0].data, type=Event).state == "live"
+    assert msgspec.json.decode(received[1].data, type=Event) == progress, "told to who listens"
+    assert await bus.kept_events(0, 10) == (1, [received[0].data])
 
 
 async def test_each_command_names_its_types_to_discovery(bus: Bus) -> None:

@@ -3,7 +3,7 @@
 import time
 
 from schemas.errors import BadRequest, ErrorInfo, InternalError, Unavailable
-from schemas.events import Event
+from schemas.events import JOB_PROGRESS, Event
 from schemas.extraction import FailureKind, JobRecord
 from shared.bus import Bus
 
@@ -35,5 +35,6 @@ def post_job_event(bus: Bus, node: str, record: JobRecord, name: str) -> None:
             state=job.state,
             error=error,
             detail=detail,
-        )
+        ),
+        kept=name != JOB_PROGRESS,  # twice a second of each job: the others would be gone in an hour
     )
