@@ -10,6 +10,7 @@ from schemas.units import parse_bitrate, parse_duration, parse_size
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]
 """One scale for every encoder, x264's names: from the least work per picture to the best picture per bit."""
+AudioSampleRate = Literal[0, 8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000]
 RateControl = Literal["cbr", "vbr", "crf", "qp"]
 Quality = Annotated[int, Meta(ge=0, le=63, description="of crf and qp; lower is better; 0-51 for h264 and hevc")]
 
