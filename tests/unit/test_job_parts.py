@@ -96,6 +96,24 @@ async def test_memory_is_given_in_turn_and_never_more_than_there_is() -> None:
     assert most == 100
 
 
+async def test_who_waits_for_memory_may_give_up_in_the_moment_in_which_some_is_freed() -> None:
+    budget, ends = MemoryBudget(100), asyncio.Event()
+
+    async def job() -> None:
+        async with budget.share(100):
+            await ends.wait()
+
+    first, second = asyncio.create_task(job()), asyncio.create_task(job())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    ends.set()
+    second.cancel()
+    await first
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    assert budget.used_bytes == 0
+
+
 @pytest.mark.parametrize("path_characters", [20, 4000])
 @pytest.mark.parametrize("count", [0, 1, 2000, 2001, 5003])
 def test_pages_hold_every_picture_once_and_fit_into_a_message(count: int, path_characters: int) -> None:

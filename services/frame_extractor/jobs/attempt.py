@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from schemas.errors import Conflict, MeshError, NotFound, Unavailable
+from schemas.errors import Conflict, InternalError, MeshError, NotFound, Unavailable
 from schemas.extraction import FailureKind, Job, JobRecord, JobTask
 from schemas.packets import UNREADABLE
 from services.frame_extractor.jobs import states
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _TELL_SECONDS = 0.5  # events and records: twice a second
 _BUS_SECONDS = 60.0  # a server that restarts is back long before; then the job is somebody else's
 _BUS_RETRY_SECONDS = 0.3
+_UNREADABLE_SECONDS = 60.0  # a worker of another version may read it; if none does, the queue drops it by its age
 T = TypeVar("T")
 _task_decoder = msgspec.json.Decoder(JobTask)
 
@@ -178,9 +179,10 @@ class Attempt:
         await fail(self._parts, self._work, self._task, Known(self._record, self._revision), error.kind, error.message)
 
     async def _give_back(self) -> None:
-        """The service stops; somebody else can begin at once."""
+        """The service stops; somebody else can begin at once, or do what is left to do for a job that has ended."""
         try:
-            await self._write(states.given_back(self._record), wait_seconds=0)
+            if not states.has_ended(self._record):
+                await self._write(states.given_back(self._record), wait_seconds=0)
             await self._work.again()
         except (GivenUp, MeshError) as error:  # then it comes by itself, a little later
             log.debug("%s is not given back: %s", self._task.job, error)
@@ -265,7 +267,12 @@ async def begin(parts: Parts, work: Work) -> Attempt | None:
         log.error("a job of the queue is not readable and is dropped: %s", error)
         await work.done()
         return None
-    known = await parts.records.get(task.job)
+    try:
+        known = await parts.records.get(task.job)
+    except InternalError as error:
+        log.error("%s is put off: %s", task.job, error.message)
+        await work.again(_UNREADABLE_SECONDS)
+        return None
     if known is None:
         record = states.submitted(task)
         known = Known(record, await write_own(parts.records, record, 0, 0))

@@ -22,6 +22,7 @@ from services.frame_extractor.jobs.memory import needed_bytes
 from services.frame_extractor.jobs.pages import make_pages
 from services.frame_extractor.jobs.wire import (
     ALIVE,
+    END,
     GO,
     LENGTH_BYTES,
     SILENCE_STATUS,
@@ -57,13 +58,16 @@ def main() -> None:
     # What is written to, which is what counts: libav's threads reserve far more than they use.
     resource.setrlimit(resource.RLIMIT_DATA, (order.memory_bytes, order.memory_bytes))
 
+    listener = _Listener(worker, order.silence_seconds)
+
     def end(said: Finished | Failed) -> None:
         worker.say(msgspec.structs.replace(said, storage=places.counts.take()))
+        listener.heard_out()
 
     try:
         limits = Limits(wall_s=settings.job_seconds)
         with Extraction(order.request, places, limits, threads=order.threads) as extraction:
-            end(_done(worker, extraction, order.silence_seconds))
+            end(_done(worker, extraction, listener))
     except ExtractionFailed as error:
         if NO_MEMORY in error.message:  # libav's own word for it
             end(_out_of_memory(order))
@@ -79,11 +83,11 @@ def _out_of_memory(order: Order) -> Failed:
     return Failed(kind="internal", message=out_of_memory(order.memory_bytes), may_pass=False)
 
 
-def _done(worker: "_Worker", extraction: Extraction, silence_seconds: float) -> Finished:
+def _done(worker: "_Worker", extraction: Extraction, listener: "_Listener") -> Finished:
     worker.say(Opened(needs_bytes=needed_bytes(extraction.width, extraction.height, extraction.threads)))
     if worker.hear_go() != GO:
         os._exit(0)  # the worker has gone, or wants no more
-    _Listener(worker, silence_seconds).start()
+    listener.start()
     teller = _Teller(worker, extraction)
     teller.start()
     try:
@@ -132,38 +136,51 @@ class _Listener(threading.Thread):
         self._worker, self._silence_seconds = worker, silence_seconds
 
     def run(self) -> None:
-        while self._worker.hear_alive(self._silence_seconds):
+        while (heard := self._worker.hear_within(self._silence_seconds)) == ALIVE:
             pass
-        os._exit(SILENCE_STATUS)
+        if heard != END:
+            os._exit(SILENCE_STATUS)
+
+    def heard_out(self) -> None:
+        """Wait until the worker has heard how the job ended: nothing is left behind, or taken, of what it says then."""
+        if self.ident is None:  # the job failed before anybody listened
+            self.run()
+        else:
+            self.join()
 
 
 class _Worker:
     """The connection to the worker."""
 
     def __init__(self) -> None:
-        self._input: BinaryIO = sys.stdin.buffer
+        self._input = sys.stdin.fileno()  # without a buffer: behind this job's words come those to the next process
         # Whatever a library prints goes to the log, not between the messages.
         self._output: BinaryIO = os.fdopen(os.dup(sys.stdout.fileno()), "wb", 0)
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def hear(self) -> bytes | None:
         """The next message; None when the worker has gone."""
-        length = self._input.read(LENGTH_BYTES)
-        return self._input.read(int.from_bytes(length, "big")) if len(length) == LENGTH_BYTES else None
+        length = self._exactly(LENGTH_BYTES)
+        return self._exactly(int.from_bytes(length, "big")) if len(length) == LENGTH_BYTES else None
 
     def hear_go(self) -> bytes:
-        return self._input.read(len(GO))
+        return self._exactly(len(GO))
 
-    def hear_alive(self, seconds: float) -> bool:
-        """Whether the worker says within so many seconds that it is there.
+    def hear_within(self, seconds: float) -> bytes:
+        """One byte; nothing when the worker has gone, or says nothing for so long.
 
         A process that stood still for longer than that does not count what had come before.
         """
         begun_s = time.monotonic()
         ready, _, _ = select.select([self._input], [], [], seconds)
-        return (
-            bool(ready) and time.monotonic() - begun_s <= seconds and os.read(self._input.fileno(), 4096)[:1] == ALIVE
-        )
+        return os.read(self._input, 1) if ready and time.monotonic() - begun_s <= seconds else b""
+
+    def _exactly(self, count: int) -> bytes:
+        """So many bytes, fewer when the worker has gone."""
+        data = b""
+        while len(data) < count and (more := os.read(self._input, count - len(data))):
+            data += more
+        return data
 
     def say(self, item: Struct) -> None:
         data = memoryview(message(item))

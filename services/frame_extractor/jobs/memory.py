@@ -38,7 +38,8 @@ class MemoryBudget:
                 if turn.done() and not turn.cancelled():
                     self._free(size)
                 else:
-                    self._waiting.remove((size, turn))
+                    with contextlib.suppress(ValueError):  # whoever freed memory meanwhile has passed over it
+                        self._waiting.remove((size, turn))
                     self._serve()
                 raise
         else:

@@ -13,6 +13,7 @@ from schemas.extraction import FailureKind
 from services.frame_extractor.jobs.memory import MemoryBudget
 from services.frame_extractor.jobs.wire import (
     ALIVE,
+    END,
     GO,
     LENGTH_BYTES,
     MAX_MESSAGE_BYTES,
@@ -133,6 +134,7 @@ class JobProcess:
         self.idle = isinstance(said, Finished | Failed)
         if isinstance(said, Finished | Failed):
             self.storage = said.storage
+            await self._say(END)
         if isinstance(said, Finished):
             return said
         if isinstance(said, Failed):

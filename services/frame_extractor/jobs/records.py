@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from schemas.errors import Conflict, NotFound, Unavailable
+from schemas.errors import Conflict, InternalError, NotFound, Unavailable
 from schemas.extraction import Job, JobRecord, JobState, ListJobs
 from schemas.packets import UNREADABLE
 from schemas.subjects import JOBS_BUCKET, job_key, job_name_key
@@ -64,9 +64,19 @@ class Records:
         return self._index.states
 
     async def get(self, job: str) -> Known | None:
-        """The record as it is now, from the bus."""
+        """The record as it is now, from the bus.
+
+        Raises:
+            InternalError: it is not readable.
+            Unavailable: the bus does not answer.
+        """
         entry = await self._bucket.get(job_key(job))
-        return Known(_decoder.decode(entry.value), entry.revision) if entry else None
+        if entry is None:
+            return None
+        try:
+            return Known(_decoder.decode(entry.value), entry.revision)
+        except UNREADABLE as error:
+            raise InternalError(f"the record of {job} is not readable ({error}); submit it again") from None
 
     async def write(self, record: JobRecord, revision: int) -> int:
         """Write what follows `revision` (0: there is none yet); returns the new revision.
@@ -115,7 +125,10 @@ class Records:
             for entry in await asyncio.gather(*(self._bucket.get(job_key(job)) for job in part)):
                 if entry is None:  # gone since
                     continue
-                job = _decoder.decode(entry.value).job
+                try:
+                    job = _decoder.decode(entry.value).job
+                except UNREADABLE:  # said where its change was heard of
+                    continue
                 if request.state not in (None, job.state):  # another one since
                     continue
                 size_bytes += len(entry.value)

@@ -1,7 +1,8 @@
 """What a worker and the process of a job say to each other: messages of msgpack, each with its length before it.
 
 The worker sends the task, then waits for `Opened` and answers it with one byte once there is memory for the job.
-From then on it says again and again that it is alive.
+From then on it says again and again that it is alive, and once it has heard how the job ended, `END`: what it says next
+is for another process, so this one reads no further.
 """
 
 import msgspec
@@ -14,6 +15,7 @@ LENGTH_BYTES = 4
 MAX_MESSAGE_BYTES = 256 << 20  # a hundred thousand pictures with the longest of paths
 GO = b"+"
 ALIVE = b"."
+END = b"!"
 SILENCE_STATUS = 75  # EX_TEMPFAIL of sysexits: a process that has not heard its worker for too long
 
 

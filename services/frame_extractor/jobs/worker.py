@@ -8,7 +8,7 @@ from schemas.errors import MeshError
 from services.frame_extractor.jobs.attempt import GivenUp, Parts, begin
 from services.frame_extractor.jobs.process import JobProcess
 from shared.bus import Taker, Work, WorkQueue
-from shared.tasks import end_tasks
+from shared.tasks import end_tasks, start_task
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class Worker:
 
     def __init__(self, parts: Parts, queue: WorkQueue, parallel: int) -> None:
         self._parts, self._queue = parts, queue
-        self._slots = [asyncio.create_task(self._work(), name=f"worker {number}") for number in range(parallel)]
+        self._slots = [start_task(self._work(), f"worker {number}") for number in range(parallel)]
 
     async def close(self) -> None:
         await end_tasks(*self._slots)
@@ -78,6 +78,9 @@ class Worker:
             log.debug("another worker was quicker")
         except MeshError as error:
             log.warning("a job is left to its next attempt: %s", error)
+            await asyncio.sleep(_PAUSE_SECONDS)
+        except Exception:  # a bug of ours that one job has met: the others still have to be done
+            log.exception("a job is left to its next attempt")
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
