@@ -139,13 +139,15 @@ class Api:
         context = ssl.create_default_context(cafile=str(self.ca_file))
         return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=context)
 
-    def signed(self, action: str, body: bytes, key: tuple[str, str] = ROBOT) -> tuple[str, dict[str, str]]:
+    def signed(
+        self, action: str, body: bytes, key: tuple[str, str] = ROBOT, region: str = "cn-north-1"
+    ) -> tuple[str, dict[str, str]]:
         """(target, headers) of a request."""
         query = f"Action={action}&Version={VERSION}"
         date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         headers = {"Host": f"127.0.0.1:{self.port}", "X-Date": date, "Content-Type": "application/json"}
         request = Request("POST", "/", query, tuple(headers.items()), body)
-        return f"/?{query}", {**headers, "Authorization": sign(request, *key, "cn-north-1", date)}
+        return f"/?{query}", {**headers, "Authorization": sign(request, *key, region, date)}
 
 
 @contextlib.contextmanager
