@@ -24,7 +24,7 @@ from schemas.capture_commands import StreamStats
 from schemas.commands import MeshStatus, OutputEntry, RenditionEntry, RenditionStats
 from schemas.errors import ErrorInfo
 from schemas.events import Event
-from schemas.extraction import Job, JobList, JobReply
+from schemas.extraction import Job, JobList, JobReply, ListJobs
 from schemas.recordings import RecordedFile, RecordedFiles
 from schemas.resources import OutputActual, OutputSpec, Presence, RenditionActual, RenditionSpec, StreamSpec
 from schemas.sessions import SessionInfo, SessionList
@@ -309,6 +309,61 @@ async def test_jobs_as_they_change(page: Page, complaints: list[str]) -> None:
         await expect(page.locator(f'.job[data-job="{ids[0]}"] a')).to_be_focused()  # not lost with the button
     assert [text for text in complaints if "ERR_" not in text] == []
     assert await page.evaluate("() => window.pwned") is None
+
+
+async def test_older_jobs_stay_as_they_are_asked_for_page_by_page(page: Page, complaints: list[str]) -> None:
+    now_ns = time.time_ns()
+    jobs = [
+        Job(
+            id=f"task-20260504100000-{number:012}",
+            state="completed",
+            owner="mesh",
+            video=f"file://{number}.mp4",
+            to="file://a/{index}.jpg",
+            submitted_ns=now_ns - 10**12 + number * 10**9,
+        )
+        for number in range(130)
+    ]
+    asked: list[ListJobs] = []
+
+    def listed(data: bytes) -> JobList:
+        request = msgspec.json.decode(data, type=ListJobs)
+        asked.append(request)
+        fitting = [job for job in reversed(jobs) if request.before is None or job.id < request.before]
+        return JobList(jobs=tuple(fitting[: request.limit]), more=len(fitting) > request.limit)
+
+    def names(first: int, last: int) -> list[str]:
+        return [f"{number}.mp4" for number in range(first, last - 1, -1)]
+
+    mesh = MadeUpMesh(MeshStatus())
+    mesh.replies = {"frame-extractor.list": listed}
+    async with ConsoleServer(mesh, EncodedStreams()) as server:
+        await page.goto(f"{server.url}#/jobs")
+        rows = page.locator(".job .job-name")
+        more = page.get_by_role("button", name="Show older ones")
+        await expect(rows).to_have_text(names(129, 80))
+        await more.click()
+        await expect(rows).to_have_text(names(129, 30))
+        await more.click()
+        await expect(rows).to_have_text(names(129, 0))
+        await expect(more).to_be_hidden()
+        assert [request.before for request in asked if request.before] == [jobs[80].id, jobs[30].id]
+        # New ones come above; of the older ones one is asked for anew with each look, in turn.
+        jobs.append(
+            msgspec.structs.replace(jobs[0], id=jobs[0].id[:-3] + "130", submitted_ns=now_ns, video="file://130.mp4")
+        )
+        jobs[70] = msgspec.structs.replace(jobs[70], state="failed", message="no such bucket")
+        del jobs[:10]
+        for number in range(4):
+            count = len(asked)
+            mesh.emit(job_event(jobs[-1].id, "job-submitted", "pending", number))
+            async with patience(5):
+                while len(asked) < count + 2:  # the newest, and a page of the older ones
+                    await asyncio.sleep(0.02)
+        await expect(rows).to_have_text(names(130, 10))
+        await expect(page.locator(f'.job[data-job="{jobs[60].id}"] .row-error')).to_have_text("no such bucket")
+        assert max(request.limit for request in asked) == 50
+    assert [text for text in complaints if "ERR_" not in text] == []
 
 
 def job_event(job: str, name: str, state: str, at_ns: int, **detail: int) -> Event:

@@ -7,7 +7,7 @@ The page runs under the strictest content policy it must bear: nothing inline, n
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -38,8 +38,8 @@ class MadeUpMesh:
     def __init__(self, status: MeshStatus) -> None:
         self._status = status
         self._queues: set[asyncio.Queue[bytes]] = set()
-        self.replies: dict[str, msgspec.Struct] = {}
-        """What commands are answered with, by the end of their subject: `cam0.stats`."""
+        self.replies: dict[str, msgspec.Struct | Callable[[bytes], msgspec.Struct]] = {}
+        """What commands are answered with, or what makes it of the request, by the end of their subject: `cam0.stats`."""
         self.history: list[Event] = []
         """What happened before a page is opened, the oldest first."""
         self.encoded: dict[str, tuple[int, int]] = {}
@@ -48,7 +48,7 @@ class MadeUpMesh:
     async def request_raw(self, subject: str, data: bytes, timeout_seconds: float = 0.0) -> bytes:
         for end, reply in self.replies.items():
             if subject.endswith(end):
-                return msgspec.json.encode(reply)
+                return msgspec.json.encode(reply if isinstance(reply, msgspec.Struct) else reply(data))
         for name, (pictures, size_bytes) in self.encoded.items():
             if subject.endswith(f".{name}.stats"):
                 return msgspec.json.encode(_counted(name, pictures, size_bytes))

@@ -1,4 +1,5 @@
 // The jobs that take pictures out of videos: the newest first, as they change, all of them or those of one state.
+// The newest ones are asked for again and again, and with them a page of the older ones that are shown, in turn.
 
 import { call, CommandError } from "../commands.js";
 import { confirmed } from "../dialog.js";
@@ -8,7 +9,7 @@ import { afterEvent, SERVICE, titleOf } from "./model.js";
 import { JobRow } from "./row.js";
 
 const SHOWN = 50; // and so many more each time
-const MOST_SHOWN = 1000; // what frame-extractor.list tells at once
+const GONE = 404; // the job to list before: jobs are forgotten after three days
 const SOON_MS = 300; // changes that come together are asked for once
 const ASK_EVERY_MS = 5000; // an event that was lost is made up for by then
 const STATES = [["", "All"], ["running", "Running"], ["pending", "Waiting"], ["completed", "Done"], ["failed", "Failed"], ["canceled", "Canceled"]];
@@ -22,10 +23,10 @@ export class JobList {
   #rows = new Map(); // id -> JobRow
   #jobs = new Map(); // id -> Job, the newest first
   #state = "";
-  #limit = SHOWN;
+  #turn = 0; // of the older ones: where the page begins that is asked for next
   #asked_at_ms = -Infinity;
-  #asking = false;
-  #again = false;
+  #asking = null; // what comes next waits for it
+  #due = null; // a refresh that waits, and is enough for all that changed before it begins
   #timer = null;
 
   /** `empty` is what is shown where there is no job at all. */
@@ -35,34 +36,69 @@ export class JobList {
     this.#filters = el("div", { class: "kinds", role: "group", "aria-label": "Jobs that are" }, ...STATES.map(([state, text]) => (
       el("button", { type: "button", class: "kind", "data-state": state || "all", text, on: { click: () => this.#choose(state) } })
     )));
-    this.#more.addEventListener("click", () => {
-      this.#limit = Math.min(MOST_SHOWN, this.#limit + SHOWN);
-      this.refresh();
-    });
+    this.#more.addEventListener("click", () => this.#showOlder());
     this.element = el("div", { class: "stack" }, this.#filters, this.#none, this.#empty, this.#list, this.#more);
     this.#press();
   }
 
   /** Ask anew. */
-  async refresh() {
+  refresh() {
     clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#asking) return void (this.#again = true);
-    this.#asking = true;
     this.#asked_at_ms = performance.now();
-    const asked = { limit: this.#limit, ...(this.#state ? { state: this.#state } : {}) };
-    const { state } = asked;
+    this.#due ??= this.#after((state) => this.#newest(state));
+    return this.#due;
+  }
+
+  #showOlder() {
+    return this.#after(async (state) => {
+      const known = [...this.#jobs.values()];
+      const { jobs, more } = await ask(state, SHOWN, known.at(-1)?.id);
+      return { jobs: [...known, ...jobs], more };
+    });
+  }
+
+  // Have `find` tell the jobs that are to be shown, after who asks already: none shows what was before another.
+  #after(find) {
+    const before = this.#asking;
+    this.#asking = (async () => {
+      await before;
+      this.#due = null; // what changes from now on is to be asked for again
+      const state = this.#state;
+      try {
+        const { jobs, more } = await find(state);
+        if (state === this.#state) this.#show(jobs, more ?? false);
+      } catch (error) {
+        if (!(error instanceof CommandError)) throw error;
+        if (state === this.#state) this.#fail(error);
+      }
+    })();
+    return this.#asking;
+  }
+
+  async #newest(state) {
+    const { jobs, more } = await ask(state, SHOWN);
+    // Without one that is known there may be others between them and the older ones.
+    const joined = more && jobs.some(({ id }) => this.#jobs.has(id));
+    return joined ? this.#withOlder(jobs, state) : { jobs, more };
+  }
+
+  // The newest ones, and behind them those that are known, some of them as they are now.
+  async #withOlder(newest, state) {
+    const older = [...this.#jobs.values()].filter((job) => isOlder(job, newest.at(-1)) && (!state || job.state === state));
+    const at = this.#turn < older.length ? this.#turn : 0;
+    const asked = older.slice(at, at + SHOWN);
+    const rest = older.slice(at + SHOWN);
+    this.#turn = at + SHOWN;
+    if (!asked.length) return { jobs: newest, more: true };
     try {
-      const { jobs, more } = await call(`${SERVICE}.list`, asked);
-      if ((state ?? "") === this.#state) this.#show(jobs, more ?? false);
+      const { jobs, more } = await ask(state, asked.length, (older[at - 1] ?? newest.at(-1)).id);
+      const behind = more ? rest.filter((job) => isOlder(job, jobs.at(-1))) : [];
+      return { jobs: [...newest, ...older.slice(0, at), ...jobs, ...behind], more: behind.length ? !this.#more.hidden : more };
     } catch (error) {
-      if (!(error instanceof CommandError)) throw error;
-      this.#fail(error);
-    } finally {
-      this.#asking = false;
+      if (error.code !== GONE) throw error;
+      return { jobs: newest, more: true };
     }
-    if (this.#again) this.refreshSoon();
-    this.#again = false;
   }
 
   refreshSoon() {
@@ -94,7 +130,8 @@ export class JobList {
 
   #choose(state) {
     this.#state = state;
-    this.#limit = SHOWN;
+    this.#jobs.clear();
+    this.#turn = 0;
     this.#press();
     this.refresh();
   }
@@ -136,6 +173,14 @@ export class JobList {
     // The button goes with its job; the keyboard goes on where it was.
     if (document.activeElement === document.body) this.#rows.get(job.id)?.element.querySelector("a").focus();
   }
+}
+
+function ask(state, limit, before) {
+  return call(`${SERVICE}.list`, { limit, ...(state ? { state } : {}), ...(before ? { before } : {}) });
+}
+
+function isOlder(job, { submitted_ns, id }) {
+  return job.submitted_ns < submitted_ns || (job.submitted_ns === submitted_ns && job.id < id);
 }
 
 /** Ask, and cancel; whether it was. */
