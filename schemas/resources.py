@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from schemas.encoding import Preset, Quality, RateControl
+from schemas.encoding import AudioSampleRate, Preset, Quality, RateControl
 from schemas.errors import ErrorInfo
 from schemas.frames import Delivery, PixelFormat
 from schemas.ids import Id
@@ -86,6 +86,8 @@ class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     preset: Preset = "ultrafast"
     """From the least work per picture to the best picture per bit, for every encoder but mjpeg's."""
     audio_bitrate: BitrateText = "128k"
+    audio_sample_rate: AudioSampleRate = 0
+    """Hz, of the track `aac`; Opus has its own. 0: that of the sound."""
     always: bool = False
     """Encode even while nobody shows demand."""
     history: DurationText | None = None

@@ -107,7 +107,7 @@ class AudioEncoder:
             bitrate = parse_bitrate(self._spec.audio_bitrate, "audio_bitrate")
             self._tracks = (
                 _Track("opus", header, bitrate),
-                _Track("aac", header, bitrate),
+                _Track("aac", header, bitrate, self._spec.audio_sample_rate),
             )
         elif hole_ns > _GAP_NS:
             # A fresh AAC encoder would leave a longer hole than the one there is.
@@ -147,35 +147,37 @@ def _takes(header: AudioHeader) -> bool:
 class _Track:
     """One encoder, with its own small re-blocking: Opus takes 20 ms, AAC 1024 samples."""
 
-    def __init__(self, name: Literal["opus", "aac"], header: AudioHeader, bitrate: int) -> None:
+    def __init__(self, name: Literal["opus", "aac"], header: AudioHeader, bitrate: int, rate: int = 0) -> None:
+        """`rate`: samples a second of its packets; 0: those of the sound."""
         self.name = name
-        self._rate = header.sample_rate
+        self._sound_rate = header.sample_rate
+        self._rate = rate or header.sample_rate
         self._channels = header.channels
         self._layout = "mono" if header.channels == 1 else "stereo"
         self._base_ns = header.pts_ns
         self._fed_samples = 0
         context = av.CodecContext.create("libopus" if name == "opus" else "aac", "w")
         assert isinstance(context, AudioCodecContext)
-        context.sample_rate = header.sample_rate
+        context.sample_rate = self._rate
         context.layout = self._layout
         context.format = "s16" if name == "opus" else "fltp"
-        context.time_base = Fraction(1, header.sample_rate)
+        context.time_base = Fraction(1, self._rate)
         context.bit_rate = bitrate
         if name == "opus":
             # 20 ms frames; middle complexity costs half the CPU of the highest and nobody hears it at 128 kbit/s.
             context.options = {"frame_duration": "20", "compression_level": "5"}
         context.open()
         self._context = context
-        frame_size = header.sample_rate // 50 if name == "opus" else 1024
+        frame_size = self._rate // 50 if name == "opus" else 1024
         self._resampler = av.AudioResampler(
-            format=context.format, layout=self._layout, rate=header.sample_rate, frame_size=frame_size
+            format=context.format, layout=self._layout, rate=self._rate, frame_size=frame_size
         )
 
     def encode(self, pcm: "np.ndarray[Any, np.dtype[np.int16]]") -> Iterator[tuple[bytes, dict[str, Any]]]:
         """Feed interleaved samples, shape (1, samples x channels); yields (payload, packet header fields)."""
         frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout=self._layout)
-        frame.sample_rate = self._rate
-        frame.time_base = Fraction(1, self._rate)
+        frame.sample_rate = self._sound_rate
+        frame.time_base = Fraction(1, self._sound_rate)
         frame.pts = self._fed_samples
         self._fed_samples += frame.samples
         for block in self._resampler.resample(frame):

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import av
 import msgspec
+import numpy as np
 import pytest
+from av.audio.codeccontext import AudioCodecContext
 
 from schemas.frames import AudioHeader
 from schemas.resources import RenditionSpec
@@ -48,3 +51,31 @@ def test_blocks_that_no_encoder_takes_are_counted_and_left_out(changes: dict[str
     sound.feed(header, memoryview(bytes(SAMPLES * header.channels * 2)))
     assert sound.dropped_blocks == 1
     assert sound._queue.empty()
+
+
+@pytest.mark.parametrize("rate", [44_100, 32_000, 22_050])
+def test_aac_has_the_sample_rate_that_was_asked_for_and_keeps_the_pitch(rate: int) -> None:
+    got: list[tuple[bytes, dict[str, Any]]] = []
+
+    class Kept:
+        def publish(self, payload: bytes, *, track: str, **fields: Any) -> None:
+            if track == "aac":
+                got.append((payload, fields))
+
+    sound = AudioEncoder(RenditionSpec(stream="cam0", audio_sample_rate=rate), Kept())  # type: ignore[arg-type]
+    seconds = np.arange(BLOCKS * SAMPLES) / 48_000
+    tone = np.repeat((np.sin(2 * np.pi * 1_000 * seconds) * 16_000).astype(np.int16), 2).reshape(BLOCKS, -1)
+    for number in range(BLOCKS):
+        sound._encode(msgspec.structs.replace(HEADER, pts_ns=number * BLOCK_NS), memoryview(tone[number].tobytes()))
+    sound.start()
+    sound.stop(5)
+    assert {fields["sample_rate"] for _, fields in got} == {rate}
+    steps = np.diff([fields["pts_ns"] for _, fields in got])
+    assert np.allclose(steps, 1024 / rate * 1e9, atol=2)
+    decoder = av.CodecContext.create("aac", "r")
+    assert isinstance(decoder, AudioCodecContext)
+    decoder.extradata = got[0][1]["extradata"]
+    heard = np.concatenate([f.to_ndarray()[0] for payload, _ in got for f in decoder.decode(av.Packet(payload))])
+    heard = heard[2048 : 2048 + rate // 5]  # past the encoder's delay
+    peak = np.argmax(np.abs(np.fft.rfft(heard * np.hanning(len(heard))))) * rate / len(heard)
+    assert peak == pytest.approx(1_000, abs=6)
