@@ -39,7 +39,7 @@ class MadeUpMesh:
         self._status = status
         self._queues: set[asyncio.Queue[bytes]] = set()
         self.replies: dict[str, msgspec.Struct | Callable[[bytes], msgspec.Struct]] = {}
-        """What commands are answered with, or what makes it of the request, by the end of their subject: `cam0.stats`."""
+        """What commands are answered with, or what makes it of a request, by the end of their subject: `cam0.stats`."""
         self.history: list[Event] = []
         """What happened before a page is opened, the oldest first."""
         self.encoded: dict[str, tuple[int, int]] = {}

@@ -23,6 +23,7 @@ export class JobPage {
   #pictures = new Pictures();
   #job = null;
   #unlisten = null;
+  #gone = false; // there is no such job
   #asked_at_ms = -Infinity;
 
   constructor(mesh) {
@@ -42,6 +43,7 @@ export class JobPage {
 
   enter() {
     this.#job = null;
+    this.#gone = false;
     this.#pictures.clear();
     this.#facts.replaceChildren();
     this.#failure.hidden = this.#progress.hidden = this.#cancel.hidden = this.#chip.hidden = true;
@@ -61,8 +63,8 @@ export class JobPage {
   update() {}
 
   tick() {
-    if (!this.#job || !isUnderWay(this.#job)) return;
-    this.#show();
+    if (this.#job ? !isUnderWay(this.#job) : this.#gone) return;
+    if (this.#job) this.#show();
     if (performance.now() - this.#asked_at_ms >= ASK_EVERY_MS && !document.hidden) this.#load();
   }
 
@@ -91,7 +93,8 @@ export class JobPage {
 
   #fail(error) {
     if (this.#job && error.code !== 404) return; // what is shown is the last that was known; it is asked again
-    setText(this.#title, error.code === 404 ? "There is no such job" : "The job cannot be shown");
+    this.#gone = error.code === 404;
+    setText(this.#title, this.#gone ? "There is no such job" : "The job cannot be shown");
     setText(this.#said, "");
     setText(this.#failure, error.plain);
     this.#failure.hidden = false;

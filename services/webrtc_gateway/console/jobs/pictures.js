@@ -64,14 +64,15 @@ export class Pictures {
 
   #append() {
     const next = this.#frames.slice(this.#shown, this.#shown + SHOWN);
-    this.#list.append(...next.map((frame) => this.#item(frame)));
+    this.#list.append(...next.map((frame, number) => this.#item(frame, this.#shown + number)));
     this.#shown += next.length;
     const left = this.#job.done - this.#shown;
     this.#more.hidden = left <= 0;
     setText(this.#more, `Show ${Math.min(SHOWN, left)} more of ${left}`);
   }
 
-  #item(frame) {
+  // Its number in the list is less than its index where a picture before it could not be decoded.
+  #item(frame, number) {
     const when = timeOf(frame);
     const image = el("img", { src: addressOf(this.#job, frame, SMALL_PX), alt: "", loading: "lazy", decoding: "async", width: frame.width, height: frame.height });
     const open = el("button", { type: "button", class: "job-picture", "aria-label": `Picture ${frame.index}, at ${when}` }, image, el("span", { text: when }));
@@ -79,7 +80,7 @@ export class Pictures {
       image.replaceWith(el("span", { class: "gone", text: "not there any more" }));
       setAttribute(open, "aria-label", `Picture ${frame.index}, at ${when}, not there any more`);
     });
-    open.addEventListener("click", () => this.#open(frame.index));
+    open.addEventListener("click", () => this.#open(number));
     return el("li", {}, open);
   }
 
@@ -107,7 +108,7 @@ export class Pictures {
       setAttribute(save, "href", addressOf(job, frame));
       setAttribute(save, "download", name);
       const asked = Math.abs(frame.timestamp_s - frame.pts_s) > 0.0005 ? `asked for ${frame.timestamp_s.toFixed(3)} s, shown since ${frame.pts_s.toFixed(3)} s` : `${frame.pts_s.toFixed(3)} s`;
-      setText(facts, [`${frame.index + 1} of ${job.done}`, asked, sizeOf(frame), frame.path].join(" · "));
+      setText(facts, [`${at + 1} of ${job.done}`, asked, sizeOf(frame), frame.path].join(" · "));
       setText(dialog.querySelector("h2"), `${titleOf(job)}, ${timeOf(frame)}`);
       back.disabled = at === 0;
       next.disabled = at === this.#frames.length - 1;
