@@ -1,0 +1,1 @@
+"""Telling a task's owner what becomes of it."""

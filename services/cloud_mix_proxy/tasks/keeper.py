@@ -1,0 +1,228 @@
+"""Keeps tasks going: what the records say is made so, on whichever node holds each, again after every crash."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from schemas.errors import ErrorInfo, MeshError, NotFound
+from schemas.mix_tasks import LIVE_STATUSES, CallbackItem, TaskPlace, TaskRecord
+from services.cloud_mix_proxy.tasks import full_rules
+from services.cloud_mix_proxy.tasks.changes import told, with_seen, with_status
+from services.cloud_mix_proxy.tasks.full_rules import FullRules
+from services.cloud_mix_proxy.tasks.leases import Leases
+from services.cloud_mix_proxy.tasks.place import Place, Refused
+from services.cloud_mix_proxy.tasks.records import KEPT_SECONDS, Known, Records
+from shared.bus import Bus, WorkQueue
+from shared.service import Context
+from shared.tasks import end_tasks, set_within
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 1.0
+"""Between two looks at a task when nothing is heard of: leases are kept, limits of time are judged."""
+_SETTLE_SECONDS: Final = 0.1  # changes come in bursts, and one look sees them all
+_STEP_SECONDS: Final = 15.0  # what is asked of others answers within 10 s, or not at all
+_RETENTION_SECONDS: Final = 600.0
+_SECRET_SECONDS: Final = 900.0  # callbacks are tried for ten minutes, and need their address
+_NS: Final = 1_000_000_000
+
+
+class Keeper:
+    """One worker for each task that this node holds."""
+
+    def __init__(
+        self,
+        context: Context[Any],
+        records: Records,
+        leases: Leases,
+        places: Mapping[TaskPlace, Place],
+        queue: WorkQueue,
+        *,
+        task_hours: float,
+        prepare_seconds: float,
+        upstream_seconds: float,
+        fallback: bool,
+    ) -> None:
+        self._bus: Bus = context.bus
+        self._context, self._records, self._leases, self._places, self._queue = context, records, leases, places, queue
+        self._task_hours, self._prepare_seconds = task_hours, prepare_seconds
+        self._upstream_seconds, self._fallback = upstream_seconds, fallback
+        self._workers: dict[str, asyncio.Task[Any]] = {}
+        self._changed: dict[str, asyncio.Event] = {}
+        self._poke = asyncio.Event()
+        self._full: dict[str, tuple[str, FullRules]] = {}
+        records.on_change(self.changed)
+        context.spawn(self._run(), "keep-tasks")
+        context.spawn(self._forget_old(), "forget-tasks")
+
+    def changed(self) -> None:
+        """Something that tasks may depend on is another: look soon."""
+        self._poke.set()
+        for event in self._changed.values():
+            event.set()
+
+    @property
+    def held(self) -> int:
+        """Tasks that this node keeps going; may be read from other threads."""
+        return len(self._workers)
+
+    async def close(self) -> None:
+        await end_tasks(*self._workers.values())
+
+    async def _run(self) -> None:
+        while True:
+            for record in self._records.unfinished():
+                if record.task not in self._workers and await self._leases.hold(record.task):
+                    self._changed[record.task] = asyncio.Event()
+                    work = self._keep(record.task)
+                    self._workers[record.task] = self._context.spawn(work, f"task {record.task}")
+            await asyncio.sleep(_SETTLE_SECONDS)
+            self._poke.clear()
+            await set_within(self._poke, _LOOK_SECONDS)
+
+    async def _keep(self, task: str) -> None:
+        """Until it is done, or another node has it."""
+        changed = self._changed[task]
+        try:
+            while await self._leases.hold(task):
+                changed.clear()
+                record = None
+                try:
+                    async with asyncio.timeout(_STEP_SECONDS):
+                        record = await self._step(task)
+                except NotFound:  # somebody has removed the record
+                    return
+                except MeshError as error:
+                    log.info("task %s: %s; tried again", task, error)
+                except TimeoutError:
+                    log.warning("task %s: no answer within %g s; tried again", task, _STEP_SECONDS)
+                if record is not None and record.status == "done" and not record.untold:
+                    await self._leases.release(task)
+                    return
+                await asyncio.sleep(_SETTLE_SECONDS)
+                await set_within(changed, _LOOK_SECONDS)
+        finally:
+            self._workers.pop(task, None)
+            self._changed.pop(task, None)
+            self._full.pop(task, None)
+
+    async def _step(self, task: str) -> TaskRecord:
+        """One look at a task, and what follows from it.
+
+        Raises:
+            NotFound: there is no record of it.
+            MeshError: it could not be done now.
+        """
+        known = await self._records.get(task)
+        if known is None:
+            raise NotFound(f"task {task!r} does not exist")
+        record = known.record
+        if record.status in LIVE_STATUSES:
+            place = self._places.get(record.place)
+            if place is None:  # its settings are gone since
+                error = ErrorInfo(code=503, message="no cloud is set here any more; set upstream_url")
+                record = await self._end(record, error)
+            elif record.stopping or record.status == "prestop":
+                record = await self._take_away(record, place)
+            else:
+                record = await self._advance(record, place)
+        return await self._tell(record)
+
+    async def _advance(self, record: TaskRecord, place: Place) -> TaskRecord:
+        age_seconds = (time.time_ns() - record.created_ns) / _NS
+        if age_seconds > self._task_hours * 3_600:
+            error = ErrorInfo(code=408, message=f"a task lasts {self._task_hours:g} hours at most")
+            return await self._end(record, error)
+        if record.status == "pending" or record.node != self._context.node:
+            node = self._context.node
+            record = await self._change(record, lambda one: with_status(replace(one, node=node), _begun(one)))
+        try:
+            seen = await place.advance(record, await self._rules(record))
+        except Refused as refusal:
+            return await self._refused(record, refusal.error)
+        except MeshError as error:
+            if record.place == "cloud" and not record.cloud_task and age_seconds > self._upstream_seconds:
+                return await self._refused(record, error.info)
+            raise
+        record = await self._change(record, lambda one: with_seen(one, seen))
+        if seen.ended:
+            return await self._end(record, seen.error or ErrorInfo(code=410, message="the mix has ended"))
+        if record.status == "prepare" and age_seconds > self._prepare_seconds:
+            message = f"it did not run within {self._prepare_seconds:g} s"
+            return await self._end(record, seen.error or ErrorInfo(code=504, message=message))
+        return record
+
+    async def _refused(self, record: TaskRecord, error: ErrorInfo) -> TaskRecord:
+        if record.place == "cloud" and self._fallback and not record.cloud_task:
+            log.warning("task %s: the cloud does not take it (%s); mixed here", record.task, error.message)
+            # Its time begins again: it has not been prepared here at all.
+            return await self._change(record, lambda one: replace(one, place="local", error=error))
+        return await self._end(record, error)
+
+    async def _end(self, record: TaskRecord, error: ErrorInfo) -> TaskRecord:
+        return await self._change(
+            record, lambda one: one if one.status == "done" else with_status(one, "prestop", error)
+        )
+
+    async def _take_away(self, record: TaskRecord, place: Place) -> TaskRecord:
+        record = await self._change(record, lambda one: with_status(one, "prestop"))
+        if not await place.end(record):
+            return record
+        # First: once it is done a task of its name may come, and must not lose it.
+        await self._records.free_name(record)
+        return await self._change(record, lambda one: with_status(replace(one, stopping=True), "done"))
+
+    async def _tell(self, record: TaskRecord) -> TaskRecord:
+        """Put what nobody was told of into the queue; what comes twice the queue takes once."""
+        for notice in record.untold:
+            item = CallbackItem(task=record.task, name=record.name, notice=notice)
+            await self._queue.put(f"{record.task}-{notice.number}", msgspec.json.encode(item))
+        if record.untold:
+            last = record.untold[-1].number
+            record = await self._change(record, lambda one: told(one, last))
+        return record
+
+    async def _change(self, record: TaskRecord, change: Callable[[TaskRecord], TaskRecord]) -> TaskRecord:
+        if change(record) == record:
+            return record
+        before, after = record.status, await self._records.change(record.task, change)
+        if after.status != before:
+            self._context.event(f"task-{record.task}", "state", state=after.status, error=after.error)
+            log.info("task %s: %s", record.task, after.status)
+        return after
+
+    async def _rules(self, record: TaskRecord) -> FullRules:
+        cached = self._full.get(record.task)
+        if not record.rules_secret:
+            return FullRules(record.rules, record.callback_url)
+        if cached is None or cached[0] != record.rules_secret:
+            cached = self._full[record.task] = (record.rules_secret, await full_rules.unseal(self._bus, record))
+        return cached[1]
+
+    async def _forget_old(self) -> None:
+        """Of all instances each does it; what one has removed the others do not find."""
+        while True:
+            for known in self._records.all():
+                if known.record.status == "done":
+                    with contextlib.suppress(MeshError):  # at the next look
+                        await self._age(known)
+            await asyncio.sleep(_RETENTION_SECONDS)
+
+    async def _age(self, known: Known) -> None:
+        done_seconds = (time.time_ns() - known.record.stopped_ns) / _NS
+        if done_seconds > _SECRET_SECONDS:
+            await full_rules.forget(self._bus, known.record)
+        if done_seconds > KEPT_SECONDS:
+            await self._records.forget(known)
+        elif done_seconds > _SECRET_SECONDS and known.record.rules_secret:
+            await self._change(known.record, lambda one: replace(one, rules_secret=""))
+
+
+def _begun(record: TaskRecord) -> Any:
+    return "prepare" if record.status == "pending" else record.status

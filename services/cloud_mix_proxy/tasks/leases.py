@@ -1,0 +1,63 @@
+"""Which node keeps a task going: one at a time, and another one when that is gone."""
+
+import logging
+import time
+from typing import Final
+
+from schemas.errors import Conflict, MeshError
+from schemas.subjects import MIX_LEASES_BUCKET, mix_lease_key
+from shared.bus import Bucket, Bus
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS: Final = 6.0
+"""A node that says nothing for so long has lost its tasks to another."""
+_RENEW_SECONDS: Final = 2.0
+
+
+class Leases:
+    """Those of one node. A service that is started again has those of the one before: of a node there is only one."""
+
+    def __init__(self, bucket: Bucket, node: str) -> None:
+        self._bucket, self._node = bucket, node
+        self._held: dict[str, tuple[int, float]] = {}
+        """(revision, when it was written) by task."""
+
+    @classmethod
+    async def open(cls, bus: Bus, node: str) -> "Leases":
+        # In a file: after a restart of the server each still knows whose it was.
+        return cls(await bus.bucket(MIX_LEASES_BUCKET, ttl_seconds=LEASE_SECONDS), node)
+
+    async def hold(self, task: str) -> bool:
+        """Take the lease or keep it; False when another node has it. Call it more often than every 2 s or so."""
+        held = self._held.get(task)
+        now = time.monotonic()
+        if held is not None and now - held[1] < _RENEW_SECONDS:
+            return True
+        key = mix_lease_key(task)
+        try:
+            if held is None:
+                entry = await self._bucket.get(key)
+                if entry is not None and entry.value.decode() != self._node:
+                    return False
+                known = entry.revision if entry else 0
+            else:
+                known = held[0]
+            self._held[task] = (await self._bucket.update(key, self._node.encode(), known), now)
+        except Conflict:
+            self._held.pop(task, None)
+            return False
+        except MeshError as error:
+            log.debug("lease of %s: %s", task, error)
+            return held is not None and now - held[1] < LEASE_SECONDS
+        return True
+
+    async def release(self, task: str) -> None:
+        """It is done."""
+        held = self._held.pop(task, None)
+        if held is None:
+            return
+        try:
+            await self._bucket.delete(mix_lease_key(task), held[0])
+        except MeshError as error:  # it lapses by itself
+            log.debug("lease of %s: %s", task, error)

@@ -1,0 +1,169 @@
+"""A task mixed in this mesh: one mix, one rendition, and outputs, made by the commands that anybody has."""
+
+import logging
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from schemas.commands import (
+    Changed,
+    OutputChanged,
+    RenditionChanged,
+    StartOutput,
+    StartRendition,
+    StopOutput,
+    StopRendition,
+)
+from schemas.errors import BadRequest, Conflict, ErrorInfo, MeshError, NotFound
+from schemas.ids import compound_id
+from schemas.mix_resources import MixActual, MixSpec
+from schemas.mix_tasks import TaskRecord
+from schemas.mixes import CreateMix, DeleteMix, MixChanged, UpdateMix
+from schemas.resources import OutputActual, OutputSpec, RenditionActual, RenditionSpec, StreamActual, StreamSpec
+from schemas.subjects import command
+from services.cloud_mix_proxy.tasks.full_rules import SERVICE, FullRules
+from services.cloud_mix_proxy.tasks.place import Refused, Seen
+from services.cloud_mix_proxy.tasks.plan import RENDITION, Limits, Plan, mix_of, plan, source_names
+from shared.desired import Desired
+from shared.state import StateMirrors
+
+log = logging.getLogger(__name__)
+
+_ENCODER: Final = "hw-encode"
+_PUBLISHER: Final = "publisher"
+_MAX_REFUSED: Final = 1_024  # tasks whose refusals are remembered; forgotten ones are only asked again
+ChangedT = TypeVar("ChangedT", bound=Changed)
+
+
+class LocalPlace:
+    """The node's own mixes."""
+
+    def __init__(self, mirrors: StateMirrors, node: str, limits: Limits) -> None:
+        self._bus, self._node, self._limits = mirrors.bus, node, limits
+        self._mixes: Desired[MixSpec, MixActual] = Desired(SERVICE, MixSpec, MixActual, mirrors)
+        self._streams: Desired[StreamSpec, StreamActual] = Desired("capture", StreamSpec, StreamActual, mirrors)
+        self._renditions: Desired[RenditionSpec, RenditionActual] = Desired(
+            _ENCODER, RenditionSpec, RenditionActual, mirrors
+        )
+        self._outputs: Desired[OutputSpec, OutputActual] = Desired(_PUBLISHER, OutputSpec, OutputActual, mirrors)
+        self._refused: dict[str, dict[str, ErrorInfo]] = {}
+        """By task and output: what can never work is not asked for again and again."""
+
+    async def advance(self, record: TaskRecord, full: FullRules) -> Seen:
+        try:
+            wanted = plan(record.task, full.rules, self._node, self._limits)
+        except MeshError as error:
+            raise Refused(error.info) from error
+        told, revision, operation_error = await self._mix(record, wanted.mix)
+        if await self._streams.find(wanted.mix.mix) is not None:
+            await self._encode_and_push(record.task, wanted)
+        return self._look(record, full, told, revision, operation_error)
+
+    async def end(self, record: TaskRecord) -> bool:
+        mix, left = mix_of(record.task), False
+        for output in [output for output, spec, _, _ in self._outputs.all() if spec.stream == mix]:
+            left = True
+            await self._stop(
+                command(_PUBLISHER, "stop"), StopOutput(stream=mix, output=output[len(mix) + 2 :], wait_s=0)
+            )
+        if await self._renditions.find(compound_id(mix, RENDITION)) is not None:
+            left = True
+            await self._stop(command(_ENCODER, "stop"), StopRendition(stream=mix, rendition=RENDITION, wait_s=0))
+        if await self._mixes.find(mix) is not None:
+            left = True
+            await self._stop(command(SERVICE, "delete"), DeleteMix(mix=mix, wait_s=0))
+        self._refused.pop(record.task, None)
+        return not left and self._mixes.actual(mix) is None
+
+    async def _mix(self, record: TaskRecord, spec: MixSpec) -> tuple[int, int, ErrorInfo | None]:
+        """(the newest operation that the mix knows, its revision, why it was refused)."""
+        found = await self._mixes.find(spec.mix)
+        moved = found is not None and found[0].node != spec.node  # its node is gone, and this one goes on
+        if found is not None and not moved and record.mix_operation >= record.last_operation:
+            return record.mix_operation, 0, record.operation_error
+        fields = {name: getattr(spec, name) for name in MixSpec.__struct_fields__}
+        try:
+            if found is None:
+                revision = await self._ask("create", CreateMix(**fields, wait_s=0))
+            else:
+                revision = await self._ask("update", UpdateMix(**fields, wait_s=0))
+        except Conflict:  # one has come, or gone, since: the next look finds it
+            return record.mix_operation, 0, None
+        except BadRequest as error:
+            if found is None:
+                raise Refused(error.info) from error
+            return record.last_operation, 0, error.info  # the layout before it stays
+        return record.last_operation, revision, None
+
+    async def _ask(self, verb: str, request: Struct) -> int:
+        """The revision that a command has written, also when the owner already says what is wrong with it."""
+        return (await self._request(command(SERVICE, verb), request, MixChanged)).revision
+
+    async def _request(self, subject: str, request: Struct, reply_type: type[ChangedT]) -> ChangedT:
+        try:
+            return await self._bus.request(subject, request, reply_type)
+        except MeshError as error:
+            if error.reply:  # it is written; what its owner says of it is seen in its state
+                return msgspec.json.decode(error.reply, type=reply_type)
+            raise
+
+    async def _stop(self, subject: str, request: Struct) -> None:
+        try:
+            await self._bus.request(subject, request, Changed)
+        except NotFound:
+            log.debug("%s: it is gone already", subject)
+
+    async def _encode_and_push(self, task: str, wanted: Plan) -> None:
+        refused = self._refused.setdefault(task, {})
+        if len(self._refused) > _MAX_REFUSED:
+            self._refused.pop(next(iter(self._refused)))
+        if await self._renditions.find(compound_id(wanted.mix.mix, RENDITION)) is None:
+            await self._start(refused, RENDITION, command(_ENCODER, "start"), StartRendition, wanted.rendition)
+        for spec in wanted.outputs:
+            if await self._outputs.find(compound_id(spec.stream, spec.output)) is None:
+                await self._start(refused, spec.output, command(_PUBLISHER, "start"), StartOutput, spec)
+
+    async def _start(
+        self, refused: dict[str, ErrorInfo], name: str, subject: str, request_type: type[Any], spec: Struct
+    ) -> None:
+        if name in refused:
+            return
+        fields = {field: getattr(spec, field) for field in spec.__struct_fields__}
+        reply_type = RenditionChanged if request_type is StartRendition else OutputChanged
+        try:
+            await self._request(subject, request_type(**fields, wait_s=0), reply_type)
+        except (NotFound, Conflict) as error:  # the stream or the rendition is not there yet
+            log.debug("%s of %s: %s", name, subject, error)
+        except BadRequest as error:
+            refused[name] = error.info
+
+    def _look(
+        self, record: TaskRecord, full: FullRules, told: int, revision: int, operation_error: ErrorInfo | None
+    ) -> Seen:
+        mix = mix_of(record.task)
+        actual = self._mixes.actual(mix)
+        revision = revision or record.mix_revision
+        error = next(iter(self._refused.get(record.task, {}).values()), None) or self._trouble(mix)
+        if actual is None:
+            return Seen(told_operation=told, revision=revision, operation_error=operation_error, error=error)
+        names = source_names(full.rules)
+        lost = tuple(sorted(names.get(one.input, one.input) for one in actual.inputs if one.state == "lost"))
+        refused = actual.error if actual.revision >= revision > actual.applied_revision else None
+        applied = told if revision and actual.applied_revision >= revision and not operation_error else 0
+        return Seen(
+            running=actual.state == "running" and self._renditions.actual(compound_id(mix, RENDITION)) is not None,
+            ended=actual.state == "ended",
+            told_operation=told,
+            applied_operation=applied,
+            revision=revision,
+            operation_error=operation_error or refused,
+            error=actual.error or error,
+            lost=lost,
+        )
+
+    def _trouble(self, mix: str) -> ErrorInfo | None:
+        """Of what the mix goes through: its rendition, its outputs."""
+        rendition = self._renditions.actual(compound_id(mix, RENDITION))
+        outputs = [actual for _, spec, _, actual in self._outputs.all() if spec.stream == mix]
+        return next((one.error for one in (rendition, *outputs) if one is not None and one.error is not None), None)

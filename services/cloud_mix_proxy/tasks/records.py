@@ -1,0 +1,212 @@
+"""What is known of every task, on the bus: written by compare-and-set only."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from schemas.errors import Conflict, NotFound
+from schemas.mix_tasks import LIVE_STATUSES, CallbackState, NameHolder, TaskRecord
+from schemas.subjects import MIX_TASKS_BUCKET, mix_callback_key, mix_task_key, mix_task_name_key
+from shared.bus import Bucket, Bus, Entry, Mirror
+from shared.state import read_entry
+
+KEPT_SECONDS: Final = 7 * 86_400.0
+"""A task that is done is known for so long."""
+_CAS_ATTEMPTS: Final = 8
+_OWN_WRITE_SECONDS: Final = 2.0  # until what was written is in this copy; the bus answers in milliseconds
+_CREATION_SECONDS: Final = 30.0  # from a name to its record; whoever took longer has died between the two
+_DIGEST_DIGITS: Final = 40
+_NS: Final = 1_000_000_000
+_RECORDS: Final = mix_task_key("x").replace("x", "*")
+_decoder: Final = msgspec.json.Decoder(TaskRecord)
+
+
+class Known(NamedTuple):
+    record: TaskRecord
+    revision: int
+
+
+class Records:
+    """The records, with a copy of all of them that follows every change."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._listeners: list[Callable[[], None]] = []
+        self._decoded: dict[str, Known] = {}
+        self._mirror = Mirror(bucket, _RECORDS, self._changed)
+
+    @classmethod
+    async def open(cls, bus: Bus) -> "Records":
+        records = cls(await bus.bucket(MIX_TASKS_BUCKET))
+        try:
+            await records._mirror.synced()
+        except BaseException:  # also of who gave up waiting: nobody else would end its task and watch
+            await records.close()
+            raise
+        return records
+
+    async def close(self) -> None:
+        await self._mirror.close()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` in the event loop after every change of any record."""
+        self._listeners.append(listener)
+
+    def all(self) -> list[Known]:
+        """As this copy has them, the newest first."""
+        return sorted(self._decoded.values(), key=lambda one: (-one.record.created_ns, one.record.task))
+
+    def live(self) -> list[TaskRecord]:
+        """Those that are not done."""
+        return [known.record for known in self._decoded.values() if known.record.status in LIVE_STATUSES]
+
+    def unfinished(self) -> list[TaskRecord]:
+        """Those that somebody has to see to: not done, or with notices that are not in the queue."""
+        return [
+            known.record
+            for known in self._decoded.values()
+            if known.record.status in LIVE_STATUSES or known.record.untold
+        ]
+
+    def seen(self, task: str) -> TaskRecord | None:
+        """As this copy has it."""
+        known = self._decoded.get(task)
+        return known.record if known else None
+
+    async def get(self, task: str) -> Known | None:
+        """The record as it is now, from the bus.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
+        entry = await self._bucket.get(mix_task_key(task))
+        return Known(_decoder.decode(entry.value), entry.revision) if entry else None
+
+    async def create(self, record: TaskRecord) -> None:
+        """Write a record that is new, under a name that no live task of its owner has.
+
+        Raises:
+            Conflict: one has it.
+            Unavailable: the bus did not take it in time; it may have been written.
+        """
+        await self._take_name(record)
+        try:
+            revision = await self._bucket.update(mix_task_key(record.task), msgspec.json.encode(record), 0)
+        except Conflict:
+            await self.free_name(record)
+            raise
+        await self._mirror.wait_for(
+            lambda entries: _at_least(entries.get(mix_task_key(record.task)), revision), _OWN_WRITE_SECONDS
+        )
+
+    async def change(self, task: str, change: Callable[[TaskRecord], TaskRecord]) -> TaskRecord:
+        """Write what `change` makes of the record; nothing where it makes the same of it.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: others change it all the time.
+            Unavailable: the bus did not take it in time.
+            MeshError: what `change` raises.
+        """
+        for _ in range(_CAS_ATTEMPTS):
+            known = await self.get(task)
+            if known is None:
+                raise NotFound(f"task {task!r} does not exist")
+            changed = change(known.record)
+            if changed == known.record:
+                return changed
+            try:
+                await self._bucket.update(mix_task_key(task), msgspec.json.encode(changed), known.revision)
+            except Conflict:
+                continue
+            return changed
+        raise Conflict(f"task {task} is being changed by others all the time; try again")
+
+    async def free_name(self, record: TaskRecord) -> None:
+        """The name may be had again; nothing where another task has it already.
+
+        Raises:
+            Unavailable: the bus did not take it in time.
+        """
+        key = _name_key(record)
+        entry = await self._bucket.get(key)
+        if entry and msgspec.json.decode(entry.value, type=NameHolder).task == record.task:
+            try:
+                await self._bucket.purge(key, entry.revision)
+            except Conflict:  # taken over since
+                return
+
+    async def forget(self, known: Known) -> None:
+        """Remove a task that is done, and how its notices have fared.
+
+        Raises:
+            Unavailable: the bus did not take it in time.
+        """
+        try:
+            await self._bucket.purge(mix_task_key(known.record.task), known.revision)
+        except Conflict:  # another instance was first
+            return
+        await self._bucket.purge(mix_callback_key(known.record.task))
+
+    async def callbacks(self, task: str) -> CallbackState:
+        """Raises:
+        Unavailable: the bus does not answer.
+        """
+        entry = await self._bucket.get(mix_callback_key(task))
+        return msgspec.json.decode(entry.value, type=CallbackState) if entry else CallbackState()
+
+    async def count_callback(self, task: str, change: Callable[[CallbackState], CallbackState]) -> None:
+        """Raises:
+        Unavailable: the bus did not take it in time.
+        """
+        for _ in range(_CAS_ATTEMPTS):
+            entry = await self._bucket.get(mix_callback_key(task))
+            state = msgspec.json.decode(entry.value, type=CallbackState) if entry else CallbackState()
+            try:
+                data = msgspec.json.encode(change(state))
+                await self._bucket.update(mix_callback_key(task), data, entry.revision if entry else 0)
+            except Conflict:
+                continue
+            return
+
+    async def _take_name(self, record: TaskRecord) -> None:
+        key, holder = _name_key(record), NameHolder(record.task, time.time_ns())
+        for _ in range(_CAS_ATTEMPTS):
+            entry = await self._bucket.get(key)
+            if entry is not None and await self._held(msgspec.json.decode(entry.value, type=NameHolder)):
+                break
+            try:
+                await self._bucket.update(key, msgspec.json.encode(holder), entry.revision if entry else 0)
+            except Conflict:
+                continue
+            return
+        raise Conflict(f"Name {record.name!r}: a task of this name is in progress; end it first, or choose another")
+
+    async def _held(self, holder: NameHolder) -> bool:
+        known = await self.get(holder.task)
+        if known is None:
+            return time.time_ns() - holder.at_ns < _CREATION_SECONDS * _NS
+        return known.record.status in LIVE_STATUSES
+
+    def _changed(self, key: str, entry: Entry | None) -> None:
+        task = key.rpartition(".")[2]
+        record = read_entry(entry, TaskRecord)
+        if entry is None or record is None:
+            self._decoded.pop(task, None)
+        else:
+            self._decoded[task] = Known(record, entry.revision)
+        for listener in self._listeners:
+            listener()
+
+
+def _at_least(entry: Entry | None, revision: int) -> bool:
+    return entry is not None and entry.revision >= revision
+
+
+def _name_key(record: TaskRecord) -> str:
+    # Digests: keys of the bus may not have every character, and not everybody who reads them may know the names.
+    owner, name = (hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_DIGITS] for text in (record.owner, record.name))
+    return mix_task_name_key(owner, name)

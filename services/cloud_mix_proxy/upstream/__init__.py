@@ -1,0 +1,1 @@
+"""Tasks that a cloud mixes, by the same API."""

@@ -1,0 +1,165 @@
+"""A task that a cloud mixes: made, changed and ended there by the same API, and looked at now and then."""
+
+import contextlib
+import time
+from typing import Any, Final, Self, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from schemas.cloud_mix import MixedRules
+from schemas.errors import ErrorInfo, Unavailable
+from schemas.mix_tasks import TaskRecord
+from services.cloud_mix_proxy.tasks.full_rules import FullRules
+from services.cloud_mix_proxy.tasks.place import Refused, Seen
+from services.cloud_mix_proxy.tasks.settings import TaskSettings
+from services.cloud_mix_proxy.upstream.client import CallRefused, CloudClient
+
+_POLL_SECONDS: Final = 5.0  # ten calls a second are what the API allows of one action; dozens of tasks stay below
+_LISTED: Final = 100  # the most that a page has
+_MAX_PAGES: Final = 10
+_ENDING: Final = frozenset(("prestop", "done"))
+
+
+StructT = TypeVar("StructT", bound=Struct)
+
+
+class _Created(Struct):
+    task: str = field(name="TaskID")
+
+
+class _Detail(Struct):
+    status: str = field(name="Status")
+    last: int = field(name="LastOperationIndex", default=0)
+    last_success: int = field(name="LastSuccessOperationIndex", default=0)
+    message: str = field(name="TaskErrMsg", default="")
+    sources: str | list[str] = field(name="TaskErrSrcIDs", default="")
+
+
+class _Row(Struct):
+    task: str = field(name="TaskID")
+    name: str = field(name="Name", default="")
+    status: str = field(name="Status", default="")
+
+
+class _Page(Struct):
+    count: int = field(name="Count", default=0)
+    rows: list[_Row] = field(name="Result", default_factory=list)
+
+
+class _Asked(Struct, omit_defaults=True):
+    rules: MixedRules = field(name="MixedRules")
+    name: str | None = field(name="Name", default=None)
+    task: str | None = field(name="TaskID", default=None)
+
+
+class CloudPlace:
+    """Tasks there have our ids for names: one that was made and whose answer was lost is found again."""
+
+    def __init__(self, client: CloudClient) -> None:
+        self._client = client
+        self._looked: dict[str, tuple[float, int, Seen]] = {}
+        """When, at which of our operations, and what was seen; by task."""
+
+    @classmethod
+    def from_settings(cls, settings: TaskSettings) -> Self:
+        return cls(
+            CloudClient(
+                settings.upstream_url.rstrip("/"),
+                settings.upstream_access_key,
+                settings.upstream_secret_key,
+                settings.upstream_region,
+            )
+        )
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def advance(self, record: TaskRecord, full: FullRules) -> Seen:
+        known = self._looked.get(record.task)
+        if known and known[1] == record.last_operation and time.monotonic() - known[0] < _POLL_SECONDS:
+            return known[2]
+        seen = await self._advance(record, full)
+        self._looked[record.task] = (time.monotonic(), record.last_operation, seen)
+        return seen
+
+    async def end(self, record: TaskRecord) -> bool:
+        self._looked.pop(record.task, None)
+        cloud_task = record.cloud_task or await self._find(record.task)
+        if not cloud_task:
+            return True
+        with contextlib.suppress(CallRefused):  # it has ended, or is not known any more: what it is now tells
+            await self._client.call("DeleteCloudMixTask", {"TaskID": cloud_task})
+        try:
+            return (await self._detail(cloud_task)).status in _ENDING
+        except CallRefused:
+            return True
+
+    async def _advance(self, record: TaskRecord, full: FullRules) -> Seen:
+        # Its callbacks are ours to make: the cloud does not reach who asked here, nor shall it know of them.
+        rules = full.rules
+        cloud_task = record.cloud_task or await self._find(record.task)
+        told, operation_error = max(record.mix_operation, 1), record.operation_error
+        if not cloud_task:
+            cloud_task, told = await self._create(record, rules), record.last_operation
+        elif told < record.last_operation:
+            operation_error = await self._update(cloud_task, rules)
+            told = record.last_operation
+        try:
+            detail = await self._detail(cloud_task)
+        except CallRefused as refused:  # it is not known there any more
+            return Seen(cloud_task=cloud_task, told_operation=told, ended=True, error=refused.error)
+        caught_up = detail.last_success >= detail.last > 0 and operation_error is None
+        return Seen(
+            running=detail.status == "runing",
+            ended=detail.status in _ENDING,
+            told_operation=told,
+            applied_operation=told if caught_up else 0,
+            cloud_task=cloud_task,
+            operation_error=operation_error,
+            error=ErrorInfo(code=502, message=f"the cloud says: {detail.message[:300]}") if detail.message else None,
+            lost=_sources(detail.sources),
+        )
+
+    async def _create(self, record: TaskRecord, rules: MixedRules) -> str:
+        try:
+            data = await self._client.call("CreateCloudMixTask", _Asked(rules=rules, name=record.task))
+        except CallRefused as refused:
+            raise Refused(refused.error) from refused
+        return _read(data, _Created).task
+
+    async def _update(self, cloud_task: str, rules: MixedRules) -> ErrorInfo | None:
+        try:
+            await self._client.call("UpdateCloudMixTask", _Asked(rules=rules, task=cloud_task))
+        except CallRefused as refused:
+            return refused.error
+        return None
+
+    async def _detail(self, cloud_task: str) -> _Detail:
+        return _read(await self._client.call("GetCloudMixTaskDetail", {"TaskID": cloud_task}), _Detail)
+
+    async def _find(self, name: str) -> str:
+        """The task there that has our id for its name; empty when there is none that goes on."""
+        for page in range(1, _MAX_PAGES + 1):
+            try:
+                found = _read(await self._client.call("ListCloudMixTask", {"PageSize": _LISTED, "Page": page}), _Page)
+            except CallRefused as refused:
+                raise Refused(refused.error) from refused
+            for row in found.rows:
+                if row.name == name and row.status not in _ENDING:
+                    return row.task
+            if page * _LISTED >= found.count:
+                break
+        return ""
+
+
+def _read(data: Any, kind: type[StructT]) -> StructT:
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise Unavailable(f"the cloud answers with something else than this API does: {error}") from None
+
+
+def _sources(said: str | list[str]) -> tuple[str, ...]:
+    names = said.split(",") if isinstance(said, str) else said
+    return tuple(sorted(name.strip() for name in names if name.strip()))
