@@ -101,7 +101,7 @@ def test_the_five_examples(api: Api) -> None:
     detail = service.get_cloud_mix_task_detail({"TaskID": task})["Result"]["Data"]
     assert (detail["TaskID"], detail["Status"]) == (task, "runing")
     assert (detail["LastOperationIndex"], detail["LastSuccessOperationIndex"]) == (2, 2)
-    assert json.loads(detail["Rule"]) == rules
+    assert json.loads(detail["Rule"]) == mixed_rules(2), "an update leaves the callback as it was"
 
     ended = service.delete_cloud_mix_task({"TaskID": task})["Result"]["Data"]
     assert ended == f"kill task [{task}] success"

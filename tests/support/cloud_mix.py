@@ -91,8 +91,9 @@ class MemoryTasks:
 
     async def delete(self, owner: str, task: str) -> None:
         await self._work()
-        record = self._live(owner, task)
-        self.records[task] = _changed(record, status="done", stopped_ns=time.time_ns())
+        record = await self.detail(owner, task)
+        if not record.stopped_ns:
+            self.records[task] = _changed(record, status="done", stopped_ns=time.time_ns())
 
     async def detail(self, owner: str, task: str) -> TaskRecord:
         await self._work()

@@ -255,6 +255,31 @@ def test_where_to_push_to_needs_no_scheme(url: str) -> None:
     assert parse_create({"Name": "a", "MixedRules": changed("Output.Url.0", url)}).rules.output.url[0] == url
 
 
+TRUSTED = [
+    (f"{SOURCE}.Type", "live", "mesh://cam0", True),
+    (f"{SOURCE}.Type", "live", "rtsp://admin:secret@192.168.1.7/1", True),
+    (f"{SOURCE}.Type", "live", "mesh://Cam 0", False),
+    (f"{SOURCE}.Type", "live", "file:///clip.mp4", False),
+    (f"{SOURCE}.Type", "vod", "file:///clip.mp4", True),
+    (f"{SOURCE}.Type", "pic", "file:///slate.png", True),
+    (f"{SOURCE}.Type", "pic", "file:///clip.mp4", False),
+]
+
+
+@pytest.mark.parametrize(("field", "kind", "url", "good"), TRUSTED)
+def test_where_keys_are_trusted_the_mesh_itself_can_be_mixed(field: str, kind: str, url: str, good: bool) -> None:
+    rules = changed(field, kind)
+    rules["InputSource"][0]["Url"] = url
+    rules["Output"]["Url"] = ["file://recordings/mix.mp4", "udp://192.168.1.8:5000"]
+    if good:
+        parse_create({"Name": "a", "MixedRules": rules}, trusted=True)
+        rules["Output"]["Url"] = ["push.example.com"]
+    else:
+        with pytest.raises(Refusal, match="InputSource"):
+            parse_create({"Name": "a", "MixedRules": rules}, trusted=True)
+    assert "MixedRules.InputSource[0].Url" in refusal(rules).message
+
+
 def test_a_password_is_not_said_again() -> None:
     found = refusal(changed(f"{SOURCE}.Url", "https://user:hunter22@tos.example.org/a.png"))
     assert "hunter22" not in found.message

@@ -5,6 +5,7 @@ from urllib.parse import unquote, urlsplit
 
 from schemas.cloud_mix import MixedRules, SourceType
 from schemas.errors import InvalidValue
+from schemas.ids import check_id
 from shared.netguard import Policy, check_form
 from shared.urls import redact
 
@@ -22,6 +23,14 @@ _OTHERS: Final = frozenset(
     )
 )
 _PUSH_SCHEMES: Final = ("rtmp", "rtmps", "rtsp", "rtsps", "srt")
+# Besides those of the API, where whoever has a key may reach what this mesh reaches.
+_TRUSTED_SCHEMES: Final[dict[SourceType, tuple[str, ...]]] = {
+    "vod": ("file",),
+    "live": ("rtsp", "rtsps", "srt", "udp", "mesh"),
+    "pic": ("file",),
+}
+_TRUSTED_PUSH_SCHEMES: Final = ("udp", "http", "https", "file")
+_MESH: Final = "mesh://"
 _WHAT: Final[dict[SourceType, str]] = {
     "vod": "give the address of an MP4 or FLV file, or another Type",
     "live": "give an RTMP address, or an HTTP address of FLV, or another Type",
@@ -29,29 +38,38 @@ _WHAT: Final[dict[SourceType, str]] = {
 }
 
 
-def check_addresses(rules: MixedRules, path: str) -> None:
-    """Raises:
-    InvalidValue: names the field, the address without its secrets, and the fix.
+def check_addresses(rules: MixedRules, path: str, *, trusted: bool = False) -> None:
+    """Hold every address against what the API says of it.
+
+    Args:
+        trusted: cameras, streams of the mesh and files count too.
+
+    Raises:
+        InvalidValue: names the field, the address without its secrets, and the fix.
     """
     for number, source in enumerate(rules.input_source):
         field = f"{path}.InputSource[{number}].Url"
-        _check(source.url, _SCHEMES[source.type], field)
+        _check(source.url, _SCHEMES[source.type] + (_TRUSTED_SCHEMES[source.type] if trusted else ()), field)
         if not _fits(source.url, source.type):
             raise InvalidValue(field, redact(source.url)[0], _WHAT[source.type])
     for number, logo in enumerate(rules.input_layout.logo):
         field = f"{path}.InputLayout.Logo[{number}].Url"
-        _check(logo.url, _HTTP, field)
+        _check(logo.url, _HTTP + (_TRUSTED_SCHEMES["pic"] if trusted else ()), field)
         if not _fits(logo.url, "pic"):
             raise InvalidValue(field, redact(logo.url)[0], "give an address that ends in .png or .jpg")
+    push_schemes = _PUSH_SCHEMES + (_TRUSTED_PUSH_SCHEMES if trusted else ())
     for number, url in enumerate(rules.output.url):
         # The API's own example names hosts only; what is pushed to them is RTMP.
-        _check(url if "://" in url else f"rtmp://{url}", _PUSH_SCHEMES, f"{path}.Output.Url[{number}]")
+        _check(url if "://" in url else f"rtmp://{url}", push_schemes, f"{path}.Output.Url[{number}]")
     if rules.output.callback is not None:
         _check(rules.output.callback.url, _HTTP, f"{path}.Output.Callback.Url")
 
 
 def _check(url: str, schemes: tuple[str, ...], field: str) -> None:
-    check_form(url, Policy(schemes=frozenset(schemes)), field)
+    if "mesh" in schemes and url.startswith(_MESH):
+        check_id(url.removeprefix(_MESH), field)
+        return
+    check_form(url, Policy(schemes=frozenset(schemes), listens="udp" in schemes), field)
 
 
 def _fits(url: str, kind: SourceType) -> bool:

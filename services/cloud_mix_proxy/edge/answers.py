@@ -7,7 +7,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from aiohttp import web
 from msgspec import Struct
+from msgspec.structs import replace
 
+from schemas.cloud_mix import Callback, MixedRules
 from schemas.errors import ErrorInfo
 from schemas.mix_tasks import TaskRecord
 from services.cloud_mix_proxy.edge.refusal import Refusal
@@ -82,7 +84,7 @@ def detailed(record: TaskRecord) -> TaskDetail:
         status=record.status,
         last_operation_index=record.last_operation,
         last_success_operation_index=record.last_success_operation,
-        rule=msgspec.json.encode(record.rules).decode(),
+        rule=msgspec.json.encode(_with_callback(record)).decode(),
         last_operation_err_code=_code(operation),
         last_operation_err_msg=operation.message if operation else "",
         task_err_code=_code(task),
@@ -122,6 +124,14 @@ def _metadata(asked: Asked) -> dict[str, str]:
 
 def _result(code: int, message: str, data: object) -> dict[str, object]:
     return {"Code": code, "Message": message, "Data": data}
+
+
+def _with_callback(record: TaskRecord) -> MixedRules:
+    """The rules as they were asked for: their callback is kept beside them."""
+    rules = record.rules
+    if not record.callback_url:
+        return rules
+    return replace(rules, output=replace(rules.output, callback=Callback(url=record.callback_url)))
 
 
 def _listed(record: TaskRecord) -> ListedTask:

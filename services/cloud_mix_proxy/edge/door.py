@@ -24,8 +24,11 @@ SERVICE: Final = "cloud-mix-proxy"
 _PREFIX: Final = "FRAMEMESH_CLOUD_MIX_PROXY_"
 
 
-async def serve_edge(context: Context[Any], settings: EdgeSettings, tasks: Tasks) -> int:
+async def serve_edge(context: Context[Any], settings: EdgeSettings, tasks: Tasks, *, trusted: bool = False) -> int:
     """Serve the API for the life of the service; returns the port.
+
+    Args:
+        trusted: whoever has a key may name files, cameras and streams of the mesh.
 
     Raises:
         NotFound, BadRequest: a file of the settings is missing, malformed, or others may use it.
@@ -46,7 +49,7 @@ async def serve_edge(context: Context[Any], settings: EdgeSettings, tasks: Tasks
     await asyncio.to_thread(_watch_keys, admission, settings, watch)
     files = tls_files(SERVICE, settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file)
     tls = await asyncio.to_thread(watched_door, files, watch)
-    exchange = Exchange(tasks, admission)
+    exchange = Exchange(tasks, admission, trusted=trusted)
     connections = Connections(settings.connections_per_address, clients)
     door = HttpDoor(exchange.app(), settings.bind, settings.http_port, tls.context if tls else None, connections)
     port = await door.start()

@@ -41,12 +41,15 @@ class Exchange:
         self,
         tasks: Tasks,
         admission: Admission,
+        *,
+        trusted: bool = False,
         body_seconds: float = BODY_SECONDS,
         action_seconds: float = ACTION_SECONDS,
     ) -> None:
+        """`trusted`: see `Actions`."""
         self.answers: Counter[tuple[str, str]] = Counter()
         """By action and HTTP status."""
-        self._actions, self._admission = Actions(tasks).by_name, admission
+        self._actions, self._admission = Actions(tasks, trusted=trusted).by_name, admission
         self._body_seconds, self._action_seconds = body_seconds, action_seconds
 
     def app(self) -> web.Application:

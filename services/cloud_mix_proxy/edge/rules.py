@@ -66,23 +66,23 @@ class Page(NamedTuple):
 BodyT = TypeVar("BodyT", CreateBody, UpdateBody, TaskBody, ListBody)
 
 
-def parse_create(body: dict[str, Any]) -> Creation:
+def parse_create(body: dict[str, Any], *, trusted: bool = False) -> Creation:
     """Raises: Refusal: names the field, its value and the fix."""
     asked = _as(CreateBody, body)
     if _CONTROL.search(asked.name):
         raise _invalid(InvalidValue("Name", asked.name, "leave out control characters"))
-    rules = _checked(asked.mixed_rules)
+    rules = _checked(asked.mixed_rules, trusted)
     return Creation(asked.name, rules, rules.output.callback.url if rules.output.callback else None)
 
 
-def parse_update(body: dict[str, Any]) -> Change:
+def parse_update(body: dict[str, Any], *, trusted: bool = False) -> Change:
     """Raises: Refusal: names the field, its value and the fix."""
     rules = body.get(_RULES)
     output = rules.get("Output") if isinstance(rules, dict) else None
     if isinstance(output, dict):
         output.pop("Callback", None)
     asked = _as(UpdateBody, body)
-    return Change(_task(asked.task_id), _checked(asked.mixed_rules))
+    return Change(_task(asked.task_id), _checked(asked.mixed_rules, trusted))
 
 
 def parse_task(body: dict[str, Any]) -> str:
@@ -112,12 +112,12 @@ def _as(kind: type[BodyT], body: dict[str, Any]) -> BodyT:
         raise Refusal(MISSING if missing else INVALID, text) from None
 
 
-def _checked(rules: MixedRules) -> MixedRules:
+def _checked(rules: MixedRules, trusted: bool) -> MixedRules:
     """The rules with the video's rates corrected."""
     try:
         _check_layers(rules)
         _check_offsets(rules)
-        check_addresses(rules, _RULES)
+        check_addresses(rules, _RULES, trusted=trusted)
     except InvalidValue as error:
         raise _invalid(error) from None
     video = rules.output.video
