@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from services.frame_extractor.engine.av1_frames import Av1Frames
 
 # 5.5.1 with no timing, one operating point, 64x64, order hints of 7 bits; the tools of screens are said by each frame.
@@ -50,3 +52,11 @@ def test_broken_units_are_never_disposable() -> None:
     noise = random.Random(1)
     for _ in range(2000):
         Av1Frames(SEQUENCE).disposable(noise.randbytes(noise.randrange(40)))
+
+
+@pytest.mark.timeout(5)
+def test_a_sequence_header_without_an_end_costs_no_time() -> None:
+    # Up to the number of ticks of a picture, which is as long as there are zeros.
+    begin = int(f"{'0' * 5}1{'0' * 64}1".ljust(72, "0"), 2).to_bytes(9, "big")
+    header = begin + bytes((1 << 21) - 1 - len(begin))
+    assert not Av1Frames(b"").disposable(b"\x0a\xff\xff\x7f" + header)

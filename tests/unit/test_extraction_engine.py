@@ -1,5 +1,7 @@
 """The pictures that the engine takes are those of an exhaustive decode."""
 
+import errno
+import io
 import random
 import threading
 import time
@@ -129,6 +131,38 @@ def test_a_video_may_change_its_size_and_set_its_clock_back(clips: Clips) -> Non
     assert [one.pts_s for one in got] == sorted(one.pts_s for one in got)
     assert (facts.width, facts.height) == (178, 100)
     assert facts.duration_s == pytest.approx(3.0, abs=0.1)
+
+
+def test_a_time_that_is_in_a_joined_video_twice_is_that_of_its_own_part(clips: Clips) -> None:
+    # Pictures of one colour: packets of the two parts have the same times and the same sizes.
+    parts = [
+        clips.make(f"{colour}.ts", "-c:v libx264 -g 25 -bf 0", f"color=c={colour}:s=160x90:r=25:d=20")
+        for colour in ("red", "blue")
+    ]
+    path = clips.folder / "colours.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    whole = [picture.digest for picture in exhaustive(path)]
+    got, _ = taken(path, Sampling(mode="timestamps", timestamps_s=(5.0, 29.0)))
+    assert [one.digest for one in got] == [whole[5 * 25], whole[29 * 25]]
+
+
+def test_memory_that_runs_out_is_no_damage_of_the_video(clips: Clips) -> None:
+    class Short(io.BytesIO):
+        is_open = False
+
+        def read(self, size: int | None = -1) -> bytes:
+            if self.is_open:
+                raise av.error.MemoryError(errno.ENOMEM, "as libav says it")
+            return super().read(size)
+
+    def opened() -> av.container.InputContainer:
+        source = Short(clips.derived("memory.mkv", "long.mp4").read_bytes())
+        container = av.open(source, format="matroska", buffer_size=1024, options={"probesize": "32"})
+        source.is_open = True
+        return container
+
+    with pytest.raises(MemoryError):
+        taken(OpenVideo(opened, "short", False), Sampling())
 
 
 def test_of_a_video_that_is_cut_off_the_good_part_is_kept(clips: Clips) -> None:

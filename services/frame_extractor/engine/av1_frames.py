@@ -12,7 +12,7 @@ _SEQUENCE_HEADER: Final = 1
 _FRAME_HEADERS: Final = (3, 6)  # OBU_FRAME_HEADER and OBU_FRAME, which begins with one
 _KEY, _INTRA_ONLY, _SWITCH = 0, 2, 3  # frame_type
 _SELECT: Final = 2  # of screen content tools: every frame says
-_HEAD_BYTES: Final = 32  # of a frame header, more than what is read of it
+_HEAD_BYTES: Final = 64  # of a header, more than what is read of it: of a long one that is made up each bit costs
 
 
 class _Sequence(NamedTuple):
@@ -40,12 +40,12 @@ class Av1Frames:
         frames = 0
         try:
             for obu in obus(temporal_unit):
+                head = temporal_unit[obu.payload : min(obu.end, obu.payload + _HEAD_BYTES)]
                 if obu.type == _SEQUENCE_HEADER:
-                    self._sequence = _sequence(_Bits(temporal_unit[obu.payload : obu.end]))
+                    self._sequence = _sequence(_Bits(head))
                 elif obu.type in _FRAME_HEADERS:
                     if self._sequence is None:
                         return False
-                    head = temporal_unit[obu.payload : min(obu.end, obu.payload + _HEAD_BYTES)]
                     if _refreshes(_Bits(head), self._sequence):
                         return False
                     frames += 1

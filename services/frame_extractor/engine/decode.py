@@ -53,7 +53,8 @@ def decode_shares(
         VideoError: the video cannot be opened, or its pictures are too large.
     """
     missed: list[Moment] = []
-    seeks = True
+    # Where the clock was set back a time is in the file twice, perhaps with a packet of the same size at each.
+    seeks = not index.shift.any()
     share = next_share()
     while share is not None:
         with video.opened(halt) as (container, stream):
@@ -73,6 +74,8 @@ def decode_shares(
                 except _Unseekable:
                     seeks = False
                     break  # from the beginning again: in order, packets are always the same
+                except MemoryError:
+                    raise
                 except (MeshError, av.FFmpegError, OSError, _Lost):
                     # Where this file ends for us, it ended for the index a little later: the rest is gone.
                     missed += decoder.left()
@@ -126,11 +129,11 @@ class _Feeder:
     def _seek(self, target: int) -> None:
         index = self._index
         by_pts = any(name in self._container.format.name for name in _BY_PTS)
-        time, shift = (index.pts, int(index.shift[target])) if by_pts else (index.dts, 0)
-        if time[target] == NO_TIME:
+        time = int((index.pts if by_pts else index.dts)[target])
+        if time == NO_TIME:
             raise _Unseekable
         try:
-            self._container.seek(int(time[target]) - shift, stream=self._stream)
+            self._container.seek(time, stream=self._stream)
         except av.FFmpegError:
             raise _Unseekable from None
         self._source = packets_of(self._container, self._stream)
@@ -140,7 +143,7 @@ class _Feeder:
     def _find(self, target: int) -> "Packet[Any]":
         """Read until this packet comes."""
         index = self._index
-        wanted = (int(index.pts[target] - index.shift[target]), int(index.dts[target]), int(index.size[target]))
+        wanted = (int(index.pts[target]), int(index.dts[target]), int(index.size[target]))
         for packet in islice(self._source, _SEARCH_PACKETS):
             if (packet.pts, packet.dts, packet.size) == wanted:
                 return packet

@@ -102,6 +102,8 @@ def read_index(
                         packet.is_discard,
                     )
                 )
+        except MemoryError:  # of this machine, not of the video
+            raise
         except (MeshError, av.FFmpegError, OSError) as error:
             if not rows or isinstance(error, TooLong):  # a limit is no damage
                 raise video.explain(error) from None

@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from schemas.errors import InvalidValue, MeshError
+from schemas.errors import BadRequest, InvalidValue, MeshError
 from services.frame_extractor.engine.errors import VideoError
 from shared.netguard import (
     GuardedUrl,
@@ -101,8 +101,8 @@ class OpenVideo:
         if isinstance(told, NotMedia):
             return VideoError("video", told.message)
         if isinstance(error, MeshError):
-            kind = "video" if type(error).code == 400 and not self.remote else "download"
-            return VideoError("download" if kind == "download" else "video", error.message)
+            ours = type(error).code == BadRequest.code and not self.remote
+            return VideoError("video" if ours else "download", error.message)
         if isinstance(error, av.error.DecoderNotFoundError | av.error.PatchWelcomeError):
             return VideoError("format", f"{self.name}: this libav cannot decode it")
         if self.remote:
