@@ -4,12 +4,14 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+import av
+
 from schemas.errors import InvalidValue
 from schemas.extraction import ExtractedFrame, FailureKind, SubmitJob, VideoFacts
 from schemas.sampling import Sampling
 from services.frame_extractor.engine import ExcerptError, Limits, OpenVideo, Taken, VideoError, take
 from services.frame_extractor.excerpts import Source, make_excerpt
-from services.frame_extractor.pictures import make_picture
+from services.frame_extractor.pictures import Picture, make_picture
 from services.frame_extractor.storage import OpenedVideo, Places, StorageError, Uploads
 
 # Fewer pictures than this, or rarer ones, need little of a long video: it is read in ranges rather than fetched.
@@ -74,7 +76,9 @@ class Extraction:
             try:
                 facts = self._take()
             except ExcerptError:
-                # The same pictures go to the same places, whole this time.
+                # The same pictures go to the same places, whole this time; there may be fewer of them.
+                self._frames.clear()
+                self.done = 0
                 self._closing.close()
                 self._open(sparse=False)
                 facts = self._take()
@@ -101,21 +105,25 @@ class Extraction:
         writer = self._places.writer(self._request.to, self._request.pictures.format, self.stop)
         self._path = writer.path
         with self._places.uploads(writer, self._written) as uploads:
-            return take(
-                self._video,
-                self._request.sampling,
-                lambda taken: self._make(taken, uploads),
-                threads=self.threads,
-                stop=self.stop,
-                limits=self._limits,
-                on_expected=self._expect,
-            )
+            try:
+                return take(
+                    self._video,
+                    self._request.sampling,
+                    lambda taken: self._make(taken, uploads),
+                    threads=self.threads,
+                    stop=self.stop,
+                    limits=self._limits,
+                    on_expected=self._expect,
+                )
+            except ExcerptError:
+                uploads.finish()  # what is on its way must not be written over what follows
+                raise
 
     def _expect(self, count: int) -> None:
         self.expected = count
 
     def _make(self, taken: Taken, uploads: Uploads) -> None:
-        picture = make_picture(taken.frame, self._request.pictures, sample_aspect=self._sample_aspect)
+        picture = self._picture(taken)
         frame = ExtractedFrame(
             index=taken.number,
             timestamp_s=taken.timestamp_s,
@@ -128,6 +136,15 @@ class Extraction:
         with self._lock:
             self._pending[taken.number] = frame
         uploads.put(taken.number, picture.data)
+
+    def _picture(self, taken: Taken) -> Picture:
+        try:
+            return make_picture(taken.frame, self._request.pictures, sample_aspect=self._sample_aspect)
+        except (MemoryError, InvalidValue):
+            raise
+        except (av.FFmpegError, ValueError) as error:  # of the next attempt too
+            kind: FailureKind = "extraction" if isinstance(error, av.FFmpegError) else "format"
+            raise ExtractionFailed(kind, f"{self._video.name}: {error}", False) from None
 
     def _written(self, number: int) -> None:
         with self._lock:
