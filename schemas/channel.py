@@ -13,6 +13,7 @@ Party = Literal[
     "publisher",
     "webrtc-gateway",
     "frame-extractor",
+    "cloud-mix-proxy",
     "writer",
     "transformer",
     "client",
@@ -38,13 +39,15 @@ PARAMETERS: dict[str, str] = {
     "rendition": "the encoding of the stream; `source` for the source's own packets, `raw` in demand keys for frames",
     "output": "the destination of a rendition",
     "sample": "pictures of a stream again and again",
+    "mix": "a stream made of others",
     "track": "`video`, `opus` or `aac`",
     "service": "the service that speaks",
     "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`; of a camera its node; of a job "
     "its id",
     "event": "what happened: `state`, `removed`, `task-failed`, `source-stuck`, `onvif`, `device-found`, "
     "`device-lost`, `publishing`, `publishing-ended`, `adapted`, `kicked`, `voice-started`, `voice-ended`, `clip`, "
-    "`sample`; of a job `job-submitted`, `job-started`, `job-progress` (twice a second at most), `job-retried`, "
+    "`sample`; of a mix `mix-started`, `input-lost`, `input-back`, `update-failed`, `mix-ended`; "
+    "of a job `job-submitted`, `job-started`, `job-progress` (twice a second at most), `job-retried`, "
     "`job-completed`, `job-failed`, `job-canceled`, with `owner`, `attempt`, `done` and `expected` in `detail`",
     "job": "the job's id",
     "owner": "whose job it is: the name of an API key, or `mesh`",

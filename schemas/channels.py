@@ -68,6 +68,8 @@ from schemas.frames import AudioHeader, FrameAck, FrameRef
 from schemas.ids import compound_id
 from schemas.ingest import GaveWay, GiveWay, IngestSession, PublishClaim
 from schemas.layers import ChooseLayer, LayersChosen, ListPublishers, PublisherList
+from schemas.mix_resources import MixActual, MixSpec
+from schemas.mixes import CreateMix, DeleteMix, GetMix, ListMixes, MixChanged, MixEntry, MixList, UpdateMix
 from schemas.moments import FileMoment, FindMoment, TakenPicture, TakePicture
 from schemas.packets import PacketHeader
 from schemas.recordings import (
@@ -115,7 +117,14 @@ from schemas.sora import (
 )
 from schemas.stills import EncodedPicture, EncodePicture
 
-RUNNING_SERVICES: tuple[Party, ...] = ("capture", "hw-encode", "publisher", "webrtc-gateway", "frame-extractor")
+RUNNING_SERVICES: tuple[Party, ...] = (
+    "capture",
+    "hw-encode",
+    "publisher",
+    "webrtc-gateway",
+    "frame-extractor",
+    "cloud-mix-proxy",
+)
 OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "writer", "transformer", "client", "cli", "console")
 LOOKERS: tuple[Party, ...] = ("writer", "transformer", "client", "cli", "console")
 
@@ -176,13 +185,13 @@ def _keys(bucket: str, service: Party, key: str, payload: type[Struct] | None, s
 
 
 def _state(bucket: str, service: Party, name: str, payload: type[Struct], summary: str) -> Channel:
-    key = subjects.state_key(service, _id(name))
+    key = subjects.state_key(service, _PLACEHOLDER.format(name) if name == "mix" else _id(name))
     rest = {"receivers": OBSERVERS, "read": "watch", "compare_and_set": bucket == subjects.DESIRED_BUCKET}
     return _keys(bucket, service, key, payload, summary, **rest)
 
 
 def _secret(service: Party, name: str, summary: str) -> Channel:
-    key = subjects.state_key(service, _id(name))
+    key = subjects.state_key(service, _PLACEHOLDER.format(name) if name == "mix" else _id(name))
     rest = {"receivers": (service,), "read": "get", "compare_and_set": True, "encoding": "text"}
     return _keys(subjects.SECRETS_BUCKET, service, key, None, summary, **rest)
 
@@ -229,8 +238,8 @@ _MEDIA = (
         address=_template(subjects.frames, "node", "stream"),
         semantics="latest-wins",
         payload=FrameRef,
-        senders=("capture", "writer"),
-        receivers=("hw-encode", "frame-extractor", "client"),
+        senders=("capture", "cloud-mix-proxy", "writer"),
+        receivers=("hw-encode", "frame-extractor", "cloud-mix-proxy", "client"),
         summary="A picture is in the ring; of use on its own node only.",
     ),
     Channel(
@@ -239,8 +248,8 @@ _MEDIA = (
         semantics="at-most-once",
         payload=AudioHeader,
         encoding="msgpack+bytes",
-        senders=("capture",),
-        receivers=("hw-encode", "client"),
+        senders=("capture", "cloud-mix-proxy"),
+        receivers=("hw-encode", "cloud-mix-proxy", "client"),
         summary="A block of raw sound, 48 kHz, s16, interleaved.",
     ),
     Channel(
@@ -294,9 +303,21 @@ _MEDIA = (
 
 _COMMANDS = (
     _command(
-        "capture", "start", StartStream, StreamChanged, ("cli", "writer", "webrtc-gateway"), "Make or change a stream."
+        "capture",
+        "start",
+        StartStream,
+        StreamChanged,
+        ("cli", "writer", "webrtc-gateway", "cloud-mix-proxy"),
+        "Make or change a stream.",
     ),
-    _command("capture", "stop", StopStream, StreamChanged, ("cli", "writer", "webrtc-gateway"), "Remove a stream."),
+    _command(
+        "capture",
+        "stop",
+        StopStream,
+        StreamChanged,
+        ("cli", "writer", "webrtc-gateway", "cloud-mix-proxy"),
+        "Remove a stream.",
+    ),
     _command("capture", "list", ListResources, StreamList, LOOKERS, "Streams, as asked for and as they are."),
     _command(
         "capture",
@@ -632,6 +653,11 @@ _COMMANDS = (
     _command(
         "frame-extractor", "samples", ListResources, SampleList, LOOKERS, "Samples, as asked for and as they are."
     ),
+    _command("cloud-mix-proxy", "create", CreateMix, MixChanged, ("cli", "writer"), "Make a stream of others."),
+    _command("cloud-mix-proxy", "update", UpdateMix, MixChanged, ("cli", "writer"), "Change a mix while it runs."),
+    _command("cloud-mix-proxy", "delete", DeleteMix, MixChanged, ("cli", "writer"), "End a mix."),
+    _command("cloud-mix-proxy", "get", GetMix, MixEntry, LOOKERS, "A mix, as asked for and as it is."),
+    _command("cloud-mix-proxy", "list", ListMixes, MixList, LOOKERS, "Mixes, as asked for and as they are."),
 )
 
 _JOBS = (
@@ -666,10 +692,12 @@ _STATE = (
     _state(subjects.DESIRED_BUCKET, "hw-encode", "rendition", RenditionSpec, "Renditions that shall be."),
     _state(subjects.DESIRED_BUCKET, "publisher", "output", OutputSpec, "Outputs that shall be."),
     _state(subjects.DESIRED_BUCKET, "frame-extractor", "sample", SampleSpec, "Samples that shall be."),
+    _state(subjects.DESIRED_BUCKET, "cloud-mix-proxy", "mix", MixSpec, "Mixes that shall be."),
     _state(subjects.ACTUAL_BUCKET, "capture", "", StreamActual, "Streams as they are."),
     _state(subjects.ACTUAL_BUCKET, "hw-encode", "rendition", RenditionActual, "Renditions as they are."),
     _state(subjects.ACTUAL_BUCKET, "publisher", "output", OutputActual, "Outputs as they are."),
     _state(subjects.ACTUAL_BUCKET, "frame-extractor", "sample", SampleActual, "Samples as they are."),
+    _state(subjects.ACTUAL_BUCKET, "cloud-mix-proxy", "mix", MixActual, "Mixes as they are."),
     Channel(
         name="demand",
         address=kv_subject(
@@ -678,12 +706,25 @@ _STATE = (
         semantics="kv",
         payload=None,
         encoding="empty",
-        senders=("hw-encode", "publisher", "webrtc-gateway", "frame-extractor", "writer", "transformer", "client"),
-        receivers=("capture", "hw-encode", "writer", "transformer"),
+        senders=(
+            "hw-encode",
+            "publisher",
+            "webrtc-gateway",
+            "frame-extractor",
+            "cloud-mix-proxy",
+            "writer",
+            "transformer",
+            "client",
+        ),
+        receivers=("capture", "hw-encode", "cloud-mix-proxy", "writer", "transformer"),
         summary="Somebody needs this; forgotten when it is not refreshed.",
         bucket=subjects.DEMAND_BUCKET,
         read="watch",
-        bound={"hw-encode": {"rendition": subjects.RAW}, "frame-extractor": {"rendition": subjects.RAW}},
+        bound={
+            "hw-encode": {"rendition": subjects.RAW},
+            "frame-extractor": {"rendition": subjects.RAW},
+            "cloud-mix-proxy": {"rendition": subjects.RAW},
+        },
     ),
     Channel(
         name="presence",
@@ -736,10 +777,11 @@ _STATE = (
     _job_keys(
         "usage", subjects.USAGE_BUCKET, subjects.usage_key, ("owner", "day"), UsageRecord, "What owners had.", "watch"
     ),
-    _epoch(("capture", "writer"), "", "The stream's last epoch, decimal."),
+    _epoch(("capture", "cloud-mix-proxy", "writer"), "", "The stream's last epoch, decimal."),
     _epoch(("hw-encode", "transformer"), "rendition", "The last run of the rendition's packets, decimal."),
     _secret("capture", "", "Full URL of a source that has credentials."),
     _job_secret(),
+    _secret("cloud-mix-proxy", "mix", "Full URLs of a mix's inputs and logos that have credentials, as JSON."),
     _secret("publisher", "output", "Full URL of a destination that has credentials or a stream key."),
 )
 

@@ -12,6 +12,7 @@ from schemas.encoding import AudioSampleRate, Preset, Quality, RateControl
 from schemas.errors import ErrorInfo
 from schemas.frames import Delivery, PixelFormat
 from schemas.ids import Id
+from schemas.mix_resources import MixActual, MixSpec
 from schemas.packets import VideoCodec
 from schemas.pictures import Fps, PictureSettings
 from schemas.sample_resources import SampleActual, SampleSpec
@@ -30,7 +31,7 @@ class StreamSpec(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     stream: Id
     source: str
     """rtsp:// rtmp:// srt:// udp:// http(s):// onvif:// v4l2:// genicam:// screen:// file:// images:// test://, whip://
-    (a browser publishes it to a gateway) or app:// (an application writes the frames)."""
+    (a browser publishes it to a gateway), app:// (an application writes the frames) or mix:// (a mix does)."""
     source_secret: str = ""
     """`secret://name@revision` of the full URL when `source` had credentials in it; set by the service."""
     node: Id | None = None
@@ -54,6 +55,10 @@ class StreamSpec(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     """What those who look at pictures get while the source is lost: the last picture again, a slate, or nothing."""
     history: DurationText | None = None
     """Keep so much of the source's own packets in memory even while nobody takes them: for pre-roll and clips."""
+    public_only: bool = False
+    """Of addresses: those within private networks are refused, and so is what lies on this machine."""
+    made_for: Id | None = None
+    """The mix that has it made as one of its inputs, and takes it away with itself; set by cloud-mix-proxy."""
 
 
 class RenditionSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -134,7 +139,7 @@ class OutputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """Of files: take the oldest of this output's away while less than this is free on their disk."""
 
 
-Spec = StreamSpec | RenditionSpec | OutputSpec | SampleSpec
+Spec = StreamSpec | RenditionSpec | OutputSpec | SampleSpec | MixSpec
 
 
 class VideoInfo(Struct, frozen=True, kw_only=True):
@@ -248,7 +253,7 @@ class OutputActual(Struct, frozen=True, kw_only=True):
     """How far before its start the first file begins, of what `preroll` asked."""
 
 
-Actual = StreamActual | RenditionActual | OutputActual | SampleActual
+Actual = StreamActual | RenditionActual | OutputActual | SampleActual | MixActual
 
 
 class Presence(Struct, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ _LEAST_WAIT_SECONDS = 0.2  # with wait_s 0: the time to take what is there
 _HEADER_BYTES = 1024  # of a reply beside the file
 _MARGIN = 0.85  # files do not shrink quite as their pixels do
 _DELIVERING = ("live", "frozen")
-_APPLICATION = "app://"
+_WRITTEN_ELSEWHERE = ("app://", "mix://")
 _decode_ref = msgspec.json.Decoder(FrameRef).decode
 
 
@@ -153,7 +153,7 @@ class Snapshots:
         actual = runner.actual
         if actual is None or actual.state not in _DELIVERING:
             return None
-        if not actual.decoding and not actual.source.startswith(_APPLICATION):
+        if not actual.decoding and not actual.source.startswith(_WRITTEN_ELSEWHERE):
             return None
         ref = newest_picture(self._folder, stream)
         if ref is None or not _shown(runner, ref):
@@ -186,7 +186,7 @@ class Snapshots:
 def _shown(runner: StreamRunner, ref: FrameRef) -> bool:
     """Not a slate from before the source came back, nor what new masks hide; an application's own always."""
     sink, actual = runner.sink, runner.actual
-    if sink is None or (actual and actual.source.startswith(_APPLICATION)):
+    if sink is None or (actual and actual.source.startswith(_WRITTEN_ELSEWHERE)):
         return True
     return ref.epoch == sink.epoch and sink.frames.shows(
         ref

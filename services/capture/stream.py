@@ -56,7 +56,18 @@ _KEPT_PICTURES = 2  # by libav: one in the demuxer, until the next one begins, a
 _LOST = frozenset(("stalled", "reconnecting", "failed"))
 
 # Changes of anything else are taken on by the sink, where the source agrees.
-_OF_SOURCE = ("source", "source_secret", "transport", "loop", "audio", "delivery", "binning", "bit_depth", "trigger")
+_OF_SOURCE = (
+    "source",
+    "source_secret",
+    "transport",
+    "loop",
+    "audio",
+    "delivery",
+    "binning",
+    "bit_depth",
+    "trigger",
+    "public_only",
+)
 
 
 def _of_source(spec: StreamSpec) -> tuple[object, ...]:
@@ -353,8 +364,8 @@ class StreamRunner:
         actual, spec, sink, filler = self._actual, self._spec, self.sink, self._filler
         if actual is None or spec is None or sink is None or filler is None or not sink.wants_raw:
             return None
-        if actual.state not in _LOST or spec.on_loss == "none" or spec.source.startswith("app:"):
-            return None  # an application has the ring to itself
+        if actual.state not in _LOST or spec.on_loss == "none" or spec.source.startswith(("app:", "mix:")):
+            return None  # who writes the pictures has the ring to itself
         reason = actual.error.message if actual.error else ""
         return partial(filler.write, spec, sink.frames.written, sink.arrivals.last_ns or actual.since_ns, reason)
 

@@ -39,7 +39,10 @@ _ALWAYS = {
     "webrtc-gateway": "services.webrtc_gateway",
 }
 # Those that a mesh does without where their extra is not installed, and what of it nothing else brings.
-_WHERE_INSTALLED = {"frame-extractor": ("services.frame_extractor", "obstore")}
+_WHERE_INSTALLED = {
+    "frame-extractor": ("services.frame_extractor", "obstore"),
+    "cloud-mix-proxy": ("services.cloud_mix_proxy", "PIL"),
+}
 SERVICES = {
     **_ALWAYS,
     **{name: module for name, (module, needs) in _WHERE_INSTALLED.items() if importlib.util.find_spec(needs)},
@@ -71,6 +74,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: not served."""
     extraction: str = ""
     """Where programs submit videos to have pictures taken out of them; see `openapi.json` there."""
+    mixing: str = ""
+    """Where programs ask for CloudMix tasks; empty: not served."""
     nats: str
     metrics: dict[str, str]
     seconds: float
@@ -130,6 +135,7 @@ class Mesh:
                 whep=f"{console}whep/",
                 rtsp=present["publisher"].rtsp_url,
                 extraction=present["frame-extractor"].http_url,
+                mixing=present["cloud-mix-proxy"].http_url if "cloud-mix-proxy" in present else "",
                 nats=redact(nats_url)[0],
                 metrics={service: presence.metrics_url for service, presence in present.items()},
                 seconds=round(time.monotonic() - started, 2),
@@ -230,13 +236,16 @@ def _environment(options: UpOptions, settings: Settings, nats_url: str, ports: P
     sources = dict.fromkeys((media, str(Path.cwd()), *folders.sources))
     environment.setdefault("FRAMEMESH_CAPTURE_FILE_ROOTS", ",".join(sources))
     environment.setdefault("FRAMEMESH_FRAME_EXTRACTOR_FILE_ROOTS", ",".join(sources))
+    environment.setdefault("FRAMEMESH_CLOUD_MIX_PROXY_FILE_ROOTS", ",".join(sources))
     environment.setdefault("FRAMEMESH_PUBLISHER_FILE_ROOTS", ",".join(dict.fromkeys((media, *folders.recordings))))
     if options.auto_ports:
         # Concrete free ports, not 0: a service that is restarted must be found where it was.
         for service in SERVICES:
             name = f"FRAMEMESH_{service.upper().replace('-', '_')}_METRICS_PORT"
             environment.setdefault(name, str(free_port(settings.bind, socket.SOCK_STREAM)))
-        environment.setdefault("FRAMEMESH_FRAME_EXTRACTOR_HTTP_PORT", str(free_port(settings.bind, socket.SOCK_STREAM)))
+        for service in ("FRAME_EXTRACTOR", "CLOUD_MIX_PROXY"):
+            port = free_port(settings.bind, socket.SOCK_STREAM)
+            environment.setdefault(f"FRAMEMESH_{service}_HTTP_PORT", str(port))
     return environment
 
 

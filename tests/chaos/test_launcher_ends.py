@@ -61,7 +61,7 @@ def test_a_signal_ends_everything_in_order(number: signal.Signals) -> None:
     with RunningMesh("--source", str(bunny())) as mesh:
         _record(mesh)
         began, pids = time.monotonic(), mesh.pids()
-        assert len(pids) == 6  # the bus, and five services
+        assert len(pids) == 7  # the bus, and six services
         assert mesh.process is not None
         mesh.process.send_signal(number)
         assert mesh.process.wait(ENDS_SECONDS) == 0

@@ -17,7 +17,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 IDLE_SECONDS = 1.0
 MEASURED_SECONDS = 3.0
 # Forwarding the packets of one 720p stream; decoding it would take several times that.
-MAX_IDLE_CPU = {"capture": 0.15, "hw-encode": 0.05, "publisher": 0.05, "webrtc-gateway": 0.08}
+MAX_IDLE_CPU = {
+    "capture": 0.15,
+    "hw-encode": 0.05,
+    "publisher": 0.05,
+    "webrtc-gateway": 0.08,
+    "cloud-mix-proxy": 0.05,
+}
 SERVICES = tuple(MAX_IDLE_CPU)
 
 

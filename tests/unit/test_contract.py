@@ -19,11 +19,13 @@ from ops.permissions import grants
 from schemas import subjects
 from schemas.channel import PARAMETERS, Channel
 from schemas.channels import CHANNELS, RUNNING_SERVICES, message_types
+from schemas.mix_resources import MixSpec
 from schemas.resources import OutputSpec, RenditionSpec, StreamSpec
 from schemas.sample_resources import SampleSpec
 
 REPOSITORY = Path(__file__).parents[2]
 TYPES = json_schemas.documented_types()
+OWN_SECRETS = ("capture", "publisher", "frame-extractor", "cloud-mix-proxy")
 # One subject of each channel as the builders make it.
 BUILT = {
     "frames": subjects.frames("edge1", "cam0"),
@@ -90,6 +92,14 @@ BUILT = {
     "frame-extractor.start-sample": subjects.command("frame-extractor", "start-sample"),
     "frame-extractor.stop-sample": subjects.command("frame-extractor", "stop-sample"),
     "frame-extractor.samples": subjects.command("frame-extractor", "samples"),
+    "cloud-mix-proxy.create": subjects.command("cloud-mix-proxy", "create"),
+    "cloud-mix-proxy.update": subjects.command("cloud-mix-proxy", "update"),
+    "cloud-mix-proxy.delete": subjects.command("cloud-mix-proxy", "delete"),
+    "cloud-mix-proxy.get": subjects.command("cloud-mix-proxy", "get"),
+    "cloud-mix-proxy.list": subjects.command("cloud-mix-proxy", "list"),
+    "desired.cloud-mix-proxy": "$KV.mesh_desired." + subjects.state_key("cloud-mix-proxy", "wall"),
+    "actual.cloud-mix-proxy": "$KV.mesh_actual." + subjects.state_key("cloud-mix-proxy", "wall"),
+    "secrets.cloud-mix-proxy": "$KV.mesh_secrets." + subjects.state_key("cloud-mix-proxy", "wall"),
     "desired.frame-extractor": "$KV.mesh_desired." + subjects.state_key("frame-extractor", "cam0--hourly"),
     "actual.frame-extractor": "$KV.mesh_actual." + subjects.state_key("frame-extractor", "cam0--hourly"),
     "samples.frame-extractor": "$KV.mesh_samples." + subjects.state_key("frame-extractor", "cam0--hourly"),
@@ -131,7 +141,7 @@ def sample(kind: Any) -> Any:
         kind, pattern = arguments[0], [meta.pattern for meta in arguments[1:] if getattr(meta, "pattern", None)]
         if not pattern:
             return sample(kind)
-        values = ("cam0", "20260504", "task-20260504100000-abc123")
+        values = ("cam0", "20260504", "task-20260504100000-abc123", "#1e90ff")
         return next(value for value in values if re.search(pattern[0], value))
     if kind is Any:
         return {"any": ["JSON"]}
@@ -203,7 +213,7 @@ def test_a_message_is_what_its_schema_says(kind: type[Struct]) -> None:
 
 
 REQUESTS = {channel.payload for channel in CHANNELS if channel.semantics == "request-reply" and channel.payload}
-SPECS = {StreamSpec, RenditionSpec, OutputSpec, SampleSpec}
+SPECS = {StreamSpec, RenditionSpec, OutputSpec, SampleSpec, MixSpec}
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=type_name)
@@ -324,7 +334,7 @@ def test_secrets_are_their_owners() -> None:
         secret = {subject for subject in grant.publish | grant.subscribe if "mesh_secrets" in subject}
         readable = {subject for subject in secret if "GET" in subject or "CONSUMER" in subject}
         wanted = {f"$JS.API.DIRECT.GET.KV_mesh_secrets.$KV.mesh_secrets.{party}.*"}
-        assert readable == (wanted if party in ("capture", "publisher", "frame-extractor") else set()), party
+        assert readable == (wanted if party in OWN_SECRETS else set()), party
 
 
 def test_nobody_gets_everything() -> None:

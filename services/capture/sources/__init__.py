@@ -16,6 +16,7 @@ from services.capture.sources.base import Source
 from services.capture.sources.file import FileSource
 from services.capture.sources.genicam import GenicamSource
 from services.capture.sources.images import ImagesSource
+from services.capture.sources.mix import MixSource
 from services.capture.sources.network import NetworkSource
 from services.capture.sources.onvif import OnvifSource
 from services.capture.sources.pattern import PatternSource
@@ -45,12 +46,14 @@ _KINDS: dict[str, type[Source]] = {
     "genicam": GenicamSource,
     "whip": WhipSource,
     "app": ApplicationSource,
+    "mix": MixSource,
 }
 DEVICE_SCHEMES = frozenset(("v4l2", "genicam"))
 """Sources that judge settings of the device themselves; others have none."""
 _OF_DEVICE = ("binning", "bit_depth", "trigger", "controls")
 _WITHOUT_SOUND = frozenset(("v4l2", "genicam", "screen", "images", "app"))
-_NOT_OPENED = frozenset(("test", "app", "whip"))  # there is nothing outside this process
+_NOT_OPENED = frozenset(("test", "app", "mix", "whip"))  # there is nothing outside this process
+_PUBLIC = frozenset(("rtsp", "rtsps", "rtmp", "http", "https"))  # what can be elsewhere than on this machine
 _WITHOUT_URL = frozenset(("genicam",))  # a camera's name, no host: the gate for URLs has nothing to say
 _MAX_FIELD_BYTES = (
     64 * 1024
@@ -66,6 +69,9 @@ def check_source(spec: StreamSpec) -> None:
     """
     _check_sizes(spec)
     scheme = _checked_scheme(spec.source)
+    if spec.public_only and scheme not in _PUBLIC:
+        names = ", ".join(f"{name}://" for name in sorted(_PUBLIC))
+        raise InvalidValue("source", redact(spec.source)[0], f"public_only: only {names} can be used here")
     if spec.delivery == "lossless" and scheme != "app":
         raise InvalidValue("delivery", spec.delivery, "only app:// sources can wait for a consumer; leave it out")
     check_pictures(spec)
@@ -75,6 +81,8 @@ def check_source(spec: StreamSpec) -> None:
         if (text := getattr(spec, name)) is not None:
             parse_duration(text, name)
     check_history(spec.history)
+    if spec.voice and scheme == "mix":
+        raise InvalidValue("voice", True, "capture does not hear a mix; listen to the streams that it is made of")
     if spec.voice and (scheme in _WITHOUT_SOUND or not spec.audio):
         why = f"{scheme}:// sources have no sound" if scheme in _WITHOUT_SOUND else "audio is off"
         raise InvalidValue("voice", True, f"{why}; leave it out")
@@ -126,9 +134,9 @@ async def check_here(spec: StreamSpec, settings: CaptureSettings) -> None:
         return
     policy = Policy(
         schemes=frozenset((scheme,)),
-        allow_private=True,
+        allow_private=not spec.public_only,
         file_roots=settings.file_roots,
-        listens=True,
+        listens=not spec.public_only,
         folders=True,
     )
     with contextlib.suppress(NotFound, Unavailable):

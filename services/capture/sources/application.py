@@ -7,7 +7,8 @@ does is seen at that ring: its writer's lock, which the kernel drops when the ap
 import threading
 
 from schemas.errors import InvalidValue
-from schemas.resources import StreamSpec, VideoInfo
+from schemas.resources import AudioInfo, StreamSpec, VideoInfo
+from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
 from services.capture.sources.base import Source
 from shared.ring import RingHeader
@@ -15,7 +16,6 @@ from shared.ring.folder import written_rings
 
 # A look costs 30 microseconds; the ring's file system tells of new files, but not of locks and sequences.
 _LOOK_SECONDS = 0.25
-_WAITS_FOR = "the application"
 
 
 class ApplicationSource(Source):
@@ -23,6 +23,12 @@ class ApplicationSource(Source):
 
     steady = False
     listens = True
+    waits_for = "the application"
+
+    def __init__(self, spec: StreamSpec, url: str, settings: CaptureSettings) -> None:
+        super().__init__(spec, url, settings)
+        self.fps = spec.fps
+        self.sound: AudioInfo | None = None
 
     @classmethod
     def check(cls, spec: StreamSpec) -> None:
@@ -32,11 +38,11 @@ class ApplicationSource(Source):
         for name in ("masks", "crop", "rotate", "frozen_after"):
             if getattr(spec, name):
                 raise InvalidValue(
-                    name, getattr(spec, name), "an app:// stream's pictures are the application's own; do it there"
+                    name, getattr(spec, name), f"{cls.waits_for} makes these pictures itself; do it there"
                 )
 
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
-        sink.waiting(_WAITS_FOR)
+        sink.waiting(self.waits_for)
         writing: RingHeader | None = None
         while not stop.wait(_LOOK_SECONDS if writing else 0):
             rings = written_rings(self.settings.shm_dir, self.spec.stream)
@@ -45,12 +51,12 @@ class ApplicationSource(Source):
             if newest is None:
                 if before is not None:
                     sink.lost()
-                    sink.waiting(_WAITS_FOR)
+                    sink.waiting(self.waits_for)
                 if stop.wait(_LOOK_SECONDS):
                     return
                 continue
             if before is None or before.geometry != newest.geometry:
-                sink.live(_video(newest, self.spec.fps), None, ())
+                sink.live(_video(newest, self.fps), self.sound, ())
                 before = None
             written = newest.last_sequence - (before.last_sequence if before else 0)
             if written:

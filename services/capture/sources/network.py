@@ -50,7 +50,8 @@ _replays: dict[tuple[str, str], Replay] = {}
 
 class NetworkSource(ContainerSource):
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
-        guarded = check(self.url, Policy(schemes=SCHEMES, allow_private=True, file_roots=()), field="source")
+        policy = Policy(schemes=SCHEMES, allow_private=not self.spec.public_only, file_roots=())
+        guarded = check(self.url, policy, field="source")
         try:
             with interruptible(stop):
                 if guarded.scheme in ("rtsp", "rtsps"):

@@ -1,0 +1,97 @@
+"""Commands of mixes; any instance answers them, the mix's node acts."""
+
+from typing import Any
+
+import msgspec
+
+from schemas.errors import Conflict, NotFound
+from schemas.mix_resources import MixSpec
+from schemas.mixes import CreateMix, DeleteMix, GetMix, ListMixes, MixChanged, MixEntry, MixList, UpdateMix
+from schemas.subjects import command
+from services.cloud_mix_proxy.mixes.checks import Checks
+from services.cloud_mix_proxy.mixes.parts import Mixes
+from services.cloud_mix_proxy.mixes.secrets import SERVICE
+from shared.bus import Endpoint
+from shared.desired import error_in_reply
+
+
+class MixCommands:
+    def __init__(self, mixes: Mixes, checks: Checks) -> None:
+        self._mixes, self._checks = mixes, checks
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint(command(SERVICE, "create"), CreateMix, MixChanged, self.create, error_in_reply),
+            Endpoint(command(SERVICE, "update"), UpdateMix, MixChanged, self.update, error_in_reply),
+            Endpoint(command(SERVICE, "delete"), DeleteMix, MixChanged, self.delete),
+            Endpoint(command(SERVICE, "get"), GetMix, MixEntry, self.get),
+            Endpoint(command(SERVICE, "list"), ListMixes, MixList, self.list),
+        ]
+
+    async def create(self, request: CreateMix) -> MixChanged:
+        """Make a mix.
+
+        Raises:
+            InvalidValue, BadRequest: the spec can never work.
+            NotFound: an input's stream does not exist.
+            Conflict: it exists already, or a stream of that name does.
+        """
+        if await self._mixes.read(request.mix) is not None:
+            raise Conflict(f"mix {request.mix!r} exists already; change it with {SERVICE}.update")
+        spec = await self._checks.placed(_spec(request))
+        # Revision 0: of two who create it at once, one is told so.
+        change = UpdateMix(**_fields(spec), revision=0, wait_s=request.wait_s)
+        return await self._mixes.apply(spec.mix, spec, change, MixChanged)
+
+    async def update(self, request: UpdateMix) -> MixChanged:
+        """Change a mix while it runs; what cannot be shown leaves what is seen as it is, and is its error.
+
+        Raises:
+            NotFound: there is none of that name, or an input's stream does not exist.
+            InvalidValue, BadRequest: the spec can never work.
+            Conflict: stale revision.
+        """
+        before = await self._mixes.read(request.mix)
+        if before is None:
+            raise NotFound(f"mix {request.mix!r} does not exist; make it with {SERVICE}.create")
+        given = _spec(request)
+        if given.sources_secret == before[0].sources_secret:  # of who gives back what was read
+            given = msgspec.structs.replace(given, sources_secret="")
+        spec = await self._checks.placed(given)
+        if spec.node != before[0].node:
+            raise Conflict(f"mix {spec.mix!r} is made on node {before[0].node}; delete it, and create it anew")
+        return await self._mixes.apply(spec.mix, spec, request, MixChanged)
+
+    async def delete(self, request: DeleteMix) -> MixChanged:
+        """End a mix; the streams that were made for it go too.
+
+        Raises:
+            NotFound: there is none of that name.
+            Conflict: stale revision.
+        """
+        return await self._mixes.withdraw(request.mix, request, MixChanged)
+
+    async def get(self, request: GetMix) -> MixEntry:
+        """Raises:
+        NotFound: there is none of that name.
+        """
+        found = await self._mixes.find(request.mix)
+        if found is None:
+            raise NotFound(f"mix {request.mix!r} does not exist; {SERVICE}.list shows what does")
+        return MixEntry(revision=found[1], spec=found[0], actual=self._mixes.actual(request.mix))
+
+    async def list(self, _request: ListMixes) -> MixList:
+        """Every mix of the mesh."""
+        return MixList(
+            mixes=tuple(
+                MixEntry(revision=revision, spec=spec, actual=actual) for _, spec, revision, actual in self._mixes.all()
+            )
+        )
+
+
+def _spec(request: MixSpec) -> MixSpec:
+    return MixSpec(**_fields(request))
+
+
+def _fields(spec: MixSpec) -> dict[str, Any]:
+    return {name: getattr(spec, name) for name in MixSpec.__struct_fields__}

@@ -1,0 +1,37 @@
+"""Streams made of others: the mixes of this node, and the commands for those of the mesh."""
+
+from schemas.mix_resources import MixActual, MixSpec
+from schemas.resources import StreamActual, StreamSpec
+from services.cloud_mix_proxy.mixes.checks import Checks
+from services.cloud_mix_proxy.mixes.commands import MixCommands
+from services.cloud_mix_proxy.mixes.made_streams import CAPTURE, MadeStreams, Streams
+from services.cloud_mix_proxy.mixes.metrics import register_metrics
+from services.cloud_mix_proxy.mixes.parts import Mixes, MixParts
+from services.cloud_mix_proxy.mixes.runner import MixRunner, failed
+from services.cloud_mix_proxy.mixes.secrets import SERVICE, MixSecrets
+from services.cloud_mix_proxy.settings import CloudMixProxySettings
+from shared.reconcile import Reconciler, Reporter
+from shared.service import VERSION, Context
+from shared.state import StateMirrors
+
+
+async def build(context: Context[CloudMixProxySettings]) -> None:
+    """Connect the parts: mirrors of the mesh's state, one runner per mix, their streams, the commands."""
+    mirrors = await StateMirrors.open(context.bus)
+    context.stack.push_async_callback(mirrors.close)
+    mixes = Mixes(SERVICE, MixSpec, MixActual, mirrors, MixSecrets(context.bus))
+    streams = Streams(CAPTURE, StreamSpec, StreamActual, mirrors)
+    reporter = Reporter(context)
+    context.stack.push_async_callback(reporter.flush)
+    made = MadeStreams(context.bus, context.node, streams, lambda: mixes.owned(context.node))
+    parts = MixParts(context, reporter, mixes, made)
+    reconciler: Reconciler[MixSpec, MixRunner] = Reconciler(
+        context, reporter, lambda mix: MixRunner(mix, parts), failed(parts)
+    )
+    context.stack.push_async_callback(reconciler.close)
+    reconciler.keep(mixes, lambda: mixes.owned(context.node))
+    context.spawn(made.run(), "made-streams")
+    register_metrics(context.figures, reconciler.runners, parts.counts)
+    commands = MixCommands(mixes, Checks(mirrors, mixes, streams, context.node))
+    served = await context.bus.serve(SERVICE, VERSION, "Streams made of others.", commands.endpoints())
+    context.stack.push_async_callback(served.close)
