@@ -27,12 +27,13 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from schemas.errors import BadRequest, InternalError, InvalidValue, NotFound, Unavailable
-from schemas.extraction import ENDED_STATES, ExtractedFrame, Job, JobReply, PollJob, SubmitJob, Submitted
+from schemas.extraction import ENDED_STATES, Job, JobReply, PollJob, SubmitJob, Submitted
 from schemas.sampling import PictureOptions, Sampling, check_options, check_sampling
 from schemas.subjects import command, event
 from schemas.units import parse_duration
 from services.cli.connection import add_nats_argument, connected
 from services.cli.paths import source_argument
+from services.cli.poll import poll_all
 from services.cli.progress import Progress
 from shared.bus import Bus, Message
 from shared.parent import killed_with_parent
@@ -112,8 +113,11 @@ def _request(options: argparse.Namespace) -> SubmitJob:
     """
     sampling = _given(options, Sampling, ("fps", "count", "max_frames"), _sampling(options))
     pictures = _given(options, PictureOptions, ("format", "quality", "short_side", "width", "height"), {})
-    check_sampling(sampling, "--")
-    check_options(pictures, "--")
+    try:
+        check_sampling(sampling)
+        check_options(pictures)
+    except InvalidValue as error:
+        raise InvalidValue(_option(error.field), error.value, error.fix) from None
     if not options.to and (options.key or options.owner or options.no_wait):
         raise BadRequest("--key, --owner and --no-wait are of jobs of the mesh; give --to")
     to = options.to or f"file://{quote(str(_folder(options)))}/{_NAME}"
@@ -140,7 +144,7 @@ def _sampling(options: argparse.Namespace) -> dict[str, Any]:
         except ValueError:
             raise InvalidValue("--at", options.at, "write seconds with commas: 1.5,3,10.25") from None
         return {**found, "mode": "timestamps", "timestamps_s": moments}
-    if options.from_start:
+    if options.from_start:  # the other modes begin at the start as they are
         return {**found, "mode": "fps", **({} if options.fps is not None else {"fps": 1.0})}
     return found
 
@@ -153,7 +157,11 @@ def _given(options: argparse.Namespace, kind: Any, names: tuple[str, ...], field
         text, _, name = str(error).partition(" - at `$.")
         name = name.rstrip("`")
         said = text.replace("Expected", "expected").replace("`float`", "a number").replace("`int`", "a whole number")
-        raise BadRequest(f"--{_OPTIONS.get(name, name.replace('_', '-'))}: {said}") from None
+        raise BadRequest(f"{_option(name)}: {said}") from None
+
+
+def _option(field: str) -> str:
+    return f"--{_OPTIONS.get(field, field.replace('_', '-'))}"
 
 
 def _folder(options: argparse.Namespace) -> Path:
@@ -231,21 +239,12 @@ async def _ended(bus: Bus, job: str, progress: Progress) -> JobReply:
             with contextlib.suppress(Unavailable):  # who was asked has gone meanwhile; another one answers
                 reply = await bus.request(command(_SERVICE, "poll"), PollJob(job=job, frames=False), JobReply)
                 if reply.job.state in ENDED_STATES:
-                    return JobReply(job=reply.job, frames=await _frames(bus, job))
+                    return await poll_all(bus, PollJob(job=job))
             ended.clear()
             await set_within(ended, _LOOK_SECONDS)
     finally:
         for subscription in subscriptions:
             await subscription.close()
-
-
-async def _frames(bus: Bus, job: str) -> tuple[ExtractedFrame, ...]:
-    frames: list[ExtractedFrame] = []
-    while True:
-        reply = await bus.request(command(_SERVICE, "poll"), PollJob(job=job, first=len(frames)), JobReply)
-        frames += reply.frames
-        if not reply.more:
-            return tuple(frames)
 
 
 def _said(reply: JobReply) -> str:

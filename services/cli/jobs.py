@@ -5,12 +5,12 @@ examples:
   framemesh jobs --state failed --limit 20
   framemesh jobs show task-20260504100000-abc123def456       with its pictures: --json
   framemesh jobs cancel task-20260504100000-abc123def456
-  framemesh jobs usage --owner shop                          pictures by day
+  framemesh jobs usage --owner shop --since 20260501         pictures by day
 """
 
 import argparse
 from datetime import datetime
-from typing import get_args
+from typing import TypeVar, get_args
 
 import msgspec
 
@@ -28,49 +28,71 @@ from schemas.extraction import (
 )
 from schemas.subjects import command
 from services.cli.connection import add_nats_argument, connected
+from services.cli.poll import poll_all
 from services.cli.table import table
 
 HELP = "jobs that take pictures out of videos"
 _SERVICE = "frame-extractor"
-_ACTIONS = ("list", "show", "cancel", "usage")
+# And the options that each takes.
+_ACTIONS = {
+    "list": ("owner", "state", "limit", "before"),
+    "show": ("owner",),
+    "cancel": ("owner",),
+    "usage": ("owner", "since", "until"),
+}
 _HEADER = ("JOB", "STATE", "OWNER", "SUBMITTED", "PICTURES", "SECONDS", "VIDEO")
 _NANOSECONDS = 1_000_000_000
+RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "action", nargs="?", choices=_ACTIONS, default="list", metavar="ACTION", help=", ".join(_ACTIONS)
+        "action", nargs="?", choices=tuple(_ACTIONS), default="list", metavar="ACTION", help=", ".join(_ACTIONS)
     )
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="of show and cancel")
     parser.add_argument("--owner", metavar="NAME", help="of one owner only")
-    parser.add_argument("--state", choices=get_args(JobState), help="in this state only")
-    parser.add_argument("--limit", type=int, metavar="N", help="the newest so many (100)")
-    parser.add_argument("--before", metavar="JOB", help="only those that were submitted before this one")
+    parser.add_argument("--state", choices=get_args(JobState), help="of list: in this state only")
+    parser.add_argument("--limit", type=int, metavar="N", help="of list: the newest so many (100)")
+    parser.add_argument("--before", metavar="JOB", help="of list: only those that were submitted before this one")
+    parser.add_argument("--since", metavar="DAY", help="of usage: the first day, as 20260501")
+    parser.add_argument("--until", metavar="DAY", help="of usage: the last day, itself included")
     add_nats_argument(parser)
 
 
 async def run(options: argparse.Namespace) -> int:
     if bool(options.jobs) != (options.action in ("show", "cancel")):
         raise BadRequest(f"jobs {options.action}: {'give the ids of jobs' if not options.jobs else 'takes no ids'}")
+    given = _given(options)
     async with connected(options) as bus:
         if options.action == "list":
-            names = ("owner", "state", "limit", "before")
-            given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
             listed = await bus.request(command(_SERVICE, "list"), _made(ListJobs, given), JobList)
             print(msgspec.json.encode(listed).decode() if options.json else describe(listed))
             return 0
         if options.action == "usage":
-            request = _made(GetUsage, {"owner": options.owner} if options.owner else {})
-            usage = await bus.request(command(_SERVICE, "usage"), request, UsageReply)
+            usage = await bus.request(command(_SERVICE, "usage"), _made(GetUsage, given), UsageReply)
             print(msgspec.json.encode(usage).decode() if options.json else describe_usage(usage))
             return 0
         for job in options.jobs:
             if options.action == "show":
-                reply = await bus.request(command(_SERVICE, "poll"), _made(PollJob, {"job": job}), JobReply)
+                # Of a hundred thousand pictures the list is long: only who wants it as JSON gets it.
+                asked = _made(PollJob, {"job": job, "frames": options.json, **given})
+                reply = await poll_all(bus, asked)
             else:
-                reply = await bus.request(command(_SERVICE, "cancel"), _made(CancelJob, {"job": job}), JobReply)
+                reply = await bus.request(
+                    command(_SERVICE, "cancel"), _made(CancelJob, {"job": job, **given}), JobReply
+                )
             print(msgspec.json.encode(reply).decode() if options.json else describe_one(reply.job))
     return 0
+
+
+def _given(options: argparse.Namespace) -> dict[str, object]:
+    """Raises: BadRequest: an option is of another action."""
+    names = {name for takes in _ACTIONS.values() for name in takes}
+    given = {name: value for name in sorted(names) if (value := getattr(options, name)) is not None}
+    for name in given:
+        if name not in _ACTIONS[options.action]:
+            raise BadRequest(f"--{name}: jobs {options.action} does not take it")
+    return given
 
 
 def describe(listed: JobList) -> str:
@@ -93,13 +115,14 @@ def describe_usage(reply: UsageReply) -> str:
     return "\n".join(table([("OWNER", "DAY", "JOBS", "PICTURES"), *rows])) if rows else "none"
 
 
-def _made(kind: "type[msgspec.Struct]", given: dict[str, object]) -> msgspec.Struct:
+def _made(kind: type[RequestT], given: dict[str, object]) -> RequestT:
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
         if str(error).endswith("`$.job`"):
             raise InvalidValue("job", given["job"], "give an id as framemesh jobs lists them") from None
-        raise BadRequest(f"jobs: {error}") from None
+        text, _, name = str(error).partition(" - at `$.")
+        raise BadRequest(f"--{name.rstrip('`')}: {text}" if name else f"jobs: {text}") from None
 
 
 def _row(job: Job) -> tuple[str, ...]:

@@ -98,5 +98,7 @@ async def test_jobs_of_the_mesh(extractors: Extractors) -> None:
     assert usage.stdout.splitlines()[1].split()[2:] == ["1", "4"]
     shown = await framemesh(extractors, "jobs", "show", job, "--json")
     assert [frame["timestamp_s"] for frame in json.loads(shown.stdout)["frames"]] == [0.5, 1.5]
+    anothers = await framemesh(extractors, "jobs", "cancel", job, "--owner", "shop")
+    assert "does not exist" in anothers.stderr
     canceled = await framemesh(extractors, "jobs", "cancel", job)
     assert f"{job}: completed" in canceled.stdout  # it had ended

@@ -1,16 +1,22 @@
 """What `framemesh extract` makes of its arguments, and the bar that it draws."""
 
 import argparse
+import asyncio
+from typing import Any
 
 import msgspec
 import pytest
 
 from schemas.errors import BadRequest
+from schemas.extraction import ExtractedFrame, Job, JobReply, PollJob
 from schemas.sampling import PictureOptions, Sampling
-from services.cli import extract
+from services.cli import extract, jobs
+from services.cli.poll import poll_all
 from services.cli.progress import bar
 
 pytestmark = pytest.mark.unit
+
+JOB = "task-20260504100000-abc123def456"
 
 
 def parsed(*arguments: str) -> argparse.Namespace:
@@ -55,9 +61,9 @@ def test_pictures_and_places() -> None:
         ("--count 0", "--count"),
         ("--max 0", "--max"),
         ("--at 1;2", "--at"),
-        ("--at nan", "timestamps_s"),
-        ("--start 5s --end 1s", "--end_s"),
-        ("--short-side 9 --width 9", "--short_side"),
+        ("--at nan", "--at nan: "),
+        ("--start 5s --end 1s", "--end 1.0: "),
+        ("--short-side 9 --width 9", "--short-side 9: "),
         ("--quality 101", "--quality"),
         ("--key a", "--to"),
         ("--to s3://b/{index} --owner Not-An-Id", "--owner"),
@@ -67,6 +73,38 @@ def test_what_is_wrong_is_named(arguments: str, named: str) -> None:
     with pytest.raises(BadRequest) as refused:
         msgspec.json.encode(extract._request(parsed(*arguments.split())))
     assert named in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (f"show {JOB} --state failed", "--state: jobs show"),
+        ("usage --limit 3", "--limit: jobs usage"),
+        ("list --since 20260501", "--since: jobs list"),
+    ],
+)
+def test_an_option_of_another_action_is_not_passed_over(arguments: str, named: str) -> None:
+    parser = argparse.ArgumentParser()
+    jobs.add_arguments(parser)
+    with pytest.raises(BadRequest, match=named):
+        asyncio.run(jobs.run(parser.parse_args(arguments.split())))
+
+
+class Pages:
+    """A job of five pictures, two to a page."""
+
+    async def request(self, subject: str, request: PollJob, reply_type: type[JobReply]) -> JobReply:
+        job = Job(id=JOB, state="completed", owner="mesh", video="", to="", submitted_ns=1, done=5)
+        frames = [
+            ExtractedFrame(index=2 * n, timestamp_s=n, pts_s=n, width=1, height=1, path=f"file://{n}") for n in range(5)
+        ]
+        return JobReply(job=job, frames=tuple(frames[request.first : request.first + 2]), more=request.first < 3)
+
+
+async def test_a_job_is_told_with_all_its_pictures() -> None:
+    pages: Any = Pages()
+    reply = await poll_all(pages, PollJob(job=JOB))
+    assert ([frame.index for frame in reply.frames], reply.more) == ([0, 2, 4, 6, 8], False)
 
 
 def test_the_bar_fits_its_terminal() -> None:
