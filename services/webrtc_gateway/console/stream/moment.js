@@ -57,7 +57,9 @@ export function momentDialog(stream, clock) {
     setAttribute(shown, "data-old", "");
     try {
       const found = await pictureAt(name, new Date(wanted_ms).toISOString());
-      if (mine === asked && dialog.open) await show(found);
+      const bitmap = await createImageBitmap(found.blob);
+      if (mine === asked && dialog.open) show(bitmap, found); // another one may have come while this was unpacked
+      bitmap.close();
     } catch (error) {
       if (!(error instanceof CommandError)) throw error;
       if (mine !== asked) return;
@@ -68,8 +70,7 @@ export function momentDialog(stream, clock) {
       setAttribute(save, "aria-disabled", "true");
     }
   };
-  const show = async ({ blob, captured_ns, off_ns, origin, sequence }) => {
-    const bitmap = await createImageBitmap(blob);
+  const show = (bitmap, { blob, captured_ns, off_ns, origin, sequence }) => {
     [shown.width, shown.height] = [bitmap.width, bitmap.height];
     shown.getContext("2d").drawImage(bitmap, 0, 0);
     setAttribute(shown, "data-old", null);
@@ -86,7 +87,6 @@ export function momentDialog(stream, clock) {
       `picture ${sequence}`,
       `${bitmap.width}×${bitmap.height}`,
     ].join(" · "));
-    bitmap.close();
   };
 
   slider.addEventListener("input", tell);
