@@ -17,7 +17,8 @@ from shared.bus.kv import CALL_TIMEOUT_SECONDS, when_jetstream_answers
 
 log = logging.getLogger(__name__)
 
-_STREAM_FULL = (10077, 10047)  # error codes of JetStream: no more messages, no more bytes
+_STREAM_FULL = (10077, 10047)  # error codes of JetStream: no room in the stream, none in the store
+_MAX_BYTES = 128 << 20  # a hundred thousand items of 1.3 KB
 # An item that is put a second time within this time is dropped by the server.
 _SAME_ITEM_SECONDS = 3600.0
 _CONFIRM_SECONDS = 2.0
@@ -84,7 +85,7 @@ class WorkQueue:
             storage=StorageType.FILE,
             discard=DiscardPolicy.NEW,
             max_msgs=max_items,
-            max_bytes=128 * 1024 * 1024,  # a hundred thousand items of 1.3 KB
+            max_bytes=_MAX_BYTES,
             max_age=max_age_seconds,
             duplicate_window=min(_SAME_ITEM_SECONDS, max_age_seconds),
         )
@@ -97,12 +98,12 @@ class WorkQueue:
         )
 
     async def open(self) -> None:
-        """Make stream and consumer where they do not exist.
+        """Make stream and consumer where they do not exist; both are as this queue says, whoever made them.
 
         Raises:
             Unavailable: the server has no JetStream, or no room.
         """
-        await when_jetstream_answers(self._name, self._ensure)
+        await when_jetstream_answers(self._name, self._fit)
 
     async def put(self, item: str, data: bytes) -> None:
         """Add an item; one of the same name that came within the last hour is not added again.
@@ -119,7 +120,9 @@ class WorkQueue:
             raise BadRequest(f"{item}: {len(data)} bytes are more than the bus takes; ask for less at once") from None
         except (nats.errors.Error, TimeoutError) as error:
             if isinstance(error, APIError) and error.err_code in _STREAM_FULL:
-                raise TooMany(f"{self._max_items} are waiting already; try again later") from None
+                few = "bytes" in (error.description or "")  # that are large
+                waiting = "too many bytes" if few else self._max_items
+                raise TooMany(f"{waiting} are waiting already; try again later") from None
             # What nats-server does when its disk is full: it writes no more, answers no more, and needs a restart.
             raise Unavailable(
                 f"the bus did not take the job ({type(error).__name__}); try again, and see whether its disk is full"
@@ -142,6 +145,12 @@ class WorkQueue:
         async with _answered(self._name):
             info = await self._jetstream.consumer_info(self._name, self._consumer)
         return QueueSize(info.num_pending or 0, info.num_ack_pending or 0)
+
+    async def _fit(self) -> None:
+        await self._ensure()
+        config = (await self._jetstream.stream_info(self._name)).config
+        if config.max_msgs != self._max_items:
+            await self._jetstream.update_stream(config.evolve(max_msgs=self._max_items))
 
     async def _ensure(self) -> None:
         try:

@@ -8,13 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from schemas.errors import InternalError
+from schemas.errors import InternalError, TooMany
 from schemas.extraction import Job, JobTask, ListJobs, SubmitJob
 from schemas.sampling import Sampling
-from schemas.subjects import JOBS_BUCKET, job_key
+from schemas.subjects import JOBS_BUCKET, SECRETS_BUCKET, job_key
 from services.frame_extractor.jobs import process as process_module
 from services.frame_extractor.jobs.attempt import Parts
 from services.frame_extractor.jobs.figures import JobFigures
+from services.frame_extractor.jobs.jobs import Jobs
 from services.frame_extractor.jobs.memory import MemoryBudget
 from services.frame_extractor.jobs.process import JobProcess
 from services.frame_extractor.jobs.records import Records
@@ -101,6 +102,16 @@ async def test_a_completed_job_is_not_given_back_by_a_worker_that_stops(parts: P
         await counting.wait()
     await worker.close()
     assert (await ended(parts, GOOD)).state == "completed"
+
+
+async def test_of_a_job_that_was_refused_no_secret_is_kept(parts: Parts) -> None:
+    queue = await parts.bus.work_queue("jobs", "jobs.x", "w", give_up_seconds=6.0, max_items=1, max_age_seconds=60)
+    jobs = Jobs(parts.bus, parts.node, queue, parts.records, parts.meter, lambda _: None)
+    request = msgspec.structs.replace(REQUEST, video="http://user:secret@host/a.mp4")
+    await jobs.submit(request)
+    with pytest.raises(TooMany):
+        await jobs.submit(request)
+    assert len(await (await parts.bus.bucket(SECRETS_BUCKET)).entries()) == 1
 
 
 async def test_jobs_follow_one_another_without_a_pause_in_one_process(

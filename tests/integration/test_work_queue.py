@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from schemas.errors import BadRequest, TooMany
-from shared.bus import Bus, WorkQueue
+from shared.bus import Bus, WorkQueue, work_queue
 from tests.support.nats import NatsServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
@@ -42,6 +42,28 @@ async def test_it_is_bounded_and_takes_an_item_once(queue: WorkQueue) -> None:
     await queue.put("d", b"d")
     assert await queue.size() == (3, 0)
     await taker.close()
+
+
+async def test_its_bound_is_the_one_that_was_said_last_and_it_says_which_is_reached(
+    queue: WorkQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def again(name: str, subject: str, max_items: int) -> WorkQueue:
+        other = WorkQueue(
+            queue._jetstream, name, subject, "workers", give_up_seconds=1, max_items=max_items, max_age_seconds=60
+        )
+        await other.open()
+        return other
+
+    for item in ("a", "b", "c"):
+        await queue.put(item, b"")
+    await (await again("work", "work.items", MAX_ITEMS + 1)).put("d", b"")
+    with pytest.raises(TooMany, match="4 are waiting"):
+        await (await again("work", "work.items", MAX_ITEMS + 1)).put("e", b"")
+    monkeypatch.setattr(work_queue, "_MAX_BYTES", 2000)
+    small = await again("small", "small.items", 100)
+    await small.put("a", bytes(1500))
+    with pytest.raises(TooMany, match="too many bytes are waiting"):
+        await small.put("b", bytes(1500))
 
 
 async def test_what_a_silent_worker_has_another_gets(queue: WorkQueue) -> None:

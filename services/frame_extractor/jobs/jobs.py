@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from schemas.errors import BadRequest, Conflict, MeshError, NotFound
+from schemas.errors import BadRequest, Conflict, MeshError, NotFound, TooMany
 from schemas.extraction import (
     CancelJob,
     ExtractedFrame,
@@ -79,7 +79,12 @@ class Jobs:
         task = JobTask(job=job, submitted_ns=time.time_ns(), request=kept, video_secret=reference)
         # First the queue, then the record, which a worker makes when it is missing: whatever ends us in between, no
         # job is shown that nobody will ever do.
-        await self._queue.put(job, msgspec.json.encode(task))
+        try:
+            await self._queue.put(job, msgspec.json.encode(task))
+        except (BadRequest, TooMany):
+            if not again:  # else the first submission may be in the queue, and lead to the same secret
+                await forget_video(self._bus, job, reference)
+            raise
         record = states.submitted(task)
         try:
             await self._records.write(record, 0)
@@ -160,7 +165,7 @@ class Jobs:
 
 
 async def forget_video(bus: Bus, job: str, secret: str) -> None:
-    """Nobody needs the secret of a job that has ended."""
+    """Nobody needs the secret of a job that has ended, or was never taken."""
     if secret:
         try:
             await forget_secret(bus, secret)
