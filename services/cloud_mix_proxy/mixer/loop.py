@@ -113,8 +113,10 @@ class MixLoop:
 
     def _picture(self, due_ns: int, period_ns: int) -> None:
         moment_ns = self._moment(due_ns)
-        jobs = self.now.begin(moment_ns, self._pool) if self.now else []
-        jobs += self._coming.begin(moment_ns, self._pool) if self._coming else []
+        # It is seen for a period from then on: with the one nearest to it sound is half a period off at most.
+        nearest_ns = moment_ns + period_ns // 2
+        jobs = self.now.begin(nearest_ns, self._pool) if self.now else []
+        jobs += self._coming.begin(nearest_ns, self._pool) if self._coming else []
         wait(jobs, max(0, due_ns - time.monotonic_ns()) / 1e9)
         if self.now:
             self.now.settle()

@@ -105,6 +105,8 @@ class Report(Struct, frozen=True, kw_only=True, tag="report"):
     """Pictures of inputs that were gone when their moment came; a newer one was taken."""
     slow_tiles: int = 0
     """Pictures of inputs that were not scaled in time; the former one was shown once more."""
+    held: int = 0
+    """Pictures of inputs that are held just now: while their tiles are made, and those that are shown in place."""
     sound_blocks: int = 0
     sound_left_out: int = 0
     """Blocks of sound whose time had passed before they were made."""

@@ -18,7 +18,8 @@ from shared.demand import Wants
 
 _SEEN_SECONDS: Final = 15.0  # a layout is seen after two pictures; beyond, something hangs
 _STOP_SECONDS: Final = 1.0  # for the picture that is being made
-_MARGIN_NS: Final = 10_000_000  # for the bus, and for an event loop that has other messages before
+_MARGIN_NS: Final = 25_000_000
+"""Half of a picture's time, which a picture may be ahead; and for the bus and an event loop that is busy."""
 _MOST_STILLS: Final = 64
 """More than two layouts have; of those that none names the oldest go."""
 
@@ -101,6 +102,7 @@ class MixSession:
                 ring_full=mixing.counts.ring_full,
                 overwritten=mixing.counts.overwritten,
                 slow_tiles=mixing.counts.slow_tiles,
+                held=sum(one.reader.held for one in self._streams.values()),
                 sound_blocks=output.sound_blocks,
                 sound_left_out=mixing.sound.left_out,
                 unusable_sound=self._unusable_sound + sum(one.unusable_sound for one in self._streams.values()),

@@ -1,0 +1,136 @@
+"""Pictures and sound of a mix's inputs stay in step with each other, however long it runs; and it grows no older."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from schemas.frames import FrameRef
+from schemas.mix_resources import MixInput, MixSpec
+from services.cloud_mix_proxy.mixer.protocol import Report
+from tests.support.made_once import ffmpeg_once
+from tests.support.mixer import Mixer, MixerRig, watched
+
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.alone]
+
+SAMPLE_RATE = 48_000
+TONES = {"a": 1_000, "b": 3_000}  # Hz
+FLASH_SECONDS = 0.2
+_OFF_MS = 40.0  # ITU-R BT.1359: 45 ms of sound before its picture are noticed; a picture is 33 ms
+_BRIGHT = 160  # a flash is 235, else black is 16
+_WINDOW_SAMPLES = 240  # 5 ms: five periods of the lower tone
+_LOUD = 0.02
+_RSS_GROWS_BYTES = 8 << 20  # of an allocator's pools
+_WARM_UP_SECONDS = 5
+
+
+def clip(name: str, period: float, seconds: int) -> Path:
+    """A white picture and a tone at once, every `period` seconds."""
+    gate = f"lt(mod(t\\,{period})\\,{FLASH_SECONDS})"
+    pictures = f"color=black:size=320x180:rate=30:duration={seconds},drawbox=w=iw:h=ih:c=white:t=fill:enable='{gate}'"
+    sound = f"aevalsrc='0.4*sin(2*PI*{TONES[name]}*t)*{gate}':s={SAMPLE_RATE}:d={seconds}"
+    return ffmpeg_once(
+        f"flash-{name}.mkv", "-f", "lavfi", "-i", pictures, "-f", "lavfi", "-i", sound,
+        "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-c:a", "pcm_s16le",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[MixerRig]:
+    with MixerRig.running() as running:
+        yield running
+
+
+def lumas(array: npt.NDArray[Any], ref: FrameRef) -> dict[str, int]:
+    return {"a": int(array[90, 160]), "b": int(array[90, 480])}
+
+
+def flashes(refs: list[FrameRef], looks: list[Any], name: str) -> list[float]:
+    """Seconds on the mix's timeline at which a flash begins."""
+    found, before = [], True
+    for ref, look in zip(refs, looks, strict=True):
+        if look is None:
+            continue
+        bright = look[name] > _BRIGHT
+        if bright and not before:
+            found.append(ref.pts_ns / 1e9)
+        before = bright
+    return found
+
+
+def beeps(began_ns: int, samples: npt.NDArray[np.int16], tone: int) -> list[float]:
+    mono = samples.mean(axis=1) / 32_768
+    count = len(mono) // _WINDOW_SAMPLES
+    turns = np.exp(-2j * np.pi * tone * np.arange(_WINDOW_SAMPLES) / SAMPLE_RATE)
+    loud = np.abs(mono[: count * _WINDOW_SAMPLES].reshape(count, -1) @ turns) / _WINDOW_SAMPLES > _LOUD
+    starts = np.flatnonzero(loud[1:] & ~loud[:-1]) + 1
+    return [began_ns / 1e9 + float(start) * _WINDOW_SAMPLES / SAMPLE_RATE for start in starts]
+
+
+async def in_step(rig: MixerRig, seconds: int) -> None:
+    async with rig.bus() as bus, Mixer.running(rig, "step") as mixer:
+        for name, period in (("a", 2.0), ("b", 3.0)):
+            path = clip(name, period, 24)
+            (rig.media_dir / path.name).write_bytes(path.read_bytes())
+            await rig.start_streams(bus, {name: f"file://{rig.media_dir / path.name}?loop=1"})
+        inputs = tuple(MixInput(input=name, source=f"mesh://{name}") for name in TONES)
+        # Two tiles of 320x180, side by side.
+        await mixer.show(MixSpec(mix="step", inputs=inputs, size="640x180"))
+        async with watched(rig, bus, "step", lumas) as out:
+            await out.wait_for(seconds * 30, seconds * 2)
+        report = await mixer.hear(Report)
+    began_ns, samples = out.sound()
+    assert report.sound_left_out == report.unusable_sound == 0
+    # From the middle on: what goes apart bit by bit is apart most at the end.
+    for name, tone in TONES.items():
+        seen = flashes(out.refs, out.looks, name)
+        heard = beeps(began_ns, samples, tone)
+        assert len(seen) >= seconds // 4, (name, len(seen))
+        off = [min((beep - flash for beep in heard), key=abs) * 1e3 for flash in seen[1:-1]]
+        print(f"{name}: sound {min(off):.1f} to {max(off):.1f} ms after its picture, {len(off)} times")  # noqa: T201
+        assert max(map(abs, off)) <= _OFF_MS, (name, off)
+
+
+@pytest.mark.timeout(90)
+async def test_flash_and_beep_after_twenty_seconds(rig: MixerRig) -> None:
+    await in_step(rig, 20)
+
+
+@pytest.mark.timeout(900)
+async def test_flash_and_beep_after_ten_minutes(rig: MixerRig) -> None:
+    await in_step(rig, 600)
+
+
+@pytest.mark.timeout(150)
+async def test_it_holds_no_more_after_a_minute(rig: MixerRig) -> None:
+    async with rig.bus() as bus, Mixer.running(rig, "long") as mixer:
+        await rig.start_streams(bus, {"tones": "test://?size=640x360&fps=30"})
+        inputs = tuple(MixInput(input=name, source="mesh://tones") for name in TONES)
+        spec = MixSpec(mix="long", inputs=inputs, size="640x360", fade="100ms")
+        await mixer.show(spec)
+        async with watched(rig, bus, "long") as out:
+            await out.wait_for(30 * _WARM_UP_SECONDS, 60)
+            before = descriptors(mixer.pid), resident_bytes(mixer.pid)
+            for number in range(28):
+                await mixer.show(MixSpec(mix="long", inputs=inputs[: 1 + number % 2], size="640x360", fade="100ms"))
+                await out.wait_for(60, 60)
+            after = descriptors(mixer.pid), resident_bytes(mixer.pid)
+            report = await mixer.hear(Report)
+            assert report.held <= 1, "a picture is let go of when its tile is made"
+    assert after[0] == before[0]
+    print(f"{(after[1] - before[1]) >> 10} kB more after a minute, of {before[1] >> 10}")  # noqa: T201
+    assert after[1] - before[1] < _RSS_GROWS_BYTES
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def resident_bytes(pid: int) -> int:
+    """Its own: rings are shared."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon"))

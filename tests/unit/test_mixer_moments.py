@@ -1,0 +1,119 @@
+"""When pictures are due, which one of an input is shown then, and where its sound belongs."""
+
+import itertools
+
+import pytest
+
+from schemas.frames import FrameRef
+from services.cloud_mix_proxy.mixer.input_times import InputTimes
+from services.cloud_mix_proxy.mixer.picture_queue import PictureQueue
+from services.cloud_mix_proxy.mixer.ticks import Ticks
+
+pytestmark = pytest.mark.unit
+MS = 1_000_000
+SECOND = 1_000 * MS
+
+
+def ref(pts_ms: float, sequence: int = 1) -> FrameRef:
+    pts_ns = int(pts_ms * MS)
+    return FrameRef(
+        stream="cam0", node="test", epoch=1, sequence=sequence, ring="cam0.1.0.ring", slot=0, pixel_format="yuv420p",
+        width=64, height=36, pts_ns=pts_ns, captured_ns=pts_ns, monotonic_ns=pts_ns,
+    )  # fmt: skip
+
+
+# -- ticks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fps", [1.0, 15.0, 24_000 / 1001, 30_000 / 1001, 30.0, 60.0])
+def test_ticks_are_even_for_a_day(fps: float) -> None:
+    ticks = Ticks(fps, 5 * SECOND)
+    first = [ticks.next(0) for _ in range(100)]
+    assert first[0] == 5 * SECOND
+    assert all(abs(after - before - SECOND / fps) <= 1 for before, after in itertools.pairwise(first))
+    day = 86_400 * SECOND
+    late = ticks.next(5 * SECOND + day)
+    assert abs((late - 5 * SECOND) * fps / SECOND - round((late - 5 * SECOND) * fps / SECOND)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "due_ms", "late"),
+    [(0, 100, 0), (139, 100, 0), (141, 140, 1), (185, 180, 2), (1100, 1100, 25)],
+)
+def test_what_is_over_by_a_period_is_left_out(now_ms: int, due_ms: int, late: int) -> None:
+    ticks = Ticks(25, 100 * MS)
+    assert ticks.next(now_ms * MS) == due_ms * MS
+    assert ticks.late == late
+    # Never in a burst: the next one is a period later.
+    assert ticks.next(now_ms * MS) == (due_ms + 40) * MS
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_up_to_a_moment_is_taken_once() -> None:
+    queue = PictureQueue([ref(0, 1)])
+    for number in range(1, 5):
+        queue.put(ref(10 * number, number + 1))
+    assert queue.at(-1) is None
+    found = queue.at(25 * MS)
+    assert found is not None
+    assert found.pts_ns == 20 * MS
+    assert queue.passed_over == 2
+    assert queue.at(25 * MS) is None, "nothing new since"
+    following = queue.next()
+    assert following is not None
+    assert following.pts_ns == 30 * MS, "for when the one before is gone"
+    queue.clear()
+    assert queue.at(SECOND) is None
+
+
+def test_pictures_far_ahead_do_not_pile_up() -> None:
+    queue = PictureQueue()
+    for number in range(1_000):
+        queue.put(ref(number * 1_000, number + 1))
+    assert queue.overflown == 1_000 - 64
+    newest = queue.at(10_000 * SECOND)
+    assert newest is not None
+    assert newest.sequence == 1_000
+
+
+# -- times -------------------------------------------------------------------------------------------------------
+
+
+def fed(latency_ms: float, sound_latency_ms: float | None = None, told: bool = True) -> InputTimes:
+    """Two seconds of pictures, and of sound, that come so long after they were captured; 40 ms may be under way."""
+    times = InputTimes(40 * MS)
+    for number in range(60):
+        captured = SECOND + number * 33 * MS
+        arrived = captured + int(latency_ms * MS)
+        times.saw_picture(captured, captured if told else arrived, arrived)
+        if sound_latency_ms is not None:
+            times.saw_sound(captured, captured, captured + int(sound_latency_ms * MS))
+    return times
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "sound_latency_ms", "told", "offset_ms"),
+    [
+        (5, None, True, 0),  # as old as it is
+        (35, None, True, 0),
+        (300, None, True, 260),  # later than can be waited for: just in time
+        (30, None, False, 30),  # nobody knows how old it is
+        (5, 30, True, 0),
+        (5, 65, True, 0),  # 25 ms later than it should be: there is slack
+        (5, 340, True, 270),  # the pictures wait for their sound
+        (340, 5, True, 300),  # and sound for its pictures
+    ],
+)
+def test_one_difference_for_pictures_and_sound(
+    latency_ms: float, sound_latency_ms: float | None, told: bool, offset_ms: float
+) -> None:
+    assert fed(latency_ms, sound_latency_ms, told).offset_ns == offset_ms * MS
+
+
+def test_a_time_in_the_future_is_not_believed() -> None:
+    times = InputTimes(40 * MS)
+    times.saw_picture(0, 3_600 * SECOND, SECOND)
+    assert times.offset_ns == SECOND
+    assert InputTimes(40 * MS).offset_ns == 0
