@@ -7,7 +7,8 @@ import http.client
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from services.cloud_mix_proxy.edge.signature import Request, sign
 from shared.door.clients import Clients
 from shared.door.connections import Connections
 from shared.door.http_door import HttpDoor
+from tests.support.tls_front import server_context
 
 ROBOT, STUDIO = ("AKLTROBOT", "c2VjcmV0LW9mLXRoZS1yb2JvdA=="), ("AKLTSTUDIO", "c2VjcmV0LW9mLXRoZS1zdHVkaW8=")
 KEYS = AccessKeys({ROBOT[0]: Key(ROBOT[1], "robot"), STUDIO[0]: Key(STUDIO[1], "studio")})
@@ -65,7 +67,8 @@ class MemoryTasks:
 
     async def create(self, owner: str, name: str, rules: MixedRules, callback_url: str | None) -> str:
         await self._work()
-        if any(record.name == name and not record.stopped_ns for record in self.records.values()):
+        mine = [record for record in self.records.values() if record.owner == owner]
+        if any(record.name == name and not record.stopped_ns for record in mine):
             raise Conflict(f"Name {name!r}: there is a task of this name in progress; choose another, or end that one")
         task = f"{len(self.records) + 1:016x}"
         now_ns = time.time_ns()
@@ -123,12 +126,17 @@ def _changed(record: TaskRecord, **fields: Any) -> TaskRecord:
     return msgspec.structs.replace(record, updated_ns=time.time_ns(), **fields)
 
 
+@contextlib.asynccontextmanager
+async def memory_tasks() -> AsyncIterator[MemoryTasks]:
+    yield MemoryTasks()
+
+
 @dataclass
 class Api:
     """A door that listens on loopback."""
 
     port: int
-    tasks: MemoryTasks
+    tasks: Any
     exchange: Exchange
     admission: Admission
     ca_file: Path | None = None
@@ -157,29 +165,29 @@ def served(
     tls: tuple[Path, Path] | None = None,
     per_second: float = REQUESTS_PER_SECOND,
     most_connections: int = 256,
+    tasks: Callable[[], AbstractAsyncContextManager[Any]] = memory_tasks,
     **times: float,
 ) -> Iterator[Api]:
-    """The API with tasks in memory, in a thread of its own: the clients block theirs. `tls`: certificate and key."""
+    """The API in a thread of its own, as the clients block theirs. `tls`: certificate and key."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    clients, tasks = Clients(), MemoryTasks()
-    admission = Admission(keys, clients, per_second)
-    exchange = Exchange(tasks, admission, **times)
-    context = None
-    if tls is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*tls)
+    stack = contextlib.AsyncExitStack()
 
-    async def begin() -> tuple[HttpDoor, int]:
+    async def begin() -> Api:
+        made, clients = await stack.enter_async_context(tasks()), Clients()
+        admission = Admission(keys, clients, per_second)
+        exchange = Exchange(made, admission, **times)
+        context = server_context(*tls) if tls else None
         door = HttpDoor(exchange.app(), "127.0.0.1", 0, context, Connections(most_connections, clients))
-        return door, await door.start()
+        port = await door.start()
+        stack.push_async_callback(door.close)
+        return Api(port, made, exchange, admission, tls[0] if tls else None)
 
-    door, port = asyncio.run_coroutine_threadsafe(begin(), loop).result(_CLOSE_SECONDS)
     try:
-        yield Api(port, tasks, exchange, admission, tls[0] if tls else None)
+        yield asyncio.run_coroutine_threadsafe(begin(), loop).result(_CLOSE_SECONDS)
     finally:
-        asyncio.run_coroutine_threadsafe(door.close(), loop).result(_CLOSE_SECONDS)
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(_CLOSE_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_CLOSE_SECONDS)
         loop.close()
