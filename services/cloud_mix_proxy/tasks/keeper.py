@@ -28,6 +28,7 @@ _LOOK_SECONDS: Final = 1.0
 """Between two looks at a task when nothing is heard of: leases are kept, limits of time are judged."""
 _SETTLE_SECONDS: Final = 0.1  # changes come in bursts, and one look sees them all
 _STEP_SECONDS: Final = 15.0  # what is asked of others answers within 10 s, or not at all
+_CLOUD_END_SECONDS: Final = 3_600.0  # of a task that it may still mix, until its sources or its own limit end it
 _RETENTION_SECONDS: Final = 600.0
 _SECRET_SECONDS: Final = 900.0  # callbacks are tried for ten minutes, and need their address
 _NS: Final = 1_000_000_000
@@ -102,6 +103,8 @@ class Keeper:
                     log.info("task %s: %s; tried again", task, error)
                 except TimeoutError:
                     log.warning("task %s: no answer within %g s; tried again", task, _STEP_SECONDS)
+                except Exception:  # a bug that one task shows: the others go on
+                    log.exception("task %s: look failed", task)
                 if record is not None and record.status == "done" and not record.untold:
                     await self._leases.release(task)
                     return
@@ -172,11 +175,25 @@ class Keeper:
 
     async def _take_away(self, record: TaskRecord, place: Place) -> TaskRecord:
         record = await self._change(record, lambda one: with_status(one, "prestop"))
-        if not await place.end(record):
+        try:
+            gone = await place.end(record)
+        except MeshError as error:
+            gone = self._given_up(record)
+            if not gone:
+                raise
+            log.warning("task %s: %s; it is left as it is there", record.task, error)
+        if not gone:
             return record
         # First: once it is done a task of its name may come, and must not lose it.
         await self._records.free_name(record)
         return await self._change(record, lambda one: with_status(replace(one, stopping=True), "done"))
+
+    def _given_up(self, record: TaskRecord) -> bool:
+        """Whether a cloud that does not answer has been asked for long enough to end a task, whose name is wanted."""
+        if record.place != "cloud":
+            return False
+        waited_seconds = (time.time_ns() - record.updated_ns) / _NS
+        return waited_seconds > (_CLOUD_END_SECONDS if record.cloud_task else self._upstream_seconds)
 
     async def _tell(self, record: TaskRecord) -> TaskRecord:
         """Put what nobody was told of into the queue; what comes twice the queue takes once."""

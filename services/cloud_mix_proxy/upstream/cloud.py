@@ -85,7 +85,10 @@ class CloudPlace:
 
     async def end(self, record: TaskRecord) -> bool:
         self._looked.pop(record.task, None)
-        cloud_task = record.cloud_task or await self._find(record.task)
+        try:
+            cloud_task = record.cloud_task or await self._find(record.task)
+        except Refused:  # who is not let in has made nothing
+            return True
         if not cloud_task:
             return True
         with contextlib.suppress(CallRefused):  # it has ended, or is not known any more: what it is now tells
