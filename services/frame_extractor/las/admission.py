@@ -37,8 +37,6 @@ class Admission:
         parallel: int = PARALLEL_REQUESTS,
     ) -> None:
         self.keys = keys
-        self.refused: Counter[str] = Counter()
-        """By business code."""
         self._clients, self._per_minute, self._parallel = clients, per_minute, parallel
         self._wrong = Buckets(_WRONG_PER_SECOND, _WRONG_BURST)
         self._times: defaultdict[str, deque[float]] = defaultdict(deque)

@@ -70,7 +70,7 @@ async def serve_las(
     exchange = Exchange()
     about = AboutRoutes(lambda: context.bus.connected)
     app = build_app(exchange, (TaskRoutes(jobs, admission, pictures), pictures, about, *parts(admission)))
-    connections = Connections(settings.connections_per_address, clients)
+    connections = Connections(settings.connections_per_address, clients, exchange.turned_away)
     door = HttpDoor(app, settings.bind, settings.http_port, tls.context if tls else None, connections)
     port = await door.start()
     context.stack.push_async_callback(door.close)

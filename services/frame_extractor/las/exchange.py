@@ -43,6 +43,10 @@ class Exchange:
         self.answers: Counter[str] = Counter()
         """By HTTP status."""
 
+    def turned_away(self) -> None:
+        """A connection beyond those that its address may have was answered without a look at what it asks for."""
+        self.answers["429"] += 1
+
     def middleware(self) -> Middleware:
         @web.middleware
         async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:

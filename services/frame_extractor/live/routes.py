@@ -1,20 +1,27 @@
 """The picture of a moment over HTTP: `GET /frame?stream=cam0&at=-3s&width=640&format=jpg`."""
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from aiohttp import web
 
-from schemas.errors import BadRequest, InvalidValue, MeshError
-from schemas.moments import TakePicture
+from schemas.errors import BadRequest, InvalidValue, MeshError, TooMany
+from schemas.moments import TakenPicture, TakePicture
 from services.frame_extractor.las.admission import Admission
-from services.frame_extractor.las.failures import API_KEY_INVALID, Refused
-from services.frame_extractor.live.moments import Moments
+from shared.door.connections import while_connected
 from shared.door.sending import PiecewiseResponse
 
 _TYPES: Final = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+_GONE: Final = 499  # as proxies write it down: nobody gets this answer
+_FORBIDDEN: Final = 403
 _OF_PICTURE: Final = ("width", "height", "short_side", "quality", "format")
 _OF_MOMENT: Final = {"stream": "stream", "at": "at", "within": "within", "wait": "wait_s"}
+
+
+class Moments(Protocol):
+    """Where pictures come from."""
+
+    async def take(self, request: TakePicture) -> TakenPicture: ...
 
 
 class FrameRoutes:
@@ -30,12 +37,17 @@ class FrameRoutes:
     async def _get(self, request: web.Request) -> web.StreamResponse:
         owner = self._admission.owner(request)
         if self._admission.keys is not None and owner not in self._viewers:
-            raise Refused(API_KEY_INVALID, "this key may not look at live streams; see live_keys")
+            return _refused(_FORBIDDEN, f"the key of {owner} may not look at live streams; see live_keys")
         try:
+            # Who has gone waits for nothing any more, and takes none of the places of its key.
             with self._admission.one(owner):
-                picture = await self._moments.take(_asked(request))
+                async with while_connected(request):
+                    picture = await self._moments.take(_asked(request))
         except MeshError as error:  # in the words of the mesh: the API's codes are of jobs
-            return web.json_response({"code": error.code, "message": error.message}, status=error.code)
+            headers = {"Retry-After": "1"} if isinstance(error, TooMany) else {}
+            return _refused(error.code, error.message, headers)
+        except ConnectionResetError:
+            return web.Response(status=_GONE)
         headers = {
             "Cache-Control": "no-store",
             "X-Framemesh-Sequence": str(picture.sequence),
@@ -46,6 +58,10 @@ class FrameRoutes:
         return PiecewiseResponse(picture.data, _TYPES[picture.format], headers)
 
 
+def _refused(code: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.json_response({"code": code, "message": message}, status=code, headers=headers)
+
+
 def _asked(request: web.Request) -> TakePicture:
     """Raises: BadRequest: names the parameter."""
     query = request.query
@@ -53,6 +69,9 @@ def _asked(request: web.Request) -> TakePicture:
     unknown = sorted(set(query) - set(known))
     if unknown:
         raise InvalidValue(unknown[0][:40], query[unknown[0]][:40], f"there are: {', '.join(known)}")
+    twice = [name for name in known if len(query.getall(name, [])) > 1]
+    if twice:
+        raise InvalidValue(twice[0], query[twice[0]][:40], "give it once")
     # A plus sign in a query is a space to whoever decodes it: +2s, and the zone +02:00.
     given: dict[str, Any] = {
         field: query[name].replace(" ", "+") for name, field in _OF_MOMENT.items() if name in query

@@ -25,6 +25,11 @@ async def serve_live(context: Context[Any], places: Places) -> Moments:
         "Pictures of a moment, by where they came from.",
         lambda: [({"origin": origin}, float(count)) for origin, count in moments.taken.items()],
     )
+    context.figures.counter(
+        "framemesh_frame_extractor_moments_refused",
+        "Pictures of a moment that were refused, as too many were under way.",
+        lambda: [({}, float(moments.refused))],
+    )
     samples = Samples(context, mirrors, moments, places, wants)
     endpoints = moments.endpoints() + samples.endpoints()
     served = await context.bus.serve(_SERVICE, VERSION, "Pictures of live streams.", endpoints)
