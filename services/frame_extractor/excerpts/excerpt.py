@@ -20,8 +20,8 @@ from services.frame_extractor.engine.open import OpenVideo
 from services.frame_extractor.engine.plan import plan_runs
 from services.frame_extractor.engine.targets import Moment, moments
 from services.frame_extractor.excerpts import fragments, matroska, transport
-from services.frame_extractor.excerpts.held import MAX_BYTES, Held, TooMuchError
-from services.frame_extractor.excerpts.source import Bounded, Map, Source
+from services.frame_extractor.excerpts.held import MAX_BYTES, Held
+from services.frame_extractor.excerpts.source import Bounded, Map, Source, TooMuchError
 
 _log = logging.getLogger(__name__)
 

@@ -4,14 +4,10 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import Final
 
-from services.frame_extractor.excerpts.source import Map, Source
+from services.frame_extractor.excerpts.source import Map, Source, TooMuchError
 
 MAX_BYTES: Final = 128 << 20
 """In memory at once; what needs more is read in another way."""
-
-
-class TooMuchError(Exception):
-    """Reading all of it would be as cheap."""
 
 
 class Held:

@@ -28,6 +28,8 @@ def map_matroska(source: Source) -> Points | None:
     """
     kind, at, length = _header(source.read(0, 2 * _HEADER_BYTES), 0)
     segment = at + (length or 0)
+    if segment > _MAX_ELEMENT_BYTES:
+        raise ValueError("a header that is too long")
     kind, data_at, length = _header(source.read(segment, segment + _HEADER_BYTES), 0)
     if kind != _SEGMENT:
         raise ValueError("no segment")

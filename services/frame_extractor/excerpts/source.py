@@ -2,7 +2,9 @@
 
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
+
+_WORTH_IT: Final = 0.5  # of a video, to find and to read its parts: where that is not enough, all of it is read besides
 
 
 class Source(Protocol):
@@ -20,12 +22,17 @@ class Source(Protocol):
         """
 
 
+class TooMuchError(Exception):
+    """Reading all of it would be as cheap."""
+
+
 class Bounded:
-    """A source that is asked for nothing outside of it, whatever an index says."""
+    """A source that is asked for nothing outside of it, and for half of it at most, whatever an index says."""
 
     def __init__(self, source: Source) -> None:
         self.size_bytes = source.size_bytes
         self._source = source
+        self._left_bytes = int(_WORTH_IT * source.size_bytes)
 
     @property
     def fragmented(self) -> bool:
@@ -38,10 +45,14 @@ class Bounded:
     def read(self, start: int, end: int) -> bytes:
         """Raises:
         StorageError: as of the source.
+        TooMuchError: with what was read before, that is more than half of it.
         ValueError: there are no such bytes.
         """
         if not 0 <= start <= end <= self.size_bytes:
             raise ValueError("an index that leads out of the video")
+        self._left_bytes -= end - start
+        if self._left_bytes < 0:
+            raise TooMuchError
         return self._source.read(start, end) if start < end else b""
 
 

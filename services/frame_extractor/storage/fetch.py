@@ -50,6 +50,43 @@ class FetchLimits:
             )
 
 
+class Patience:
+    """With the server of one video: how long it may take, and how little it may send. Belongs to one thread."""
+
+    def __init__(self, limits: FetchLimits, shown: str, stop: threading.Event) -> None:
+        self._limits, self._shown, self._stop = limits, shown, stop
+        self._ends = time.monotonic() + limits.seconds
+        self.begin()
+
+    def begin(self) -> None:
+        """The server is asked for something: what it sends is counted from now on."""
+        self._began, self._bytes = time.monotonic(), 0
+
+    def came(self, size_bytes: int) -> None:
+        self._bytes += size_bytes
+
+    def check(self) -> None:
+        """Raises:
+        StorageError: timeout; download: it is too slow, or nobody wants it any more.
+        """
+        now, shown, limits = time.monotonic(), self._shown, self._limits
+        if self._stop.is_set():
+            raise StorageError("download", f"video {shown!r}: given up", may_pass=True)
+        if now > self._ends:
+            raise StorageError("timeout", f"video {shown!r}: not here within {limits.seconds:g} s")
+        elapsed_seconds = now - self._began
+        if elapsed_seconds < limits.slow_seconds:
+            return
+        if self._bytes < limits.bytes_per_second * elapsed_seconds:
+            raise StorageError(
+                "download",
+                f"video {shown!r}: the server sends {self._bytes / elapsed_seconds:.0f} bytes a second,"
+                f" less than {limits.bytes_per_second}",
+                may_pass=True,
+            )
+        self.begin()
+
+
 class Fetch:
     """One video on its way; belongs to one thread."""
 
@@ -66,9 +103,8 @@ class Fetch:
         self._file = file
         self._limits = limits
         self._stop = stop
-        self._ends = time.monotonic() + limits.seconds
+        self._patience = Patience(limits, guarded.shown, stop)
         self._size_bytes: int | None = None
-        self._window_began, self._window_bytes = time.monotonic(), 0
         self.resumed = 0
         """Times that the server was asked for the rest."""
 
@@ -99,7 +135,7 @@ class Fetch:
             except MeshError as error:
                 raise download_error(error) from None
             self._stop.wait(next(delays))
-            self._check_time()
+            self._patience.check()
             reader = self._again(reader)
         self._file.finish()
         self._counts.note(fetched_bytes=self._file.length_bytes)
@@ -108,7 +144,7 @@ class Fetch:
         try:
             while data := reader.read(_READ_BYTES):
                 self._take(data)
-                self._check_time()
+                self._patience.check()
         finally:
             reader.close()
 
@@ -136,23 +172,4 @@ class Fetch:
     def _take(self, data: bytes) -> None:
         self._limits.check_size(self._file.length_bytes + len(data), self._guarded.shown)
         self._file.append(data, self._limits.room_seconds, self._stop)
-        self._window_bytes += len(data)
-
-    def _check_time(self) -> None:
-        now = time.monotonic()
-        shown, limits = self._guarded.shown, self._limits
-        if self._stop.is_set():
-            raise StorageError("download", f"video {shown!r}: given up", may_pass=True)
-        if now > self._ends:
-            raise StorageError("timeout", f"video {shown!r}: not here within {limits.seconds:g} s")
-        elapsed_seconds = now - self._window_began
-        if elapsed_seconds < limits.slow_seconds:
-            return
-        if self._window_bytes < limits.bytes_per_second * elapsed_seconds:
-            raise StorageError(
-                "download",
-                f"video {shown!r}: the server sends {self._window_bytes / elapsed_seconds:.0f} bytes a second,"
-                f" less than {limits.bytes_per_second}",
-                may_pass=True,
-            )
-        self._window_began, self._window_bytes = now, 0
+        self._patience.came(len(data))

@@ -9,7 +9,7 @@ from schemas.errors import MeshError, Unavailable
 from services.frame_extractor.storage.attempts import delays_seconds
 from services.frame_extractor.storage.counts import StorageCounts
 from services.frame_extractor.storage.errors import StorageError, download_error
-from services.frame_extractor.storage.fetch import FetchLimits
+from services.frame_extractor.storage.fetch import FetchLimits, Patience
 from services.frame_extractor.storage.spool import NoRoom, Spool, SpoolFile
 from shared.netguard import GuardedUrl, HttpReader, interruptible
 
@@ -31,12 +31,14 @@ class Parts:
         """Set by who looks at it: an MP4 whose index is all over it."""
         self.read_bytes = 0
         self._guarded, self._limits, self._stop, self._counts = guarded, limits, stop, counts
+        self._patience = Patience(limits, guarded.shown, stop)
 
     def read(self, start: int, end: int) -> bytes:
         """Raises:
-        StorageError: download; they do not come, after some tries.
+        StorageError: download, timeout; they do not come, after some tries, or come too slowly.
         """
         data = bytearray()
+        self._patience.begin()
         delays = delays_seconds()
         for left in reversed(range(_TRIES)):
             try:
@@ -60,6 +62,8 @@ class Parts:
                 data += more
                 self.read_bytes += len(more)
                 self._counts.note(fetched_bytes=len(more))
+                self._patience.came(len(more))
+                self._patience.check()
         finally:
             reader.close()
 
