@@ -2,7 +2,9 @@
 
 import errno
 import io
+import math
 import random
+import struct
 import threading
 import time
 from fractions import Fraction
@@ -13,10 +15,11 @@ import av
 import pytest
 
 from schemas.extraction import VideoFacts
-from schemas.sampling import Sampling
+from schemas.sampling import PictureOptions, Sampling
 from services.frame_extractor.engine import Limits, OpenVideo, Taken, VideoError, take
 from services.frame_extractor.engine.index import read_index
 from services.frame_extractor.engine.limits import Halt
+from services.frame_extractor.pictures import make_picture
 from tests.support.clips import RECIPES, Clips, digest, exhaustive
 from tests.support.pace import slowness
 
@@ -144,6 +147,22 @@ def test_a_time_that_is_in_a_joined_video_twice_is_that_of_its_own_part(clips: C
     whole = [picture.digest for picture in exhaustive(path)]
     got, _ = taken(path, Sampling(mode="timestamps", timestamps_s=(5.0, 29.0)))
     assert [one.digest for one in got] == [whole[5 * 25], whole[29 * 25]]
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 62, 65, 89.6, 150, 180, 210, 270.4, 300, -2])
+def test_a_video_is_as_wide_as_its_pictures_however_it_is_turned(clips: Clips, degrees: float) -> None:
+    content = bytearray(clips["groups.mp4"].read_bytes())
+    matrix = content.index(b"tkhd") + 44
+    across, down = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    struct.pack_into(">5i", content, matrix, *(int(one * 65536) for one in (across, down, 0, -down, across)))
+    sizes: list[tuple[int, int]] = []
+
+    def on_picture(one: Taken) -> None:
+        made = make_picture(one.frame, PictureOptions())
+        sizes.append((made.width, made.height))
+
+    facts = take(OpenVideo.of_bytes(bytes(content)), Sampling(mode="uniform", count=1), on_picture)
+    assert sizes == [(facts.width, facts.height)]
 
 
 def test_memory_that_runs_out_is_no_damage_of_the_video(clips: Clips) -> None:

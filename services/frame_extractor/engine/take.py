@@ -19,7 +19,8 @@ from services.frame_extractor.engine.outline import check_entries, read_outlined
 from services.frame_extractor.engine.plan import Share, plan_runs, shares
 from services.frame_extractor.engine.targets import Moment, moments
 
-_QUARTER_TURN_DEGREES = 90
+_QUARTER_DEGREES = 90
+_NEARLY_DEGREES = 26  # a turn as near to a quarter as that is made one, see `pictures.orientation`
 _LITTLE = 0.3  # of a remote video: three requests for every group take as long as reading on
 
 
@@ -123,7 +124,7 @@ class _Hand:
 
     def __call__(self, moment: Moment, at: int, frame: VideoFrame) -> None:
         self._limits.check_size(frame.width, frame.height)
-        turned = frame.rotation // _QUARTER_TURN_DEGREES % 2
+        turned = abs(frame.rotation % (2 * _QUARTER_DEGREES) - _QUARTER_DEGREES) <= _NEARLY_DEGREES
         width, height = (frame.height, frame.width) if turned else (frame.width, frame.height)
         with self._lock:
             if self._first is None or moment.number < self._first[0]:
