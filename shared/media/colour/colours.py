@@ -6,7 +6,7 @@ from typing import Literal
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
 
-from shared.media.colour.facts import assumed_matrix
+from shared.media.colour.facts import FULL_RANGE_NAMES, assumed_matrix
 
 Matrix = Literal["rgb", "bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "ycgco", "bt2020ncl"]
 """As libavfilter's `colorspace` names them; `rgb` has none."""
@@ -32,7 +32,6 @@ _WIDE: dict[int, Primaries] = {
     ColorPrimaries.SMPTE432: "smpte432",
 }
 _LIGHTS: dict[int, Light] = {ColorTrc.SMPTE2084: "pq", ColorTrc.ARIB_STD_B67: "hlg"}
-_FULL_RANGE_NAMES = "yuvj"  # libav's old names of formats that are full range whatever else is said
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def colours_of(frame: VideoFrame) -> Colours:
     if is_grey(frame) and frame.color_range == ColorRange.UNSPECIFIED:
         full = True  # as libav takes grey
     else:
-        full = name.startswith(_FULL_RANGE_NAMES) or frame.color_range == ColorRange.JPEG
+        full = name.startswith(FULL_RANGE_NAMES) or frame.color_range == ColorRange.JPEG
     return Colours(_matrix(frame, light), full, light, primaries)
 
 

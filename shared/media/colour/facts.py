@@ -10,7 +10,7 @@ from shared.pixel_formats import MOSAICS, PACKED, SUBSAMPLED
 
 HD_LINES: Final = 720  # of height; BT.709 was made for such pictures, and browsers draw the line there
 _KEPT: Final = 64  # a node's streams have a few
-_FULL_RANGE_NAMES: Final = "yuvj"  # libav's old names of formats that are full range whatever else is said
+FULL_RANGE_NAMES: Final = "yuvj"  # libav's old names of formats that are full range whatever else is said
 
 
 def assumed_matrix(height: int) -> Literal["bt709", "smpte170m"]:
@@ -29,7 +29,7 @@ def colour_space_of(frame: VideoFrame) -> ColourSpace:
     space = said(frame)
     if frame.format.is_rgb or frame.format.has_palette or name.startswith("bayer"):
         return _with(space, "rgb", "full")
-    if name.startswith(_FULL_RANGE_NAMES):
+    if name.startswith(FULL_RANGE_NAMES):
         return _with(space, space.matrix, "full")
     # YUV that calls itself RGB has a broken header.
     return _with(space, "unspecified", space.range) if space.matrix == "rgb" else space
