@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
-from schemas.errors import InvalidValue, NotFound
+from schemas.errors import BadRequest, InvalidValue, NotFound
 from schemas.ids import check_id, id_from_hostname
 
 PREFIX = "FRAMEMESH_"
@@ -50,8 +50,8 @@ def load_settings(kind: type[SettingsT], service: str, environ: Mapping[str, str
     """Read the settings of `service`.
 
     Raises:
-        InvalidValue: names the variable, its value and what is allowed; also for a variable of this service
-            that no setting knows.
+        InvalidValue: names the variable, its value and what is allowed.
+        BadRequest: a variable of this service that no setting knows.
         NotFound: the file of a `…_FILE` variable does not exist.
     """
     env = os.environ if environ is None else environ
@@ -69,7 +69,8 @@ def load_settings(kind: type[SettingsT], service: str, environ: Mapping[str, str
     for variable in env:
         key = variable.removeprefix(own_prefix).lower()
         if variable.startswith(own_prefix) and key not in names and key.removesuffix("_file") not in names:
-            raise InvalidValue(variable, env[variable], f"no such setting; there are: {', '.join(sorted(names))}")
+            # Not what it is set to: that of a secret whose name is misspelt is one.
+            raise BadRequest(f"{variable}: no such setting; there are: {', '.join(sorted(names))}")
     try:
         settings = msgspec.convert(values, kind, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:

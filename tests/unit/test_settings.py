@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import InvalidValue, NotFound
+from schemas.errors import BadRequest, InvalidValue, NotFound
 from services.capture.settings import CaptureSettings
 from services.publisher.settings import PublisherSettings
 from services.webrtc_gateway.settings import GatewaySettings
@@ -47,7 +47,6 @@ def test_own_settings_win_over_common_ones_and_lists_have_commas(tmp_path: Path)
     [
         ("FRAMEMESH_CAPTURE_RING_SLOTS", "abc"),
         ("FRAMEMESH_CAPTURE_RING_SLOTS", "1"),
-        ("FRAMEMESH_CAPTURE_FOO", "1"),
         ("FRAMEMESH_NODE", "Edge Box"),
         ("FRAMEMESH_CAPTURE_METRICS_PORT", "70000"),
     ],
@@ -57,6 +56,14 @@ def test_a_wrong_setting_is_named_with_its_value(variable: str, value: str) -> N
         load_settings(CaptureSettings, "capture", {variable: value})
     assert variable in refused.value.message
     assert repr(value) in refused.value.message
+
+
+def test_what_a_setting_is_set_to_that_nobody_knows_is_not_said_again() -> None:
+    with pytest.raises(
+        BadRequest, match="FRAMEMESH_CAPTURE_PASWORD: no such setting; there are: .*ring_slots"
+    ) as refused:
+        load_settings(CaptureSettings, "capture", {"FRAMEMESH_CAPTURE_PASWORD": "hush-hush"})
+    assert "hush" not in refused.value.message
 
 
 def test_a_secret_file_that_is_missing_is_named() -> None:
