@@ -275,6 +275,17 @@ def test_an_update_cannot_change_the_output(api: Api) -> None:
     assert said["Code"] == "InvalidParameter.ErrorActiveTaskNotFound"
 
 
+@pytest.mark.parametrize("api", ["http"], indirect=True)
+def test_the_program_of_the_docs(api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mixing.md").read_text()
+    program = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "LiveService" in block)
+    monkeypatch.setenv("MIX_HOST", f"127.0.0.1:{api.port}")
+    monkeypatch.setenv("VOLC_ACCESSKEY", ROBOT[0])
+    monkeypatch.setenv("VOLC_SECRETKEY", ROBOT[1])
+    exec(compile(program, "docs/mixing.md", "exec"), {})  # noqa: S102
+    assert re.fullmatch(r"[0-9a-f]{16} runing\n", capsys.readouterr().out)
+
+
 def test_what_goes_wrong_inside_stays_inside() -> None:
     failures = {
         BadRequest("Output.Url: cannot change"): ("InvalidParameter", "cannot change"),
