@@ -59,10 +59,9 @@ def test_a_wrong_setting_is_named_with_its_value(variable: str, value: str) -> N
 
 
 def test_what_a_setting_is_set_to_that_nobody_knows_is_not_said_again() -> None:
-    with pytest.raises(
-        BadRequest, match="FRAMEMESH_CAPTURE_PASWORD: no such setting; there are: .*ring_slots"
-    ) as refused:
+    with pytest.raises(BadRequest, match="FRAMEMESH_CAPTURE_PASWORD: no such setting; there are: ") as refused:
         load_settings(CaptureSettings, "capture", {"FRAMEMESH_CAPTURE_PASWORD": "hush-hush"})
+    assert "ring_slots" in refused.value.message
     assert "hush" not in refused.value.message
 
 
