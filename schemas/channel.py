@@ -50,8 +50,9 @@ PARAMETERS: dict[str, str] = {
     "of a job `job-submitted`, `job-started`, `job-progress` (twice a second at most), `job-retried`, "
     "`job-completed`, `job-failed`, `job-canceled`, with `owner`, `attempt`, `done` and `expected` in `detail`",
     "job": "the job's id",
-    "owner": "whose job it is: the name of an API key, or `mesh`",
-    "digest": "of the key that the owner gave the job",
+    "task": "the id of a CloudMix task",
+    "owner": "whose job it is: the name of an API key, or `mesh`; of a task a digest of that",
+    "digest": "of the key that the owner gave the job, or of the name of a task",
     "attempt": "of the job, from 1",
     "page": "part of the list of pictures, from 0",
     "day": "of UTC, as 20260504",

@@ -69,6 +69,7 @@ from schemas.ids import compound_id
 from schemas.ingest import GaveWay, GiveWay, IngestSession, PublishClaim
 from schemas.layers import ChooseLayer, LayersChosen, ListPublishers, PublisherList
 from schemas.mix_resources import MixActual, MixSpec
+from schemas.mix_tasks import CallbackItem, CallbackState, ListMixTasks, MixTaskList, NameHolder, TaskRecord
 from schemas.mixes import CreateMix, DeleteMix, GetMix, ListMixes, MixChanged, MixEntry, MixList, UpdateMix
 from schemas.moments import FileMoment, FindMoment, TakenPicture, TakePicture
 from schemas.packets import PacketHeader
@@ -209,6 +210,7 @@ def _job_keys(
     payload: type[Struct] | None,
     summary: str,
     read: Literal["get", "watch"] = "get",
+    service: Party = "frame-extractor",
 ) -> Channel:
     return Channel(
         name=name,
@@ -216,8 +218,8 @@ def _job_keys(
         semantics="kv",
         payload=payload,
         encoding="json" if payload else "text",
-        senders=("frame-extractor",),
-        receivers=("frame-extractor",),
+        senders=(service,),
+        receivers=(service,),
         summary=summary,
         bucket=bucket,
         read=read,
@@ -301,6 +303,8 @@ _MEDIA = (
     ),
 )
 
+_MIXERS: tuple[Party, ...] = ("cli", "writer", "cloud-mix-proxy")  # itself too, for tasks
+
 _COMMANDS = (
     _command(
         "capture",
@@ -372,11 +376,16 @@ _COMMANDS = (
         "start",
         StartRendition,
         RenditionChanged,
-        ("cli", "writer", "transformer", "webrtc-gateway"),
+        ("cli", "writer", "transformer", "webrtc-gateway", "cloud-mix-proxy"),
         "Make or change a rendition.",
     ),
     _command(
-        "hw-encode", "stop", StopRendition, RenditionChanged, ("cli", "writer", "transformer"), "Remove a rendition."
+        "hw-encode",
+        "stop",
+        StopRendition,
+        RenditionChanged,
+        ("cli", "writer", "transformer", "cloud-mix-proxy"),
+        "Remove a rendition.",
     ),
     _command("hw-encode", "list", ListResources, RenditionList, LOOKERS, "Renditions, as asked for and as they are."),
     _command(
@@ -406,8 +415,22 @@ _COMMANDS = (
         "A picture as an image file.",
         _PLACEHOLDER.format("node"),
     ),
-    _command("publisher", "start", StartOutput, OutputChanged, ("cli", "writer"), "Make or change an output."),
-    _command("publisher", "stop", StopOutput, OutputChanged, ("cli", "writer"), "End an output; files are finished."),
+    _command(
+        "publisher",
+        "start",
+        StartOutput,
+        OutputChanged,
+        ("cli", "writer", "cloud-mix-proxy"),
+        "Make or change an output.",
+    ),
+    _command(
+        "publisher",
+        "stop",
+        StopOutput,
+        OutputChanged,
+        ("cli", "writer", "cloud-mix-proxy"),
+        "End an output; files are finished.",
+    ),
     _command("publisher", "list", ListResources, OutputList, LOOKERS, "Outputs, as asked for and as they are."),
     _command(
         "publisher",
@@ -653,11 +676,12 @@ _COMMANDS = (
     _command(
         "frame-extractor", "samples", ListResources, SampleList, LOOKERS, "Samples, as asked for and as they are."
     ),
-    _command("cloud-mix-proxy", "create", CreateMix, MixChanged, ("cli", "writer"), "Make a stream of others."),
-    _command("cloud-mix-proxy", "update", UpdateMix, MixChanged, ("cli", "writer"), "Change a mix while it runs."),
-    _command("cloud-mix-proxy", "delete", DeleteMix, MixChanged, ("cli", "writer"), "End a mix."),
+    _command("cloud-mix-proxy", "create", CreateMix, MixChanged, _MIXERS, "Make a stream of others."),
+    _command("cloud-mix-proxy", "update", UpdateMix, MixChanged, _MIXERS, "Change a mix while it runs."),
+    _command("cloud-mix-proxy", "delete", DeleteMix, MixChanged, _MIXERS, "End a mix."),
     _command("cloud-mix-proxy", "get", GetMix, MixEntry, LOOKERS, "A mix, as asked for and as it is."),
     _command("cloud-mix-proxy", "list", ListMixes, MixList, LOOKERS, "Mixes, as asked for and as they are."),
+    _command("cloud-mix-proxy", "tasks", ListMixTasks, MixTaskList, LOOKERS, "CloudMix tasks, and their callbacks."),
 )
 
 _JOBS = (
@@ -671,6 +695,18 @@ _JOBS = (
         summary=f"Jobs that wait for a worker; kept in the stream `{subjects.JOBS_STREAM}`.",
         stream=subjects.JOBS_STREAM,
         consumer=subjects.JOBS_CONSUMER,
+    ),
+    Channel(
+        name="mix-callbacks",
+        address=subjects.mix_callbacks(),
+        semantics="work-queue",
+        payload=CallbackItem,
+        senders=("cloud-mix-proxy",),
+        receivers=("cloud-mix-proxy",),
+        summary="Notices of CloudMix tasks that wait for delivery; kept in the stream "
+        f"`{subjects.MIX_CALLBACKS_STREAM}`.",
+        stream=subjects.MIX_CALLBACKS_STREAM,
+        consumer=subjects.MIX_CALLBACKS_CONSUMER,
     ),
 )
 
@@ -776,6 +812,43 @@ _STATE = (
     ),
     _job_keys(
         "usage", subjects.USAGE_BUCKET, subjects.usage_key, ("owner", "day"), UsageRecord, "What owners had.", "watch"
+    ),
+    _job_keys(
+        "mix-tasks.record",
+        subjects.MIX_TASKS_BUCKET,
+        subjects.mix_task_key,
+        ("task",),
+        TaskRecord,
+        "A CloudMix task, for a week after its end.",
+        "watch",
+        service="cloud-mix-proxy",
+    ),
+    _job_keys(
+        "mix-tasks.name",
+        subjects.MIX_TASKS_BUCKET,
+        subjects.mix_task_name_key,
+        ("owner", "digest"),
+        NameHolder,
+        "The task that has a name among an owner's that are not done; both as digests.",
+        service="cloud-mix-proxy",
+    ),
+    _job_keys(
+        "mix-tasks.callback",
+        subjects.MIX_TASKS_BUCKET,
+        subjects.mix_callback_key,
+        ("task",),
+        CallbackState,
+        "How the notices of a task have fared.",
+        service="cloud-mix-proxy",
+    ),
+    _job_keys(
+        "mix-leases",
+        subjects.MIX_LEASES_BUCKET,
+        subjects.mix_lease_key,
+        ("task",),
+        None,
+        "The node that keeps a task going; forgotten when it is not refreshed.",
+        service="cloud-mix-proxy",
     ),
     _epoch(("capture", "cloud-mix-proxy", "writer"), "", "The stream's last epoch, decimal."),
     _epoch(("hw-encode", "transformer"), "rendition", "The last run of the rendition's packets, decimal."),

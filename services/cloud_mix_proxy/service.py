@@ -2,6 +2,7 @@
 
 from schemas.mix_resources import MixActual, MixSpec
 from schemas.resources import StreamActual, StreamSpec
+from services.cloud_mix_proxy.edge.door import serve_edge
 from services.cloud_mix_proxy.mixes.checks import Checks
 from services.cloud_mix_proxy.mixes.commands import MixCommands
 from services.cloud_mix_proxy.mixes.made_streams import CAPTURE, MadeStreams, Streams
@@ -10,6 +11,7 @@ from services.cloud_mix_proxy.mixes.parts import Mixes, MixParts
 from services.cloud_mix_proxy.mixes.runner import MixRunner, failed
 from services.cloud_mix_proxy.mixes.secrets import SERVICE, MixSecrets
 from services.cloud_mix_proxy.settings import CloudMixProxySettings
+from services.cloud_mix_proxy.tasks.service import build_tasks
 from shared.reconcile import Reconciler, Reporter
 from shared.service import VERSION, Context
 from shared.state import StateMirrors
@@ -33,5 +35,8 @@ async def build(context: Context[CloudMixProxySettings]) -> None:
     context.spawn(made.run(), "made-streams")
     register_metrics(context.figures, reconciler.runners, parts.counts)
     commands = MixCommands(mixes, Checks(mirrors, mixes, streams, context.node))
-    served = await context.bus.serve(SERVICE, VERSION, "Streams made of others.", commands.endpoints())
+    tasks, of_tasks = await build_tasks(context, context.settings, mirrors)
+    endpoints = [*commands.endpoints(), *of_tasks]
+    served = await context.bus.serve(SERVICE, VERSION, "Streams made of others.", endpoints)
     context.stack.push_async_callback(served.close)
+    await serve_edge(context, context.settings, tasks)

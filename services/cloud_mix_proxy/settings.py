@@ -5,10 +5,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.cloud_mix_proxy.edge.settings import EdgeSettings
+from services.cloud_mix_proxy.tasks.settings import TaskSettings
 
 
-class CloudMixProxySettings(EdgeSettings, frozen=True, kw_only=True):
+class CloudMixProxySettings(TaskSettings, frozen=True, kw_only=True):
     delay_ms: Annotated[int, Meta(ge=0, le=5_000)] = 80
     """So old is what a mix shows: by then pictures and sound of one moment are there, from sources of all kinds."""
     threads: Annotated[int, Meta(ge=0, le=64)] = 0

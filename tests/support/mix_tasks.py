@@ -81,7 +81,7 @@ async def task_node(url: str, node: str = "edge1", **settings: Any) -> AsyncIter
         bus = await Bus.connect(url, name=f"tasks@{node}", timeout_seconds=5)
         mirrors = await StateMirrors.open(bus)
         context = Context("cloud-mix-proxy", TaskSettings(**values), bus, AsyncExitStack(), Health(), Figures())
-        tasks, endpoints = await build_tasks(context, mirrors)
+        tasks, endpoints = await build_tasks(context, context.settings, mirrors)
         served = await bus.serve("tasks", VERSION, "Tasks of a test.", endpoints)
         made = Node(context, mirrors, tasks, tasks._records)
         try:

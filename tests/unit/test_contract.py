@@ -104,6 +104,12 @@ BUILT = {
     "actual.frame-extractor": "$KV.mesh_actual." + subjects.state_key("frame-extractor", "cam0--hourly"),
     "samples.frame-extractor": "$KV.mesh_samples." + subjects.state_key("frame-extractor", "cam0--hourly"),
     "jobs": subjects.job_tasks(),
+    "cloud-mix-proxy.tasks": subjects.command("cloud-mix-proxy", "tasks"),
+    "mix-callbacks": subjects.mix_callbacks(),
+    "mix-tasks.record": "$KV.mesh_mix_tasks." + subjects.mix_task_key("3b1a7bb73ab6b06c"),
+    "mix-tasks.name": "$KV.mesh_mix_tasks." + subjects.mix_task_name_key("0a1b", "2c3d"),
+    "mix-tasks.callback": "$KV.mesh_mix_tasks." + subjects.mix_callback_key("3b1a7bb73ab6b06c"),
+    "mix-leases": "$KV.mesh_mix_leases." + subjects.mix_lease_key("3b1a7bb73ab6b06c"),
     "jobs.record": "$KV.mesh_jobs." + subjects.job_key("task-20260504100000-abc123"),
     "jobs.key": "$KV.mesh_jobs." + subjects.job_name_key("mesh", "0a1b"),
     "job-pages": "$KV.mesh_job_pages." + subjects.job_page_key("task-20260504100000-abc123", "1", "0"),
@@ -139,8 +145,9 @@ def sample(kind: Any) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         kind, pattern = arguments[0], [meta.pattern for meta in arguments[1:] if getattr(meta, "pattern", None)]
+        least = [meta.ge for meta in arguments[1:] if getattr(meta, "ge", None) is not None]
         if not pattern:
-            return sample(kind)
+            return max(sample(kind), *least) if least and kind is int else sample(kind)
         values = ("cam0", "20260504", "task-20260504100000-abc123", "#1e90ff")
         return next(value for value in values if re.search(pattern[0], value))
     if kind is Any:

@@ -1,5 +1,7 @@
 """Builds what keeps tasks: records, places, the loop, the callbacks."""
 
+from typing import Any
+
 from schemas.mix_tasks import ListMixTasks, MixTaskList, TaskPlace
 from schemas.subjects import MIX_CALLBACKS_CONSUMER, MIX_CALLBACKS_STREAM, command, mix_callbacks
 from services.cloud_mix_proxy.callbacks.deliveries import GIVE_UP_SECONDS, Deliveries
@@ -23,14 +25,16 @@ _MAX_CALLBACKS = 10_000  # that wait; a mesh has some dozen tasks with a few not
 _CALLBACK_LIFE_SECONDS = 3_600.0  # ten minutes of tries, and as long again for a service that was away
 
 
-async def build_tasks(context: Context[TaskSettings], mirrors: StateMirrors) -> tuple[Tasks, list[Endpoint]]:
+async def build_tasks(
+    context: Context[Any], settings: TaskSettings, mirrors: StateMirrors
+) -> tuple[Tasks, list[Endpoint]]:
     """The tasks, and the commands about them.
 
     Raises:
         Unavailable: the bus does not answer.
         InvalidValue: the settings contradict each other.
     """
-    settings, bus = context.settings, context.bus
+    bus = context.bus
     limits = Limits(settings.public_only, settings.lost_seconds, settings.task_hours)
     places: dict[TaskPlace, Place] = {"local": LocalPlace(mirrors, context.node, limits)}
     if settings.upstream_url:
