@@ -4,7 +4,7 @@ import shared.bus.aiohttp_when_used  # noqa: F401  # before the library is
 from shared.bus.connection import Bus
 from shared.bus.endpoints import Endpoint, Served
 from shared.bus.follower import Change, Follower
-from shared.bus.kv import Bucket, Entry
+from shared.bus.kv import Bucket, BucketFull, Entry
 from shared.bus.mirror import Mirror
 from shared.bus.outbox import BusStats
 from shared.bus.subscription import Message, Subscription
@@ -12,6 +12,7 @@ from shared.bus.work_queue import QueueSize, Taker, Work, WorkQueue
 
 __all__ = [
     "Bucket",
+    "BucketFull",
     "Bus",
     "BusStats",
     "Change",

@@ -33,7 +33,12 @@ RETRY_SECONDS = 0.2
 # state now and then pile up watches by the thousand, and the server slowed down until it did not answer in time.
 _FORGOTTEN_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 5.0  # JetStream's flow control asks for one
+_STORE_FAILED = 10077  # error code of JetStream: with the limit that was reached as its text
 _WRONG_LAST_SEQUENCE = (10071, 10164)  # error codes of JetStream, which nats-py maps for updates only
+
+
+class BucketFull(Unavailable):
+    """It takes no more until what is in it is removed or lapses: trying again does not help."""
 
 
 class Entry(NamedTuple):
@@ -199,6 +204,15 @@ class Bucket:
                 isinstance(error, APIError) and error.err_code in _WRONG_LAST_SEQUENCE
             ):
                 raise Conflict(f"{key} was changed meanwhile; read it again and retry") from None
+            if (
+                isinstance(error, APIError)
+                and error.err_code == _STORE_FAILED
+                and "maximum" in (error.description or "")
+            ):
+                raise BucketFull(
+                    f"{self.name} is full on the bus, with {self._config.max_bytes} bytes; give it more with "
+                    f"`nats stream edit KV_{self.name} --max-bytes`, or wait until what is in it lapses"
+                ) from None
             raise Unavailable(f"the bus did not answer for {self.name} ({type(error).__name__}); try again") from None
 
 

@@ -22,7 +22,7 @@ from services.frame_extractor.jobs.records import Records
 from services.frame_extractor.jobs.usage import Meter
 from services.frame_extractor.jobs.wire import Order
 from services.frame_extractor.jobs.worker import Worker
-from shared.bus import Bus, WorkQueue
+from shared.bus import BucketFull, Bus, WorkQueue
 from tests.support.extractors import make_clip
 from tests.support.nats import NatsServer
 from tests.support.pace import patience
@@ -102,6 +102,21 @@ async def test_a_completed_job_is_not_given_back_by_a_worker_that_stops(parts: P
         await counting.wait()
     await worker.close()
     assert (await ended(parts, GOOD)).state == "completed"
+
+
+async def test_usage_that_is_full_stops_no_worker(parts: Parts) -> None:
+    small = await parts.bus.bucket("small", max_bytes=1000)
+    with pytest.raises(BucketFull, match="small is full on the bus, with 1000 bytes"):
+        await small.put("large", bytes(1500))
+    await small.put("nearly", bytes(800))
+    worker = Worker(replace(parts, meter=Meter(small)), queue := await queue_of(parts, GOOD), 1)
+    try:
+        assert (await ended(parts, GOOD)).state == "completed"
+        async with patience(10):
+            while await queue.size() != (0, 0):
+                await asyncio.sleep(0.02)
+    finally:
+        await worker.close()
 
 
 async def test_of_a_job_that_was_refused_no_secret_is_kept(parts: Parts) -> None:

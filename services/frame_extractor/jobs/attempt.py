@@ -25,7 +25,7 @@ from services.frame_extractor.jobs.process import JobFailed, JobProcess
 from services.frame_extractor.jobs.records import Known, Records
 from services.frame_extractor.jobs.usage import Meter
 from services.frame_extractor.jobs.wire import Advanced, Finished, Order
-from shared.bus import Bus, Work
+from shared.bus import BucketFull, Bus, Work
 from shared.secret_store import read_secret
 from shared.tasks import end_tasks
 
@@ -237,6 +237,7 @@ async def over_restarts(attempt: Callable[[], Awaitable[T]], wait_seconds: float
     """What `attempt` returns, tried until the bus answers.
 
     Raises:
+        BucketFull: at once.
         Unavailable: it did not for `wait_seconds`.
     """
     loop = asyncio.get_running_loop()
@@ -244,6 +245,8 @@ async def over_restarts(attempt: Callable[[], Awaitable[T]], wait_seconds: float
     while True:
         try:
             return await attempt()
+        except BucketFull:  # waiting does not help
+            raise
         except Unavailable:
             if loop.time() >= deadline:
                 raise
@@ -301,9 +304,11 @@ async def settle(parts: Parts, work: Work, task: JobTask, known: Known) -> None:
     """What is left to do for a job that has ended; done again by the next worker when this one dies in the middle."""
     record, revision = known
     if record.job.state == "completed" and not record.metered:
-        await over_restarts(lambda: parts.meter.count(record.job))
         try:
+            await over_restarts(lambda: parts.meter.count(record.job))
             await parts.records.write(msgspec.structs.replace(record, metered=True), revision)
+        except BucketFull as error:  # else no job would ever be done with again
+            log.error("%s is not in the usage: %s", task.job, error.message)
         except Conflict:
             log.debug("%s was metered by another worker", task.job)
     await forget_video(parts.bus, task.job, task.video_secret)

@@ -12,7 +12,7 @@ from schemas.subjects import USAGE_BUCKET, usage_key
 from shared.bus import Bucket, Bus
 
 _LIFE_SECONDS = 400 * 86_400  # a year and the month in which its bill is questioned
-_BUCKET_BYTES = 32 << 20
+_BUCKET_BYTES = 128 << 20  # 400 days of 36 owners with as many jobs as are remembered, 9 KB each
 # Jobs that may end in the seconds between counting one and noting so; its worker counts again only in those.
 _REMEMBERED_JOBS = 256
 _ATTEMPTS = 20
