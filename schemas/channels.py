@@ -68,9 +68,9 @@ from schemas.frames import AudioHeader, FrameAck, FrameRef
 from schemas.ids import compound_id
 from schemas.ingest import GaveWay, GiveWay, IngestSession, PublishClaim
 from schemas.layers import ChooseLayer, LayersChosen, ListPublishers, PublisherList
-from schemas.mix_resources import MixActual, MixSpec
+from schemas.mix_resources import MixActual, MixEntry, MixSpec
 from schemas.mix_tasks import CallbackItem, CallbackState, ListMixTasks, MixTaskList, NameHolder, TaskRecord
-from schemas.mixes import CreateMix, DeleteMix, GetMix, ListMixes, MixChanged, MixEntry, MixList, UpdateMix
+from schemas.mixes import CreateMix, DeleteMix, GetMix, ListMixes, MixChanged, MixList, UpdateMix
 from schemas.moments import FileMoment, FindMoment, TakenPicture, TakePicture
 from schemas.packets import PacketHeader
 from schemas.recordings import (

@@ -6,6 +6,7 @@ from msgspec import Meta, Struct
 
 from schemas.errors import ErrorInfo
 from schemas.ids import Id
+from schemas.mix_resources import MixEntry
 from schemas.resources import (
     OutputActual,
     OutputSpec,
@@ -174,4 +175,5 @@ class MeshStatus(Struct, frozen=True, kw_only=True):
     streams: tuple[StreamEntry, ...] = ()
     renditions: tuple[RenditionEntry, ...] = ()
     outputs: tuple[OutputEntry, ...] = ()
+    mixes: tuple[MixEntry, ...] = ()
     error: ErrorInfo | None = None

@@ -14,6 +14,8 @@ from schemas.encoding import RateControl, check_encoding
 from schemas.errors import BadRequest, InvalidValue
 from schemas.frames import Delivery
 from schemas.ids import Id, check_id
+from schemas.mix_file import mix_from_mapping
+from schemas.mix_resources import MixSpec
 from schemas.pictures import PictureSettings, check_pictures
 from schemas.resources import EncoderPolicy, Fit, OnLoss, OutputFormat, WhenFull
 from schemas.sample_resources import check_sample
@@ -21,7 +23,8 @@ from schemas.samples import StartSample
 from schemas.sampling import PictureOptions
 from schemas.units import BitrateText, BytesText, DurationText, SizeText, parse_duration
 
-_LATER = {"mixes": "cloud-mix-proxy", "signals": "io-signal", "rules": "io-signal"}
+_OF_STREAM = ("renditions", "outputs", "samples")  # of a mix too, as it is a stream
+_LATER = {"signals": "io-signal", "rules": "io-signal"}
 
 
 class RenditionInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -105,6 +108,7 @@ class MeshPlan(Struct, frozen=True, kw_only=True):
     """The commands that a mesh.yaml stands for, in the order they are given."""
 
     streams: tuple[StartStream, ...] = ()
+    mixes: tuple[MixSpec, ...] = ()
     renditions: tuple[StartRendition, ...] = ()
     outputs: tuple[StartOutput, ...] = ()
     samples: tuple[StartSample, ...] = ()
@@ -119,14 +123,15 @@ def plan_from_mapping(document: Any) -> MeshPlan:
     """
     if not isinstance(document, dict):
         raise BadRequest("mesh.yaml: write a mapping that starts with `streams:`")
-    known = {"streams", "defaults", *_LATER}
+    known = {"streams", "mixes", "defaults", *_LATER}
     for key in document:
         if key not in known:
             raise BadRequest(f"{key}: no such section; there are {', '.join(sorted(known))}")
         if key in _LATER and document[key]:
             raise InvalidValue(key, "…", f"needs {_LATER[key]}, which this mesh does not have")
     defaults = _convert(document.get("defaults") or {}, Defaults, "defaults")
-    streams, renditions, outputs, samples = [], [], [], []
+    streams, mixes = [], []
+    parts = _Parts(defaults)
     for name, raw in _mapping(document.get("streams"), "streams").items():
         path = f"streams.{name}"
         check_id(str(name), path)
@@ -138,26 +143,55 @@ def plan_from_mapping(document: Any) -> MeshPlan:
             if (text := getattr(entry, key)) is not None:
                 parse_duration(text, f"{path}.{key}")
         streams.append(StartStream(stream=name, **fields))
-        for rendition, text in entry.renditions.items():
+        parts.take(name, path, entry.renditions, entry.outputs, entry.samples)
+    for name, raw in _mapping(document.get("mixes"), "mixes").items():
+        path = f"mixes.{name}"
+        check_id(str(name), path)
+        if any(stream.stream == name for stream in streams):
+            raise BadRequest(f"{path}: a stream has this name, too; a mix is a stream of its own")
+        given = dict(raw) if isinstance(raw, dict) else raw
+        own = [given.pop(key, None) if isinstance(given, dict) else None for key in _OF_STREAM]
+        mixes.append(mix_from_mapping(name, given, path))
+        parts.take(name, path, *(_mapping(entry, f"{path}.{key}") for key, entry in zip(_OF_STREAM, own, strict=True)))
+    return MeshPlan(
+        streams=tuple(streams),
+        mixes=tuple(mixes),
+        renditions=tuple(parts.renditions),
+        outputs=tuple(parts.outputs),
+        samples=tuple(parts.samples),
+    )
+
+
+class _Parts:
+    """What belongs to streams, in the order of the file."""
+
+    def __init__(self, defaults: Defaults) -> None:
+        self._defaults = defaults
+        self.renditions: list[StartRendition] = []
+        self.outputs: list[StartOutput] = []
+        self.samples: list[StartSample] = []
+
+    def take(
+        self, name: str, path: str, renditions: dict[str, Any], outputs: dict[str, Any], samples: dict[str, Any]
+    ) -> None:
+        """Those of one stream or mix. Raises: BadRequest."""
+        for rendition, text in renditions.items():
             where = f"{path}.renditions.{rendition}"
-            given = {**_given(defaults.renditions), **_given(_convert(text or {}, RenditionInFile, where))}
+            given = {**_given(self._defaults.renditions), **_given(_convert(text or {}, RenditionInFile, where))}
             request = {"stream": name, "rendition": str(rendition), **given}
-            renditions.append(_check_units(_convert(request, StartRendition, where), where))
-        for output, text in entry.outputs.items():
+            self.renditions.append(_check_units(_convert(request, StartRendition, where), where))
+        for output, text in outputs.items():
             where = f"{path}.outputs.{output}"
             fields = msgspec.structs.asdict(
                 _convert({"to": text} if isinstance(text, str) else text, OutputInFile, where)
             )
-            outputs.append(_convert({"stream": name, "output": str(output), **fields}, StartOutput, where))
-        for sample, text in entry.samples.items():
+            self.outputs.append(_convert({"stream": name, "output": str(output), **fields}, StartOutput, where))
+        for sample, text in samples.items():
             where = f"{path}.samples.{sample}"
             fields = _given(_convert(text, SampleInFile, where))
             start = _convert({"stream": name, "sample": str(sample), **fields}, StartSample, where)
             check_sample(start, f"{where}.")
-            samples.append(start)
-    return MeshPlan(
-        streams=tuple(streams), renditions=tuple(renditions), outputs=tuple(outputs), samples=tuple(samples)
-    )
+            self.samples.append(start)
 
 
 def _check_units(request: StartRendition, path: str) -> StartRendition:

@@ -1,5 +1,6 @@
 """A mix: pictures and sound of several streams as one stream. What is asked for (specs), and what is (actuals)."""
 
+import re
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
@@ -23,6 +24,8 @@ Edge = Annotated[int, Meta(ge=2, le=16_384)]
 MAX_INPUTS: Final = 16
 MAX_LOGOS: Final = 8
 MAX_TEXTS: Final = 8
+OF_TASK: Final = re.compile(r"^mix-[0-9a-f]{16}$")
+"""Mixes of CloudMix tasks, which are made, changed and ended by their task alone."""
 
 
 class Box(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -164,6 +167,12 @@ class MixActual(Struct, frozen=True, kw_only=True):
     """Of the last seconds."""
     late: int = 0
     """Pictures that were due and could not be made in time."""
+
+
+class MixEntry(Struct, frozen=True, kw_only=True):
+    revision: int
+    spec: MixSpec
+    actual: MixActual | None = None
 
 
 def check_mix(spec: MixSpec, path: str = "") -> None:

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from schemas.commands import DEFAULT_WAIT_SECONDS, Changed, WaitSeconds
 from schemas.ids import Id
-from schemas.mix_resources import MixActual, MixSpec
+from schemas.mix_resources import MixActual, MixEntry, MixSpec
 
 
 class CreateMix(MixSpec, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -43,12 +43,6 @@ class ListMixes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class MixChanged(Changed, frozen=True, kw_only=True):
-    actual: MixActual | None = None
-
-
-class MixEntry(Struct, frozen=True, kw_only=True):
-    revision: int
-    spec: MixSpec
     actual: MixActual | None = None
 
 

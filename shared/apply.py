@@ -6,9 +6,11 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.commands import OutputChanged, RenditionChanged, StopOutput, StopRendition, StopStream, StreamChanged
-from schemas.errors import ErrorInfo, MeshError
+from schemas.errors import ErrorInfo, MeshError, NotFound
 from schemas.ids import compound_id
 from schemas.mesh_file import MeshPlan
+from schemas.mix_resources import OF_TASK, MixActual, MixSpec
+from schemas.mixes import CreateMix, DeleteMix, MixChanged, UpdateMix
 from schemas.sample_resources import SampleActual, SampleSpec
 from schemas.samples import SampleChanged, StopSample
 from schemas.subjects import command
@@ -18,7 +20,7 @@ from shared.state import StateMirrors
 from shared.status import mesh_status
 
 _REPLY_MARGIN_SECONDS = 5.0
-Reply = StreamChanged | RenditionChanged | OutputChanged | SampleChanged
+Reply = StreamChanged | RenditionChanged | OutputChanged | SampleChanged | MixChanged
 
 
 class Applied(NamedTuple):
@@ -40,6 +42,8 @@ async def apply_plan(bus: Bus, plan: MeshPlan, *, prune: bool = False) -> AsyncI
     """
     for stream in plan.streams:
         yield await _give(bus, "capture", "start", f"stream {stream.stream}", stream, StreamChanged)
+    for mix in plan.mixes:
+        yield await _give_mix(bus, mix)
     for rendition in plan.renditions:
         name = compound_id(rendition.stream, rendition.rendition)
         yield await _give(bus, "hw-encode", "start", f"rendition {name}", rendition, RenditionChanged)
@@ -59,6 +63,7 @@ async def _prune(bus: Bus, plan: MeshPlan) -> AsyncIterator[Applied]:
     try:
         status = mesh_status(mirrors)
         running = Desired("frame-extractor", SampleSpec, SampleActual, mirrors).all()
+        mixes = Desired("cloud-mix-proxy", MixSpec, MixActual, mirrors).all()
     finally:
         await mirrors.close()
     samples = {(item.stream, item.sample) for item in plan.samples}
@@ -68,21 +73,40 @@ async def _prune(bus: Bus, plan: MeshPlan) -> AsyncIterator[Applied]:
             yield await _give(bus, "frame-extractor", "stop-sample", f"sample {name}", stop_sample, SampleChanged)
     outputs = {(item.stream, item.output) for item in plan.outputs}
     for output in status.outputs:
-        if (output.spec.stream, output.spec.output) not in outputs:
+        if not OF_TASK.match(output.spec.stream) and (output.spec.stream, output.spec.output) not in outputs:
             stop = StopOutput(stream=output.spec.stream, output=output.spec.output)
             name = compound_id(stop.stream, stop.output)
             yield await _give(bus, "publisher", "stop", f"output {name}", stop, OutputChanged)
     renditions = {(item.stream, item.rendition) for item in plan.renditions}
     for entry in status.renditions:
-        if entry.revision and (entry.spec.stream, entry.spec.rendition) not in renditions:
+        if (
+            not OF_TASK.match(entry.spec.stream)
+            and entry.revision
+            and (entry.spec.stream, entry.spec.rendition) not in renditions
+        ):
             stop_rendition = StopRendition(stream=entry.spec.stream, rendition=entry.spec.rendition)
             name = compound_id(entry.spec.stream, entry.spec.rendition)
             yield await _give(bus, "hw-encode", "stop", f"rendition {name}", stop_rendition, RenditionChanged)
+    wanted = {item.mix for item in plan.mixes}
+    for mix, _, _, _ in mixes:
+        if mix not in wanted and not OF_TASK.match(mix):
+            yield await _give(bus, "cloud-mix-proxy", "delete", f"mix {mix}", DeleteMix(mix=mix), MixChanged)
     streams = {item.stream for item in plan.streams}
     for source in status.streams:
-        if source.spec.stream not in streams:
+        # What was made for a mix goes with it.
+        if source.spec.stream not in streams and source.spec.made_for is None:
             stop_stream = StopStream(stream=source.spec.stream)
             yield await _give(bus, "capture", "stop", f"stream {source.spec.stream}", stop_stream, StreamChanged)
+
+
+async def _give_mix(bus: Bus, mix: MixSpec) -> Applied:
+    """Change it, or make it."""
+    fields = {name: getattr(mix, name) for name in MixSpec.__struct_fields__}
+    what = f"mix {mix.mix}"
+    applied = await _give(bus, "cloud-mix-proxy", "update", what, UpdateMix(**fields), MixChanged)
+    if applied.error is None or applied.error.code != NotFound.code:
+        return applied
+    return await _give(bus, "cloud-mix-proxy", "create", what, CreateMix(**fields), MixChanged)
 
 
 async def _give(

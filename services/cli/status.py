@@ -12,6 +12,7 @@ import msgspec
 from schemas.commands import MeshStatus
 from schemas.resources import RenditionSpec, VideoInfo
 from services.cli.connection import add_nats_argument, connected
+from services.cli.mix_text import mix_table
 from services.cli.table import table
 from shared.state import StateMirrors
 from shared.status import mesh_status
@@ -66,6 +67,9 @@ def describe(status: MeshStatus) -> str:
         if state and state.error:
             problems.append(f"{name}: {state.error.message}")
     lines += ["", *table(renditions)]
+    if status.mixes:
+        lines += ["", *mix_table(status.mixes)]
+        problems += [f"{e.spec.mix}: {e.actual.error.message}" for e in status.mixes if e.actual and e.actual.error]
     if status.outputs:
         rows = [("OUTPUT", "STATE", "WRITTEN", "TO")]
         for output in status.outputs:

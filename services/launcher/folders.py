@@ -73,11 +73,10 @@ def _united(before: tuple[str, ...], named: list[Path]) -> tuple[str, ...]:
 
 
 def _source_folders(plan: MeshPlan) -> list[Path]:
-    return [
-        Path(unquote(urlsplit(stream.source).path)).parent
-        for stream in plan.streams
-        if stream.source.startswith("file:///")
-    ]
+    sources = [stream.source for stream in plan.streams]
+    for mix in plan.mixes:
+        sources += [one.source for one in mix.inputs] + [logo.source for logo in mix.logos]
+    return [Path(unquote(urlsplit(source).path)).parent for source in sources if source.startswith("file:///")]
 
 
 def _recording_folders(plan: MeshPlan) -> list[Path]:

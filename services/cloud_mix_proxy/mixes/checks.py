@@ -2,7 +2,7 @@
 
 import msgspec
 
-from schemas.errors import Conflict, InvalidValue, NotFound
+from schemas.errors import Conflict, InvalidValue
 from schemas.mix_resources import MixSpec
 from services.cloud_mix_proxy.mixes.made_streams import CAPTURE, Streams
 from services.cloud_mix_proxy.mixes.parts import Mixes
@@ -20,7 +20,6 @@ class Checks:
 
         Raises:
             InvalidValue: it can never work; names the field.
-            NotFound: an input's stream does not exist.
             Conflict: a stream has the name of the mix.
             BadRequest: several nodes could make it.
         """
@@ -45,9 +44,8 @@ class Checks:
                 continue
             there = await self._streams.find(stream)
             if there is None:
-                raise NotFound(
-                    f"inputs.{number}.source {one.source!r}: there is no such stream; start it first with capture.start"
-                )
+                fix = f"there is no such stream; start it first with {CAPTURE}.start"
+                raise InvalidValue(f"inputs.{number}.source", one.source, fix)
             node = there[0].node or self._node
             if found not in (None, node):
                 fix = f"its pictures are on node {node}, those before it on {found}; a mix is made of one node's"

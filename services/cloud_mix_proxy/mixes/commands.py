@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from schemas.errors import Conflict, NotFound
-from schemas.mix_resources import MixSpec
-from schemas.mixes import CreateMix, DeleteMix, GetMix, ListMixes, MixChanged, MixEntry, MixList, UpdateMix
+from schemas.mix_resources import MixEntry, MixSpec
+from schemas.mixes import CreateMix, DeleteMix, GetMix, ListMixes, MixChanged, MixList, UpdateMix
 from schemas.subjects import command
 from services.cloud_mix_proxy.mixes.checks import Checks
 from services.cloud_mix_proxy.mixes.parts import Mixes
@@ -33,7 +33,6 @@ class MixCommands:
 
         Raises:
             InvalidValue, BadRequest: the spec can never work.
-            NotFound: an input's stream does not exist.
             Conflict: it exists already, or a stream of that name does.
         """
         if await self._mixes.read(request.mix) is not None:
@@ -47,7 +46,7 @@ class MixCommands:
         """Change a mix while it runs; what cannot be shown leaves what is seen as it is, and is its error.
 
         Raises:
-            NotFound: there is none of that name, or an input's stream does not exist.
+            NotFound: there is none of that name.
             InvalidValue, BadRequest: the spec can never work.
             Conflict: stale revision.
         """

@@ -24,7 +24,9 @@ def kind_of(source: str) -> SourceKind:
         return "made"
     if parts.scheme == _MESH:
         return "stream"
-    return "still" if PurePosixPath(unquote(parts.path)).suffix.lower() in _STILLS else "made"
+    # A file may be named without a folder: file://logo.png
+    path = parts.netloc + parts.path if parts.scheme == "file" else parts.path
+    return "still" if PurePosixPath(unquote(path)).suffix.lower() in _STILLS else "made"
 
 
 def stream_of(mix: str, one: MixInput) -> str | None:
