@@ -22,7 +22,7 @@ from test_whep_chromium import CHROMIUM
 
 from schemas.capture_commands import StreamStats
 from schemas.commands import MeshStatus, OutputEntry, RenditionEntry, RenditionStats
-from schemas.errors import ErrorInfo
+from schemas.errors import ErrorInfo, NotFound
 from schemas.events import Event
 from schemas.extraction import ExtractedFrame, Job, JobList, JobReply, ListJobs
 from schemas.recordings import RecordedFile, RecordedFiles
@@ -325,10 +325,13 @@ async def test_older_jobs_stay_as_they_are_asked_for_page_by_page(page: Page, co
         for number in range(130)
     ]
     asked: list[ListJobs] = []
+    forgotten: set[str | None] = set()
 
     def listed(data: bytes) -> JobList:
         request = msgspec.json.decode(data, type=ListJobs)
         asked.append(request)
+        if request.before in forgotten:
+            raise NotFound("before: it does not exist any more")
         fitting = [job for job in reversed(jobs) if request.before is None or job.id < request.before]
         return JobList(jobs=tuple(fitting[: request.limit]), more=len(fitting) > request.limit)
 
@@ -363,6 +366,10 @@ async def test_older_jobs_stay_as_they_are_asked_for_page_by_page(page: Page, co
         await expect(rows).to_have_text(names(130, 10))
         await expect(page.locator(f'.job[data-job="{jobs[60].id}"] .row-error')).to_have_text("no such bucket")
         assert max(request.limit for request in asked) == 50
+        forgotten.update(job.id for job in jobs)
+        mesh.emit(job_event(jobs[-1].id, "job-submitted", "pending", 9))
+        await expect(rows).to_have_text(names(130, 81))
+        await expect(more).to_be_visible()
         # One that the mesh does not tell of just now, and then with pictures of which one could not be decoded.
         await page.goto(f"{server.url}#/jobs/{jobs[0].id}")
         await expect(page.get_by_role("heading", name="There is no such job")).to_be_visible()
