@@ -39,4 +39,4 @@ async def build(context: Context[CloudMixProxySettings]) -> None:
     endpoints = [*commands.endpoints(), *of_tasks]
     served = await context.bus.serve(SERVICE, VERSION, "Streams made of others.", endpoints)
     context.stack.push_async_callback(served.close)
-    await serve_edge(context, context.settings, tasks)
+    await serve_edge(context, context.settings, tasks, trusted=not context.settings.public_only)
