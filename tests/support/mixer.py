@@ -37,6 +37,7 @@ from shared.bus import Bus, Message
 from shared.ring import LeaseError, RingReader
 from tests.support.nats import NatsServer
 from tests.support.pace import Patience, patience
+from tests.support.peers import free_port
 
 NODE = "test"
 _READY_SECONDS = 20.0
@@ -84,7 +85,11 @@ class MixerRig:
         with open(reads) as ready:
             self.capture = subprocess.Popen(
                 [sys.executable, "-m", "services.capture"],
-                env={**self._environment, "FRAMEMESH_READY_FD": str(writes), "FRAMEMESH_METRICS_PORT": "0"},
+                env={
+                    **self._environment,
+                    "FRAMEMESH_READY_FD": str(writes),
+                    "FRAMEMESH_METRICS_PORT": str(free_port()),
+                },
                 pass_fds=[writes],
             )
             os.close(writes)
