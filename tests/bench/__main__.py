@@ -11,6 +11,7 @@ BENCHES = {
     "rtsp": "an RTSP client, beside GStreamer's server",
     "egress": "a viewer's packets, beside aiortc and Janus",
     "extract": "pictures out of videos, beside ffmpeg, OpenCV, decord and PyAV",
+    "mix": "four and eight inputs as one picture, beside ffmpeg's filters",
     "glass": "capture to browser, and joining, beside the targets",
 }
 

@@ -330,7 +330,12 @@ def bench(quick: bool) -> int:
         "goals met" if met else f"goals: {FPS_GOAL} x composing, {ENCODED_GOAL} x with x264, {TILE_DB} dB: not all met"
     )
     if not quick:
-        machine = {"cores": os.cpu_count(), "python": platform.python_version(), "av": av.__version__}
+        machine = {
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "av": av.__version__,
+            "load": os.getloadavg()[1],
+        }
         result = {"machine": machine, "pictures": pictures, "rounds": rounds, "tiles_db": decibels, "cases": found}
         RESULTS.write_text(json.dumps(result, indent=2) + "\n")
     return 0 if met else 1

@@ -91,7 +91,7 @@ async def in_step(rig: MixerRig, seconds: int) -> None:
         heard = beeps(began_ns, samples, tone)
         assert len(seen) >= seconds // 4, (name, len(seen))
         off = [min((beep - flash for beep in heard), key=abs) * 1e3 for flash in seen[1:-1]]
-        print(f"{name}: sound {min(off):.1f} to {max(off):.1f} ms after its picture, {len(off)} times")  # noqa: T201
+        print(f"{name}: sound {min(off):.1f} to {max(off):.1f} ms after its picture, {len(off)} times")
         assert max(map(abs, off)) <= _OFF_MS, (name, off)
 
 
@@ -122,7 +122,7 @@ async def test_it_holds_no_more_after_a_minute(rig: MixerRig) -> None:
             report = await mixer.hear(Report)
             assert report.held <= 1, "a picture is let go of when its tile is made"
     assert after[0] == before[0]
-    print(f"{(after[1] - before[1]) >> 10} kB more after a minute, of {before[1] >> 10}")  # noqa: T201
+    print(f"{(after[1] - before[1]) >> 10} kB more after a minute, of {before[1] >> 10}")
     assert after[1] - before[1] < _RSS_GROWS_BYTES
 
 
