@@ -1,6 +1,7 @@
 """The process of a mix with real streams: what is seen where, what is heard, and what does not break it."""
 
 import io
+import signal
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -192,15 +193,26 @@ async def test_a_lost_input_is_held_hidden_or_a_slate_and_comes_back(rig: MixerR
             await out.until(lambda look: all(near(colour, held) for colour in look.values()), 30)
 
 
-async def test_why_it_ends(rig: MixerRig) -> None:
-    async with rig.bus() as bus, Mixer.running(rig, "wall") as mixer, Mixer.running(rig, "Not an id") as refused:
-        await mixer.show(grid(MixInput(input="a", source="mesh://nothing")))
-        async with watched(rig, bus, "wall") as out:
+async def test_why_it_ends_and_what_goes_on(rig: MixerRig) -> None:
+    spec = grid(MixInput(input="a", source="mesh://nothing"))
+    async with rig.bus() as bus, watched(rig, bus, "wall") as out:
+        async with Mixer.running(rig, "Not an id") as refused, Mixer.running(rig, "wall") as killed:
+            await killed.show(spec)
             await out.wait_for(2)
-            geometry = RingGeometry("yuv420p", WIDTH, HEIGHT)
+            killed.kill()
+            assert await killed.exit_code() == -signal.SIGKILL
+            assert await refused.exit_code() == EXIT_CANNOT_START
+        before = out.refs[-1]
+        async with Mixer.running(rig, "wall") as mixer:
+            await mixer.show(spec)
+            await out.wait_for(2)
+            after = out.refs[-1]
+            assert after.epoch > before.epoch
+            assert after.pts_ns > before.pts_ns, "encoders and players go on"
+            assert len([ring for ring in list_rings(rig.shm_dir) if ring.header.stream == "wall"]) == 1, "one was swept"
             other = StreamWriter(rig.shm_dir, stream="wall", node=NODE, epoch=await next_epoch(bus, "wall"))
-            slot = other.acquire(geometry)
-            assert slot is not None
-            assert await mixer.exit_code() == EXIT_SUPERSEDED
-            other.close()
-        assert await refused.exit_code() == EXIT_CANNOT_START
+            try:
+                assert other.acquire(RingGeometry("yuv420p", WIDTH, HEIGHT)) is not None
+                assert await mixer.exit_code() == EXIT_SUPERSEDED
+            finally:
+                other.close()

@@ -155,6 +155,9 @@ class Mixer:
         assert self._process.stdin is not None
         self._process.stdin.write(line(message))
 
+    def kill(self) -> None:
+        self._process.kill()
+
     def end(self) -> None:
         """As a service does that has no more use for it."""
         assert self._process.stdin is not None

@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
+from schemas.colours import RGB as RGB_SPACE
 from schemas.colours import UNSPECIFIED, ColourSpace
+from schemas.frames import FrameRef, PixelFormat
 from schemas.mix_resources import Box, Crop, MixInput
 from services.cloud_mix_proxy.mixer.colours import yuv_of
+from services.cloud_mix_proxy.mixer.place import frame_of
 from services.cloud_mix_proxy.mixer.scaling import Scaler
 from services.cloud_mix_proxy.mixer.stills import still_tile
 from shared.media.colour.facts import mark
 from shared.media.frames import frame_planes
+from shared.pixel_formats import PACKED, array_shape, sample_type
 
 pytestmark = pytest.mark.unit
 _LEVELS_OFF = 2  # rounding, once in the source and once here; the other matrix is 15 off, the other range 20
@@ -67,6 +71,30 @@ def test_colours_of_the_canvas(
     tile = Scaler(MixInput(input="a", source="x"), Box(x=0, y=0, width=width, height=height), canvas_lines).tile(source)
     found = [int(plane[5, 5]) for plane in tile.planes]
     wanted = yuv_of("#{:02x}{:02x}{:02x}".format(*RGB), canvas_lines)
+    assert max(abs(a - b) for a, b in zip(found, wanted, strict=True)) <= _LEVELS_OFF, (found, wanted)
+
+
+@pytest.mark.parametrize("size", [HD, SD, (641, 361)], ids=["hd", "sd", "odd"])
+@pytest.mark.parametrize("pixel_format", ["bgr24", "rgb24", "gray", "gray16le", "bayer_rggb8"])
+@pytest.mark.parametrize("canvas_lines", [480, 1080])
+def test_pictures_of_applications(size: tuple[int, int], pixel_format: PixelFormat, canvas_lines: int) -> None:
+    width, height = size
+    if pixel_format == "bayer_rggb8":
+        width, height = width & ~1, height & ~1  # a mosaic has whole cells
+    shape, dtype = array_shape(pixel_format, width, height), sample_type(pixel_format)
+    array = np.full(shape, 200 * (257 if dtype is np.uint16 else 1), dtype)
+    wanted = yuv_of("#c8c8c8", canvas_lines)
+    if pixel_format in PACKED:
+        array[...] = RGB if pixel_format == "rgb24" else RGB[::-1]
+        wanted = yuv_of("#{:02x}{:02x}{:02x}".format(*RGB), canvas_lines)
+    ref = FrameRef(
+        stream="app", node="test", epoch=1, sequence=1, ring="app.1.0.ring", slot=0, pixel_format=pixel_format,
+        width=width, height=height, pts_ns=0, captured_ns=0, monotonic_ns=0,
+        colour_space=RGB_SPACE if pixel_format in PACKED else UNSPECIFIED,
+    )  # fmt: skip
+    one = MixInput(input="a", source="x", fit="fill")
+    tile = Scaler(one, Box(x=0, y=0, width=320, height=180), canvas_lines).tile(frame_of(array, ref))
+    found = [int(plane[5, 5]) for plane in tile.planes]
     assert max(abs(a - b) for a, b in zip(found, wanted, strict=True)) <= _LEVELS_OFF, (found, wanted)
 
 

@@ -77,10 +77,10 @@ class Place:
 
 def _tile_of(lease: Lease, scaler: Scaler) -> Layer:
     with lease:
-        return scaler.tile(_frame(lease.array, lease.ref))
+        return scaler.tile(frame_of(lease.array, lease.ref))
 
 
-def _frame(array: Picture, ref: FrameRef) -> VideoFrame:
+def frame_of(array: Picture, ref: FrameRef) -> VideoFrame:
     """In 4:2:0 of even edges, in place where it is that already, and saying what colours it has."""
     if ref.pixel_format in SUBSAMPLED and not (ref.width % 2 or ref.height % 2):
         return ref_frame(array, ref)
