@@ -123,6 +123,9 @@ class OutputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     node: Id | None = None
     format: OutputFormat | None = None
     """Taken from the URL when not given."""
+    public_only: bool = False
+    """Of what is pushed over RTMP, RTSP and SRT: addresses within private networks are refused, at every attempt; other
+    outputs cannot have it."""
     finish: bool = False
     """Of a file: close it properly, and keep what is known of it; state `finished`."""
     segment: DurationText | None = None

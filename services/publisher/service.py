@@ -41,6 +41,9 @@ SERVICE = "publisher"
 # What capture has answered to a `start` reaches this copy of the state a moment later.
 _NEWS_SECONDS = 1.0
 
+_GUARDED = ("flv", "rtsp", "srt")
+"""Formats whose addresses are judged at every attempt."""
+
 Outputs = Desired[OutputSpec, OutputActual]
 Streams = Desired[StreamSpec, StreamActual]
 
@@ -136,6 +139,8 @@ class _Commands:
         spec = OutputSpec(**{name: getattr(request, name) for name in OutputSpec.__struct_fields__})
         check_preroll(spec)
         check_limits(spec, format_of(spec, spec.to))
+        if spec.public_only and format_of(spec, spec.to) not in _GUARDED:
+            raise InvalidValue("public_only", True, "is for what is pushed over RTMP, RTSP or SRT; leave it out")
         if spec.output == CLIP_OUTPUT:  # what is kept of such an output would be kept of clips, too
             raise InvalidValue("output", spec.output, "the clips of a stream have this name; choose another one")
         if format_of(spec, spec.to) not in INDEXED:

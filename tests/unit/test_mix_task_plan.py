@@ -103,6 +103,12 @@ def test_what_is_no_push_address_names_its_field(address: str) -> None:
         plan(TASK, rules(Output__Url=["push.example.com", address or " "]), "edge1", LIMITS)
 
 
+def test_who_is_not_trusted_pushes_to_no_private_network() -> None:
+    assert [one.public_only for one in made().outputs] == [True, True]
+    trusted = plan(TASK, rules(), "edge1", LIMITS._replace(public_only=False))
+    assert [one.public_only for one in trusted.outputs] == [False, False]
+
+
 def test_a_file_is_for_who_is_trusted() -> None:
     assert push_url("file://mix.mp4", TASK, "Url", public_only=False) == "file://mix.mp4"
 

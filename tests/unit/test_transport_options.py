@@ -6,6 +6,7 @@ from schemas.errors import InvalidValue
 from schemas.resources import OutputSpec
 from services.publisher.outputs import format_of, make_output
 from services.publisher.outputs.base import OutputSettings
+from services.publisher.outputs.push import Push
 from services.publisher.transport_options import SrtOptions, UdpOptions, srt_options, udp_options
 from shared.netguard import Policy, check
 
@@ -99,3 +100,14 @@ def test_groups_may_be_sent_to_but_for_those_of_the_link(host: str, allowed: boo
     if host.startswith(("23", "[ff")):
         with pytest.raises(InvalidValue):
             check(f"srt://{host}:5000", policy, "to")
+
+
+@pytest.mark.parametrize("to", ["rtmp://127.0.0.1:9/live/key", "rtmps://127.0.0.1:9/live/key", "srt://10.0.0.1:9000"])
+def test_what_is_for_public_addresses_goes_to_no_other(to: str) -> None:
+    output = make_output(OutputSpec(stream="cam0", output="x", to=to, public_only=True), to, OutputSettings())
+    assert isinstance(output, Push)
+    with pytest.raises(InvalidValue, match="may not be reached"):
+        output._checked()
+    open_to_all = make_output(OutputSpec(stream="cam0", output="x", to=to), to, OutputSettings())
+    assert isinstance(open_to_all, Push)
+    assert open_to_all._checked()

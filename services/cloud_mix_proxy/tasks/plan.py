@@ -97,6 +97,7 @@ def plan(task: str, rules: MixedRules, node: str, limits: Limits) -> Plan:
             to=push_url(address, task, f"MixedRules.Output.Url.{number - 1}", limits.public_only),
             rendition=RENDITION,
             node=node,
+            public_only=limits.public_only,
         )
         for number, address in enumerate(output.url, 1)
     )

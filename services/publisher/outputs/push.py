@@ -82,7 +82,7 @@ class Push(Output):
             InvalidValue: the address may not be pushed to.
             Unavailable: the name is not known.
         """
-        policy = Policy(schemes=frozenset(self.schemes), allow_private=True)
+        policy = Policy(schemes=frozenset(self.schemes), allow_private=not self.spec.public_only)
         guarded = check(self._url, policy, field="to")
         if guarded.scheme in _TLS_SCHEMES:  # the certificate proves the peer, and needs its name
             return self._url, {}

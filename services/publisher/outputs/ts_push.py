@@ -20,7 +20,7 @@ class TsPush(Push):
         return ts_options()
 
     def _checked(self) -> tuple[str, dict[str, str]]:
-        policy = Policy(schemes=frozenset(self.schemes), allow_private=True, groups=True)
+        policy = Policy(schemes=frozenset(self.schemes), allow_private=not self.spec.public_only, groups=True)
         return check(self._url, policy, field="to").pinned, {}
 
     def _check_url(self) -> None:
