@@ -116,7 +116,7 @@ class RunningMesh:
         patience_seconds = request.get("wait_s", DEFAULT_WAIT_SECONDS) + _REPLY_SECONDS
         body = json.dumps(request).encode()
         try:
-            return json.loads(self._ask(lambda bus: bus.request_raw(f"{PREFIX}.cmd.{subject}", body, patience_seconds)))
+            return json.loads(self.ask(lambda bus: bus.request_raw(f"{PREFIX}.cmd.{subject}", body, patience_seconds)))
         except MeshError as error:
             reply = json.loads(error.reply) if error.reply else None
             raise CallFailed(error.code, error.message, reply) from error
@@ -131,9 +131,9 @@ class RunningMesh:
             finally:
                 await mirrors.close()
 
-        return self._ask(look)
+        return self.ask(look)
 
-    def _ask(self, question: Callable[[Bus], Coroutine[Any, Any, Any]]) -> Any:
+    def ask(self, question: Callable[[Bus], Coroutine[Any, Any, Any]]) -> Any:
         """Ask on a connection of its own, as the command line does, without a process: its start took a second."""
 
         async def ask() -> Any:

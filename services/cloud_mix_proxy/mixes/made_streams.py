@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from weakref import WeakValueDictionary
 
 from schemas.commands import StartStream, StopStream, StreamChanged
-from schemas.errors import Conflict, MeshError, NotFound, Unavailable
+from schemas.errors import BadRequest, Conflict, MeshError, NotFound, Unavailable
 from schemas.resources import StreamActual, StreamSpec
 from schemas.subjects import command
 from shared.bus import Bus
@@ -93,6 +93,8 @@ class MadeStreams:
             if unwanted:
                 await self._quietly(self._stop(stream))
         for mix, specs in tuple(self._wanted.items()):
+            if mix not in self._mixes():  # it is on its way out, and waits for its process
+                continue
             for stream, spec in specs.items():
                 if self._streams.spec(stream) is None:
                     await self._quietly(self._start(mix, spec))
@@ -139,6 +141,8 @@ class MadeStreams:
             raise _Changed from error
         except Unavailable as error:
             log.info("stream %s is started when capture is there: %s", spec.stream, error)
+        except BadRequest as error:  # capture speaks of the stream's source; who asked knows the input
+            raise BadRequest(f"input {spec.stream.removeprefix(mix + '-')}: {error.message}") from None
 
     async def _found(self, stream: str) -> tuple[StreamSpec, int] | None:
         # As the bus has it: this copy may be of before what this mix itself asked for a moment ago.

@@ -66,6 +66,8 @@ class MixStateTeller:
         )
         self.tell(
             state="running",
+            # With the answer only: who waits for this revision takes what is told with it for the outcome.
+            revision=max(self.actual.revision, layout.revision),
             error=self.refused,
             applied_revision=layout.revision,
             inputs=inputs,

@@ -31,6 +31,8 @@ class MixParts:
     mixes: Mixes
     made: MadeStreams
     counts: MixCounts = field(default_factory=MixCounts)
+    running: set[str] = field(default_factory=set)
+    """Mixes that have a process, or may have one at any moment."""
 
     def setup(self, mix: str) -> Setup:
         """The first line for a mix's process."""

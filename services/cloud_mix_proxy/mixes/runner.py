@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from schemas.errors import BadRequest, Conflict, ErrorInfo, MeshError, Unavailable
+from schemas.errors import BadRequest, Conflict, ErrorInfo, MeshError, TooMany, Unavailable
 from schemas.mix_resources import MixActual, MixSpec
 from services.cloud_mix_proxy.mixer.protocol import (
     EXIT_SUPERSEDED,
@@ -57,6 +57,7 @@ class MixRunner:
         """Bring everything here that the layout needs, then start the process.
 
         Raises:
+            TooMany: no more of them on this node.
             MeshError: a source that cannot be had, or a stream of another owner.
         """
         before = self._parts.mixes.actual(self._mix)
@@ -66,6 +67,9 @@ class MixRunner:
             self.state.tell()
             return
         self.state.begin(revision, before if before is not None and before.node == self._parts.context.node else None)
+        if len(self._parts.running) >= (most := self._parts.context.settings.max_mixes):
+            raise TooMany(f"{most} mixes run on this node; end one, or set FRAMEMESH_CLOUD_MIX_PROXY_MAX_MIXES")
+        self._parts.running.add(self._mix)
         layout = await self._ready(spec, revision, {})
         await self._parts.made.want(self._mix, layout.stream_specs(self._parts.context.node))
         self._seen = layout
@@ -100,6 +104,7 @@ class MixRunner:
 
     async def stop(self, *, removed: bool = False) -> None:
         """End the process; of a mix that is removed the streams go too."""
+        self._parts.running.discard(self._mix)
         await end_tasks(*self._tasks)
         if self._child is not None:
             await self._child.stop()
@@ -143,7 +148,6 @@ class MixRunner:
             self._seen = layout
             self.state.tell(revision=layout.revision, error=None)
             return None
-        self.state.tell(revision=layout.revision)
         answered = self._expect(layout)
         try:
             await child.send(*layout.files(before.digests), layout.message())
@@ -245,6 +249,7 @@ class MixRunner:
 
     async def _end(self, reason: ErrorInfo) -> None:
         self._parts.counts.ended += 1
+        self._parts.running.discard(self._mix)
         await end_tasks(self._tasks[0])
         if self._child is not None:
             await self._child.stop()
@@ -266,7 +271,15 @@ def failed(parts: MixParts) -> Callable[[str, MixSpec, int, ErrorInfo], MixActua
     """What is told of a mix that could not be started."""
 
     def actual(mix: str, _spec: MixSpec, revision: int, error: ErrorInfo) -> MixActual:
-        node = parts.context.node
-        return MixActual(mix=mix, node=node, revision=revision, state="failed", since_ns=time.time_ns(), error=error)
+        before = parts.mixes.actual(mix)
+        return MixActual(
+            mix=mix,
+            node=parts.context.node,
+            revision=revision,
+            state="failed",
+            since_ns=time.time_ns(),
+            error=error,
+            started_ns=before.started_ns if before is not None else 0,  # its time goes on
+        )
 
     return actual
