@@ -78,6 +78,9 @@ class Deliveries:
         going_on = start_task(_going_on(work), f"callback {item.task}")
         try:
             error = await self._try(item)
+        except asyncio.CancelledError:  # the service ends: the next one need not wait until this one is given up
+            await work.again()
+            raise
         finally:
             await end_tasks(going_on)
         if error is not None and time.time_ns() - item.notice.at_ns < _LIFE_SECONDS * _NS:
