@@ -69,6 +69,7 @@ async def build(context: Context[FrameExtractorSettings]) -> None:
         give_up_seconds=settings.give_up_seconds,
     )
     places = Places(settings)
+    figures.storage = places.counts
     jobs = Jobs(context.bus, context.node, queue, records, meter, partial(_check, places))
     context.spawn(watch_queue(parts, queue), "watch-queue")
     worker = Worker(parts, queue, settings.parallel_jobs)
