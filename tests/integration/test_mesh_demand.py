@@ -83,9 +83,7 @@ def test_metrics_are_described_and_named(mesh: RunningMesh, service: str) -> Non
     url = mesh.ready["metrics"][service]
     names = re.findall(r"^# TYPE (\S+) ", text(url), re.MULTILINE)
     own = [name for name in names if name.startswith("framemesh_")]
-    prefix = {"hw-encode": "framemesh_hw_encode_", "webrtc-gateway": "framemesh_webrtc_"}.get(
-        service, f"framemesh_{service}_"
-    )
+    prefix = "framemesh_webrtc_" if service == "webrtc-gateway" else f"framemesh_{service.replace('-', '_')}_"
     assert any(name.startswith(prefix) for name in own), own
     assert [name for name in names if not name.startswith(("framemesh_", "process_", "python_"))] == []
     for family in families(url):

@@ -148,6 +148,8 @@ def test_an_update_that_cannot_be_shown_leaves_what_is_seen(mesh: RunningMesh) -
 
 
 def test_an_update_is_seen_without_a_new_start(mesh: RunningMesh) -> None:
+    mesh.call("cloud-mix-proxy.update", **WALL, wait_s=20)
+    all_live(mesh)
     epoch, before = picture(mesh)
     inputs = WALL["inputs"][:2]
     done = mesh.call("cloud-mix-proxy.update", **{**WALL, "inputs": inputs, "layout": "focus", "logos": []}, wait_s=20)
@@ -209,13 +211,17 @@ def test_public_only_leaves_this_machine_alone(mesh: RunningMesh) -> None:
 
 
 def test_a_lost_input_is_told_of_and_hidden_and_comes_back(mesh: RunningMesh) -> None:
+    def brightest() -> int:
+        return int(picture(mesh)[1][:100, 330:630].max())
+
+    mesh.call("capture.start", stream="b", source="test://?size=640x360")  # where a try before this one has stopped it
+    all_live(mesh)
     mesh.call("capture.stop", stream="b")
     mesh.wait_for(lambda: states(mesh)["b"] == "lost", what="b is lost")
-    _, seen = picture(mesh)
-    assert seen[:150, 330:630].max() < 24, "what lies beneath it is the background"
+    mesh.wait_for(lambda: brightest() < 24, what="what lies beneath it is the background")
     mesh.call("capture.start", stream="b", source="test://?size=640x360")
     all_live(mesh)
-    assert picture(mesh)[1][:100, 330:630].max() > 150
+    mesh.wait_for(lambda: brightest() > 150, what="its pictures are seen again")
 
 
 @pytest.mark.alone

@@ -1,6 +1,7 @@
 """The other end of a source: cameras, encoders and servers that send, die and come back."""
 
 import contextlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,7 +118,7 @@ class HttpFile(Sender):
         self.url = f"http://127.0.0.1:{self.port}/camera.mp4"
 
     def sending(self) -> contextlib.AbstractContextManager[None]:
-        camera_clip()
+        shutil.copy(camera_clip(), self.folder / "camera.mp4")
         return _process(
             [sys.executable, "-m", "http.server", str(self.port), "-b", "127.0.0.1", "-d", str(self.folder)]
         )

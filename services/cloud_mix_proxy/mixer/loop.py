@@ -42,7 +42,7 @@ class MixLoop:
     ) -> None:
         """
         Args:
-            applied: called in the mixing thread when a layout is seen.
+            applied: called in the mixing thread when a layout's first picture is written.
             failed: called there when it cannot go on.
         """
         self._output, self._delay_ns = output, delay_ns
@@ -55,6 +55,8 @@ class MixLoop:
         self.now: Running | None = None
         """The layout that is seen. Read by others, set here."""
         self._coming: Running | None = None
+        self._untold: Prepared | None = None
+        """Applied, and not in the ring yet: who is told of a layout looks at the next picture."""
         self._fade: Fade | None = None
         self._canvas: Canvas | None = None
         self._shown: dict[str, Layer] = {}
@@ -153,7 +155,7 @@ class MixLoop:
             self._canvas = Canvas(prepared.geometry, prepared.background, self._output.slots)
         if former is not None:
             former.close()
-        self._applied(prepared)
+        self._untold = prepared
 
     def _draw(self, now: Running, due_ns: int, moment_ns: int, period_ns: int) -> None:
         assert self._canvas is not None  # made with the layout
@@ -180,6 +182,9 @@ class MixLoop:
             height=geometry.height,
         )
         self.counts.lateness_ns.append(time.monotonic_ns() - due_ns)
+        if self._untold is not None:
+            told, self._untold = self._untold, None
+            self._applied(told)
 
     def _count_places(self) -> None:
         for running in (self.now, self._coming):
