@@ -1,5 +1,6 @@
 """Recording by hand on a real mesh: what is told of a file is what ffprobe finds in it, whatever was killed."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -41,6 +42,14 @@ def mesh() -> Iterator[RunningMesh]:
             "capture.start", stream="clip", source=shutil.copy(bunny(), running.media_dir / "clip-source.mp4").as_uri()
         )
         yield running
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_recording(mesh: RunningMesh) -> Iterator[None]:
+    """One test that fails in the middle of a recording is one test."""
+    yield
+    with contextlib.suppress(CallFailed):
+        mesh.call("publisher.stop-recording", stream="cam0")
 
 
 def _seconds(file: str) -> float:
@@ -150,10 +159,11 @@ def test_the_command_line(mesh):
 
 
 def test_a_publisher_killed_while_recording_loses_a_fragment_at_most(mesh):
-    mesh.call("publisher.start-recording", stream="cam0", to="file://killed.mp4")
+    name = f"killed{time.time_ns()}"  # another try finds the files of the one before
+    mesh.call("publisher.start-recording", stream="cam0", to=f"file://{name}.mp4")
     before = _wait_recorded(mesh, "cam0", 3.0)
     mesh.kill("publisher")
-    mesh.wait_for(lambda: len(list(mesh.media_dir.glob("killed*.mp4"))) == 2, 20, "it goes on in a next file")
+    mesh.wait_for(lambda: len(list(mesh.media_dir.glob(f"{name}*.mp4"))) == 2, 20, "it goes on in a next file")
     went_on = _wait_recorded(mesh, "cam0", before["duration_s"] + 2)
     assert went_on["started_ns"] == before["started_ns"]
     told = mesh.call("publisher.stop-recording", stream="cam0")
@@ -179,7 +189,8 @@ async def _ask_to_finish(mesh: RunningMesh, stream: str) -> None:
 
 @pytest.mark.parametrize("moment", ["before", "while", pytest.param("after", marks=pytest.mark.long)])
 async def test_a_publisher_killed_when_a_recording_ends_tells_the_truth_afterwards(mesh, moment):
-    mesh.call("publisher.start-recording", stream="cam0", to=f"file://{moment}.mp4")
+    name = f"{moment}{time.time_ns()}"
+    mesh.call("publisher.start-recording", stream="cam0", to=f"file://{name}.mp4")
     before = _wait_recorded(mesh, "cam0", 2.0)
     if moment == "before":
         mesh.kill("publisher")
@@ -191,7 +202,7 @@ async def test_a_publisher_killed_when_a_recording_ends_tells_the_truth_afterwar
     mesh.wait_for(lambda: "publisher" in mesh.pids(), 10, "it is back")
     told = mesh.wait_for(lambda: _answer(mesh, "stop-recording", "cam0"), 20, "it answers again")
     _check(told)
-    assert told["files"] == [str(mesh.media_dir / f"{moment}.mp4")]
+    assert told["files"] == [str(mesh.media_dir / f"{name}.mp4")]
     assert told["duration_s"] >= before["duration_s"] - _FRAGMENT_SECONDS - 5 * _FRAME_SECONDS
     assert told["started_ns"] == before["started_ns"]
 

@@ -1,13 +1,20 @@
 """When pictures are due, which one of an input is shown then, and where its sound belongs."""
 
 import itertools
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import msgspec
 import pytest
 
 from schemas.frames import FrameRef
 from services.cloud_mix_proxy.mixer.input_times import InputTimes
+from services.cloud_mix_proxy.mixer.inputs import StreamInput
 from services.cloud_mix_proxy.mixer.picture_queue import PictureQueue
 from services.cloud_mix_proxy.mixer.ticks import Ticks
+from shared.bus import Bus, Message
 
 pytestmark = pytest.mark.unit
 MS = 1_000_000
@@ -20,6 +27,29 @@ def ref(pts_ms: float, sequence: int = 1) -> FrameRef:
         stream="cam0", node="test", epoch=1, sequence=sequence, ring="cam0.1.0.ring", slot=0, pixel_format="yuv420p",
         width=64, height=36, pts_ns=pts_ns, captured_ns=pts_ns, monotonic_ns=pts_ns,
     )  # fmt: skip
+
+
+def test_a_picture_that_is_written_again_keeps_no_input_alive(tmp_path: Path) -> None:
+    """As capture does with the last one of a source that is lost, for who comes late."""
+    bus = cast(Bus, SimpleNamespace(connected=True))
+    one = StreamInput(bus, node="test", stream="cam0", shm_dir=tmp_path, within_ns=SECOND, lost_after_ns=50 * MS)
+
+    def told(sequence: int, captured_ms: float) -> None:
+        given = msgspec.structs.replace(ref(captured_ms, sequence), pts_ns=sequence * MS)
+        one._take_picture(cast(Message, SimpleNamespace(data=msgspec.json.encode(given))))
+
+    told(1, 10)
+    assert one.state == "live"
+    queue = one.follow()
+    for sequence in range(2, 30):
+        told(sequence, 10)
+        time.sleep(0.004)  # as they would come: what is judged is that time passes
+    assert one.state == "lost"
+    found = queue.at(1 << 62)
+    assert found is not None
+    assert found.sequence == 1, "the one that is leased is the one that was new"
+    told(30, 20)
+    assert one.state == "live"
 
 
 # -- ticks -------------------------------------------------------------------------------------------------------

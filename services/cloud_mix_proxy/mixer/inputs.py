@@ -48,6 +48,8 @@ class StreamInput:
         self._queues: list[PictureQueue] = []
         self._recent: deque[FrameRef] = deque(maxlen=_RECENT)
         self._epoch = -1
+        self._captured_ns = -1
+        """Of the newest picture."""
         self._alive_ns = time.monotonic_ns()
         """When there was a picture, or a reason to wait for one."""
         self._slow_ns = 0
@@ -113,12 +115,14 @@ class StreamInput:
 
     def _take_picture(self, message: Message) -> None:
         ref = _decode_ref(message.data)
-        if self._begin(ref.epoch):
+        # One that was captured once is not news, written again for those who come late: its source is lost.
+        if self._begin(ref.epoch) and ref.captured_ns != self._captured_ns:
             self._alive_ns = time.monotonic_ns()
             self._take(ref)
 
     def _take(self, ref: FrameRef) -> None:
         self._epoch = max(self._epoch, ref.epoch)
+        self._captured_ns = ref.captured_ns
         self._times.saw_picture(ref.pts_ns, ref.captured_ns, time.time_ns())
         self._slow_ns = _SLOW_PICTURES * ref.duration_ns
         self._has_pictures = True
@@ -131,7 +135,7 @@ class StreamInput:
         if epoch < self._epoch:
             return False
         if epoch > self._epoch:
-            self._epoch = epoch
+            self._epoch, self._captured_ns = epoch, -1
             self._times = InputTimes(self._within_ns)
             self._recent.clear()
             for queue in self._queues:
