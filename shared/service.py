@@ -219,8 +219,9 @@ async def _be_present(context: Context[Any], presence: Presence) -> None:
     try:
         while True:
             context.health.tick()
-            if context.bus.connected and (poke.is_set() or time.monotonic() >= next_put):
-                poke.clear()
+            back = poke.is_set()
+            poke.clear()  # also where the bus has gone again: it says so when it is back
+            if context.bus.connected and (back or time.monotonic() >= next_put):
                 try:
                     bucket = await context.bus.bucket(PRESENCE_BUCKET, ttl_seconds=PRESENCE_TTL_SECONDS, memory=True)
                     cpu_percent, rss_bytes = watch.look()

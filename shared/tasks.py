@@ -33,8 +33,12 @@ async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
 async def set_within(event: asyncio.Event, seconds: float | None) -> bool:
     """Wait until `event` is set; False when the time is over first.
 
-    Not `asyncio.wait_for`: in Python 3.11 it swallows a cancellation that comes together with the event.
+    Not `asyncio.wait_for`: in Python 3.11 it swallows a cancellation that comes together with the event. Others have
+    their turn also when it is set already: a loop that has forgotten to clear it must not be all that happens.
     """
+    if event.is_set():
+        await asyncio.sleep(0)
+        return True
     try:
         async with asyncio.timeout(seconds):
             await event.wait()

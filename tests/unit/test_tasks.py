@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from shared.tasks import end_tasks
+from shared.tasks import end_tasks, set_within
 
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(20)]
 
@@ -52,3 +52,21 @@ async def test_a_failure_is_not_in_the_way() -> None:
     await end_tasks(task, asyncio.create_task(asyncio.Event().wait()))
     assert isinstance(task.exception(), ValueError)
     await end_tasks()
+
+
+async def test_an_event_that_stays_set_leaves_others_their_turn() -> None:
+    event, turns = asyncio.Event(), 0
+    event.set()
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    for _ in range(10):
+        assert await set_within(event, 1.0)
+    assert turns >= 9
+    await end_tasks(task)
+    assert not await set_within(asyncio.Event(), 0.01)
