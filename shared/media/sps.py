@@ -8,6 +8,7 @@ from typing import NamedTuple
 from schemas.errors import BadRequest
 from schemas.packets import NalCodec
 from shared.media import bitstream
+from shared.media.bits import Bits
 
 _BASELINE = 66
 # Profiles whose SPS has the chroma and scaling fields (7.3.2.1.1).
@@ -15,7 +16,6 @@ _HIGH_PROFILES = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 
 _EXTENDED_SAR = 255
 _MACROBLOCK_PIXELS = 16
 _PROFILE_BITS, _LEVEL_BITS = 88, 8  # of profile_tier_level in H.265
-_MAX_GOLOMB_ZEROS = 32  # ue(v) is at most 32 bits wide
 _MAX_EDGE_PIXELS = 16_888  # of the highest level of either codec
 
 
@@ -52,40 +52,14 @@ def parse_sps(sps: bytes, codec: NalCodec) -> SequenceInfo:
     Raises:
         BadRequest: it is cut short or has impossible values.
     """
-    bits = _Bits(sps.replace(b"\x00\x00\x03", b"\x00\x00"))  # emulation prevention (7.3.1)
+    bits = Bits(sps.replace(b"\x00\x00\x03", b"\x00\x00"), "SPS")  # emulation prevention (7.3.1)
     info = _parse_hevc(bits) if codec == "hevc" else _parse_h264(bits)
     if not (0 < info.width <= _MAX_EDGE_PIXELS and 0 < info.height <= _MAX_EDGE_PIXELS):
         raise BadRequest(f"SPS with an impossible size of {info.width}x{info.height}")
     return info
 
 
-class _Bits:
-    """Reads bits from the front; raises BadRequest at the end."""
-
-    def __init__(self, data: bytes) -> None:
-        self._value = int.from_bytes(data, "big")
-        self._left = len(data) * 8
-
-    def u(self, count: int) -> int:
-        self._left -= count
-        if self._left < 0:
-            raise BadRequest("SPS is cut short")
-        return self._value >> self._left & ((1 << count) - 1)
-
-    def ue(self) -> int:
-        zeros = 0
-        while not self.u(1):
-            zeros += 1
-            if zeros > _MAX_GOLOMB_ZEROS:
-                raise BadRequest("SPS with a number of more than 32 bits")
-        return (1 << zeros) - 1 + self.u(zeros)
-
-    def se(self) -> int:
-        value = self.ue()
-        return (value + 1) // 2 if value & 1 else -(value // 2)
-
-
-def _parse_h264(bits: _Bits) -> SequenceInfo:
+def _parse_h264(bits: Bits) -> SequenceInfo:
     bits.u(8)  # NAL header
     profile, constraints, level = bits.u(8), bits.u(8), bits.u(8)
     bits.ue()  # seq_parameter_set_id
@@ -133,7 +107,7 @@ def _parse_h264(bits: _Bits) -> SequenceInfo:
     return SequenceInfo(width, height, profile, constraints, level, reorder, bool(frames_only))
 
 
-def _vui_max_num_reorder(bits: _Bits) -> int | None:
+def _vui_max_num_reorder(bits: Bits) -> int | None:
     """max_num_reorder_frames of the VUI (E.1.1), None without bitstream_restriction."""
     if bits.u(1) and bits.u(8) == _EXTENDED_SAR:
         bits.u(32)
@@ -165,7 +139,7 @@ def _vui_max_num_reorder(bits: _Bits) -> int | None:
     return bits.ue()
 
 
-def _skip_hrd(bits: _Bits) -> None:
+def _skip_hrd(bits: Bits) -> None:
     count = _at_most(bits.ue(), 31) + 1
     bits.u(8)
     for _ in range(count):
@@ -175,7 +149,7 @@ def _skip_hrd(bits: _Bits) -> None:
     bits.u(20)
 
 
-def _skip_scaling_list(bits: _Bits, size: int) -> None:
+def _skip_scaling_list(bits: Bits, size: int) -> None:
     last = following = 8
     for _ in range(size):
         if following:
@@ -183,7 +157,7 @@ def _skip_scaling_list(bits: _Bits, size: int) -> None:
         last = following or last
 
 
-def _parse_hevc(bits: _Bits) -> SequenceInfo:
+def _parse_hevc(bits: Bits) -> SequenceInfo:
     bits.u(16 + 4)  # NAL header, sps_video_parameter_set_id
     sub_layers = bits.u(3)
     bits.u(1 + 2 + 1)  # temporal_id_nesting, profile_space, tier

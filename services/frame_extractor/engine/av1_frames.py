@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from schemas.errors import BadRequest
 from shared.media.av1 import obus
+from shared.media.bits import Bits
 
 _SEQUENCE_HEADER: Final = 1
 _FRAME_HEADERS: Final = (3, 6)  # OBU_FRAME_HEADER and OBU_FRAME, which begins with one
@@ -42,11 +43,11 @@ class Av1Frames:
             for obu in obus(temporal_unit):
                 head = temporal_unit[obu.payload : min(obu.end, obu.payload + _HEAD_BYTES)]
                 if obu.type == _SEQUENCE_HEADER:
-                    self._sequence = _sequence(_Bits(head))
+                    self._sequence = _sequence(Bits(head, "AV1 header"))
                 elif obu.type in _FRAME_HEADERS:
                     if self._sequence is None:
                         return False
-                    if _refreshes(_Bits(head), self._sequence):
+                    if _refreshes(Bits(head, "AV1 header"), self._sequence):
                         return False
                     frames += 1
         except BadRequest:  # the decoder shall say what is wrong with it
@@ -54,21 +55,7 @@ class Av1Frames:
         return frames == 1  # several are layers, or headers said again
 
 
-class _Bits:
-    """Reads bits from the front; BadRequest at the end."""
-
-    def __init__(self, data: bytes) -> None:
-        self._value = int.from_bytes(data, "big")
-        self._left = len(data) * 8
-
-    def u(self, count: int) -> int:
-        self._left -= count
-        if self._left < 0:
-            raise BadRequest("AV1 header is cut short")
-        return self._value >> self._left & ((1 << count) - 1)
-
-
-def _sequence(bits: _Bits) -> _Sequence | None:
+def _sequence(bits: Bits) -> _Sequence | None:
     """None where frames have more in their headers than is read here: still pictures, layers, models of decoders."""
     bits.u(4)  # seq_profile, still_picture
     if bits.u(1):  # reduced_still_picture_header
@@ -105,7 +92,7 @@ def _sequence(bits: _Bits) -> _Sequence | None:
     return _Sequence(frame_id_bits, screen_content_tools, integer_mv, bits.u(3) + 1 if order_hint else 0)
 
 
-def _refreshes(bits: _Bits, sequence: _Sequence) -> bool:
+def _refreshes(bits: Bits, sequence: _Sequence) -> bool:
     """Whether other pictures may be made from this one, or it is not shown by itself."""
     if bits.u(1):  # show_existing_frame: of a key picture it puts all references back
         return True
