@@ -11,20 +11,20 @@ import msgspec
 
 from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.commands import MeshStatus, StreamEntry
-from schemas.errors import Conflict, InvalidValue, MeshError
+from schemas.errors import InvalidValue, MeshError
 from schemas.frames import Delivery, PixelFormat
 from schemas.ids import check_id
-from schemas.resources import StreamActual, StreamSpec
+from schemas.resources import StreamActual
 from schemas.subjects import ACTUAL_BUCKET, state_key
 from shared.bus import Bus, Entry, Mirror
 from shared.clients.commands import Commands
-from shared.clients.errors import OtherNode
 from shared.clients.events import EventStream
 from shared.clients.frames import FrameStream
 from shared.clients.keeper import Keeper
 from shared.clients.packets import PacketStream
 from shared.clients.publishing import PublishedStream
-from shared.clients.state import find_stream, snapshot
+from shared.clients.state import snapshot
+from shared.clients.stream_place import stream_place
 from shared.clients.transforming import Transform, TransformPacket
 from shared.demand import Wants
 from shared.epochs import next_epoch
@@ -43,7 +43,6 @@ DEFAULT_CONSUMER: Final = "hw-encode-main"
 _ENCODER_PREFIX: Final = "hw-encode-"
 DEFAULT_SLOTS: Final = 8
 _SPARE_SLOTS: Final = 2  # of a lossless ring: one being written, one that an onlooker may hold
-_APPLICATION_SOURCE: Final = "app://"
 _SHOWN_SECONDS: Final = 1.0  # capture looks four times a second, and may be busy
 
 
@@ -101,11 +100,6 @@ class AsyncMesh(Commands):
             await bus.drain()
 
     # -- looking ---------------------------------------------------------------------------------------------
-
-    @property
-    def bus(self) -> Bus:
-        """What this connection is made of; it ends with it."""
-        return self._bus
 
     @property
     def connected(self) -> bool:
@@ -220,10 +214,8 @@ class AsyncMesh(Commands):
         geometry = RingGeometry(pixel_format=pixel_format, width=width, height=height)
         if consumer is not None and delivery == "live":
             raise InvalidValue("consumer", consumer, 'live streams have none; use delivery="lossless"')
-        made = await self._claim(stream, geometry, fps, delivery)
         async with contextlib.AsyncExitStack() as stack:
-            if made:
-                stack.push_async_callback(self._give_up, stream)
+            await stack.enter_async_context(stream_place(self, self.settings, stream, geometry, fps, delivery))
             shm_dir = self.settings.shm_dir
             epoch = await next_epoch(self._bus, stream, at_least=newest_epoch(shm_dir, stream) + 1)
             gate = None
@@ -308,31 +300,3 @@ class AsyncMesh(Commands):
                 log.debug("%s ends before capture has seen it", stream)
         finally:
             await mirror.close()
-
-    async def _claim(self, stream: str, geometry: RingGeometry, fps: float | None, delivery: Delivery) -> bool:
-        """Ask capture to keep the stream's place in the mesh; True when it did not exist before."""
-        existing = find_stream(await self.status(), check_id(stream, "stream"))
-        spec = StreamSpec(stream=stream, source=_APPLICATION_SOURCE, audio=False)
-        if existing is not None:
-            spec = existing.spec
-            if not spec.source.startswith("app:"):
-                raise Conflict(f"stream {stream!r} is {spec.source}; publish under another name, or stop it first")
-            if spec.node not in (None, self.settings.node):
-                raise OtherNode(stream, spec.node or "", self.settings.node)
-        even = geometry.width % 2 == 0 and geometry.height % 2 == 0
-        spec = msgspec.structs.replace(
-            spec,
-            node=self.settings.node,
-            size=f"{geometry.width}x{geometry.height}" if even else None,
-            fps=fps,
-            delivery=delivery,
-        )
-        fields = msgspec.to_builtins(spec)
-        await self.start_stream(fields.pop("stream"), fields.pop("source"), **fields)
-        return existing is None
-
-    async def _give_up(self, stream: str) -> None:
-        try:
-            await self.stop_stream(stream)
-        except MeshError as error:
-            log.warning("stream %s stays in the mesh: %s", stream, error)

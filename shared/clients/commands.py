@@ -35,6 +35,11 @@ class Commands:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
+    @property
+    def bus(self) -> Bus:
+        """What this connection is made of; it ends with it."""
+        return self._bus
+
     async def call(self, name: str, /, **request: Any) -> dict[str, Any]:
         """Give a command: `await mesh.call("capture.start", stream="cam0", source="rtsp://…")`; its reply as a dict.
 

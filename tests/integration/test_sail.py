@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ import pytest
 from numpy.typing import NDArray
 
 import shared.clients.sail as sail
-from shared.clients.mesh import BadRequest
+from schemas.commands import StreamChanged
+from shared.clients.commands import Commands
+from shared.clients.mesh import BadRequest, Unavailable
 from shared.clients.sail import connection
 from shared.clients.sail.work import EncoderWork
 from tests.support.mesh import RunningMesh
@@ -39,6 +41,16 @@ def mesh() -> Iterator[RunningMesh]:
             patch.setenv(f"FRAMEMESH_{name}", running.environment[f"FRAMEMESH_{name}"])
         yield running
         connection.close()
+
+
+@pytest.fixture(autouse=True)
+def leaves_no_stream(mesh: RunningMesh) -> Iterator[None]:
+    """Whoever leaves a stream fails here, and not whoever comes next."""
+    yield
+    left = _streams()
+    for stream in left:
+        connection.mesh().stop_stream(stream)
+    assert left == []
 
 
 def _numbered(number: int, width: int = _WIDTH, height: int = _HEIGHT) -> NDArray[np.uint8]:
@@ -339,6 +351,28 @@ def test_kills_lose_nothing(mesh: RunningMesh, tmp_path: Path, caplog: pytest.Lo
     assert "are encoded again" in caplog.text  # what hw-encode took with it
     assert sorted(_numbers(path)) == list(range(100))
     wait_until(lambda: _streams() == [], 10, "both streams are taken away")
+
+
+def test_an_answer_that_is_lost_leaves_no_stream(
+    mesh: RunningMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, stop = Commands.start_stream, Commands.stop_stream
+    lost = []
+
+    async def lose(name: str, answer: Coroutine[Any, Any, StreamChanged]) -> StreamChanged:
+        changed = await answer
+        if name in lost:
+            return changed
+        lost.append(name)
+        raise Unavailable("capture does not answer")
+
+    monkeypatch.setattr(Commands, "start_stream", lambda *given, **more: lose("start", start(*given, **more)))
+    monkeypatch.setattr(Commands, "stop_stream", lambda *given, **more: lose("stop", stop(*given, **more)))
+    encoder = sail.Encoder(str(tmp_path / "a.mp4"), 0, "h264_bm", "I420", _PARAMETERS)
+    assert not encoder.is_opened()
+    assert "capture does not answer" in caplog.text
+    assert lost == ["start", "stop"]
+    assert _streams() == []
 
 
 _KILLED = """

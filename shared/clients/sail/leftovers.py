@@ -1,4 +1,5 @@
-"""Streams of programs that were killed: whoever opens the next encoder on the host takes them away."""
+"""Streams that nobody writes, as of programs that were killed: whoever opens the next encoder on the host takes them
+away."""
 
 import contextlib
 import os
@@ -11,7 +12,7 @@ from schemas.errors import MeshError
 from shared.clients.async_mesh import AsyncMesh
 from shared.clients.sail.connection import mesh
 from shared.clients.sail.log import log
-from shared.clients.sail.session import NAME_PREFIX
+from shared.clients.sail.session import NAME_PREFIX, open_names
 from shared.ring.folder import written_rings
 
 _NAME: Final = re.compile(rf"^{NAME_PREFIX}.+-(\d+)-\d+$")
@@ -50,7 +51,7 @@ def _left(status: MeshStatus, client: AsyncMesh) -> list[str]:
         found = _NAME.match(entry.spec.stream)
         if found is None or entry.spec.node != client.settings.node or entry.actual is None:
             continue
-        if int(found[1]) == os.getpid() or written_rings(client.settings.shm_dir, entry.spec.stream):
+        if entry.spec.stream in open_names or written_rings(client.settings.shm_dir, entry.spec.stream):
             continue
         if now_ns - entry.actual.since_ns > _YOUNG_NS or not os.path.exists(f"/proc/{found[1]}"):
             names.append(entry.spec.stream)

@@ -30,6 +30,8 @@ _MAX_NODE_CHARACTERS: Final = 40  # of a stream's name, which has 63
 _SLOTS: Final = 8  # of the ring: six pictures on their way to the encoder, one being written, one for an onlooker
 _DRAIN_SECONDS: Final = 2.0  # in one go: whoever waits looks at other things in between
 _numbers = itertools.count(1)
+open_names: Final[set[str]] = set()
+"""Streams of this process's sessions that have not been closed."""
 
 
 class Pending(Struct):
@@ -81,6 +83,7 @@ class Session:
         self._closing: asyncio.Task[None] | None = None
         self._rendition_ended = False
         self.name = stream_name(mesh.settings.node)
+        open_names.add(self.name)
         self.outstanding: dict[int, Pending] = {}
         """Given to the encoder, and no packet has come; by sequence. Always empty of a push, which tells of none."""
 
@@ -183,11 +186,13 @@ class Session:
 
     async def _close(self) -> None:
         try:
-            if self._stream is not None and not self._abandoned:
-                await self.flush()  # what the encoder holds still goes to the destination
-            await self._stack.aclose()
+            async with self._stack:
+                if self._stream is not None and not self._abandoned:
+                    await self.flush()  # what the encoder holds still goes to the destination
         except (MeshError, RingError) as error:
             log.warning("%s: %s", self.name, error)
+        finally:
+            open_names.discard(self.name)
 
     # -- what comes back -------------------------------------------------------------------------------------
 

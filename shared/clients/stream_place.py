@@ -1,0 +1,72 @@
+"""The place in the mesh of a stream that an application writes: asked for at its beginning, given up at its end."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+
+from schemas.errors import Conflict, MeshError, NotFound, Unavailable
+from schemas.frames import Delivery
+from schemas.ids import check_id
+from schemas.resources import StreamSpec
+from shared.backoff import Backoff
+from shared.clients.commands import Commands
+from shared.clients.errors import OtherNode
+from shared.clients.state import find_stream, snapshot
+from shared.ring import RingGeometry
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_SOURCE: Final = "app://"
+_GIVE_UP_SECONDS: Final = 5.0  # a bus or a service that restarts is back by then
+
+
+@contextlib.asynccontextmanager
+async def stream_place(
+    client: Commands, settings: Settings, stream: str, geometry: RingGeometry, fps: float | None, delivery: Delivery
+) -> AsyncIterator[None]:
+    """Let capture know of the stream until the end of the block; one that existed before stays.
+
+    Raises:
+        Conflict: the name belongs to a stream that is not an application's.
+        OtherNode: the stream shall be written on another host.
+        MeshError: capture's own error; Unavailable when it does not run.
+    """
+    status = await snapshot(client.bus)
+    existing = find_stream(status, check_id(stream, "stream"))
+    spec = existing.spec if existing else StreamSpec(stream=stream, source=_SOURCE, audio=False)
+    if not spec.source.startswith("app:"):
+        raise Conflict(f"stream {stream!r} is {spec.source}; publish under another name, or stop it first")
+    if spec.node not in (None, settings.node):
+        raise OtherNode(stream, spec.node or "", settings.node)
+    even = geometry.width % 2 == 0 and geometry.height % 2 == 0
+    size = f"{geometry.width}x{geometry.height}" if even else None
+    spec = msgspec.structs.replace(spec, node=settings.node, size=size, fps=fps, delivery=delivery)
+    fields = msgspec.to_builtins(spec)
+    try:
+        await client.start_stream(fields.pop("stream"), fields.pop("source"), **fields)
+        yield
+    finally:
+        if existing is None:  # also when it was refused: it may have been made, and only the answer was lost
+            await _give_up(client, stream)
+
+
+async def _give_up(client: Commands, stream: str) -> None:
+    backoff = Backoff()
+    deadline = time.monotonic() + _GIVE_UP_SECONDS
+    while True:
+        try:
+            await client.stop_stream(stream)
+            return
+        except NotFound:
+            return
+        except MeshError as error:
+            if not isinstance(error, Unavailable) or time.monotonic() > deadline:
+                log.warning("stream %s stays in the mesh: %s", stream, error)
+                return
+        await asyncio.sleep(backoff.next_seconds())
