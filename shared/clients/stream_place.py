@@ -50,9 +50,16 @@ async def stream_place(
     fields = msgspec.to_builtins(spec)
     try:
         await client.start_stream(fields.pop("stream"), fields.pop("source"), **fields)
+    except BaseException as error:
+        # Not where it is refused, as somebody else may have the name. But an answer may be lost, or tell what fails.
+        refused = isinstance(error, MeshError) and not isinstance(error, Unavailable) and not error.reply
+        if existing is None and not refused:
+            await _give_up(client, stream)
+        raise
+    try:
         yield
     finally:
-        if existing is None:  # also when it was refused: it may have been made, and only the answer was lost
+        if existing is None:
             await _give_up(client, stream)
 
 
