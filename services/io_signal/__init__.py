@@ -1,0 +1,1 @@
+"""Signals to machines and from them, and rules between events and commands."""

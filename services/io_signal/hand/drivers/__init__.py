@@ -1,0 +1,41 @@
+"""One module for each mode of signals and inputs; imported when the first device of its mode is there."""
+
+from importlib import import_module
+from typing import Any, Final
+
+from schemas.signal_resources import InputSpec, SignalSpec
+from services.io_signal.hand.drivers.base import DeviceError, InputDriver, Limits, OutputDriver
+
+# Module, class of outputs, class of inputs. Each is made with a spec and the limits.
+_MODES: Final = {
+    "io": ("control_file", "ControlFileOutput", ""),
+    "tcp": ("tcp", "TcpOutput", "TcpInput"),
+    "modbus": ("modbus", "ModbusOutput", "ModbusInput"),
+    "uart": ("uart", "UartOutput", "UartInput"),
+    "gpio": ("gpio", "GpioOutput", "GpioInput"),
+}
+
+
+def output(spec: SignalSpec, limits: Limits) -> OutputDriver:
+    """Raises:
+    InvalidValue: its address can never work.
+    DeviceError: what its mode needs is not installed.
+    """
+    module, kind, _ = _MODES[spec.mode]
+    made: OutputDriver = _load(spec.mode, module, kind)(spec, limits)
+    return made
+
+
+def input(spec: InputSpec, limits: Limits) -> InputDriver:  # noqa: A001  # read as `drivers.input`
+    """Raises as `output`."""
+    module, _, kind = _MODES[spec.mode]
+    made: InputDriver = _load(spec.mode, module, kind)(spec, limits)
+    return made
+
+
+def _load(mode: str, module: str, kind: str) -> Any:
+    try:
+        return getattr(import_module(f"{__name__}.{module}"), kind)
+    except ImportError as error:
+        fix = "pip install 'framemesh[gpio]'" if mode == "gpio" else "pip install 'framemesh[io-signal]'"
+        raise DeviceError(f"mode {mode} needs {error.name}, which is not installed; {fix}") from None
