@@ -1,0 +1,1 @@
+"""Outputs: where they are, who owns them, and what is done with them."""
