@@ -26,7 +26,7 @@ def output(spec: SignalSpec, limits: Limits) -> OutputDriver:
     return made
 
 
-def input(spec: InputSpec, limits: Limits) -> InputDriver:  # noqa: A001  # read as `drivers.input`
+def input(spec: InputSpec, limits: Limits) -> InputDriver:  # read as `drivers.input`
     """Raises as `output`."""
     module, _, kind = _MODES[spec.mode]
     made: InputDriver = _load(spec.mode, module, kind)(spec, limits)
