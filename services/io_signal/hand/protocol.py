@@ -66,7 +66,8 @@ class Switch(Struct, frozen=True, kw_only=True, tag="switch"):
     on: bool
     keep_ms: int | None = None
     """None: as the output is set up. 0: until it is cleared."""
-    type: str = ""
+    kind: str = ""
+    """`SignalType`, as it was told."""
     stream: str = ""
     sequence: int | None = None
     by: str = ""
@@ -158,7 +159,8 @@ class Output(Struct, frozen=True, kw_only=True, tag="output"):
     edge_ns: int = 0
     until_ns: int = 0
     keep_ms: int = 0
-    type: str = ""
+    kind: str = ""
+    """`SignalType`, as it was told."""
     by: str = ""
     why: str = ""
     waiting: int = 0
