@@ -4,14 +4,15 @@ streams:
   cam0: rtsp://camera.local/stream1
 """
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct, field
 
 from schemas.commands import StartOutput, StartRendition, StartStream
 from schemas.encoding import RateControl, check_encoding
-from schemas.errors import BadRequest, InvalidValue
+from schemas.errors import BadRequest
 from schemas.frames import Delivery
 from schemas.ids import Id, check_id
 from schemas.mix_file import mix_from_mapping
@@ -21,10 +22,14 @@ from schemas.resources import EncoderPolicy, Fit, OnLoss, OutputFormat, WhenFull
 from schemas.sample_resources import check_sample
 from schemas.samples import StartSample
 from schemas.sampling import PictureOptions
+from schemas.signal_file import input_from_mapping, rule_from_mapping, signal_from_mapping
+from schemas.signals import StartInput, StartRule, StartSignal
 from schemas.units import BitrateText, BytesText, DurationText, SizeText, parse_duration
 
+StartT = TypeVar("StartT")
+
 _OF_STREAM = ("renditions", "outputs", "samples")  # of a mix too, as it is a stream
-_LATER = {"signals": "io-signal", "rules": "io-signal"}
+_SECTIONS = ("streams", "mixes", "signals", "inputs", "rules", "defaults")
 
 
 class RenditionInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -112,6 +117,9 @@ class MeshPlan(Struct, frozen=True, kw_only=True):
     renditions: tuple[StartRendition, ...] = ()
     outputs: tuple[StartOutput, ...] = ()
     samples: tuple[StartSample, ...] = ()
+    signals: tuple[StartSignal, ...] = ()
+    inputs: tuple[StartInput, ...] = ()
+    rules: tuple[StartRule, ...] = ()
 
 
 def plan_from_mapping(document: Any) -> MeshPlan:
@@ -123,12 +131,9 @@ def plan_from_mapping(document: Any) -> MeshPlan:
     """
     if not isinstance(document, dict):
         raise BadRequest("mesh.yaml: write a mapping that starts with `streams:`")
-    known = {"streams", "mixes", "defaults", *_LATER}
     for key in document:
-        if key not in known:
-            raise BadRequest(f"{key}: no such section; there are {', '.join(sorted(known))}")
-        if key in _LATER and document[key]:
-            raise InvalidValue(key, "…", f"needs {_LATER[key]}, which this mesh does not have")
+        if key not in _SECTIONS:
+            raise BadRequest(f"{key}: no such section; there are {', '.join(sorted(_SECTIONS))}")
     defaults = _convert(document.get("defaults") or {}, Defaults, "defaults")
     streams, mixes = [], []
     parts = _Parts(defaults)
@@ -159,6 +164,9 @@ def plan_from_mapping(document: Any) -> MeshPlan:
         renditions=tuple(parts.renditions),
         outputs=tuple(parts.outputs),
         samples=tuple(parts.samples),
+        signals=_named(document, "signals", signal_from_mapping),
+        inputs=_named(document, "inputs", input_from_mapping),
+        rules=_named(document, "rules", rule_from_mapping),
     )
 
 
@@ -192,6 +200,15 @@ class _Parts:
             start = _convert({"stream": name, "sample": str(sample), **fields}, StartSample, where)
             check_sample(start, f"{where}.")
             self.samples.append(start)
+
+
+def _named(document: dict[str, Any], section: str, read: Callable[[str, Any, str], StartT]) -> tuple[StartT, ...]:
+    """What a section of names and entries stands for, in the order of the file. Raises: BadRequest."""
+    started = []
+    for name, raw in _mapping(document.get(section), section).items():
+        path = f"{section}.{name}"
+        started.append(read(check_id(str(name), path), raw, path))
+    return tuple(started)
 
 
 def _check_units(request: StartRendition, path: str) -> StartRendition:

@@ -16,6 +16,7 @@ from schemas.mix_resources import MixActual, MixSpec
 from schemas.packets import VideoCodec
 from schemas.pictures import Fps, PictureSettings
 from schemas.sample_resources import SampleActual, SampleSpec
+from schemas.signal_resources import InputActual, InputSpec, RuleActual, RuleSpec, SignalActual, SignalSpec
 from schemas.units import BitrateText, BytesText, DurationText, SizeText
 
 OnLoss = Literal["hold", "slate", "none"]
@@ -38,7 +39,7 @@ class StreamSpec(PictureSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     transport: Literal["auto", "tcp", "udp"] = "auto"
     """Of rtsp:// and onvif://. `auto`: tcp first, udp when the camera has no tcp."""
     loop: bool = True
-    """Files start again at their end."""
+    """Files start again at their end; those behind http:// too."""
     audio: bool = True
     voice: bool = False
     """Listen for voices: events `voice-started` and `voice-ended`, level and probability in the stats. The sound is
@@ -142,7 +143,7 @@ class OutputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """Of files: take the oldest of this output's away while less than this is free on their disk."""
 
 
-Spec = StreamSpec | RenditionSpec | OutputSpec | SampleSpec | MixSpec
+Spec = StreamSpec | RenditionSpec | OutputSpec | SampleSpec | MixSpec | SignalSpec | InputSpec | RuleSpec
 
 
 class VideoInfo(Struct, frozen=True, kw_only=True):
@@ -256,7 +257,9 @@ class OutputActual(Struct, frozen=True, kw_only=True):
     """How far before its start the first file begins, of what `preroll` asked."""
 
 
-Actual = StreamActual | RenditionActual | OutputActual | SampleActual | MixActual
+Actual = (
+    StreamActual | RenditionActual | OutputActual | SampleActual | MixActual | SignalActual | InputActual | RuleActual
+)
 
 
 class Presence(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,18 @@ from schemas.mix_resources import OF_TASK, MixActual, MixSpec
 from schemas.mixes import CreateMix, DeleteMix, MixChanged, UpdateMix
 from schemas.sample_resources import SampleActual, SampleSpec
 from schemas.samples import SampleChanged, StopSample
+from schemas.signal_resources import (
+    INPUT_STATES,
+    RULE_STATES,
+    SIGNAL_STATES,
+    InputActual,
+    InputSpec,
+    RuleActual,
+    RuleSpec,
+    SignalActual,
+    SignalSpec,
+)
+from schemas.signals import InputChanged, RuleChanged, SignalChanged, StopInput, StopRule, StopSignal
 from schemas.subjects import command
 from shared.bus import Bus
 from shared.desired import Desired
@@ -20,14 +32,23 @@ from shared.state import StateMirrors
 from shared.status import mesh_status
 
 _REPLY_MARGIN_SECONDS = 5.0
-Reply = StreamChanged | RenditionChanged | OutputChanged | SampleChanged | MixChanged
+Reply = (
+    StreamChanged
+    | RenditionChanged
+    | OutputChanged
+    | SampleChanged
+    | MixChanged
+    | SignalChanged
+    | InputChanged
+    | RuleChanged
+)
 
 
 class Applied(NamedTuple):
     """One command of a plan and what came of it."""
 
     what: str
-    """`stream cam0`, `rendition cam0--main`, `output cam0--archive`."""
+    """`stream cam0`, `rendition cam0--main`, `output cam0--archive`, `signal do1`."""
     verb: str
     code: int
     state: str = ""
@@ -53,6 +74,12 @@ async def apply_plan(bus: Bus, plan: MeshPlan, *, prune: bool = False) -> AsyncI
     for sample in plan.samples:
         name = compound_id(sample.stream, sample.sample)
         yield await _give(bus, "frame-extractor", "start-sample", f"sample {name}", sample, SampleChanged)
+    for signal in plan.signals:
+        yield await _give(bus, "io-signal", "start", f"signal {signal.signal}", signal, SignalChanged)
+    for item in plan.inputs:
+        yield await _give(bus, "io-signal", "start-input", f"input {item.input}", item, InputChanged)
+    for rule in plan.rules:
+        yield await _give(bus, "io-signal", "start-rule", f"rule {rule.rule}", rule, RuleChanged)
     if prune:
         async for applied in _prune(bus, plan):
             yield applied
@@ -64,8 +91,18 @@ async def _prune(bus: Bus, plan: MeshPlan) -> AsyncIterator[Applied]:
         status = mesh_status(mirrors)
         running = Desired("frame-extractor", SampleSpec, SampleActual, mirrors).all()
         mixes = Desired("cloud-mix-proxy", MixSpec, MixActual, mirrors).all()
+        signals = [name for name, *_ in Desired(SIGNAL_STATES, SignalSpec, SignalActual, mirrors).all()]
+        inputs = [name for name, *_ in Desired(INPUT_STATES, InputSpec, InputActual, mirrors).all()]
+        rules = [name for name, *_ in Desired(RULE_STATES, RuleSpec, RuleActual, mirrors).all()]
     finally:
         await mirrors.close()
+    # Rules first: what they are about is on its way out.
+    for rule in sorted(set(rules) - {item.rule for item in plan.rules}):
+        yield await _give(bus, "io-signal", "stop-rule", f"rule {rule}", StopRule(rule=rule), RuleChanged)
+    for name in sorted(set(inputs) - {item.input for item in plan.inputs}):
+        yield await _give(bus, "io-signal", "stop-input", f"input {name}", StopInput(input=name), InputChanged)
+    for signal in sorted(set(signals) - {item.signal for item in plan.signals}):
+        yield await _give(bus, "io-signal", "stop", f"signal {signal}", StopSignal(signal=signal), SignalChanged)
     samples = {(item.stream, item.sample) for item in plan.samples}
     for name, spec, _, _ in running:
         if (spec.stream, spec.sample) not in samples:

@@ -40,6 +40,6 @@ async def show_applied(results: AsyncIterator[Applied], *, as_json: bool) -> int
         elif applied.error:
             print(f"  ✗ {applied.what}: error {applied.error.code}: {applied.error.message}", flush=True)
         else:
-            outcome = applied.state or ("stopped" if applied.verb == "stop" else "accepted")
+            outcome = applied.state or ("stopped" if applied.verb.startswith("stop") else "accepted")
             print(f"  ✓ {applied.what}: {outcome}", flush=True)
     return 1 if failed else 0

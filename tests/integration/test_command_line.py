@@ -263,7 +263,7 @@ def test_wrong_usage(mesh: RunningMesh, arguments: list[str]) -> None:
         ("streams:\n  cam0: {source: 'test://', outputs: {a: {rendition: main}}}\n",
          ("streams.cam0.outputs.a", "to")),
         ("streams:\n  cam0: 'rtsp://a:${NO_SUCH_VARIABLE}@h/1'\n", ("${NO_SUCH_VARIABLE}", "environment")),
-        ("signals: {do1: {}}\n", ("signals", "io-signal")),
+        ("signals: {do1: {}}\n", ("signals.do1", "mode")),
     ],
 )  # fmt: skip
 def test_a_wrong_mesh_file(mesh: RunningMesh, tmp_path: Path, text: str, words: tuple[str, ...]) -> None:

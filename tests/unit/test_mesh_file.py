@@ -75,7 +75,7 @@ def test_variables_come_from_the_environment_and_cannot_change_the_structure(tmp
         ("mixes: {wall: {inputs: ['mesh://a'], outputs: {x: {}}}}\n", "mixes.wall.outputs.x"),
         ("mixes: {wall: mesh://a}\n", "mixes.wall: write a mapping"),
         ("streams: {wall: test://}\nmixes: {wall: {inputs: ['mesh://a']}}\n", "mixes.wall: a stream has this name"),
-        ("signals: {do1: {mode: tcp}}\n", "io-signal"),
+        ("signals: {do1: {mode: tcp}}\n", "signals.do1: Object missing required field `address`"),
         ("streams:\n  cam0: {source: test://, crop: 640x480}\n", "streams.cam0.crop '640x480': write WIDTHxHEIGHT+X+Y"),
         ("streams:\n  cam0: {source: test://, size: 3x3}\n", "streams.cam0.size '3x3'"),
         ("streams:\n  cam0: {source: test://, binning: 9x9}\n", "streams.cam0.binning '9x9'"),
