@@ -24,9 +24,9 @@ PING_SECONDS: Final = 0.5
 SILENCE_SECONDS: Final = 1.5
 """Without a `Pong` for so long the hand stands still: it is killed, and replaced within 2 s."""
 
-Cause = Literal["command", "keep", "start", "off-mode", "bus-lost", "end", "stop"]
-"""Of a change: a command, the end of its keep time, the hand's start, off-mode, the bus that is away, the hand's end,
-or a signal that is taken away."""
+Cause = Literal["command", "keep", "failed", "start", "off-mode", "bus-lost", "end", "stop"]
+"""Of a change: a command, the end of its keep time, a command that failed and may have been done nevertheless, the
+hand's start, off-mode, the bus that is away, the hand's end, or a signal that is taken away."""
 
 
 class Setup(Struct, frozen=True, kw_only=True, tag="setup"):
@@ -47,6 +47,8 @@ class SetUp(Struct, frozen=True, kw_only=True, tag="set-up"):
     spec: SignalSpec
     safe: bool = False
     """It stays in its safe state: off-mode is active."""
+    was_kept: bool = False
+    """It was on for a keep time when it was last heard of: it is cleared also where it would be left as it is."""
 
 
 class LetGo(Struct, frozen=True, kw_only=True, tag="let-go"):
@@ -54,8 +56,6 @@ class LetGo(Struct, frozen=True, kw_only=True, tag="let-go"):
 
     number: int
     signal: Id
-    safe: bool = True
-    """False: it is set up anew at once, and the output stays as it is until then."""
 
 
 class Switch(Struct, frozen=True, kw_only=True, tag="switch"):
@@ -176,15 +176,22 @@ class Taken(Struct, frozen=True, kw_only=True, tag="taken"):
     input: Id
     value: EventDetail
     at_ns: int
+    """CLOCK_REALTIME."""
     clock: InstantClock
+    edge: bool = True
+    """It is an event; False: it is only known now, as what the first look finds is."""
 
 
 class InputIs(Struct, frozen=True, kw_only=True, tag="input-is"):
-    """The state of an input has changed."""
+    """The state of an input has changed, or, once a second at most, what was left out of it."""
 
     input: Id
     state: InputState
     error: ErrorInfo | None = None
+    dropped: dict[str, int] = {}
+    """Since it was listened to first, by reason."""
+    address: str = ""
+    """Where it listens, of `tcp`: its port may have been any free one."""
 
 
 FromHand = Ready | Pong | Done | Output | Taken | InputIs

@@ -6,13 +6,19 @@ from typing import Any, Final
 from schemas.signal_resources import InputSpec, SignalSpec
 from services.io_signal.hand.drivers.base import DeviceError, InputDriver, Limits, OutputDriver
 
-# Module, class of outputs, class of inputs. Each is made with a spec and the limits.
-_MODES: Final = {
-    "io": ("control_file", "ControlFileOutput", ""),
-    "tcp": ("tcp", "TcpOutput", "TcpInput"),
-    "modbus": ("modbus", "ModbusOutput", "ModbusInput"),
-    "uart": ("uart", "UartOutput", "UartInput"),
-    "gpio": ("gpio", "GpioOutput", "GpioInput"),
+# Module and class. Each is made with a spec and the limits.
+_OUTPUTS: Final = {
+    "io": ("control_file", "ControlFileOutput"),
+    "tcp": ("tcp", "TcpOutput"),
+    "modbus": ("modbus", "ModbusOutput"),
+    "uart": ("uart", "UartOutput"),
+    "gpio": ("gpio", "GpioOutput"),
+}
+_INPUTS: Final = {
+    "tcp": ("tcp_input", "TcpInput"),
+    "modbus": ("modbus", "ModbusInput"),
+    "uart": ("uart", "UartInput"),
+    "gpio": ("gpio", "GpioInput"),
 }
 
 
@@ -21,15 +27,13 @@ def output(spec: SignalSpec, limits: Limits) -> OutputDriver:
     InvalidValue: its address can never work.
     DeviceError: what its mode needs is not installed.
     """
-    module, kind, _ = _MODES[spec.mode]
-    made: OutputDriver = _load(spec.mode, module, kind)(spec, limits)
+    made: OutputDriver = _load(spec.mode, *_OUTPUTS[spec.mode])(spec, limits)
     return made
 
 
 def input(spec: InputSpec, limits: Limits) -> InputDriver:  # read as `drivers.input`
     """Raises as `output`."""
-    module, _, kind = _MODES[spec.mode]
-    made: InputDriver = _load(spec.mode, module, kind)(spec, limits)
+    made: InputDriver = _load(spec.mode, *_INPUTS[spec.mode])(spec, limits)
     return made
 
 

@@ -120,6 +120,16 @@ class InputDriver(Protocol):
     async def close(self) -> None: ...
 
 
+def to_bytes(text: str) -> bytes:
+    """A text as it goes out: UTF-8, but for bytes that were written as `\\xNN`, see `hand.texts`."""
+    return text.encode(errors="surrogateescape")
+
+
+def from_bytes(data: bytes) -> str:
+    """What a device said, as text; what is no UTF-8 is replaced."""
+    return data.decode(errors="replace")
+
+
 def no_texts(where: str) -> DeviceError:
     """Of `send` where a device takes none."""
     return DeviceError(f"{where} takes no texts; only devices of mode tcp and uart do")

@@ -1,0 +1,1 @@
+"""Inputs within the hand: devices are listened to, and what they deliver becomes events."""
