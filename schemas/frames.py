@@ -62,7 +62,8 @@ class FrameRef(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     colour_space: ColourSpace = UNSPECIFIED
     """How its samples are to be read."""
     metadata: dict[str, int | float | str | bool] = {}
-    """What the camera says of this picture (GenICam chunk data): by the camera's own names. At most 32 entries."""
+    """What the camera says of this picture (GenICam chunk data), by the camera's own names; and the values of inputs
+    that are attached to the stream, as they were when it was captured. At most 32 entries; the camera's own win."""
 
 
 class FrameAck(Struct, frozen=True, kw_only=True):

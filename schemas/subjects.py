@@ -51,6 +51,13 @@ def audio(node: str, stream: str) -> str:
     return f"{PREFIX}.audio.{check_id(node, 'node')}.{check_id(stream, 'stream')}"
 
 
+def picture_values(node: str, stream: str = "*") -> str:
+    """Numbers and texts for the references of one stream, or of all streams of a node."""
+    if stream != "*":
+        check_id(stream, "stream")
+    return f"{PREFIX}.meta.{check_id(node, 'node')}.{stream}"
+
+
 def ack(node: str, stream: str) -> str:
     """Credits of the one consumer of a lossless stream."""
     return f"{PREFIX}.ack.{check_id(node, 'node')}.{check_id(stream, 'stream')}"

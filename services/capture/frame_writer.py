@@ -16,6 +16,7 @@ from schemas.frames import Clock, FrameRef
 from schemas.pictures import Mask
 from schemas.resources import StreamSpec
 from schemas.subjects import frames
+from services.capture.attached_values import AttachedValues
 from services.capture.continuity import Continuity
 from services.capture.settings import CaptureSettings
 from services.capture.shaping import Shaped
@@ -66,6 +67,8 @@ class FrameWriter:
         self._dropped = dropped
         self.spec = spec
         """Of now; masks and time code are looked up in it."""
+        self.attached: AttachedValues | None = None
+        """Values that go with the source's pictures; None: nobody attaches any."""
         self.closed = False
         # Held while a picture is written: one that stands in for a lost source comes from another thread.
         self._turns = threading.Lock()
@@ -140,6 +143,8 @@ class FrameWriter:
             duration_ns, metadata = about.get("duration_ns", 0), about.get("metadata", NO_METADATA)
             given_ns = about.get("captured_ns")
             captured_ns = now_ns if given_ns is None else given_ns
+            if self.attached is not None:
+                metadata = self.attached.beside(metadata, captured_ns)
             ref = slot.commit(
                 pts_ns=self._times.place("video", about["pts_ns"], duration_ns),
                 captured_ns=captured_ns,

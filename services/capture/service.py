@@ -7,6 +7,7 @@ from schemas.commands import ListResources, StartStream, StopStream, StreamChang
 from schemas.errors import ErrorInfo, InvalidValue
 from schemas.resources import StreamActual, StreamSpec
 from schemas.subjects import command
+from services.capture.attached_values import follow_values
 from services.capture.configure import Configurator
 from services.capture.devices import FINDERS
 from services.capture.devices.inventory import Inventory
@@ -68,6 +69,7 @@ async def build(context: Context[CaptureSettings]) -> None:
     stream_commands = StreamCommands(context, reconciler.runners, snapshots, Configurator(context, streams))
     context.stack.push_async_callback(stream_commands.close)
     context.spawn(stream_commands.run(), "stream-commands")
+    await follow_values(context, reconciler.runners)
     register_metrics(context.figures, reconciler.runners)
     context.spawn(Watch(reconciler.runners).run(), "watch")
 

@@ -21,9 +21,11 @@ from typing import Any
 import msgspec
 
 from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, OutOfSpace, Unavailable
+from schemas.picture_values import PictureValue
 from schemas.resources import AudioInfo, StreamActual, StreamSpec, VideoInfo
 from schemas.subjects import RAW
 from schemas.units import parse_duration
+from services.capture.attached_values import AttachedValues
 from services.capture.calls import Calls
 from services.capture.device_calls import ask_device
 from services.capture.filler import Filler
@@ -97,6 +99,7 @@ class StreamRunner:
         self._own_wants = 0
         self._refused: ErrorInfo | None = None
         self._spec: StreamSpec | None = None
+        self._attached: AttachedValues | None = None
         self._thread: SourceThread | None = None
         self._filler: Filler | None = None
         self._calls = Calls(self._loop)
@@ -137,6 +140,13 @@ class StreamRunner:
     def _show_demand(self) -> None:
         if self.sink:
             self.sink.set_demand(self._wanted | {RAW} if self._own_wants else self._wanted)
+
+    def attach(self, values: tuple[PictureValue, ...]) -> None:
+        """Have these go with the pictures captured since, until they are told anew or not told any more."""
+        attached = self._attached = self._attached or AttachedValues()
+        attached.take(values)
+        if self.sink:
+            self.sink.frames.attached = attached
 
     # -- the reconciler's side -------------------------------------------------------------------------------
 
@@ -183,6 +193,7 @@ class StreamRunner:
         thread = SourceThread(
             self._stream, lambda: make_source(self._spec or spec, url, settings), sink, here.bring(self._over)
         )
+        sink.frames.attached = self._attached
         self._calls, self.sink, self._thread = here, sink, thread
         self._filler = Filler(self._stream, sink)
         self._show_demand()
