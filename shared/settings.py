@@ -19,6 +19,8 @@ from schemas.ids import check_id, id_from_hostname
 
 PREFIX = "FRAMEMESH_"
 Port = Annotated[int, Meta(ge=0, le=65_535, description="0 takes any free port")]
+# A network is judged by `shared.door.clients`; this only keeps words out.
+Network = Annotated[str, Meta(pattern=r"^[0-9a-fA-F.:]+(/\d{1,3})?$(?!\n)", description="10.0.0.0/8, or an address")]
 
 
 def default_data_dir() -> Path:

@@ -1,11 +1,14 @@
 """Who is at the other end: the address of the connection, or what a trusted proxy says of it."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from aiohttp import web
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_LOCAL_HOST: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 _V6_HOST_BITS = 64  # of one customer or one LAN: whoever has an IPv6 address has 2^64 of them
 
 
@@ -42,6 +45,12 @@ class Clients:
     def _is_proxy(self, text: str) -> bool:
         address = _parsed(text)
         return address is not None and any(address in network for network in self._proxies)
+
+
+def asks_this_machine(request: web.Request) -> bool:
+    """Whether the header Host names this machine itself: a page of elsewhere may have its own name lead here, and then
+    asks in that name."""
+    return _LOCAL_HOST.fullmatch(request.host) is not None
 
 
 def _key(text: str) -> str:

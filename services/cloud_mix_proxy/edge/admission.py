@@ -9,7 +9,7 @@ from aiohttp import web
 from services.cloud_mix_proxy.edge.keys import LOCAL_OWNER, AccessKeys
 from services.cloud_mix_proxy.edge.refusal import TOO_MANY, Refusal
 from services.cloud_mix_proxy.edge.signature import Request, Signer, verify
-from shared.door.clients import Clients
+from shared.door.clients import Clients, asks_this_machine
 from shared.door.rates import Buckets
 
 REQUESTS_PER_SECOND: Final = 10.0
@@ -18,7 +18,6 @@ REQUESTS_PER_SECOND: Final = 10.0
 _WRONG_PER_SECOND: Final = 10.0
 _WRONG_BURST: Final = 100
 _ABSOLUTE: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
-_LOCAL_HOST: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 class Admission:
@@ -43,8 +42,7 @@ class Admission:
             Refusal: none, or it did not sign this; or too many of these.
         """
         keys = self.keys
-        if keys is None and not _LOCAL_HOST.fullmatch(request.host):
-            # A page of elsewhere may have its name lead to this machine; then it asks in that name.
+        if keys is None and not asks_this_machine(request):
             raise Refusal("AccessDenied", "there are no access keys yet, so only this machine's own name is answered")
         path, query = target_of(request)
         received = Request(request.method, path, query, tuple(request.headers.items()), body)

@@ -12,8 +12,9 @@ from schemas.errors import MeshError
 from services.cloud_mix_proxy.edge.actions import CREATE, Action, Actions, Tasks
 from services.cloud_mix_proxy.edge.admission import Admission, target_of
 from services.cloud_mix_proxy.edge.answers import DEFAULT_REGION, VERSION, Asked, new_request_id, refused, success
-from services.cloud_mix_proxy.edge.body import BODY_SECONDS, MAX_BODY_BYTES, parse_body, read_body
+from services.cloud_mix_proxy.edge.body import MAX_BODY_BYTES, parse_body, read_body
 from services.cloud_mix_proxy.edge.refusal import INVALID, LATE, MISSING, Refusal, internal, refusal_of
+from shared.door.body import BODY_SECONDS
 from shared.door.expectation import CONTINUE
 from shared.door.quiet_logs import keep_tokens_out
 from shared.door.sending import send

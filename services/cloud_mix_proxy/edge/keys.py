@@ -10,11 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import yaml
-
 from schemas.errors import BadRequest, InvalidValue
-from schemas.ids import check_id
-from shared.tokens import read_private
+from shared.door.key_file import read_named_keys
 
 MAX_KEYS: Final = 1_024  # a list that a person keeps
 MIN_SECRET_CHARACTERS: Final = 16
@@ -76,45 +73,11 @@ def read_keys(path: Path | None, access_key: str = "", secret_key: str = "") -> 
 
 
 def _read_file(path: Path, found: dict[str, Key]) -> None:
-    where = f"{_WHAT} {str(path)!r}"
-    text = read_private(path, _WHAT)
-    try:
-        # The nodes, not the values: a name that is there twice is seen.
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise BadRequest(f"{where}: not YAML{f' in line {mark.line + 1}' if mark else ''}") from None
-    except (UnicodeDecodeError, RecursionError):
-        raise BadRequest(f"{where}: not YAML; write lines of name: <access key>:<secret key>") from None
-    if root is None:
-        return
-    if not isinstance(root, yaml.MappingNode):
-        raise BadRequest(f"{where}: write lines of name: <access key>:<secret key>")
-    names: set[str] = set()
-    for name_node, value in root.value:
-        line = f"{where}, line {name_node.start_mark.line + 1}"
-        name = _name(name_node, line)
-        if name in names:
-            raise BadRequest(f"{line}: {name} is there twice; write several keys of one name as [new, old]")
-        names.add(name)
-        for node in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-            pair = _PAIR.fullmatch(node.value) if isinstance(node, yaml.ScalarNode) else None
-            if pair is None:
-                raise BadRequest(f"{line}: the key of {name} must be {_PAIR_RULE}")
-            access_key, secret = pair.groups()
-            if access_key in found:
-                raise BadRequest(f"{line}: access key {access_key} is there already")
-            found[access_key] = Key(secret, name)
-
-
-def _name(node: yaml.Node, line: str) -> str:
-    if not isinstance(node, yaml.ScalarNode):
-        raise BadRequest(f"{line}: write lines of name: <access key>:<secret key>")
-    try:
-        name = check_id(node.value, "name")
-    except InvalidValue as error:
-        # Whoever wrote a key in the name's place finds none in the log.
-        raise BadRequest(f"{line}: a name must be {error.fix.removeprefix('use ')}") from None
-    if name in (LOCAL_OWNER, SETTINGS_OWNER):
-        raise BadRequest(f"{line}: {name} is the name of tasks without a key of this file; choose another one")
-    return name
+    for name, text, line in read_named_keys(path, _WHAT, "<access key>:<secret key>", (LOCAL_OWNER, SETTINGS_OWNER)):
+        pair = _PAIR.fullmatch(text)
+        if pair is None:
+            raise BadRequest(f"{line}: the key of {name} must be {_PAIR_RULE}")
+        access_key, secret = pair.groups()
+        if access_key in found:
+            raise BadRequest(f"{line}: access key {access_key} is there already")
+        found[access_key] = Key(secret, name)

@@ -5,10 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from shared.settings import Port, Settings
-
-# A network is judged by `shared.door.clients`; this only keeps words out.
-Network = Annotated[str, Meta(pattern=r"^[0-9a-fA-F.:]+(/\d{1,3})?$(?!\n)", description="10.0.0.0/8, or an address")]
+from shared.settings import Network, Port, Settings
 
 
 class EdgeSettings(Settings, frozen=True, kw_only=True):

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import re
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from aiohttp import web
 
 from services.frame_extractor.las.failures import API_KEY_INVALID, AUTHORIZATION_MISSING, RATE_LIMIT, Refused
 from services.frame_extractor.las.keys import ApiKeys
-from shared.door.clients import Clients
+from shared.door.clients import Clients, asks_this_machine
 from shared.door.rates import Buckets
 
 REQUESTS_PER_MINUTE: Final = 600
@@ -23,7 +22,6 @@ _MINUTE_SECONDS: Final = 60.0
 # Nobody guesses a key at that rate, and a program that was given a wrong one is told so.
 _WRONG_PER_SECOND: Final = 10.0
 _WRONG_BURST: Final = 100
-_LOCAL_HOST: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 class Admission:
@@ -57,8 +55,7 @@ class Admission:
         if scheme.lower() != "bearer":
             raise Refused(API_KEY_INVALID, "write Authorization: Bearer and the key")
         if self.keys is None:
-            # A page of elsewhere may have its name lead to this machine; then it asks in that name.
-            if not _LOCAL_HOST.fullmatch(request.host):
+            if not asks_this_machine(request):
                 raise Refused(API_KEY_INVALID, "there are no keys yet, so only this machine's own name is answered")
             return LOCAL_OWNER
         name = self.keys.find(key.strip())

@@ -1,41 +1,31 @@
-"""The body of a request, read within bounds and taken for JSON that means one thing only."""
+"""The body of a request: how long it may be, and what is said of one that is not taken."""
 
-import asyncio
-import json
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
-from services.frame_extractor.las.failures import ENCODED, PARAMETER_INVALID, TOO_LARGE, TOO_SLOW, Refused
+from services.frame_extractor.las.failures import ENCODED, PARAMETER_INVALID, TOO_LARGE, TOO_SLOW, Failure, Refused
+from shared.door import body
+from shared.door.body import BODY_SECONDS, BodyRefused, Fault
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """Two of the longest URLs and paths, eight times over."""
-BODY_SECONDS: Final = 10.0
-"""A body of a kilobyte is one packet; whoever takes longer holds a place on purpose."""
+_FAILURES: Final[dict[Fault, Failure]] = {
+    "encoded": ENCODED,
+    "too-large": TOO_LARGE,
+    "too-slow": TOO_SLOW,
+    "malformed": PARAMETER_INVALID,
+}
 
 
 async def read_body(request: web.Request, seconds: float = BODY_SECONDS) -> bytes:
     """Raises:
     Refused: it is too long, too slow, packed, or ends before its end.
     """
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Refused(ENCODED, "header Content-Encoding: send the body as it is")
-    too_large = Refused(TOO_LARGE, f"the body is longer than {MAX_BODY_BYTES} bytes")
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise too_large
-    data = bytearray()
     try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.content.iter_any():
-                data += chunk
-                if len(data) > MAX_BODY_BYTES:
-                    raise too_large
-    except TimeoutError:
-        raise Refused(TOO_SLOW, f"the body was not here within {seconds:g} s") from None
-    except web.RequestPayloadError:
-        raise Refused(PARAMETER_INVALID, "the body is cut short, or not what its headers say") from None
-    return bytes(data)
+        return await body.read_body(request, MAX_BODY_BYTES, seconds)
+    except BodyRefused as refused:
+        raise Refused(_FAILURES[refused.fault], refused.message) from None
 
 
 def parse_body(data: bytes) -> dict[str, Any]:
@@ -45,24 +35,6 @@ def parse_body(data: bytes) -> dict[str, Any]:
         Refused: not JSON (RFC 8259), not an object, a name twice in one object, numbers beyond 64 bits.
     """
     try:
-        value = msgspec.json.decode(data)
-        json.loads(data, object_pairs_hook=_once)
-    except msgspec.ValidationError as error:
-        raise Refused(PARAMETER_INVALID, f"the body: {str(error).partition(' - at')[0].lower()}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Refused(PARAMETER_INVALID, "the body is not JSON in UTF-8; send an object") from None
-    except RecursionError:
-        raise Refused(PARAMETER_INVALID, "the body: brackets in brackets without end") from None
-    if not isinstance(value, dict):
-        raise Refused(PARAMETER_INVALID, "the body is not a JSON object")
-    return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of a name that is given twice nobody knows which one is meant, and others may take the other one."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Refused(PARAMETER_INVALID, f"the body: {twice[:64]!r} is given more than once in one object")
-    return found
+        return body.parse_object(data)
+    except BodyRefused as refused:
+        raise Refused(_FAILURES[refused.fault], refused.message) from None

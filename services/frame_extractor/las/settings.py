@@ -6,10 +6,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from services.frame_extractor.storage.settings import StorageSettings
-from shared.settings import Port
+from shared.settings import Network, Port
 
-# A network is judged by `shared.door.clients`; this only keeps words out.
-Network = Annotated[str, Meta(pattern=r"^[0-9a-fA-F.:]+(/\d{1,3})?$(?!\n)", description="10.0.0.0/8, or an address")]
 HttpUrl = Annotated[str, Meta(pattern=r"^(https?://[^/?#@\s]+(/[^?#\s]*)?)?$(?!\n)", description="https://host[:port]")]
 
 

@@ -12,10 +12,11 @@ from schemas.errors import NotFound
 from schemas.extraction import ExtractedFrame, JobReply, PollJob, SubmitJob, Submitted
 from services.frame_extractor.las.admission import Admission
 from services.frame_extractor.las.answers import REQUEST_ID, accepted, check_alive, polled, response
-from services.frame_extractor.las.body import BODY_SECONDS, parse_body, read_body
+from services.frame_extractor.las.body import parse_body, read_body
 from services.frame_extractor.las.failures import INTERNAL, PARAMETER_INVALID, TASK_NOT_FOUND, Refused
 from services.frame_extractor.las.pictures import Pictures
 from services.frame_extractor.las.submission import parse_poll, parse_submission
+from shared.door.body import BODY_SECONDS
 from shared.door.sending import PIECE_BYTES, PiecewiseResponse, send
 
 _TASK_ID: Final = re.compile(r"task-[0-9]{14}-[0-9a-z]{6,20}", re.ASCII)  # `schemas.extraction.JobId`
