@@ -1,9 +1,9 @@
 """What the service and the hand say to each other: one JSON object a line, over the hand's standard input and output.
 
 First `Setup`, answered by `Ready`. Every request has a number and is answered by one `Done` with that number; `Output`
-comes with each change of an output, whoever asked for it, `Taken` with each value of an input. `Ping` comes twice a
-second and is answered by `Pong`: a hand that does not answer is replaced, and a hand that hears nothing, or that the
-bus is away, brings its outputs to their safe states. So does the end of its input.
+comes with each change of an output, whoever asked for it, `Taken` with each value of an input. `Ping` comes again
+and again and is answered by `Pong`: a hand that does not answer is replaced, and a hand that hears nothing, or that
+the bus is away, brings its outputs to their safe states. So does the end of its input.
 """
 
 from typing import Final, Literal
@@ -20,8 +20,8 @@ MODULE: Final = "services.io_signal.hand"
 MAX_LINE_BYTES: Final = 1 << 20
 """Of both directions: a text of 65,536 characters, each of which JSON may write in six."""
 EXIT_CANNOT_START: Final = 2
-PING_SECONDS: Final = 0.5
-SILENCE_SECONDS: Final = 1.5
+PING_SECONDS: Final = 0.4
+SILENCE_SECONDS: Final = 1.2
 """Without a `Pong` for so long the hand stands still: it is killed, and replaced within 2 s."""
 
 Cause = Literal["command", "keep", "failed", "start", "off-mode", "bus-lost", "end", "stop"]
@@ -72,6 +72,8 @@ class Switch(Struct, frozen=True, kw_only=True, tag="switch"):
     sequence: int | None = None
     by: str = ""
     why: str = ""
+    asked_ns: int = 0
+    """CLOCK_REALTIME when the service had the command."""
 
 
 class AllSafe(Struct, frozen=True, kw_only=True, tag="all-safe"):
@@ -157,6 +159,8 @@ class Output(Struct, frozen=True, kw_only=True, tag="output"):
     changed: bool = False
     """The device has had something just now."""
     edge_ns: int = 0
+    asked_ns: int = 0
+    """Of the command that changed it; 0 of other causes."""
     until_ns: int = 0
     keep_ms: int = 0
     kind: str = ""

@@ -1,7 +1,6 @@
 """What the hand needs of a device, whatever it hangs on."""
 
 import ipaddress
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -9,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 from schemas.errors import Unavailable
+from services.io_signal.patterns import Pattern
 
 InstantClock = Literal["kernel", "arrival"]
 
@@ -87,7 +87,7 @@ class OutputDriver(Protocol):
         """
         ...
 
-    async def send(self, text: str, reply: re.Pattern[str] | None) -> str:
+    async def send(self, text: str, reply: Pattern | None) -> str:
         """A text as it is, of devices that take any; its answer, empty where none is asked for.
 
         Raises:

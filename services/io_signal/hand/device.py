@@ -1,0 +1,312 @@
+"""One output: its queue, its tries, its keep time and its safe state."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from schemas.errors import Conflict, ErrorInfo, MeshError, TooMany, Unavailable
+from schemas.signal_resources import SafeState, SignalSpec
+from schemas.units import parse_duration
+from services.io_signal.hand.drivers.base import DeviceError, OutputDriver
+from services.io_signal.hand.job import Job, Owed
+from services.io_signal.hand.protocol import Cause, Done, Output, Send, Switch
+from services.io_signal.hand.texts import text_for
+from services.io_signal.patterns import compile_pattern
+from shared.tasks import end_tasks, set_within, start_task
+
+log = logging.getLogger(__name__)
+
+_NS: Final = 1_000_000_000
+_MS: Final = 1_000
+_STALE_SECONDS: Final = 4.0  # callers give up after 5 s: a late `on` would be about a part that has gone by
+_AGAIN_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8)  # between tries of what is owed; the last one again and again
+_RETRY_SECONDS: Final = 0.02  # a device that restarts its listener is back by then; one that is gone stays gone
+_GAP_SECONDS: Final = 0.02  # off between two pulses that follow each other: the cycle of a slow PLC
+
+# What may be changed while the output stays as it is.
+_OF_THE_WORKER: Final = frozenset(
+    ("type", "streams", "keep", "retrigger", "timeout", "retries", "queue", "bus_lost", "safe", "initial", "node")
+)
+
+
+class OutputDevice:
+    """Belongs to the event loop. Commands are done one after the other, in the order in which they came."""
+
+    def __init__(self, spec: SignalSpec, driver: OutputDriver, tell: Callable[[Output], None]) -> None:
+        """`tell` hears of each change of the output and of its error."""
+        self.spec, self._driver, self._tell = spec, driver, tell
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Job] = deque()
+        self._owed: Owed | None = None
+        self._poke = asyncio.Event()
+        self._keep_timer: asyncio.TimerHandle | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._off_since_seconds = 0.0
+        self._locked = False
+        self.is_safe = asyncio.Event()
+        """Nothing is owed."""
+        self.is_safe.set()
+        self.state = Output(signal=spec.signal, on=False, known=False)
+
+    # -- what it is told -------------------------------------------------------------------------------------
+
+    def start(self, *, locked: bool, was_kept: bool) -> None:
+        """Begin: the safe state first, then the initial one."""
+        self._locked = locked
+        self._retime(spec=self.spec)
+        self._go_safe(self.spec.safe, "start", kept=was_kept)
+        initial = self.spec.initial
+        if initial not in (None, "hold", self.spec.safe) and not locked:
+            self.submit(Switch(number=0, signal=self.spec.signal, on=initial == "on", keep_ms=0, why="initial state"))
+        self._worker = start_task(self._work(), f"output {self.spec.signal}")
+
+    def change(self, spec: SignalSpec) -> bool:
+        """Take on what does not touch the device; False where the output must be set up anew."""
+        names = (name for name in SignalSpec.__struct_fields__ if name not in _OF_THE_WORKER)
+        if any(getattr(spec, name) != getattr(self.spec, name) for name in names):
+            return False
+        self._retime(spec)
+        return True
+
+    def submit(self, asked: Switch | Send) -> "asyncio.Future[Done]":
+        """Queue a command; the answer comes when the device has it, or does not."""
+        job = Job(asked, self._loop.time())
+        if isinstance(asked, Switch) and asked.on and self._locked:
+            job.refuse(_OFF_MODE.info)
+        elif len(self._queue) >= self.spec.queue:
+            full = f"{self.spec.queue} commands wait for {self.spec.signal}; try again, or set its `queue` higher"
+            job.refuse(TooMany(full).info)
+        else:
+            if isinstance(asked, Switch) and not asked.on and self.spec.retrigger == "queue":
+                self._refuse_pulses()
+            self._queue.append(job)
+            self._poke.set()
+        return job.answer
+
+    def lock(self, by: str, why: str) -> bool:
+        """Off-mode: to the safe state, and no `on` until it is unlocked. True where that switches it."""
+        self._locked = True
+        for job in tuple(self._queue):
+            if isinstance(job.asked, Switch) and job.asked.on:
+                self._queue.remove(job)
+                job.refuse(_OFF_MODE.info)
+        return self._go_safe(self.spec.safe, "off-mode", by=by, why=why)
+
+    def unlock(self) -> None:
+        self._locked = False
+
+    def make_safe(self, cause: Cause) -> bool:
+        """To the safe state before anything else, and again until the device has it. True where that switches it."""
+        return self._go_safe(self.spec.safe, cause)
+
+    async def close(self) -> None:
+        """End, and let go of the device as it is."""
+        self._forget_keep()
+        if self._worker is not None:
+            await end_tasks(self._worker)
+        gone = Unavailable(f"{self.spec.signal} is no longer set up")
+        while self._queue:
+            self._queue.popleft().refuse(gone.info)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._driver.close()
+        except (MeshError, OSError, TimeoutError) as error:
+            log.info("%s: letting go: %s", self.spec.signal, error)
+
+    # -- its worker ------------------------------------------------------------------------------------------
+
+    def _retime(self, spec: SignalSpec) -> None:
+        self.spec = spec
+        self._timeout_seconds = parse_duration(spec.timeout, "timeout")
+        self.bus_lost_seconds = parse_duration(spec.bus_lost, "bus_lost")
+
+    async def _work(self) -> None:
+        while True:
+            now = self._loop.time()
+            if self._owed is not None and self._owed.next_seconds <= now:
+                await self._pay(self._owed)
+            elif self._queue:
+                await self._do(self._queue.popleft())
+            else:
+                await set_within(self._poke, self._owed.next_seconds - now if self._owed is not None else None)
+                self._poke.clear()
+
+    async def _do(self, job: Job) -> None:
+        asked = job.asked
+        if isinstance(asked, Send):
+            await self._send(job, asked)
+            return
+        if asked.on and self._locked:
+            job.refuse(_OFF_MODE.info)
+            return
+        if asked.on and self.state.until_ns and self.state.on:
+            if self.spec.retrigger == "ignore":
+                job.done(edge_ns=self.state.edge_ns, until_ns=self.state.until_ns)
+                return
+            if self.spec.retrigger == "queue" and not await self._pulse_over(job):
+                return
+        elif self._loop.time() - job.since_seconds > _STALE_SECONDS:
+            late = f"{self.spec.signal}: it waited for more than {_STALE_SECONDS:g} s, and was left out"
+            job.refuse(Unavailable(late).info)
+            return
+        error = await self._try(asked.on, asked)
+        if error is None:
+            self._has(asked.on, "command", asked)
+            job.done(edge_ns=self.state.edge_ns, until_ns=self.state.until_ns)
+            return
+        job.refuse(error)
+        if self._owed is None and not (asked.on and self.state.on):
+            # An `on` may have been done all the same: an answer that was lost is no output that is off. And an `off`
+            # that somebody wanted is not forgotten.
+            self._owe(Owed(on=False, cause="failed", next_seconds=self._loop.time() + _AGAIN_SECONDS[0]))
+
+    async def _pulse_over(self, job: Job) -> bool:
+        """Of retrigger `queue`: wait for the end of the pulse before; False where an `off` came instead."""
+        self._queue.appendleft(job)  # where an `off` and the queue's limit see it
+        while self.state.until_ns or self._loop.time() - self._off_since_seconds < _GAP_SECONDS:
+            if self._owed is not None and self._owed.next_seconds <= self._loop.time():
+                await self._pay(self._owed)
+                continue
+            wait_seconds = _GAP_SECONDS if not self.state.until_ns else None
+            if self._owed is not None:
+                wait_seconds = self._owed.next_seconds - self._loop.time()
+            await set_within(self._poke, wait_seconds)
+            self._poke.clear()
+            if not self._queue or self._queue[0] is not job:
+                return False
+        if not self._queue or self._queue[0] is not job:
+            return False
+        self._queue.popleft()
+        return True
+
+    async def _pay(self, owed: Owed) -> None:
+        """Try once what is owed."""
+        owed.tries += 1
+        error = await self._try(owed.on, None, tries=1)
+        if self._owed is not owed:  # something else came meanwhile
+            return
+        if error is None:
+            self._has(owed.on, owed.cause, None, by=owed.by, why=owed.why)
+            return
+        again = _AGAIN_SECONDS[min(owed.tries, len(_AGAIN_SECONDS)) - 1]
+        owed.next_seconds = self._loop.time() + again
+
+    async def _send(self, job: Job, asked: Send) -> None:
+        try:
+            reply = compile_pattern(asked.reply, "reply") if asked.reply is not None else None
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await self._driver.send(asked.text, reply)
+        except MeshError as error:
+            job.refuse(error.info)
+        except TimeoutError:
+            job.refuse(self._too_slow().info)
+        else:
+            job.done(edge_ns=time.time_ns(), reply=answer)
+
+    async def _try(self, on: bool, asked: Switch | None, tries: int | None = None) -> ErrorInfo | None:
+        """Have the device on or off, several times if need be; its error, which is shown until a command goes well."""
+        text = text_for(self.spec, on, asked)
+        error: MeshError | None = None
+        for attempt in range(self.spec.retries + 1 if tries is None else tries):
+            if attempt:
+                self.state = msgspec.structs.replace(self.state, retries=self.state.retries + 1)
+                await asyncio.sleep(_RETRY_SECONDS)
+                if self._owed is not None and asked is not None and asked.on:
+                    break  # a safe state does not wait for the tries of another
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    edge_ns = await self._driver.set(on, text)
+            except MeshError as failure:
+                error = failure
+            except TimeoutError:
+                error = self._too_slow()
+            except Exception as failure:  # of a library: one device's trouble must not end the others'
+                log.exception("%s: its driver failed", self.spec.signal)
+                error = DeviceError(f"{self.spec.signal}: {type(failure).__name__}; see the log")
+            else:
+                self.state = msgspec.structs.replace(self.state, edge_ns=edge_ns, error=None)
+                return None
+        assert error is not None  # there was one try at least
+        if self.state.error != error.info:
+            self.state = msgspec.structs.replace(self.state, error=error.info)
+            self._say()
+        return error.info
+
+    def _too_slow(self) -> DeviceError:
+        return DeviceError(f"{self.spec.signal}: the device does not answer within {self.spec.timeout}")
+
+    # -- its state -------------------------------------------------------------------------------------------
+
+    def _has(self, on: bool, cause: Cause, asked: Switch | None, by: str = "", why: str = "") -> None:
+        """The device has it: the keep time begins, nothing is owed."""
+        self._forget_keep()
+        keep_ms = 0
+        if asked is not None and on:
+            configured = self.spec.keep if asked.keep_ms is None else None
+            keep_ms = round(parse_duration(configured, "keep") * _MS) if configured else asked.keep_ms or 0
+        edge_ns = self.state.edge_ns
+        now = self._loop.time()
+        since_edge_seconds = min(max(time.time_ns() - edge_ns, 0) / _NS, self._timeout_seconds)
+        if keep_ms:
+            ends = now - since_edge_seconds + keep_ms / _MS
+            self._keep_timer = self._loop.call_at(ends, self._keep_over)
+        if not on:
+            self._off_since_seconds = now
+        self._owed = None
+        self.is_safe.set()
+        before = self.state
+        self.state = msgspec.structs.replace(
+            before,
+            on=on,
+            known=True,
+            cause=cause,
+            until_ns=edge_ns + keep_ms * 1_000_000 if keep_ms else 0,
+            keep_ms=keep_ms,
+            kind=(asked.kind or self.spec.type or "") if asked is not None and on else "",
+            by=asked.by if asked is not None else by,
+            why=asked.why if asked is not None else why,
+            asked_ns=asked.asked_ns if asked is not None else 0,
+            changes=before.changes + (not before.known or before.on != on),
+            error=None,
+        )
+        self._say(changed=True)
+
+    def _keep_over(self) -> None:
+        self._keep_timer = None
+        self._owe(Owed(on=False, cause="keep", by=self.state.by, why=self.state.why))
+
+    def _go_safe(self, safe: SafeState, cause: Cause, *, kept: bool = False, by: str = "", why: str = "") -> bool:
+        kept = kept or bool(self.state.until_ns)
+        if safe == "hold" and not kept:
+            return False
+        self._forget_keep()
+        self._owe(Owed(on=safe == "on", cause=cause, by=by, why=why))
+        return not self.state.known or self.state.on != (safe == "on")
+
+    def _owe(self, owed: Owed) -> None:
+        self._owed = owed
+        self.is_safe.clear()
+        self._poke.set()
+
+    def _forget_keep(self) -> None:
+        if self._keep_timer is not None:
+            self._keep_timer.cancel()
+            self._keep_timer = None
+
+    def _refuse_pulses(self) -> None:
+        cleared = Conflict(f"{self.spec.signal} was cleared before it was this one's turn")
+        for job in tuple(self._queue):
+            if isinstance(job.asked, Switch) and job.asked.on:
+                self._queue.remove(job)
+                job.refuse(cleared.info)
+
+    def _say(self, *, changed: bool = False) -> None:
+        self._tell(msgspec.structs.replace(self.state, changed=changed, waiting=len(self._queue)))
+
+
+_OFF_MODE: Final = Conflict("off-mode is active; end it with io-signal.off-mode and active=false")

@@ -1,0 +1,67 @@
+"""The hand's life: it ends when its input does, with all outputs in their safe states, and for nothing else."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from schemas.errors import BadRequest, MeshError
+from services.io_signal.hand.hand import Hand
+from services.io_signal.hand.lock import take_lock
+from services.io_signal.hand.protocol import EXIT_CANNOT_START, Ready, Setup, read_by_hand
+from services.io_signal.hand.standard_lines import StandardLines
+from shared.logs import setup_logging
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Drive devices until the service ends the conversation; does not return."""
+    # It outlives the service on purpose, and ends by its own means: no signal but -9 leaves an output on.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        asyncio.run(_talk())
+        code = 0
+    except MeshError as error:
+        print(f"error {error.code}: {error.message}", file=sys.stderr, flush=True)  # noqa: T201
+        code = EXIT_CANNOT_START
+    logging.shutdown()
+    os._exit(code)  # a thread that hangs in a driver must not keep it
+
+
+async def _talk() -> None:
+    lines = await StandardLines.open()
+    first = await lines.read()
+    if not first:
+        return
+    setup = _setup(first)
+    setup_logging("io-signal hand", setup.log)
+    await take_lock(Path(setup.lock))
+    hand = Hand(setup.limits, lines.tell)
+    lines.tell(Ready())
+    try:
+        while text := await lines.read():
+            hand.take(read_by_hand(text))
+    except (msgspec.DecodeError, ValueError) as error:  # ValueError: a line without end
+        log.error("the service speaks in riddles: %s", error)
+    finally:
+        log.info("the service has gone: all outputs to their safe states")
+        await hand.close()
+
+
+def _setup(text: bytes) -> Setup:
+    """Raises:
+    BadRequest: it is none.
+    """
+    try:
+        setup = read_by_hand(text)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the first line: {error}") from None
+    if not isinstance(setup, Setup):
+        raise BadRequest("the first line is no setup")
+    return setup
