@@ -24,6 +24,8 @@ from schemas.signal_resources import (
 from schemas.units import DurationText
 
 Who = Annotated[str, Meta(max_length=128)]
+Why = Annotated[str, Meta(max_length=512)]
+"""Of a rule: `rule reject`, or `rules reject > stop` where one has led to the other."""
 
 
 class StartSignal(SignalSpec, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -117,7 +119,7 @@ class SetSignal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     """Of the picture, where the caller has its reference: `sequence` need not be found then."""
     by: Who = ""
     """Who commands it, and"""
-    why: Who = ""
+    why: Why = ""
     """why: both are kept with the event."""
 
 
@@ -126,7 +128,7 @@ class ClearSignal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
     signal: Id
     by: Who = ""
-    why: Who = ""
+    why: Why = ""
 
 
 class PulseSignal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -141,7 +143,7 @@ class PulseSignal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     epoch: int | None = None
     captured_ns: int | None = None
     by: Who = ""
-    why: Who = ""
+    why: Why = ""
 
 
 class SignalSet(Struct, frozen=True, kw_only=True):
@@ -163,7 +165,7 @@ class OffMode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     active: bool = True
     by: Who = ""
-    why: Who = ""
+    why: Why = ""
 
 
 class OffModeReply(Struct, frozen=True, kw_only=True):
@@ -198,7 +200,7 @@ class SendTcp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     reply: Annotated[str, Meta(max_length=256)] | None = None
     """A regular expression that the answer must match."""
     by: Who = ""
-    why: Who = ""
+    why: Why = ""
 
 
 class TcpSent(Struct, frozen=True, kw_only=True):
@@ -213,7 +215,7 @@ class SendIo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     file: str
     node: Id | None = None
     by: Who = ""
-    why: Who = ""
+    why: Why = ""
 
 
 class IoSent(Struct, frozen=True, kw_only=True):

@@ -45,10 +45,12 @@ class Desired(Generic[SpecT, ActualT]):
         actual_type: type[ActualT],
         mirrors: StateMirrors,
         secret: SecretField[SpecT] | None = None,
+        owner: str = "",
     ) -> None:
-        """`secret`: the field of the specs whose credentials are kept elsewhere; None where none is written here."""
+        """`service`: how their keys begin. `secret`: the field of the specs whose credentials are kept elsewhere; None
+        where none is written here. `owner`: the service that answers for them, where their keys begin otherwise."""
         self._secret = secret
-        self._service = service
+        self._service, self._owner = service, owner or service
         self._spec_type = spec_type
         self._actual_type = actual_type
         self._mirrors = mirrors
@@ -147,7 +149,7 @@ class Desired(Generic[SpecT, ActualT]):
         if self._secret:
             await self._secret.replaced(before, written)
         code = 200 if actual else 202
-        return reply(code=code, service=self._service, id=resource, revision=revision, actual=actual)
+        return reply(code=code, service=self._owner, id=resource, revision=revision, actual=actual)
 
     async def withdraw(self, resource: str, request: "ChangeRequest", reply: Callable[..., ReplyT]) -> ReplyT:
         """Remove the spec and wait until the owner has cleaned up, as a `stop` command does.
@@ -158,12 +160,12 @@ class Desired(Generic[SpecT, ActualT]):
         """
         removed = await self._remove(resource, request.revision)
         if removed is None:
-            raise NotFound(f"{resource!r} does not exist; {self._service}.list shows what does")
+            raise NotFound(f"{resource!r} does not exist; {self._owner}.list shows what does")
         revision, spec = removed
         gone = await self.wait_gone(resource, revision, request.wait_s)
         if self._secret and spec:
             await self._secret.forget(spec)
-        return reply(code=200 if gone else 202, service=self._service, id=resource, revision=revision, actual=None)
+        return reply(code=200 if gone else 202, service=self._owner, id=resource, revision=revision, actual=None)
 
     async def put(self, resource: str, spec: SpecT, expected_revision: int | None) -> int:
         """Write the spec; the same spec again changes nothing. Returns the revision that holds it.

@@ -50,8 +50,9 @@ class Runner(Protocol[SpecIn]):
 class Reporter:
     """Writes a resource's actual state: the latest wins, transitions become events, the bus may be away."""
 
-    def __init__(self, context: Context[Any]) -> None:
-        self._context = context
+    def __init__(self, context: Context[Any], states: str = "") -> None:
+        """`states`: how the keys of this kind of resource begin, where a service has several kinds."""
+        self._context, self._states_of = context, states or context.service
         self._latest: dict[str, bytes | None] = {}
         self._states: dict[str, tuple[str, ErrorInfo | None]] = {}
         self._filled = asyncio.Event()
@@ -94,7 +95,7 @@ class Reporter:
             self._filled.clear()
             self._written.clear()
             for resource, data in list(self._latest.items()):
-                key = state_key(self._context.service, resource)
+                key = state_key(self._states_of, resource)
                 try:
                     await (bucket.delete(key) if data is None else bucket.put(key, data))
                 except MeshError as error:
