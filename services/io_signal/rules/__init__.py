@@ -1,0 +1,1 @@
+"""Rules: when this event, then those commands."""

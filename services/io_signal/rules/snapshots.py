@@ -1,0 +1,57 @@
+"""Picture files that rules have asked for: in a folder of this node, the newest so many."""
+
+import asyncio
+import contextlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from schemas.errors import Unavailable
+from schemas.moments import TakenPicture
+
+_NS: Final = 1_000_000_000
+
+
+class Snapshots:
+    """Belongs to the event loop; the disk is touched in threads."""
+
+    def __init__(self, folder: Path, most: int) -> None:
+        """`most`: files; of one more the oldest is taken away."""
+        self._folder, self._most = folder, most
+        self._writing = asyncio.Lock()
+
+    async def keep(self, picture: TakenPicture) -> str:
+        """Write one; returns its path.
+
+        Raises:
+            Unavailable: the disk refuses it.
+        """
+        async with self._writing:  # two that clean up at once would count each other's files
+            try:
+                return await asyncio.to_thread(self._write, picture)
+            except OSError as error:
+                raise Unavailable(f"{self._folder}: {error.strerror}") from None
+
+    def _write(self, picture: TakenPicture) -> str:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / _name(picture)
+        half = path.with_name(f".{path.name}.part")
+        try:
+            half.write_bytes(picture.data)
+            os.replace(half, path)  # whole or not at all, also after a crash
+        except OSError:
+            with contextlib.suppress(OSError):
+                half.unlink()
+            raise
+        # Names begin with the time, so their order is that of the pictures.
+        kept = sorted(item.name for item in os.scandir(self._folder) if not item.name.startswith("."))
+        for name in kept[: -self._most]:
+            with contextlib.suppress(FileNotFoundError):
+                (self._folder / name).unlink()
+        return str(path)
+
+
+def _name(picture: TakenPicture) -> str:
+    at = datetime.fromtimestamp(picture.captured_ns // _NS, UTC).replace(microsecond=picture.captured_ns % _NS // 1_000)
+    return f"{at:%Y%m%d-%H%M%S-%f}-{picture.stream}.{picture.format}"
