@@ -412,7 +412,7 @@ def test_by_keyboard_alone(mesh: RunningMesh, console: ConsolePage) -> None:
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard")).to_contain_text("start or stop recording")
     page.keyboard.press("Escape")
-    page.keyboard.press("5")
+    page.keyboard.press("6")
     page.wait_for_url("**/#/system")
     page.keyboard.press("2")
     page.wait_for_url("**/#/add")

@@ -7,6 +7,8 @@ import { Events } from "./events.js";
 import { Feed } from "./feed.js";
 import { JobPage } from "./jobs/job.js";
 import { JobsPage } from "./jobs/page.js";
+import { MixPage } from "./mixes/mix.js";
+import { MixesPage } from "./mixes/page.js";
 import { streamsOf } from "./model.js";
 import { AddPage } from "./pages/add.js";
 import { MissingPage } from "./pages/missing.js";
@@ -24,9 +26,11 @@ const PAGES = [
   ["wall", "Streams", "grid"],
   ["add", "Add", "add"],
   ["publish", "Publish", "publish"],
+  ["mixes", "Mixes", "mixes"],
   ["jobs", "Jobs", "jobs"],
   ["system", "System", "system"],
 ];
+const OF_ONE = { jobs: "job", mixes: "mix" }; // the pages of one of the list
 const TITLES = Object.fromEntries(PAGES.map(([page, title]) => [page, title]));
 
 const part = (id) => document.getElementById(id);
@@ -35,7 +39,7 @@ const services = new Services(part("services"), part("version"));
 const events = new Events(part("events"), part("events-toggle"), part("events-badge"));
 const mesh = { status: null, streams: [], clock, events, feedState: "connecting" }; // what pages read
 const tiles = new Tiles(part("grid"), mesh);
-const pages = { add: new AddPage(mesh), publish: new PublishPage(mesh), jobs: new JobsPage(mesh), job: new JobPage(mesh), system: new SystemPage(mesh), missing: new MissingPage(mesh) };
+const pages = { add: new AddPage(mesh), publish: new PublishPage(mesh), mixes: new MixesPage(mesh), mix: new MixPage(mesh), jobs: new JobsPage(mesh), job: new JobPage(mesh), system: new SystemPage(mesh), missing: new MissingPage(mesh) };
 const shortcuts = new Shortcuts();
 let shown = null; // the page besides the wall
 let lost = null; // the timer of the banner
@@ -71,7 +75,7 @@ function showRoute() {
   tiles.open(found ? name : null);
   part("grid").hidden = !wall || mesh.streams.length === 0;
   part("empty").hidden = page !== "wall" || mesh.status === null || mesh.streams.length > 0;
-  showPage(wall ? null : pages[missing ? "missing" : page === "jobs" && name ? "job" : page], name);
+  showPage(wall ? null : pages[missing ? "missing" : (name && OF_ONE[page]) || page], name);
   document.body.dataset.page = page;
   document.title = page === "wall" ? "framemesh" : `${name || TITLES[page]} – framemesh`;
   for (const link of part("nav").children) setAttribute(link, "aria-current", link.dataset.page === page ? "page" : null);

@@ -1,0 +1,76 @@
+// A mix's live picture with its boxes over it. It plays while it is wanted and seen.
+
+import { el } from "../dom.js";
+import { Player } from "../player.js";
+import { sizeOf } from "./model.js";
+
+const TICK_MS = 250; // a stall is seen in time
+const NEARLY_VISIBLE = "160px"; // join just before it scrolls in
+const PICTURE_TEXT = { waiting: "Waiting for the picture", connecting: "Connecting", reconnecting: "Reconnecting" };
+
+const open = new Set();
+const observer = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    for (const screen of open) if (screen.element === target) screen.seen(isIntersecting);
+  }
+}, { rootMargin: NEARLY_VISIBLE });
+
+// All sessions end at the server when the page goes away.
+window.addEventListener("pagehide", () => open.forEach((screen) => screen.seen(false)));
+window.addEventListener("pageshow", (event) => event.persisted && open.forEach((screen) => screen.seen(true)));
+document.addEventListener("visibilitychange", () => document.hidden || open.forEach((screen) => screen.player.poke()));
+
+export class Screen {
+  #stage = el("div", { class: "stage" });
+  #placeholder = el("p", { class: "placeholder" });
+  #timer = null;
+  #off = ""; // why there is no picture
+
+  /** `over` is what lies over the picture. */
+  constructor(name, clock, over) {
+    this.player = new Player(name, this.#stage, clock);
+    this.element = el("div", { class: "mix-screen", "data-picture": "idle" }, this.#stage, this.#placeholder, over);
+  }
+
+  /** Play while it is seen. */
+  start() {
+    open.add(this);
+    observer.observe(this.element);
+    this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  stop() {
+    open.delete(this);
+    observer.unobserve(this.element);
+    clearInterval(this.#timer);
+    this.#timer = null;
+    this.player.want(false);
+  }
+
+  seen(isSeen) {
+    this.player.want(isSeen);
+    this.#tick();
+  }
+
+  /** Another state: the size of the canvas, its stream (null: there is none yet) and why there may be no picture. */
+  update(spec, stream, off) {
+    const [width, height] = sizeOf(spec.size);
+    this.element.style.setProperty("--shape", String(width / height));
+    this.#off = off;
+    this.player.expect(Boolean(stream?.watchable), spec.fps);
+    this.#showPicture();
+  }
+
+  #tick() {
+    this.player.tick();
+    this.#showPicture();
+  }
+
+  #showPicture() {
+    const { state, firstPictureAt, error } = this.player.report;
+    this.element.dataset.picture = state;
+    const text = this.#off || (firstPictureAt === null ? (error?.message ?? PICTURE_TEXT[state] ?? "") : "");
+    if (this.#placeholder.textContent !== text) this.#placeholder.textContent = text;
+    this.#placeholder.hidden = !text;
+  }
+}
