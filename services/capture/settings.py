@@ -23,6 +23,9 @@ class CaptureSettings(Settings, frozen=True, kw_only=True):
     open_timeout_seconds: Annotated[float, Meta(gt=0, le=120)] = 5.0
     read_timeout_seconds: Annotated[float, Meta(gt=0, le=120)] = 5.0
     """A source that sends nothing for this long is reconnected."""
+    kept_file_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 2 << 30
+    """Files behind http:// whose server knows no byte ranges are kept in `data_dir` while they are played, up to this
+    size each. What is larger is played in order, where its container allows that."""
     genicam_backend: Literal["auto", "aravis", "harvesters"] = "auto"
     """What speaks to genicam:// cameras: the system's libaravis, or harvesters with GenTL producers."""
     genicam_producers: tuple[Path, ...] = ()

@@ -8,12 +8,15 @@ from shared.netguard.errors import NotMedia, OtherFormat, TooLong, explain_av_er
 from shared.netguard.guard import check, check_async, check_form
 from shared.netguard.http_reader import HttpReader, Timeouts
 from shared.netguard.interrupt import interruptible
+from shared.netguard.kept_body import Keep, KeptBody
 from shared.netguard.libav import open_input, protocol_options
 from shared.netguard.url import GuardedUrl, Policy
 
 __all__ = [
     "GuardedUrl",
     "HttpReader",
+    "Keep",
+    "KeptBody",
     "NotMedia",
     "OtherFormat",
     "Policy",

@@ -27,6 +27,7 @@ _DEFAULT_READ_BYTES = 64 * 1024
 # and what a server has sent already cannot be taken back.
 _FIRST_WINDOW_BYTES = 512 * 1024
 _MAX_REASON_CHARACTERS = 60
+_HEAD_BYTES = 64  # tells containers and pages apart, and has the first boxes of an MP4
 _USER_AGENT = "framemesh"
 _CONTENT_RANGE = re.compile(r"^bytes (\d+)-")
 _TRANSPORT_ERRORS = (OSError, http.client.HTTPException)
@@ -76,6 +77,9 @@ class HttpReader:
         self._count = count
         self._refused: MeshError | None = None
         self._aborted = False
+        self._head = b""
+        self.content_type = ""
+        """As the server calls it, without parameters: `text/html`. A stranger's words, printable."""
         watch(self)
         self._open(start)
 
@@ -94,6 +98,15 @@ class HttpReader:
         """Of the whole resource, as the server tells it."""
         return self._body_end
 
+    def head(self) -> bytes:
+        """The first 64 bytes, or as many as there are; reading begins with them all the same."""
+        while self._body_position == len(self._head) < _HEAD_BYTES:
+            data = self._read(_HEAD_BYTES - len(self._head))
+            if not data:
+                break
+            self._head += data
+        return self._head
+
     def readable(self) -> bool:
         return True
 
@@ -107,7 +120,7 @@ class HttpReader:
         """Move without asking the server; the next read does."""
         base = {0: 0, 1: self._position, 2: self._body_end}.get(whence)
         if base is None or base + offset < 0:
-            raise BadRequest(f"{self._what}: cannot seek there")
+            raise BadRequest(f"{self.what}: cannot seek there")
         self._position = base + offset
         return self._position
 
@@ -119,6 +132,10 @@ class HttpReader:
             raise self._refused
         if self._body_end is not None and self._position >= self._body_end:
             return b""
+        if self._position < len(self._head):
+            data = self._head[self._position : self._position + size]
+            self._position += len(data)
+            return data
         if self._position != self._body_position or self._response is None:
             self._move()
         data = self._read(size)
@@ -145,7 +162,8 @@ class HttpReader:
             self.close()
 
     @property
-    def _what(self) -> str:
+    def what(self) -> str:
+        """How it is called in errors."""
         return f"{self._first.field_name} {self._first.shown!r}"
 
     def _move(self) -> None:
@@ -171,11 +189,14 @@ class HttpReader:
             data = self._response.read1(size)
         except _TRANSPORT_ERRORS as error:
             self.close()
-            raise self._broken(error, self._timeouts.read_seconds) from None
+            broken = self._broken(error, self._timeouts.read_seconds)
+            if not self.seekable():  # what is missing cannot be asked for; that would hide why
+                self._refused = broken
+            raise broken from None
         if not data and size and end is not None:
             self.close()
             raise Unavailable(
-                f"{self._what}: the server closed the connection after {self._body_position} of {end} bytes"
+                f"{self.what}: the server closed the connection after {self._body_position} of {end} bytes"
             )
         self._body_position += len(data)
         try:
@@ -193,7 +214,7 @@ class HttpReader:
         """Ask for the body from `start` on, following redirects that pass."""
         self.close()
         if self._aborted:
-            raise Unavailable(f"{self._what}: given up")
+            raise Unavailable(f"{self.what}: given up")
         deadline = time.monotonic() + self._timeouts.open_seconds
         guarded = self.url
         asked = False
@@ -209,7 +230,7 @@ class HttpReader:
                 self._accept(guarded, response, start)
                 return
         self.close()
-        raise Unavailable(f"{self._what}: more than {_MAX_REDIRECTS} redirects")
+        raise Unavailable(f"{self.what}: more than {_MAX_REDIRECTS} redirects")
 
     def _request(
         self, guarded: GuardedUrl, start: int, deadline: float, headers: Mapping[str, str]
@@ -260,15 +281,19 @@ class HttpReader:
             self._body_position = self._body_end = start
             self._window_end = None
             return
+        if status == 416:
+            self.close()
+            raise BadRequest(f"{self.what}: there is nothing in it, 0 bytes; put the whole file there")
         if status not in (200, 206):
             self.close()
-            raise _status_error(self._what, status, self._shown(response.reason))
+            raise _status_error(self.what, status, self._shown(response.reason))
         if begins != start:
             self.close()
-            raise Unavailable(f"{self._what}: the server does not answer with the range that was asked for")
+            raise Unavailable(f"{self.what}: the server does not answer with the range that was asked for")
         length = response.length
         self.url = guarded
-        self._limit = None if start else PlaylistLimit(self._what, self._timeouts.open_seconds)
+        self.content_type = self._shown(response.getheader("Content-Type", "").partition(";")[0])
+        self._limit = None if start else PlaylistLimit(self.what, self._timeouts.open_seconds)
         self._ranges = status == 206 or "bytes" in response.getheader("Accept-Ranges", "")
         self._body_position = start
         end = None if length is None else start + length
@@ -287,15 +312,13 @@ class HttpReader:
 
     def _broken(self, error: Exception, seconds: float) -> MeshError:
         if isinstance(error, TimeoutError):
-            return Unavailable(f"{self._what}: no answer within {seconds:g} s")
+            return Unavailable(f"{self.what}: no answer within {seconds:g} s")
         if isinstance(error, ssl.SSLCertVerificationError):
-            return Unavailable(
-                f"{self._what}: the certificate is not valid for {self.url.host}: {error.verify_message}"
-            )
+            return Unavailable(f"{self.what}: the certificate is not valid for {self.url.host}: {error.verify_message}")
         if isinstance(error, http.client.InvalidURL):
             return InvalidValue(self._first.field_name, self._first.shown, "is not a valid HTTP URL")
         reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        return Unavailable(f"{self._what}: {reason}; is the server running and the address right?")
+        return Unavailable(f"{self.what}: {reason}; is the server running and the address right?")
 
 
 def _printable(text: str) -> str:

@@ -7,10 +7,12 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from schemas.errors import BadRequest, InvalidValue, MeshError, NotFound, Unavailable
-from shared.netguard.errors import TooLong, explain_av_error
+from shared.netguard.errors import NotMedia, TooLong, explain_av_error
 from shared.netguard.guard import check
 from shared.netguard.http_reader import HttpReader, Timeouts
+from shared.netguard.kept_body import Keep, KeptBody, may_keep
 from shared.netguard.url import GuardedUrl
+from shared.netguard.what_came import what_came
 
 if TYPE_CHECKING:
     import av.container
@@ -58,6 +60,8 @@ def open_input(
     options: Mapping[str, str] | None = None,
     timeouts: Timeouts | None = None,
     format: str | None = None,
+    file_options: Mapping[str, str] | None = None,
+    keep: Keep | None = None,
 ) -> "av.container.InputContainer":
     """Open a checked URL at its pinned address, with no way for what it contains to lead elsewhere.
 
@@ -65,6 +69,11 @@ def open_input(
     or playlist entry is raised here or, when it comes later, by `demux` and `decode`; give those errors
     to `explain_av_error`. RTSP redirects are refused. RTSP goes over TCP, unless the policy allows private networks and
     `options` has another `rtsp_transport`; its request line names the address, which cameras do not mind.
+
+    Args:
+        file_options: instead of `options` for what has an end: a body whose length is told, or an MP4 whose index comes
+            last.
+        keep: where files are kept that come from servers without ranges; None: they are read once and in order.
 
     Raises:
         MeshError: typed, see `explain_av_error`.
@@ -75,22 +84,22 @@ def open_input(
     scheme = guarded.scheme
     if scheme not in _FORMATS:
         raise InvalidValue(guarded.field_name, guarded.shown, f"{scheme}:// cannot be opened by libav here")
-    settings = {**protocol_options(guarded), **(options or {})}
-    formats = _FORMATS[scheme]
-    settings["format_whitelist"] = formats if guarded.policy.playlists else formats.removesuffix(",hls")
-    settings["protocol_whitelist"] = _PROTOCOLS[scheme]
-    if not guarded.policy.allow_private and scheme in ("rtsp", "rtsps"):
-        settings["rtsp_transport"] = "tcp"  # over UDP a server can name another host to send to
+    settings = _settings(guarded, options)
     limits = (timeouts.open_seconds, timeouts.read_seconds)
     playlist_io = _PlaylistIo(guarded, timeouts)
     started = time.monotonic()
+    reader: HttpReader | None = None
     try:
         if scheme in ("http", "https"):
+            reader = HttpReader(guarded, timeouts)
+            reader.head()  # kept, for whoever wants to know what came
+            body = KeptBody(reader, keep) if keep is not None and may_keep(reader, keep) else reader
+            if file_options is not None and (body is not reader or not reader.endless):
+                settings = _settings(guarded, file_options)
             # A keep-alive request would go round `io_open` to a connection that is not libav's.
             settings.update(http_persistent="0", http_multiple="0")
-            source = HttpReader(guarded, timeouts)
             container = av.open(
-                source,
+                body,
                 "r",
                 format=format,
                 container_options=settings,
@@ -111,7 +120,21 @@ def open_input(
         what = f"{guarded.field_name} {guarded.shown!r}"
         if scheme in ("rtsp", "rtsps") and isinstance(cause, av.ArgumentError):
             what += " (if the server redirects, give the URL where it leads)"
-        raise explain_av_error(cause, what, [guarded.url]) from None
+        explained = explain_av_error(cause, what, [guarded.url])
+        if type(explained) is NotMedia and reader is not None:
+            explained = NotMedia(f"{explained.message}: {what_came(reader)}")
+        raise explained from None
+
+
+def _settings(guarded: GuardedUrl, options: Mapping[str, str] | None) -> dict[str, str]:
+    """libav's options, with what whoever opens may not change."""
+    settings = {**protocol_options(guarded), **(options or {})}
+    formats = _FORMATS[guarded.scheme]
+    settings["format_whitelist"] = formats if guarded.policy.playlists else formats.removesuffix(",hls")
+    settings["protocol_whitelist"] = _PROTOCOLS[guarded.scheme]
+    if not guarded.policy.allow_private and guarded.scheme in ("rtsp", "rtsps"):
+        settings["rtsp_transport"] = "tcp"  # over UDP a server can name another host to send to
+    return settings
 
 
 def protocol_options(guarded: GuardedUrl) -> dict[str, str]:

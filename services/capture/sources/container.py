@@ -73,12 +73,14 @@ class ContainerPlayer:
         timeline: Timeline | None = None,
         pacer: Pacer | None = None,
         replay: Replay | None = None,
+        from_key: bool = False,
     ) -> None:
         """Args:
         what: name of the source for error texts, without credentials.
         paced: play at the speed of the media clock (files); live sources come at their own.
         timeline, pacer: of what was played before, for containers that follow one another.
         replay: what was played before, and is left out when it is offered again.
+        from_key: begin with a key picture; what libav has kept from before it is left out.
 
         Raises:
             BadRequest: there is neither video nor audio in it.
@@ -93,6 +95,7 @@ class ContainerPlayer:
         self._timeline = timeline or Timeline()
         self._pacer = (pacer or Pacer()) if paced else None
         self._replay = replay
+        self._awaits_key = from_key and self._video is not None
         # Its own packets would show what masks hide; sound alone is no rendition of the stream either.
         carried = not spec.masks
         self._video_forwarder: VideoForwarder | None = video_forwarder(self._video) if self._video and carried else None
@@ -168,6 +171,8 @@ class ContainerPlayer:
     def _deliver(self, packet: "Packet[Any]", sink: StreamSink, stop: threading.Event) -> bool:
         if self._sizing and not self._find_size(self._sizing, packet, sink):
             return True
+        if self._awaits_key and not self._is_key(packet, sink):
+            return True
         base = packet.time_base
         dts = packet.dts if packet.dts is not None else packet.pts
         if dts is None:  # a live source's first packets may have no time yet; nothing can be placed without
@@ -190,11 +195,27 @@ class ContainerPlayer:
             sink.heard(packet.size)
         forwarder = self._video_forwarder if is_video else self._audio_forwarder
         if forwarder:
-            forwarder.forward(
-                packet, sink, pts_ns=pts_ns, dts_ns=placed_dts_ns, duration_ns=duration_ns, captured_ns=captured.ns
-            )
+            try:
+                forwarder.forward(
+                    packet, sink, pts_ns=pts_ns, dts_ns=placed_dts_ns, duration_ns=duration_ns, captured_ns=captured.ns
+                )
+            except BadRequest as error:
+                if self._pacer is None:
+                    raise
+                # A file that is cut off ends in half a picture; what was before it is whole.
+                log.debug("packet left out: %s", error, extra={"stream": self._spec.stream})
+                sink.dropped["damaged"] += 1
+                sink.gap()
         self._decoding.take(packet, pts_ns, captured, sink, video=is_video)
         return True
+
+    def _is_key(self, packet: "Packet[Any]", sink: StreamSink) -> bool:
+        if packet.stream is not self._video:
+            return False
+        self._awaits_key = not packet.is_keyframe
+        if self._awaits_key:
+            sink.arrived(packet.size)
+        return not self._awaits_key
 
     def _find_size(self, decoder: "VideoCodecContext", packet: "Packet[Any]", sink: StreamSink) -> bool:
         """Announce the source with the size of its first key picture; what comes before it nobody can use."""

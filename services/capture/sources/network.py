@@ -1,4 +1,6 @@
-"""rtsp:// rtmp:// http(s):// : a live source on the network, pulled by libav.
+"""rtsp:// rtmp:// http(s):// : a source on the network, pulled by libav.
+
+A file behind HTTP is played at its own speed, again from the start unless `loop` is false.
 
 A live HLS playlist is played at its own speed from the last segment but one, so its pictures are two to three segments
 old; when the server is late once, by so much more from then on. What it offers again when it is opened again is left
@@ -10,12 +12,23 @@ import threading
 import time
 from typing import TYPE_CHECKING, Literal
 
-from schemas.errors import MeshError, Unavailable
+from schemas.errors import BadRequest, MeshError, Unavailable
 from services.capture.sink import StreamSink
-from services.capture.sources.container import PROBING, ContainerPlayer
+from services.capture.sources.container import PROBING, ContainerPlayer, Timeline
 from services.capture.sources.container_source import ContainerSource
 from services.capture.sources.replay import Replay
-from shared.netguard import GuardedUrl, HttpReader, Policy, Timeouts, check, interruptible, open_input
+from shared.media.pacing import Pacer
+from shared.netguard import (
+    GuardedUrl,
+    HttpReader,
+    Keep,
+    KeptBody,
+    Policy,
+    Timeouts,
+    check,
+    interruptible,
+    open_input,
+)
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -35,20 +48,27 @@ _TRANSPORTS: dict[Transport, dict[str, str]] = {
     "tcp": {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},
     "udp": {"rtsp_transport": "udp"},
 }
+# Until a key picture has told its size and colours libav looks; that one is kept, as the next may be seconds away.
+_WHOLE = {name: value for name, value in PROBING.items() if name != "fflags"}
 _OPTIONS: dict[str, dict[str, str]] = {
-    "rtmp": {**PROBING, "rtmp_live": "live"},
+    "rtmp": {**_WHOLE, "rtmp_live": "live"},
     # RFC 8216 wants three segments; the pacer finds by itself the delay that a server needs.
-    "http": {**PROBING, "live_start_index": "-2"},
-    "https": {**PROBING, "live_start_index": "-2"},
+    "http": {**_WHOLE, "live_start_index": "-2"},
+    "https": {**_WHOLE, "live_start_index": "-2"},
 }
+_FILE_OPTIONS = {"live_start_index": _OPTIONS["http"]["live_start_index"]}  # a playlist is a file of some length, too
 # Streams, with their source, whose camera sent nothing over TCP: there UDP is tried first.
 _MAX_REMEMBERED = 1024  # forgotten together, and found out again
 _by_udp: dict[str, str] = {}
 # Of live playlists, by stream and source: a new attempt is a new source object.
 _replays: dict[tuple[str, str], Replay] = {}
+_MIN_TURN_SECONDS = 0.04  # a file without any duration must not be asked for thousands of times a second
 
 
 class NetworkSource(ContainerSource):
+    _recorded = False
+    """It has an end."""
+
     def run(self, sink: StreamSink, stop: threading.Event) -> None:
         policy = Policy(schemes=SCHEMES, allow_private=not self.spec.public_only, file_roots=())
         guarded = check(self.url, policy, field="source")
@@ -61,7 +81,7 @@ class NetworkSource(ContainerSource):
         except MeshError:
             if not stop.is_set():  # otherwise it is the interruption
                 raise
-        if not stop.is_set():
+        if not stop.is_set() and not self._recorded:
             raise Unavailable(f"source {self.spec.source}: the sender ended the stream")
 
     def _play_rtsp(self, guarded: GuardedUrl, sink: StreamSink, stop: threading.Event) -> None:
@@ -97,18 +117,54 @@ class NetworkSource(ContainerSource):
             _by_udp[self.spec.stream] = self.spec.source
 
     def _play(self, guarded: GuardedUrl, options: dict[str, str], sink: StreamSink, stop: threading.Event) -> None:
+        timeline, pacer, announced = Timeline(), Pacer(), False
+        while True:
+            began = time.monotonic()
+            with self._open(guarded, options) as container:
+                self._recorded = _recorded(container)
+                live_playlist = container.format.name == "hls" and not self._recorded
+                player = ContainerPlayer(
+                    container,
+                    self.spec,
+                    self.spec.source,
+                    paced=self._recorded or live_playlist,
+                    timeline=timeline,
+                    pacer=pacer,
+                    replay=self._replay(sink) if live_playlist else None,
+                    from_key="fflags" not in options and not self._recorded,
+                )
+                if not announced:
+                    player.announce(sink)
+                    announced = True
+                self._turn(player, sink, stop)
+                while self._again(stop, began) and _rewound(container, player):
+                    began = time.monotonic()
+                    self._turn(player, sink, stop)
+            if not self._again(stop, began):
+                return
+            timeline.restart()
+
+    def _open(self, guarded: GuardedUrl, options: dict[str, str]) -> "InputContainer":
         timeouts = Timeouts(self.settings.open_timeout_seconds, self.settings.read_timeout_seconds)
-        with open_input(guarded, options=options, timeouts=timeouts) as container:
-            live_playlist = container.format.name == "hls" and container.duration is None
-            player = ContainerPlayer(
-                container,
-                self.spec,
-                self.spec.source,
-                paced=_paced(container),
-                replay=self._replay(sink) if live_playlist else None,
-            )
-            player.announce(sink)
-            player.play(sink, stop)
+        keep = Keep(self.settings.data_dir, self.settings.kept_file_bytes)
+        # Of a file nothing is left out to be quick: its first picture may be the only key picture.
+        return open_input(guarded, options=options, file_options=_FILE_OPTIONS, timeouts=timeouts, keep=keep)
+
+    def _turn(self, player: ContainerPlayer, sink: StreamSink, stop: threading.Event) -> None:
+        """From the beginning to the end.
+
+        Raises:
+            BadRequest: it is a file, and there is nothing in it to see or hear.
+        """
+        before = sink.arrivals.bytes
+        player.play(sink, stop)
+        if self._recorded and sink.arrivals.bytes == before and not stop.is_set():
+            raise BadRequest(f"source {self.spec.source}: there is no picture and no sound in it; give another file")
+
+    def _again(self, stop: threading.Event, began: float) -> bool:
+        if not self._recorded or not self.spec.loop:
+            return False
+        return not stop.wait(max(0.0, began + _MIN_TURN_SECONDS - time.monotonic()))
 
     def _replay(self, sink: StreamSink) -> Replay:
         """What this stream has played of its playlist; nothing yet when it was started afresh."""
@@ -120,9 +176,22 @@ class NetworkSource(ContainerSource):
         return _replays[key]
 
 
-def _paced(container: "InputContainer") -> bool:
-    """A file behind HTTP and the segments of a playlist come as fast as they can; a live body at its own speed."""
+def _recorded(container: "InputContainer") -> bool:
+    """A file, and a playlist with an end, come as fast as they can; a live body at its own speed, for ever."""
+    known = container.duration is not None and container.duration > 0
     if container.format.name == "hls":
-        return True
+        return known
     reader = container.file.file if container.file else None
-    return isinstance(reader, HttpReader) and not reader.endless
+    return isinstance(reader, HttpReader | KeptBody) and (known or not reader.endless)
+
+
+def _rewound(container: "InputContainer", player: ContainerPlayer) -> bool:
+    """At its beginning again; False: it has to be asked for once more."""
+    reader = container.file.file if container.file else None
+    if container.format.name == "hls" or not isinstance(reader, HttpReader | KeptBody) or not reader.seekable():
+        return False
+    try:
+        player.rewind()
+    except MeshError:
+        return False
+    return True
