@@ -16,7 +16,7 @@ _SERVICE: Final = "io-signal"
 _LOOKS: Final = frozenset(
     channel.name for channel in CHANNELS if channel.semantics == "request-reply" and "console" in channel.senders
 )
-_OF_NO_OUTPUT: Final = frozenset({"tcp-send", "io-send", "test-rule"})
+_SENDS: Final = frozenset({"tcp-send", "io-send"})
 
 
 class Effect(NamedTuple):
@@ -72,8 +72,8 @@ def _effects_of(action: Action) -> list[Effect]:
         return []
     if service == _SERVICE and verb in ("on", "off", "pulse"):
         return _of_signal(resource or _id_in(action.given, "signal"), verb != "off")
-    if service == _SERVICE and verb in _OF_NO_OUTPUT:
-        return []
+    if service == _SERVICE and verb in _SENDS:
+        return [Effect((_SERVICE, resource or _id_in(action.given, "signal"), "sent"))]
     return [Effect((service, resource or _id_in(action.given, "stream"), ANY))]
 
 
