@@ -1,0 +1,1 @@
+"""The service's end of the hand: started when it is needed, watched, replaced."""
