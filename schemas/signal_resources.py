@@ -142,7 +142,10 @@ class InputActual(Struct, frozen=True, kw_only=True):
     """CLOCK_REALTIME of the last event."""
     events: int = 0
     dropped: dict[str, int] = {}
-    """Left out since the service started, by reason: `bounce`, `no-match`, `too-fast`."""
+    """Left out since it was set up, by reason: `bounce`, `no-match`, `too-fast`; of lines over TCP also `too-long`,
+    `unfinished`, and clients that were `refused`."""
+    address: str = ""
+    """Where it listens, of `tcp`: port 0 is any free one."""
 
 
 class Action(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -187,7 +187,7 @@ class Taken(Struct, frozen=True, kw_only=True, tag="taken"):
 
 
 class InputIs(Struct, frozen=True, kw_only=True, tag="input-is"):
-    """The state of an input has changed, or, once a second at most, what was left out of it."""
+    """The state of an input has changed, or, five times a second at most, what was left out of it."""
 
     input: Id
     state: InputState

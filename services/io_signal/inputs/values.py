@@ -38,10 +38,11 @@ class ValuePoster:
         self._owners[stream, name] = owner
         self._nodes[stream] = node
 
-    def release(self, stream: str, name: str) -> None:
-        """Pictures have it no more."""
-        if self._owners.pop((stream, name), None) is None:
+    def release(self, stream: str, name: str, owner: str) -> None:
+        """Pictures have it no more; nothing where somebody else tells it."""
+        if self._owners.get((stream, name)) != owner:
             return
+        del self._owners[stream, name]
         if self._known.pop((stream, name), None) is not None:
             self._post(stream, PictureValue(name=name, value=None, at_ns=time.time_ns()))
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from schemas.signal_resources import InputSpec
 from services.io_signal.hand.drivers.base import DeviceError, Limits, Reading
-from services.io_signal.hand.drivers.tcp_line_client import LineClient
+from services.io_signal.hand.drivers.tcp_line_client import SO_TIMESTAMPNS, LineClient
 from services.io_signal.signals.addresses import TcpAddress, input_address
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ class TcpInput:
             family, _, _, _, where = found[0]
             listener = self._listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Its clients' connections have it from the first byte on, which may be here before they are accepted.
+            listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             listener.bind(where)
             listener.listen(_BACKLOG)
         except OSError as error:

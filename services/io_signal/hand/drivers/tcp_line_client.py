@@ -11,14 +11,14 @@ from typing import Final
 from services.io_signal.hand.drivers.base import InstantClock, Reading
 
 LONGEST_LINE_BYTES: Final = 1_024
-_READ_BYTES: Final = 4_096
+_READ_BYTES: Final = 1_024  # a reading costs more than a read; of one who floods little is taken at a time
 _LINE_SECONDS: Final = 5.0  # from the first byte of a line to its end
 # One that sends faster is read from slower, and TCP tells it so: the process has outputs in hand as well. Twice what
 # is told of an input, as not every line need be an event.
 _LINES_PER_SECOND: Final = 1_000
 _BURST_LINES: Final = 100
 _BYTES_PER_LINE: Final = 256  # what counts as one, whatever the bytes are
-_SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h; Python has no name for it
+SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h; Python has no name for it
 _TIMESPEC: Final = struct.Struct("qq")
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_TIMESPEC.size)
 _NS: Final = 1_000_000_000
@@ -41,7 +41,6 @@ class LineClient:
         self._limit: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._credit_lines, self._credit_at = float(_BURST_LINES), loop.time()
-        connection.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         loop.add_reader(connection.fileno(), self._read)
 
     def _read(self) -> None:
@@ -104,7 +103,7 @@ class LineClient:
 
 def _instant(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, InstantClock]:
     for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) >= _TIMESPEC.size:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) >= _TIMESPEC.size:
             seconds, rest_ns = _TIMESPEC.unpack_from(data)
             return seconds * _NS + rest_ns, "kernel"
     return time.time_ns(), "arrival"

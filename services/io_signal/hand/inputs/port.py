@@ -24,7 +24,7 @@ Tell = Callable[[Taken | InputIs], None]
 
 _OPEN_SECONDS: Final = 5.0  # a PLC behind a slow link; what takes longer is tried again
 _CLOSE_SECONDS: Final = 2.0
-_TELL_SECONDS: Final = 1.0  # how often what is left out is told
+_TELL_SECONDS: Final = 0.2  # how often what is left out is told, where it has grown
 
 
 class InputPort:

@@ -1,0 +1,209 @@
+"""Lines over TCP: a real server and real clients, in the hand's own parts."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from schemas.errors import InvalidValue
+from schemas.signal_resources import InputSpec
+from services.io_signal.hand.drivers.base import Limits
+from services.io_signal.hand.inputs.ports import InputPorts
+from services.io_signal.hand.protocol import InputIs, Taken
+from tests.support.pace import patience
+
+_WAIT_SECONDS = 5.0
+
+
+class Listening:
+    """What the hand would tell of its inputs."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.told: list[Taken | InputIs] = []
+        self._changed = asyncio.Event()
+        self.ports = InputPorts(limits or Limits(), self._tell)
+
+    def _tell(self, message: Taken | InputIs) -> None:
+        self.told.append(message)
+        self._changed.set()
+
+    @property
+    def taken(self) -> list[Taken]:
+        return [one for one in self.told if isinstance(one, Taken)]
+
+    @property
+    def states(self) -> list[InputIs]:
+        return [one for one in self.told if isinstance(one, InputIs)]
+
+    async def until(self, count: int) -> list[Taken]:
+        """So many values."""
+        async with patience(_WAIT_SECONDS):
+            while len(self.taken) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.taken
+
+    async def until_state(self, state: str) -> InputIs:
+        async with patience(_WAIT_SECONDS):
+            while not self.states or self.states[-1].state != state:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.states[-1]
+
+    async def until_left_out(self, reason: str) -> int:
+        async with patience(_WAIT_SECONDS):
+            while not self.states or reason not in self.states[-1].dropped:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.states[-1].dropped[reason]
+
+    async def listen(self, **fields: Any) -> int:
+        """An input on any free port; the port."""
+        spec = InputSpec(**{"input": "di1", "mode": "tcp", "address": "tcp://127.0.0.1:0", **fields})
+        await self.ports.listen(spec)
+        active = await self.until_state("active")
+        return int(active.address.rpartition(":")[2])
+
+
+@contextlib.asynccontextmanager
+async def listening(limits: Limits | None = None) -> AsyncIterator[Listening]:
+    inputs = Listening(limits)
+    try:
+        yield inputs
+    finally:
+        await inputs.ports.close()
+
+
+@contextlib.contextmanager
+def client(port: int) -> Any:
+    with socket.create_connection(("127.0.0.1", port), timeout=_WAIT_SECONDS) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield connection
+
+
+def is_ended(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+async def test_lines_are_readings_with_the_kernels_instant() -> None:
+    async with listening() as inputs:
+        port = await inputs.listen(value="text")
+        with client(port) as machine:
+            before_ns = time.time_ns()
+            machine.sendall(b"first\n")
+            after_ns = time.time_ns()
+            time.sleep(0.05)  # noqa: ASYNC251  # the loop stands still, and the instant is still the kernel's
+            first = (await inputs.until(1))[0]
+            machine.sendall(b"sec")
+            machine.sendall(b"ond\r\nthird\n\n\xff\n")
+            values = [one.value for one in await inputs.until(4)]
+        assert (first.value, first.clock, first.edge) == ("first", "kernel", True)
+        assert before_ns - 1_000_000 < first.at_ns < after_ns + 1_000_000
+        assert values == ["first", "second", "third", "�"]
+
+
+async def test_levels_debounced_numbers_and_what_does_not_match() -> None:
+    async with listening() as inputs:
+        port = await inputs.listen(debounce="20ms", edge="rising")
+        with client(port) as machine:
+            machine.sendall(b"1\nwhat\n0\n1\n")
+            assert [one.value for one in await inputs.until(1)] == [True]
+            machine.sendall(b"0\n")
+            assert [(one.value, one.edge) for one in await inputs.until(2)] == [(True, True), (False, False)]
+            assert await inputs.until_left_out("no-match") == 1
+            assert await inputs.until_left_out("bounce") == 2
+        inputs.told.clear()
+        port = await inputs.listen(value="number", pattern="POS=(?P<value>[0-9.]+)")
+        with client(port) as machine:
+            machine.sendall(b"POS=12\nNEG=1\nPOS=1.5;\nPOS=12\n")
+            assert [one.value for one in await inputs.until(3)] == [12, 1.5, 12]
+
+
+async def test_whoever_sends_too_much_is_let_go_and_others_are_heard() -> None:
+    async with listening() as inputs:
+        port = await inputs.listen(value="text")
+        with client(port) as endless, client(port) as honest:
+            endless.sendall(b"x" * 5_000)
+            assert await asyncio.to_thread(is_ended, endless)
+            honest.sendall(b"here\n")
+            assert [one.value for one in await inputs.until(1)] == ["here"]
+            assert await inputs.until_left_out("too-long") == 1
+
+
+async def test_no_more_clients_than_there_is_room_for() -> None:
+    async with listening() as inputs:
+        port = await inputs.listen(value="text")
+        with contextlib.ExitStack() as stack:
+            machines = [stack.enter_context(client(port)) for _ in range(16)]
+            for number, machine in enumerate(machines):
+                machine.sendall(f"{number}\n".encode())
+            await inputs.until(16)
+            assert await asyncio.to_thread(is_ended, stack.enter_context(client(port)))
+            machines[0].close()
+            await asyncio.sleep(0.05)
+            late = stack.enter_context(client(port))
+            late.sendall(b"late\n")
+            assert [one.value for one in await inputs.until(17)][-1] == "late"
+            assert await inputs.until_left_out("refused") == 1
+
+
+async def test_only_hosts_that_are_allowed_are_heard() -> None:
+    async with listening(Limits(tcp_allow=("10.0.0.0/8",))) as inputs:
+        port = await inputs.listen(value="text")
+        with client(port) as stranger:
+            assert await asyncio.to_thread(is_ended, stranger)
+        assert await inputs.until_left_out("refused") == 1
+        assert inputs.taken == []
+
+
+async def test_a_flood_is_slowed_down_and_the_loop_goes_on() -> None:
+    async with listening() as inputs:
+        port = await inputs.listen(value="number")
+        with client(port) as machine:
+            machine.setblocking(False)
+            until, sent, longest = time.monotonic() + 0.5, 0, 0.0
+            while (began := time.monotonic()) < until:
+                with contextlib.suppress(BlockingIOError):
+                    sent += machine.send(b"7\n" * 2_000)
+                await asyncio.sleep(0)
+                longest = max(longest, time.monotonic() - began)
+        passed = [one for one in inputs.taken if one.edge]
+        assert 100 <= len(passed) <= 400  # a hundred at once, then the newest of each read
+        assert sent < 40_000_000  # TCP holds the rest back
+        assert longest < 0.5  # one turn of the loop; measured 0.02
+
+
+async def test_a_port_that_is_taken_is_the_inputs_error_until_it_is_free() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        async with listening() as inputs:
+            spec = InputSpec(input="di1", mode="tcp", address=f"tcp://127.0.0.1:{port}", value="text")
+            await inputs.ports.listen(spec)
+            failed = await inputs.until_state("failed")
+            assert failed.error is not None
+            assert failed.error.code == 503
+            assert failed.error.message == (
+                f"cannot listen at tcp://127.0.0.1:{port}: Address already in use; choose another port"
+            )
+            other.close()
+            await inputs.until_state("active")
+            await inputs.ports.leave("di1")
+            with socket.create_server(("127.0.0.1", port)):
+                pass
+
+
+async def test_a_spec_that_can_never_work_is_refused() -> None:
+    async with listening() as inputs:
+        spec = InputSpec(input="di1", mode="tcp", address="tcp://127.0.0.1:0", pattern="(")
+        with pytest.raises(InvalidValue, match="pattern"):
+            await inputs.ports.listen(spec)
+        assert inputs.told == []
