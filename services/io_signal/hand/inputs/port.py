@@ -44,8 +44,8 @@ class InputPort:
         seconds = parse_duration(spec.debounce, "debounce") if spec.debounce is not None else 0.0
         self._pace: Pace[Taken] = Pace(self._pass, lambda: self._drop("too-fast"), loop.time, loop.call_later)
         self._debounce = Debounce(seconds, self._changed, loop.call_later, lambda: self._drop("bounce"))
-        # What is read again and again tells how it is, not that something happened: only changes are events.
-        self._polled = spec.mode == "modbus"
+        # Lines tell that something happens. Of what has a level or a register, the first reading tells how it is.
+        self._has_state = spec.mode in ("gpio", "modbus")
         self._seen: EventDetail = None
         self._told: EventDetail = None
         self._state: InputState = "starting"
@@ -118,15 +118,15 @@ class InputPort:
             return
         first, self._seen = self._seen is None, value
         if isinstance(value, bool):
-            if first and self._polled:
+            if first and self._has_state:
                 self._debounce.known(value)
                 self._read(value, reading, edge=False)
             else:
                 self._debounce.take(Level(value, reading.at_ns, reading.clock))
             return
-        if self._polled and value == self._told:
+        if self._has_state and value == self._told:
             return
-        self._read(value, reading, edge=not (first and self._polled))
+        self._read(value, reading, edge=not (first and self._has_state))
 
     def _changed(self, level: Level) -> None:
         wanted = self.spec.edge == "both" or (self.spec.edge == "rising") == level.on
