@@ -79,13 +79,16 @@ def delete(mesh: RunningMesh, name: str) -> None:
         mesh.call("cloud-mix-proxy.delete", mix=name)
 
 
-def opened(mesh: RunningMesh, browser: Browser, token: str, route: str, width: int = 1440) -> ConsolePage:
-    context = browser.new_context(viewport={"width": width, "height": 900})
-    signed_in = context.request.post(f"{mesh.console}api/login", headers={"Authorization": f"Bearer {token}"})
-    assert signed_in.ok
-    console = ConsolePage(context.new_page())
+def opened(mesh: RunningMesh, browser: Browser, token: str, route: str) -> ConsolePage:
+    console = ConsolePage(browser.new_context(viewport={"width": 1440, "height": 900}).new_page())
+    sign_in(console.page, mesh, token)
     console.open(f"{mesh.console}#/{route}")
     return console
+
+
+def sign_in(page: Page, mesh: RunningMesh, token: str) -> None:
+    answer = page.context.request.post(f"{mesh.console}api/login", headers={"Authorization": f"Bearer {token}"})
+    assert answer.ok
 
 
 def spec_of(mesh: RunningMesh) -> Any:
@@ -156,7 +159,7 @@ def test_a_mix_is_made_moved_muted_and_deleted(mixes: RunningMesh, browser: Brow
     right = page.locator('.mix-box[data-box="cam1"]')
     expect(right).to_have_attribute("data-movable", "")
     page.evaluate("() => performance.clearResourceTimings()")
-    drag(page, '.mix-box[data-box="cam1"]', (-203, 61), steps=60)
+    drag(page, '.mix-box[data-box="cam1"]', (-203, 61), steps=40)
     expect(right).to_have_attribute("aria-label", "cam1: 320 by 360 at 120, 64")
     drag(page, '.mix-box[data-box="cam1"]', (-160, -180), corner=True)
     right.press("ArrowDown")
@@ -231,7 +234,9 @@ def test_lookers_and_mixes_of_tasks_have_no_buttons(mixes: RunningMesh, browser:
     expect(page.locator("#page .made")).to_contain_text(f"CloudMix task {TASK_MIX[4:]} has made this mix")
     expect(page.locator('.mix-input[data-input="a"] .chip')).to_have_text("live")
     nothing_to_press(page)
-    page = opened(mesh, browser, LOOKER, f"mixes/{MIX}").page
+    sign_in(page, mesh, LOOKER)
+    page.goto(f"{mesh.console}#/mixes/{MIX}")
+    page.reload()
     expect(page.locator("#page .made")).to_contain_text("it needs the right control")
     expect(page.locator('.mix-input[data-input="a"] .chip')).to_have_text("live")
     nothing_to_press(page)

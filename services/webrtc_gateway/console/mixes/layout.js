@@ -36,7 +36,7 @@ export class LayoutCard {
   update(spec) {
     for (const button of this.#kinds.children) setAttribute(button, "aria-pressed", button.dataset.layout === spec.layout);
     const one = ["focus", "picture-in-picture"].includes(spec.layout);
-    setText(this.#hint, spec.layout === "free" ? "Drag boxes over the picture, their corner for the size; or arrow keys, with Shift for the size. They snap to 8 pixels." : "Inputs find their places by themselves. Free lets you move them from where they are.");
+    setText(this.#hint, spec.layout === "free" ? "Drag the boxes over the picture, or their corner for the size (Shift keeps the shape). Arrow keys move the one that is chosen, with Shift they change its size. All of it snaps to 8 pixels." : "Inputs find their places by themselves. Free lets you move them from where they are.");
     this.#focus.element.hidden = !one;
     this.#gap.element.hidden = spec.layout === "free";
     this.#focus.setOptions(spec.inputs.map(({ input }) => input));

@@ -22,6 +22,7 @@ export class MixPage {
   #mix = null; // as the mesh has it
   #draft = null;
   #screen = null;
+  #shown_editable = null;
   #chosen = null; // an input's name, `logo-0` or `text-0`
   #boxes = new Boxes({ onSelect: (key) => this.#choose(key), onPlace: (key, box) => this.#draft.change((spec) => placePart(spec, key, box)) });
   #title = el("h2", { tabindex: "-1" });
@@ -34,7 +35,7 @@ export class MixPage {
   #problem = new Problem({ onMine: () => this.#draft.keepMine(), onTheirs: () => this.#draft.takeTheirs() });
   #place = el("div", { class: "mix-place" }); // of the picture
   #figures = el("p", { class: "mix-figures" });
-  #said = el("p", { class: "quiet mix-sent", role: "status" });
+  #said = el("p", { class: "quiet" });
   #layout = new LayoutCard({ onLayout: (layout) => this.#setLayout(layout), onSize: (size) => this.#draft.change((spec) => setSize(spec, size)), onSet: (field, value) => this.#draft.change((spec) => (spec[field] = value)) });
   #inputs = new Inputs({
     onChoose: (name) => this.#choose(this.#chosen === name ? null : name),
@@ -56,7 +57,7 @@ export class MixPage {
     this.#body = el(
       "div",
       { class: "mix-columns" },
-      el("div", { class: "stack" }, el("section", { class: "card mix-picture", "aria-label": "Picture" }, this.#place, el("div", { class: "mix-under" }, this.#figures, this.#said)), this.#layout.element),
+      el("div", { class: "mix-main" }, el("section", { class: "card mix-picture", "aria-label": "Picture" }, this.#place, el("div", { class: "mix-under" }, this.#figures, this.#said)), this.#layout.element),
       el("div", { class: "stack" }, this.#inputs.element, this.#overlays.element),
     );
     this.element = el("div", { class: "stack mixes" }, this.#head, this.#note, this.#error, this.#problem.element, this.#body);
@@ -82,6 +83,7 @@ export class MixPage {
   }
 
   tick() {
+    if (this.#shown_editable !== this.#editable) this.#show(); // the token's rights are known by now
     this.#showFigures();
   }
 
@@ -107,7 +109,7 @@ export class MixPage {
     this.#body.hidden = this.#delete.hidden = this.#watch.hidden = this.#chip.hidden = !there;
     if (!there) return this.#showMissing();
     const { spec, problem } = this.#draft;
-    const editable = this.#editable;
+    const editable = (this.#shown_editable = this.#editable);
     const inputs = this.#showInputs();
     setText(this.#chip, this.#mix.stateText);
     setAttribute(this.#chip, "data-tone", this.#mix.tone);

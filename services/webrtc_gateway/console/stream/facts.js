@@ -3,6 +3,7 @@
 import { el } from "../dom.js";
 import * as format from "../format.js";
 import { pictureOf } from "../model.js";
+import { addressOf } from "../router.js";
 
 export class Facts {
   #facts = el("dl", { class: "facts" });
@@ -19,6 +20,7 @@ export class Facts {
     const dropped = Object.entries(stats?.dropped ?? {}).filter(([, count]) => count > 0);
     const facts = [
       ["Source", stream.source],
+      ...(stream.spec.made_for ? [["Mix", stream.spec.made_for, addressOf("mixes", stream.spec.made_for)]] : []),
       ["State", stream.since_ns ? `${stream.stateText}, for ${format.since(stream.since_ns, Date.now())}` : stream.stateText],
       ["Picture", pictureOf(stream) || "–"],
       ["Sound", soundOf(stream.audio)],
@@ -30,7 +32,9 @@ export class Facts {
     const shown = JSON.stringify(facts);
     if (shown === this.#shown) return; // leave a text selection alone
     this.#shown = shown;
-    this.#facts.replaceChildren(...facts.map(([term, text]) => el("div", {}, el("dt", { text: term }), el("dd", { text }))));
+    this.#facts.replaceChildren(...facts.map(([term, text, href]) => (
+      el("div", {}, el("dt", { text: term }), href ? el("dd", {}, el("a", { href, text })) : el("dd", { text }))
+    )));
   }
 
   setErrors(errors) {
