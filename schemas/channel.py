@@ -14,6 +14,7 @@ Party = Literal[
     "webrtc-gateway",
     "frame-extractor",
     "cloud-mix-proxy",
+    "io-signal",
     "writer",
     "transformer",
     "client",
@@ -40,6 +41,9 @@ PARAMETERS: dict[str, str] = {
     "output": "the destination of a rendition",
     "sample": "pictures of a stream again and again",
     "mix": "a stream made of others",
+    "signal": "an output of a device",
+    "input": "an input of a device",
+    "rule": "what is done when something happens",
     "track": "`video`, `opus` or `aac`",
     "service": "the service that speaks",
     "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`; of a camera its node; of a job "
@@ -47,6 +51,7 @@ PARAMETERS: dict[str, str] = {
     "event": "what happened: `state`, `removed`, `task-failed`, `source-stuck`, `onvif`, `device-found`, "
     "`device-lost`, `publishing`, `publishing-ended`, `adapted`, `kicked`, `voice-started`, `voice-ended`, `clip`, "
     "`sample`; of a mix `mix-started`, `input-lost`, `input-back`, `update-failed`, `mix-ended`; "
+    "of a signal `changed`, `refused`, `sent`; of an input `edge`, `frame`; of a rule `fired`, `loop`; "
     "of a job `job-submitted`, `job-started`, `job-progress` (twice a second at most), `job-retried`, "
     "`job-completed`, `job-failed`, `job-canceled`, with `owner`, `attempt`, `done` and `expected` in `detail`",
     "job": "the job's id",

@@ -106,6 +106,44 @@ from schemas.sessions import (
     SessionStats,
     SessionStatsRequest,
 )
+from schemas.signal_resources import (
+    INPUT_STATES,
+    RULE_STATES,
+    SIGNAL_STATES,
+    InputActual,
+    InputSpec,
+    RuleActual,
+    RuleSpec,
+    SignalActual,
+    SignalSpec,
+)
+from schemas.signals import (
+    ClearSignal,
+    DryRunRule,
+    GetTcpSetting,
+    InputChanged,
+    IoSent,
+    ListSignals,
+    OffMode,
+    OffModeReply,
+    PulseSignal,
+    RuleChanged,
+    RuleTested,
+    SendIo,
+    SendTcp,
+    SetSignal,
+    SignalChanged,
+    SignalList,
+    SignalSet,
+    StartInput,
+    StartRule,
+    StartSignal,
+    StopInput,
+    StopRule,
+    StopSignal,
+    TcpSent,
+    TcpSetting,
+)
 from schemas.sora import (
     ChannelList,
     ClientStats,
@@ -125,6 +163,7 @@ RUNNING_SERVICES: tuple[Party, ...] = (
     "webrtc-gateway",
     "frame-extractor",
     "cloud-mix-proxy",
+    "io-signal",
 )
 OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "writer", "transformer", "client", "cli", "console")
 LOOKERS: tuple[Party, ...] = ("writer", "transformer", "client", "cli", "console")
@@ -156,13 +195,14 @@ def _command(
     callers: tuple[Party, ...],
     summary: str,
     resource: str | None = None,
+    name: str = "",
 ) -> Channel:
     """`resource`: the id of what only its owner answers for. What people may call, the gateway calls for those who ask
-    over HTTP."""
+    over HTTP. `name`: of the channel, where another has that of the verb."""
     if "cli" in callers and "webrtc-gateway" not in callers:
         callers = (*callers, "webrtc-gateway")
     return Channel(
-        name=f"{service}.{verb}",
+        name=f"{service}.{name or verb}",
         address=_named(subjects.command(service, verb, resource)),
         semantics="request-reply",
         payload=request,
@@ -174,8 +214,9 @@ def _command(
 
 
 def _keys(bucket: str, service: Party, key: str, payload: type[Struct] | None, summary: str, **fields: Any) -> Channel:
+    """Their channel is called by what keys begin with, where that is not the service's name."""
     return Channel(
-        name=f"{bucket.removeprefix('mesh_')}.{service}",
+        name=f"{bucket.removeprefix('mesh_')}.{fields.pop('kind', service)}",
         address=kv_subject(bucket, _named(key)),
         semantics="kv",
         payload=payload,
@@ -185,10 +226,14 @@ def _keys(bucket: str, service: Party, key: str, payload: type[Struct] | None, s
     )
 
 
-def _state(bucket: str, service: Party, name: str, payload: type[Struct], summary: str) -> Channel:
-    key = subjects.state_key(service, _PLACEHOLDER.format(name) if name == "mix" else _id(name))
+def _state(
+    bucket: str, service: Party, name: str, payload: type[Struct], summary: str, kind: str | None = None
+) -> Channel:
+    """`kind`: how keys begin, where that is not the service's name."""
+    own_name = name in ("mix", "signal", "input", "rule")
+    key = subjects.state_key(kind or service, _PLACEHOLDER.format(name) if own_name else _id(name))
     rest = {"receivers": OBSERVERS, "read": "watch", "compare_and_set": bucket == subjects.DESIRED_BUCKET}
-    return _keys(bucket, service, key, payload, summary, **rest)
+    return _keys(bucket, service, key, payload, summary, kind=kind or service, **rest)
 
 
 def _secret(service: Party, name: str, summary: str) -> Channel:
@@ -303,6 +348,7 @@ _MEDIA = (
     ),
 )
 
+_SIGNALLERS: tuple[Party, ...] = ("cli", "writer", "client", "io-signal")  # itself for rules, and for its peers
 _MIXERS: tuple[Party, ...] = ("cli", "writer", "cloud-mix-proxy")  # itself too, for tasks
 
 _COMMANDS = (
@@ -682,6 +728,79 @@ _COMMANDS = (
     _command("cloud-mix-proxy", "get", GetMix, MixEntry, LOOKERS, "A mix, as asked for and as it is."),
     _command("cloud-mix-proxy", "list", ListMixes, MixList, LOOKERS, "Mixes, as asked for and as they are."),
     _command("cloud-mix-proxy", "tasks", ListMixTasks, MixTaskList, LOOKERS, "CloudMix tasks, and their callbacks."),
+    _command("io-signal", "start", StartSignal, SignalChanged, ("cli", "writer"), "Set an output up, or change it."),
+    _command("io-signal", "stop", StopSignal, SignalChanged, ("cli", "writer"), "Let go of an output."),
+    _command("io-signal", "start-input", StartInput, InputChanged, ("cli", "writer"), "Listen to an input."),
+    _command("io-signal", "stop-input", StopInput, InputChanged, ("cli", "writer"), "Listen no more."),
+    _command("io-signal", "start-rule", StartRule, RuleChanged, ("cli", "writer"), "Act on events."),
+    _command("io-signal", "stop-rule", StopRule, RuleChanged, ("cli", "writer"), "Act on them no more."),
+    _command("io-signal", "test-rule", DryRunRule, RuleTested, LOOKERS, "What a rule would do with an event."),
+    _command("io-signal", "list", ListSignals, SignalList, LOOKERS, "Outputs, inputs and rules."),
+    _command("io-signal", "on", SetSignal, SignalSet, _SIGNALLERS, "Set an output."),
+    _command("io-signal", "off", ClearSignal, SignalSet, _SIGNALLERS, "Clear an output."),
+    _command("io-signal", "pulse", PulseSignal, SignalSet, _SIGNALLERS, "Set an output for a while."),
+    _command("io-signal", "off-mode", OffMode, OffModeReply, _SIGNALLERS, "All outputs to their safe states."),
+    _command("io-signal", "tcp-setting", GetTcpSetting, TcpSetting, LOOKERS, "Where the signals of a camera go."),
+    _command("io-signal", "tcp-send", SendTcp, TcpSent, _SIGNALLERS, "Send a text to a device."),
+    _command("io-signal", "io-send", SendIo, IoSent, _SIGNALLERS, "Write a text into a control file."),
+    _command(
+        "io-signal",
+        "on",
+        SetSignal,
+        SignalSet,
+        _SIGNALLERS,
+        "Set an output; only its owner answers.",
+        _PLACEHOLDER.format("signal"),
+        "signal-on",
+    ),
+    _command(
+        "io-signal",
+        "off",
+        ClearSignal,
+        SignalSet,
+        _SIGNALLERS,
+        "Clear an output; only its owner answers.",
+        _PLACEHOLDER.format("signal"),
+        "signal-off",
+    ),
+    _command(
+        "io-signal",
+        "pulse",
+        PulseSignal,
+        SignalSet,
+        _SIGNALLERS,
+        "Set an output for a while; only its owner answers.",
+        _PLACEHOLDER.format("signal"),
+        "signal-pulse",
+    ),
+    _command(
+        "io-signal",
+        "tcp-send",
+        SendTcp,
+        TcpSent,
+        _SIGNALLERS,
+        "Send a text to an output's device; only its owner answers.",
+        _PLACEHOLDER.format("signal"),
+        "signal-send",
+    ),
+    _command(
+        "io-signal",
+        "local-io-send",
+        SendIo,
+        IoSent,
+        ("io-signal",),
+        "The same as `io-send`, on one node.",
+        _PLACEHOLDER.format("node"),
+    ),
+    _command(
+        "io-signal",
+        "local-off-mode",
+        OffMode,
+        OffModeReply,
+        ("io-signal",),
+        "The same as `off-mode`, of one node.",
+        _PLACEHOLDER.format("node"),
+    ),
 )
 
 _JOBS = (
@@ -729,11 +848,17 @@ _STATE = (
     _state(subjects.DESIRED_BUCKET, "publisher", "output", OutputSpec, "Outputs that shall be."),
     _state(subjects.DESIRED_BUCKET, "frame-extractor", "sample", SampleSpec, "Samples that shall be."),
     _state(subjects.DESIRED_BUCKET, "cloud-mix-proxy", "mix", MixSpec, "Mixes that shall be."),
+    _state(subjects.DESIRED_BUCKET, "io-signal", "signal", SignalSpec, "Signals that shall be.", SIGNAL_STATES),
+    _state(subjects.DESIRED_BUCKET, "io-signal", "input", InputSpec, "Inputs that shall be.", INPUT_STATES),
+    _state(subjects.DESIRED_BUCKET, "io-signal", "rule", RuleSpec, "Rules that shall be.", RULE_STATES),
     _state(subjects.ACTUAL_BUCKET, "capture", "", StreamActual, "Streams as they are."),
     _state(subjects.ACTUAL_BUCKET, "hw-encode", "rendition", RenditionActual, "Renditions as they are."),
     _state(subjects.ACTUAL_BUCKET, "publisher", "output", OutputActual, "Outputs as they are."),
     _state(subjects.ACTUAL_BUCKET, "frame-extractor", "sample", SampleActual, "Samples as they are."),
     _state(subjects.ACTUAL_BUCKET, "cloud-mix-proxy", "mix", MixActual, "Mixes as they are."),
+    _state(subjects.ACTUAL_BUCKET, "io-signal", "signal", SignalActual, "Signals as they are.", SIGNAL_STATES),
+    _state(subjects.ACTUAL_BUCKET, "io-signal", "input", InputActual, "Inputs as they are.", INPUT_STATES),
+    _state(subjects.ACTUAL_BUCKET, "io-signal", "rule", RuleActual, "Rules as they are.", RULE_STATES),
     Channel(
         name="demand",
         address=kv_subject(

@@ -60,6 +60,14 @@ class Distribution:
             name, text, buckets=list(zip(bounds, accumulate(self._counts), strict=True)), sum_value=self._sum
         )
 
+    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
+        """Add it to a family of several, with the values of its labels."""
+        bounds = (*map(str, self._bounds), "+Inf")
+        family.add_metric(labels, list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
+
+
+LabelledDistribution = tuple[dict[str, str], Distribution]
+
 
 class Figures(Collector):
     """Turns plain integers of hot paths into metrics at the moment they are scraped."""
@@ -67,6 +75,7 @@ class Figures(Collector):
     def __init__(self) -> None:
         self._families: list[tuple[Literal["counter", "gauge"], str, str, Callable[[], Iterable[Sample]]]] = []
         self._distributions: list[tuple[str, str, Distribution]] = []
+        self._labelled: list[tuple[str, str, Callable[[], Iterable[LabelledDistribution]]]] = []
         REGISTRY.register(self)
 
     def counter(self, name: str, text: str, read: Callable[[], Iterable[Sample]]) -> None:
@@ -78,9 +87,20 @@ class Figures(Collector):
     def histogram(self, name: str, text: str, distribution: Distribution) -> None:
         self._distributions.append((name, text, distribution))
 
+    def histograms(self, name: str, text: str, read: Callable[[], Iterable[LabelledDistribution]]) -> None:
+        """One for each of what `read` finds, with its labels; all have the same names of labels."""
+        self._labelled.append((name, text, read))
+
     def collect(self) -> Iterable[Family | HistogramMetricFamily]:
         for name, text, distribution in self._distributions:
             yield distribution.family(name, text)
+        for name, text, find in self._labelled:
+            found = list(find())
+            labels = list(found[0][0]) if found else []
+            several = HistogramMetricFamily(name, text, labels=labels)
+            for values, distribution in found:
+                distribution.add_to(several, [values[label] for label in labels])
+            yield several
         for kind, name, text, read in self._families:
             samples = list(read())
             labels = list(samples[0][0]) if samples else []

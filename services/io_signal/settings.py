@@ -6,10 +6,10 @@ from typing import Annotated
 from msgspec import Meta
 
 from services.io_signal.hand.drivers.base import PRIVATE_NETWORKS, Limits
-from shared.settings import Settings
+from services.io_signal.rules.settings import RuleSettings
 
 
-class IoSignalSettings(Settings, frozen=True, kw_only=True):
+class IoSignalSettings(RuleSettings, frozen=True, kw_only=True):
     file_roots: tuple[Path, ...] = ()
     """Folders with control files that may be written; none: no control file is."""
     serial_roots: tuple[Path, ...] = (Path("/dev"),)
@@ -17,8 +17,7 @@ class IoSignalSettings(Settings, frozen=True, kw_only=True):
     """Networks, addresses and names of hosts that texts and Modbus may go to."""
     max_signals: Annotated[int, Meta(ge=1, le=1_024)] = 64
     max_inputs: Annotated[int, Meta(ge=1, le=1_024)] = 64
-    max_rules: Annotated[int, Meta(ge=1, le=4_096)] = 256
-    """All three: on this node."""
+    """Both: on this node."""
 
     @property
     def limits(self) -> Limits:

@@ -42,6 +42,7 @@ _ALWAYS = {
 _WHERE_INSTALLED = {
     "frame-extractor": ("services.frame_extractor", "obstore"),
     "cloud-mix-proxy": ("services.cloud_mix_proxy", "PIL"),
+    "io-signal": ("services.io_signal", "re2"),
 }
 SERVICES = {
     **_ALWAYS,

@@ -23,6 +23,7 @@ MAX_IDLE_CPU = {
     "publisher": 0.05,
     "webrtc-gateway": 0.08,
     "cloud-mix-proxy": 0.05,
+    "io-signal": 0.05,
 }
 SERVICES = tuple(MAX_IDLE_CPU)
 

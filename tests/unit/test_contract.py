@@ -22,6 +22,7 @@ from schemas.channels import CHANNELS, RUNNING_SERVICES, message_types
 from schemas.mix_resources import MixSpec
 from schemas.resources import OutputSpec, RenditionSpec, StreamSpec
 from schemas.sample_resources import SampleSpec
+from schemas.signal_resources import InputSpec, RuleSpec, SignalSpec
 
 REPOSITORY = Path(__file__).parents[2]
 TYPES = json_schemas.documented_types()
@@ -105,6 +106,33 @@ BUILT = {
     "samples.frame-extractor": "$KV.mesh_samples." + subjects.state_key("frame-extractor", "cam0--hourly"),
     "jobs": subjects.job_tasks(),
     "cloud-mix-proxy.tasks": subjects.command("cloud-mix-proxy", "tasks"),
+    "io-signal.start": subjects.command("io-signal", "start"),
+    "io-signal.stop": subjects.command("io-signal", "stop"),
+    "io-signal.start-input": subjects.command("io-signal", "start-input"),
+    "io-signal.stop-input": subjects.command("io-signal", "stop-input"),
+    "io-signal.start-rule": subjects.command("io-signal", "start-rule"),
+    "io-signal.stop-rule": subjects.command("io-signal", "stop-rule"),
+    "io-signal.test-rule": subjects.command("io-signal", "test-rule"),
+    "io-signal.list": subjects.command("io-signal", "list"),
+    "io-signal.on": subjects.command("io-signal", "on"),
+    "io-signal.off": subjects.command("io-signal", "off"),
+    "io-signal.pulse": subjects.command("io-signal", "pulse"),
+    "io-signal.off-mode": subjects.command("io-signal", "off-mode"),
+    "io-signal.tcp-setting": subjects.command("io-signal", "tcp-setting"),
+    "io-signal.tcp-send": subjects.command("io-signal", "tcp-send"),
+    "io-signal.io-send": subjects.command("io-signal", "io-send"),
+    "io-signal.signal-on": subjects.command("io-signal", "on", "do1"),
+    "io-signal.signal-off": subjects.command("io-signal", "off", "do1"),
+    "io-signal.signal-pulse": subjects.command("io-signal", "pulse", "do1"),
+    "io-signal.signal-send": subjects.command("io-signal", "tcp-send", "do1"),
+    "io-signal.local-io-send": subjects.command("io-signal", "local-io-send", "edge1"),
+    "io-signal.local-off-mode": subjects.command("io-signal", "local-off-mode", "edge1"),
+    "desired.io-signal": "$KV.mesh_desired." + subjects.state_key("io-signal", "do1"),
+    "desired.io-input": "$KV.mesh_desired." + subjects.state_key("io-input", "di1"),
+    "desired.io-rule": "$KV.mesh_desired." + subjects.state_key("io-rule", "reject"),
+    "actual.io-signal": "$KV.mesh_actual." + subjects.state_key("io-signal", "do1"),
+    "actual.io-input": "$KV.mesh_actual." + subjects.state_key("io-input", "di1"),
+    "actual.io-rule": "$KV.mesh_actual." + subjects.state_key("io-rule", "reject"),
     "mix-callbacks": subjects.mix_callbacks(),
     "mix-tasks.record": "$KV.mesh_mix_tasks." + subjects.mix_task_key("3b1a7bb73ab6b06c"),
     "mix-tasks.name": "$KV.mesh_mix_tasks." + subjects.mix_task_name_key("0a1b", "2c3d"),
@@ -220,7 +248,7 @@ def test_a_message_is_what_its_schema_says(kind: type[Struct]) -> None:
 
 
 REQUESTS = {channel.payload for channel in CHANNELS if channel.semantics == "request-reply" and channel.payload}
-SPECS = {StreamSpec, RenditionSpec, OutputSpec, SampleSpec, MixSpec}
+SPECS = {StreamSpec, RenditionSpec, OutputSpec, SampleSpec, MixSpec, SignalSpec, InputSpec, RuleSpec}
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=type_name)

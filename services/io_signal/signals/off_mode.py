@@ -38,9 +38,10 @@ class OffModeFile:
 
     async def set(self, active: bool, by: str, why: str) -> None:
         """Raises:
-        Unavailable: it cannot be written; then it is as it was.
+        Unavailable: it cannot be written; then it is active, until the service ends.
         """
         async with self._changing:
+            self.active = self.active or active  # at once; what ends it is only so once it is written
             await asyncio.to_thread(self._write, _Kept(active=active, by=by, why=why))
             self.active = active
 
