@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -162,6 +163,25 @@ async def test_twenty_updates_in_two_seconds_break_no_picture(rig: MixerRig) -> 
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         steps = {round((after - before) * 30 / 1e9, 2) for before, after in pairwise(times)}
         assert all(step >= 1 and step == round(step) for step in steps), "on the grid of its rate, and growing"
+
+
+async def test_one_stream_at_many_places_and_pictures_that_are_refused_again_and_again(rig: MixerRig) -> None:
+    logo = (MixLogo(source="logo.png", box=Box(x=0, y=0, width=64, height=36)),)
+    many = grid(*(MixInput(input=f"i{place}", source="mesh://green") for place in range(16)), logos=logo)
+    # Four columns and rows of 160x90; the logo lies over the first.
+    spots = [(x, y) for y in range(45, HEIGHT, 90) for x in range(80, WIDTH, 160)][1:]
+    async with rig.bus() as bus, Mixer.running(rig, "wall") as mixer:
+        await rig.start_streams(bus, {"green": place_in(rig, clip("green"), "green.mp4")})
+        mixer.tell(Still(digest="logo", data=png("red")))
+        async with watched(rig, bus, "wall", lambda array, ref: [yuv_at(array, ref, *spot) for spot in spots]) as out:
+            await mixer.show(many, {"logo.png": "logo"})
+            green = yuv_of(css("green"), HEIGHT)
+            await out.until(lambda look: all(near(colour, green) for colour in look))
+        for number in range(70):
+            mixer.tell(Still(digest=f"broken {number}", data=b"no picture"))
+            mixer.ask(msgspec.structs.replace(many, gap=number), {"logo.png": f"broken {number}"})
+            assert "not a png" in (await mixer.hear_refusal()).error.message
+        await mixer.show(msgspec.structs.replace(many, gap=2), {"logo.png": "logo"})  # it is there still
 
 
 async def test_a_lost_input_is_held_hidden_or_a_slate_and_comes_back(rig: MixerRig) -> None:

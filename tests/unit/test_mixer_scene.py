@@ -266,7 +266,7 @@ def test_a_fade_goes_from_the_former_picture_to_the_new_one() -> None:
     white, black = (
         scene.layers({"a": scene.scalers["a"].tile(colour_frame(64, 64, rgb))}, 0) for rgb in ((255,) * 3, (0,) * 3)
     )
-    fade = Fade(spec, white, 0)
+    fade = Fade(spec, white, canvas, 0)
     picture = np.zeros((96, 64), np.uint8)
     seen = []
     for tenth in range(11):
@@ -296,3 +296,22 @@ WRONG = [
 def test_a_mix_that_can_never_work_is_refused(spec: MixSpec, field: str) -> None:
     with pytest.raises(InvalidValue, match=field):
         check_mix(spec)
+
+
+def test_a_fade_begins_with_what_was_seen_also_in_the_midst_of_another_and_on_another_ground() -> None:
+    spec = MixSpec(mix="wall", inputs=named("a"), size="64x64", fade="1s", layout="grid")
+    geometry = RingGeometry("yuv420p", 64, 64)
+    white, black = (Canvas(geometry, Fill(yuv_of(ground, 64)), 1) for ground in ("#ffffff", "#000000"))
+    picture = np.zeros((96, 64), np.uint8)
+
+    def level(fade: Fade, canvas: Canvas, now_ns: int) -> int:
+        fade.draw(canvas, picture, {}, now_ns)
+        return int(planes(picture, "yuv420p", 64, 64)[0].mean())
+
+    first = Fade(spec, {}, white, 0)
+    assert level(first, black, 0) == 235, "the former ground"
+    half = level(first, black, SECOND_NS // 2)
+    assert 120 <= half <= 130
+    second = Fade(spec, {}, black, SECOND_NS // 2, first)
+    assert abs(level(second, white, SECOND_NS // 2) - half) <= 1, "no jump"
+    assert level(second, white, SECOND_NS * 3 // 2) == 235

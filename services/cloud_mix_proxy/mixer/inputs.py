@@ -25,9 +25,10 @@ log = logging.getLogger(__name__)
 
 _RECENT: Final = 16
 """References that a new layout finds: more than come within the delay at 120 pictures/s, and of a ring's slots."""
-_MAX_LEASES: Final = 4
-"""Of one stream: of each place that it is seen at, the picture that is scaled, and one shown in place; an old layout's
-while it fades."""
+_LEASES_OF_A_PLACE: Final = 2
+"""The picture that is scaled, and one shown in place. Places of one stream go from picture to picture together: it is
+the same few pictures that they hold, however many they are."""
+_FEWEST_LEASES: Final = 4  # one place, and the same one in the next layout
 _SLOW_PICTURES: Final = 3  # of an input with few pictures so many may be missing before it is lost
 _SAMPLE_BYTES: Final = 2
 _MAX_CHANNELS: Final = 8
@@ -41,7 +42,7 @@ class StreamInput:
         """`within_ns`: how long pictures and sound may be under way."""
         self._bus, self._node, self.stream, self._shm_dir = bus, node, stream, shm_dir
         self._within_ns, self._lost_after_ns = within_ns, lost_after_ns
-        self.reader = RingReader(shm_dir, _MAX_LEASES, max_open_rings=2)
+        self.reader = RingReader(shm_dir, _FEWEST_LEASES, max_open_rings=2)
         self.sound = SoundInput()
         self.unusable_sound = 0
         self._times = InputTimes(within_ns)
@@ -84,11 +85,15 @@ class StreamInput:
     def follow(self) -> PictureQueue:
         """A queue of this stream's pictures, with the newest ones in it."""
         queue = PictureQueue(tuple(self._recent))
-        self._queues = [*self._queues, queue]
+        self._set_queues([*self._queues, queue])
         return queue
 
     def unfollow(self, queue: PictureQueue) -> None:
-        self._queues = [one for one in self._queues if one is not queue]
+        self._set_queues([one for one in self._queues if one is not queue])
+
+    def _set_queues(self, queues: list[PictureQueue]) -> None:
+        self._queues = queues
+        self.reader.max_leases = max(_FEWEST_LEASES, _LEASES_OF_A_PLACE * len(queues))
 
     @property
     def offset_ns(self) -> int:

@@ -148,9 +148,9 @@ class MixLoop:
         assert self.now is not None  # it was coming
         prepared = self.now.prepared
         spec, before = prepared.layout.spec, former.prepared if former else None
-        self._fade = None
-        if before is not None and before.geometry == prepared.geometry and spec.fade:
-            self._fade = Fade(spec, self._shown, moment_ns)
+        fade, self._fade = self._fade, None
+        if before is not None and before.geometry == prepared.geometry and spec.fade and self._canvas is not None:
+            self._fade = Fade(spec, self._shown, self._canvas, moment_ns, fade)
         if before is None or (before.geometry, before.background.yuv) != (prepared.geometry, prepared.background.yuv):
             self._canvas = Canvas(prepared.geometry, prepared.background, self._output.slots)
         if former is not None:

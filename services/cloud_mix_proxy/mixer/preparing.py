@@ -17,6 +17,7 @@ from services.cloud_mix_proxy.mixer.slate import slate
 from services.cloud_mix_proxy.mixer.stills import decode, still_tile
 from services.cloud_mix_proxy.mixer.text import check_text
 from shared.ring import RingGeometry
+from shared.urls import redact
 
 _ROOM: Final = 1.1  # times the ring: others write there too
 
@@ -77,10 +78,10 @@ def check_room(shm_dir: Path, geometry: RingGeometry, slots: int) -> None:
 
 
 def _decoded(layout: Layout, stills: Mapping[str, bytes], source: str, box: Box, field: str) -> RgbImage:
-    data = stills.get(layout.stills.get(source, ""))
+    data, shown = stills.get(layout.stills.get(source, "")), redact(source)[0]  # here it has its password
     if data is None:
-        raise InvalidValue(field, source, "a picture or a stream is needed, and neither was given")
+        raise InvalidValue(field, shown, "a picture or a stream is needed, and neither was given")
     try:
         return decode(data, (box.width, box.height))
     except BadRequest as error:
-        raise InvalidValue(field, source, error.message) from None
+        raise InvalidValue(field, shown, error.message) from None

@@ -46,7 +46,7 @@ class Setup(Struct, frozen=True, kw_only=True, tag="setup"):
 
 
 class Still(Struct, frozen=True, kw_only=True, tag="still"):
-    """A still picture as its file is; kept until a layout that does not name it is applied."""
+    """A still picture as its file is; kept while the layout that is seen names it, or until the next is answered."""
 
     digest: str
     """A name for these bytes: of other bytes it is another."""
@@ -83,7 +83,7 @@ class Applied(Struct, frozen=True, kw_only=True, tag="applied"):
 
 
 class Refused(Struct, frozen=True, kw_only=True, tag="refused"):
-    """The layout before it stays. The text names the field, and has no address in it that is not in the spec."""
+    """The layout before it stays. The text names the field, and has no password in it: others read it."""
 
     revision: int
     error: ErrorInfo

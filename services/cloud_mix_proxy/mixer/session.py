@@ -72,6 +72,7 @@ class MixSession:
                 await opened[stream].open(self._wants, f"mix-{self._setup.mix}")
         except MeshError as error:
             await _close(opened.values())
+            self._keep_stills()  # before the answer: whoever has it sends those of the next one
             self._tell(Refused(revision=layout.revision, error=error.info))
             return
         self._streams |= opened
@@ -83,8 +84,7 @@ class MixSession:
         gone = [self._streams.pop(stream) for stream in unused]
         self._unusable_sound += sum(stream.unusable_sound for stream in gone)
         await _close(gone)
-        named = {*layout.stills.values()}
-        self._stills = {digest: data for digest, data in self._stills.items() if digest in named}
+        self._keep_stills()
 
     def report(self) -> None:
         """Tell how it goes."""
@@ -117,6 +117,12 @@ class MixSession:
         await _close(self._streams.values())
         await self._wants.close()
         self._output.close()
+
+    def _keep_stills(self) -> None:
+        """Those of the layout that is seen: who sends the next one counts on them, and on no others."""
+        now = self._mixing.now
+        named = {*now.prepared.layout.stills.values()} if now is not None else set[str]()
+        self._stills = {digest: data for digest, data in self._stills.items() if digest in named}
 
     def _input(self, stream: Id) -> StreamInput:
         setup = self._setup
