@@ -79,14 +79,14 @@ class Desired(Generic[SpecT, ActualT]):
             key = state_key(self._service, resource)
             await self._mirrors.desired.wait_for(lambda entries: key in entries, timeout_seconds)
 
-    async def read(self, resource: str) -> tuple[SpecT, int] | None:
-        """As `spec`, but as the bus has it now.
+    async def read(self, resource: str, revision: int | None = None) -> tuple[SpecT, int] | None:
+        """As `spec`, but as the bus has it now, or had it at an earlier revision that it still knows.
 
         Raises:
             Unavailable: the bus does not answer.
         """
         bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
-        entry = await bucket.get(state_key(self._service, resource))
+        entry = await bucket.get(state_key(self._service, resource), revision)
         return (msgspec.json.decode(entry.value, type=self._spec_type), entry.revision) if entry else None
 
     def actual(self, resource: str) -> ActualT | None:

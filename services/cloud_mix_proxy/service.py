@@ -5,6 +5,7 @@ from schemas.resources import StreamActual, StreamSpec
 from services.cloud_mix_proxy.edge.door import serve_edge
 from services.cloud_mix_proxy.mixes.checks import Checks
 from services.cloud_mix_proxy.mixes.commands import MixCommands
+from services.cloud_mix_proxy.mixes.kept_stills import KeptStills
 from services.cloud_mix_proxy.mixes.made_streams import CAPTURE, MadeStreams, Streams
 from services.cloud_mix_proxy.mixes.metrics import register_metrics
 from services.cloud_mix_proxy.mixes.parts import Mixes, MixParts
@@ -26,13 +27,15 @@ async def build(context: Context[CloudMixProxySettings]) -> None:
     reporter = Reporter(context)
     context.stack.push_async_callback(reporter.flush)
     made = MadeStreams(context.bus, context.node, streams, lambda: mixes.owned(context.node))
-    parts = MixParts(context, reporter, mixes, made)
+    kept = KeptStills(context.settings.data_dir / "mixes")
+    parts = MixParts(context, reporter, mixes, made, kept)
     reconciler: Reconciler[MixSpec, MixRunner] = Reconciler(
         context, reporter, lambda mix: MixRunner(mix, parts), failed(parts)
     )
     context.stack.push_async_callback(reconciler.close)
     reconciler.keep(mixes, lambda: mixes.owned(context.node))
     context.spawn(made.run(), "made-streams")
+    context.spawn(kept.run(mixes, context.node), "kept-stills")
     register_metrics(context.figures, reconciler.runners, parts.counts)
     commands = MixCommands(mixes, Checks(mirrors, mixes, streams, context.node))
     tasks, of_tasks = await build_tasks(context, context.settings, mirrors)

@@ -64,7 +64,11 @@ class MadeStreams:
         """
         self._wanted[mix] = {}
         self._poke.set()
-        await asyncio.gather(*(self._stop(stream) for stream in self._made_for(mix)))
+        await asyncio.gather(*(self._stop(mix, stream) for stream in self._made_for(mix)))
+
+    def actual(self, stream: str) -> StreamActual | None:
+        """What capture says of a stream, a mix's own or any other; None: nothing yet."""
+        return self._streams.actual(stream)
 
     def forget(self, mix: str) -> None:
         """Its process ends here, its streams stay: the service goes on with them."""
@@ -91,7 +95,7 @@ class MadeStreams:
                 continue
             unwanted = owner not in mixes or (owner in self._wanted and stream not in self._wanted[owner])
             if unwanted:
-                await self._quietly(self._stop(stream))
+                await self._quietly(self._stop(owner, stream))
         for mix, specs in tuple(self._wanted.items()):
             if mix not in self._mixes():  # it is on its way out, and waits for its process
                 continue
@@ -151,13 +155,14 @@ class MadeStreams:
         except Unavailable:
             return self._streams.spec(stream)
 
-    async def _stop(self, stream: str) -> None:
+    async def _stop(self, mix: str, stream: str) -> None:
         async with self._alone(stream):
-            await self._stop_once(stream)
+            await self._stop_once(mix, stream)
 
-    async def _stop_once(self, stream: str) -> None:
+    async def _stop_once(self, mix: str, stream: str) -> None:
         found = await self._found(stream)
-        if found is None or found[0].made_for is None:
+        # Another node may have made one for a mix of this name meanwhile.
+        if found is None or found[0].made_for != mix or found[0].node != self._node:
             return
         request = StopStream(stream=stream, revision=found[1], wait_s=0)
         try:

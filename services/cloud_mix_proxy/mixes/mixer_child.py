@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 _WRITE_SECONDS: Final = 5.0  # 128 MB of still pictures take one; a process that takes nothing for longer hangs
 _END_SECONDS: Final = 2.0  # to give its ring and its demand back
 _KILL_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 1.0  # as often as it reports
+_SILENT_LOOKS: Final = 5
+"""Without a word it stands still. Counted in looks of this process: one that slept itself has missed nothing."""
 _LAST_LINES: Final = 20
 _STDERR_LINE_BYTES: Final = 64 << 10
 
@@ -44,6 +47,15 @@ class MixerChild:
         self._readers: list[asyncio.Task[None]] = []
         self._writing = asyncio.Lock()
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._watching: asyncio.Task[None] | None = None
+        self._silent_looks = 0
+        self._killed = False
+        self.why = ""
+        """It was killed here for this."""
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.returncode is None and not self._killed
 
     @property
     def pid(self) -> int | None:
@@ -104,6 +116,7 @@ class MixerChild:
         return code
 
     def kill(self) -> None:
+        self._killed = True
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
@@ -124,17 +137,37 @@ class MixerChild:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_KILL_SECONDS):
                     await process.wait()
-        await end_tasks(*self._readers)
+        finally:
+            if process.returncode is None:  # whoever waited was told to hurry
+                self.kill()
+            for reader in self._tasks:
+                reader.cancel()
+        await end_tasks(*self._tasks)
+
+    @property
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [*self._readers, *([self._watching] if self._watching else [])]
 
     async def _listen(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
         try:
             while text := await self._process.stdout.readline():
+                self._silent_looks = 0
                 self._heard(read_by_service(text))
+                if self._watching is None:  # its start may take long; from its first word on it reports
+                    self._watching = start_task(self._watch(), f"watch {self._setup.mix} {self._process.pid}")
         except (msgspec.DecodeError, ValueError) as error:  # ValueError: a line without end
             log.error("the process of %s speaks in riddles and is ended: %s", self._setup.mix, error)
             self.kill()
+
+    async def _watch(self) -> None:
+        """Kill it when it stands still: nobody else would, and its picture would stay for ever."""
+        while self._silent_looks < _SILENT_LOOKS:
+            self._silent_looks += 1
+            await asyncio.sleep(_LOOK_SECONDS)
+        self.why = f"the mix's process said nothing for {_SILENT_LOOKS * _LOOK_SECONDS:g} s and was killed"
+        self.kill()
 
     async def _keep_lines(self) -> None:
         assert self._process is not None

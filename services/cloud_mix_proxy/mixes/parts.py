@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from schemas.mix_resources import MixActual, MixSpec
 from services.cloud_mix_proxy.mixer.protocol import Setup
+from services.cloud_mix_proxy.mixes.kept_stills import KeptStills
 from services.cloud_mix_proxy.mixes.made_streams import MadeStreams
 from services.cloud_mix_proxy.settings import CloudMixProxySettings
 from shared.desired import Desired
@@ -30,6 +31,7 @@ class MixParts:
     reporter: Reporter
     mixes: Mixes
     made: MadeStreams
+    kept: KeptStills
     counts: MixCounts = field(default_factory=MixCounts)
     running: set[str] = field(default_factory=set)
     """Mixes that have a process, or may have one at any moment."""

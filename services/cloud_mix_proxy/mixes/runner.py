@@ -1,33 +1,24 @@
-"""One mix's life: its layout, its streams, and the process that makes its pictures, started again when it dies."""
+"""One mix's life: its layouts and what they need, its streams, and its end."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from schemas.errors import BadRequest, Conflict, ErrorInfo, MeshError, TooMany, Unavailable
+from schemas.errors import BadRequest, Conflict, ErrorInfo, MeshError, NotFound, TooMany
 from schemas.mix_resources import MixActual, MixSpec
-from services.cloud_mix_proxy.mixer.protocol import (
-    EXIT_SUPERSEDED,
-    Applied,
-    FromMixer,
-    Refused,
-    Report,
-)
 from services.cloud_mix_proxy.mixes.endings import Endings
 from services.cloud_mix_proxy.mixes.layout import ReadyLayout
+from services.cloud_mix_proxy.mixes.mix_process import MixProcess
 from services.cloud_mix_proxy.mixes.mix_state import MixStateTeller
-from services.cloud_mix_proxy.mixes.mixer_child import MixerChild, why_it_ended
 from services.cloud_mix_proxy.mixes.parts import MixParts
 from services.cloud_mix_proxy.mixes.secrets import unsealed
-from services.cloud_mix_proxy.mixes.stills import StillFile, fetch_stills
-from shared.backoff import Backoff
+from services.cloud_mix_proxy.mixes.stills import StillFile, fetch_stills, known_stills
 from shared.tasks import end_tasks, set_within, start_task
 
 log = logging.getLogger(__name__)
 
-_SHOW_SECONDS: Final = 6.0  # to decode 16 still pictures of 20 MB; a step of the reconciler has 15 s in all
 _LOOK_SECONDS: Final = 0.5  # how late an end may be noticed; of what is told in minutes
 
 
@@ -37,19 +28,9 @@ class MixRunner:
     def __init__(self, mix: str, parts: MixParts) -> None:
         self._mix, self._parts = mix, parts
         self.state = MixStateTeller(mix, parts)
-        self._seen: ReadyLayout | None = None
-        """What the process shows, or shall show when it is started again."""
-        self._asked: ReadyLayout | None = None
-        self._answered: asyncio.Future[Applied | Refused] | None = None
-        self._showing = asyncio.Lock()
-        self._child: MixerChild | None = None
+        self._process = MixProcess(mix, parts, self.state, self._keep)
         self._endings = Endings()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    @property
-    def pid(self) -> int | None:
-        """Of the process, while it runs."""
-        return self._child.pid if self._child else None
+        self._watching: asyncio.Task[None] | None = None
 
     # -- the reconciler's side -------------------------------------------------------------------------------
 
@@ -66,58 +47,97 @@ class MixRunner:
             self.state.actual = before
             self.state.tell()
             return
-        self.state.begin(revision, before if before is not None and before.node == self._parts.context.node else None)
+        before = before if before is not None and before.node == self._node else None
+        self.state.begin(revision, before)
         if len(self._parts.running) >= (most := self._parts.context.settings.max_mixes):
             raise TooMany(f"{most} mixes run on this node; end one, or set FRAMEMESH_CLOUD_MIX_PROXY_MAX_MIXES")
         self._parts.running.add(self._mix)
-        layout = await self._ready(spec, revision, {})
-        await self._parts.made.want(self._mix, layout.stream_specs(self._parts.context.node))
-        self._seen = layout
-        self._endings.begin(spec, self.state.actual.started_ns)
-        name = f"mix {self._mix}"
-        self._tasks = [start_task(self._supervise(), name), start_task(self._watch_for_its_end(), f"end of {name}")]
+        try:
+            layout, proven = await self._first(spec, revision, before)
+        except (BadRequest, Conflict, NotFound):  # the same would happen again: nobody waits for its streams
+            await self._parts.made.release(self._mix)
+            raise
+        await self._parts.kept.keep(self._mix, self._known(layout, *([proven] if proven else [])))
+        self._endings.begin(layout.spec, self.state.actual.started_ns)
+        self._process.begin(layout, proven)
+        self._watching = start_task(self._watch_for_its_end(), f"end of mix {self._mix}")
 
     async def update(self, spec: MixSpec, revision: int) -> bool:
         """Swap to another layout between two pictures; what fails leaves the old one, and says why.
 
-        False, to be started anew: it has ended, or never got so far as to show something.
+        False, to be started anew: it has ended, or has failed.
         """
-        before = self._seen
-        if before is None or self.state.actual.state in ("ended", "failed"):
-            return False
-        if self.state.actual.applied_revision == 0:  # nothing is seen yet that could be kept
+        before = self._process.wanted
+        if before is None or not self._process.lives():
             return False
         try:
-            layout = await self._ready(spec, revision, before.stills)
-            node = self._parts.context.node
+            layout = await self._ready(spec, revision, self._known(before))
             # Those of the old layout stay until it is no longer seen.
-            await self._parts.made.want(self._mix, before.stream_specs(node) | layout.stream_specs(node))
-            refused = await self._show(layout)
+            await self._parts.made.want(self._mix, before.stream_specs(self._node) | layout.stream_specs(self._node))
+            refused = await self._process.show(layout)
         except MeshError as error:
             refused = error.info
+        if not self._process.lives():
+            return False
         if refused is not None:
-            await self._keep(before, revision, refused)
+            await self._keep(self._process.wanted or before, revision, refused)
             return True
         self._endings.change(spec)
-        await self._parts.made.want(self._mix, layout.stream_specs(self._parts.context.node))
+        await self._parts.made.want(self._mix, layout.stream_specs(self._node))
+        await self._parts.kept.keep(self._mix, self._known(layout))
         return True
 
     async def stop(self, *, removed: bool = False) -> None:
         """End the process; of a mix that is removed the streams go too."""
         self._parts.running.discard(self._mix)
-        await end_tasks(*self._tasks)
-        if self._child is not None:
-            await self._child.stop()
-            self._child = None
+        await end_tasks(*([self._watching] if self._watching else []))
+        await self._process.end()
         if removed:
             await self._parts.made.release(self._mix)
-        else:
+        elif self._watching is not None:  # of one that could not be started, what it had made is still to go
             self._parts.made.forget(self._mix)
+
+    @property
+    def _node(self) -> str:
+        return self._parts.context.node
+
+    async def _first(
+        self, spec: MixSpec, revision: int, before: MixActual | None
+    ) -> tuple[ReadyLayout, ReadyLayout | None]:
+        """What to show, and what was seen before the service began where that is something else."""
+        known = await self._parts.kept.read(self._mix)
+        proven = await self._seen_before(revision, before, known)
+        try:
+            layout = await self._ready(spec, revision, known)
+            await self._parts.made.want(self._mix, layout.stream_specs(self._node))
+        except MeshError as error:
+            if proven is None:
+                raise
+            await self._keep(proven, revision, error.info)
+            return proven, proven
+        return layout, proven
+
+    async def _seen_before(
+        self, revision: int, before: MixActual | None, known: dict[str, StillFile]
+    ) -> ReadyLayout | None:
+        """The layout that was seen when the service ended, of a mix whose newest was refused or not shown yet."""
+        if before is None or before.state == "ended" or before.applied_revision in (0, revision):
+            return None
+        try:
+            found = await self._parts.mixes.read(self._mix, before.applied_revision)
+            return await self._ready(found[0], found[1], known) if found else None
+        except MeshError as error:
+            log.info("%s: what was seen cannot be seen again: %s", self._mix, error.message)
+            return None
 
     async def _ready(self, spec: MixSpec, revision: int, known: dict[str, StillFile]) -> ReadyLayout:
         full = await unsealed(self._parts.context.bus, spec)
         stills = await fetch_stills(full, self._parts.context.settings, known)
         return ReadyLayout(full, revision, stills)
+
+    def _known(self, *layouts: ReadyLayout) -> dict[str, StillFile]:
+        settings = self._parts.context.settings
+        return {name: still for one in layouts for name, still in known_stills(one.spec, settings, one.stills).items()}
 
     async def _keep(self, before: ReadyLayout, revision: int, error: ErrorInfo) -> None:
         self._parts.counts.failed_updates += 1
@@ -125,112 +145,9 @@ class MixRunner:
         self.state.tell(revision=revision, error=error)
         self.state.event("update-failed", error=error, revision=revision)
         try:
-            await self._parts.made.want(self._mix, before.stream_specs(self._parts.context.node))
+            await self._parts.made.want(self._mix, before.stream_specs(self._node))
         except MeshError as failure:  # the new address took the old one's place, and now that one is refused
             log.warning("%s: an input is not as it was: %s", self._mix, failure)
-
-    # -- the process -----------------------------------------------------------------------------------------
-
-    async def _show(self, layout: ReadyLayout) -> ErrorInfo | None:
-        """Have the process show a layout; why it does not.
-
-        Raises:
-            Unavailable: it takes nothing, or does not answer.
-        """
-        async with self._showing:
-            return await self._show_alone(layout)
-
-    async def _show_alone(self, layout: ReadyLayout) -> ErrorInfo | None:
-        before, child = self._seen, self._child
-        assert before is not None  # it has been started
-        self.state.refused = None
-        if child is None or self.state.actual.state != "running":  # it is being started again, with this one
-            self._seen = layout
-            self.state.tell(revision=layout.revision, error=None)
-            return None
-        answered = self._expect(layout)
-        try:
-            await child.send(*layout.files(before.digests), layout.message())
-            async with asyncio.timeout(_SHOW_SECONDS):
-                answer = await answered
-        except TimeoutError:
-            raise Unavailable(f"{self._mix}: its process does not take the layout within {_SHOW_SECONDS:g} s") from None
-        finally:
-            self._answered = None
-        if isinstance(answer, Refused):
-            return answer.error
-        self._seen = layout
-        self.state.shown(layout, answer.boxes)
-        return None
-
-    def _expect(self, layout: ReadyLayout) -> "asyncio.Future[Applied | Refused]":
-        self._asked = layout
-        self._answered = asyncio.get_running_loop().create_future()
-        return self._answered
-
-    def _hear(self, message: FromMixer) -> None:
-        if isinstance(message, Report):
-            if self.state.actual.state == "running":
-                self.state.take(message)
-        elif isinstance(message, Applied | Refused):
-            waiting = self._answered
-            if waiting is not None and not waiting.done() and self._asked and self._asked.revision == message.revision:
-                waiting.set_result(message)
-
-    async def _supervise(self) -> None:
-        """Keep a process running that shows the layout, until cancelled or there is no use in it."""
-        backoff = Backoff()
-        while True:
-            child = MixerChild(self._parts.setup(self._mix), self._hear)
-            error = await self._run(child, backoff)
-            self._child = None
-            if isinstance(error, BadRequest | Conflict):  # the same would happen again
-                self.state.tell(state="failed", error=error.info)
-                return
-            self._parts.counts.restarts += 1
-            delay_seconds = backoff.next_seconds()
-            log.warning("%s: %s", self._mix, error.message)
-            self.state.tell(state="starting", error=error.info, restarts=self.state.actual.restarts + 1)
-            if backoff.failures > 1:  # who worked for a while is started again at once
-                await asyncio.sleep(delay_seconds)
-
-    async def _run(self, child: MixerChild, backoff: Backoff) -> MeshError:
-        """One process from its start to its end; why it ended."""
-        layout = self._seen
-        assert layout is not None  # start() has set it
-        ending: asyncio.Task[int] | None = None
-        try:
-            await child.start()
-            self._child = child
-            ending = asyncio.create_task(child.ended())
-            answered = self._expect(layout)
-            await child.send(*layout.files(), layout.message())
-            async with asyncio.timeout(_SHOW_SECONDS):
-                waited: list[asyncio.Future[Any]] = [answered, ending]
-                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            self._answered = None
-            if answered.done():
-                answer = answered.result()
-                if isinstance(answer, Refused):
-                    return BadRequest(answer.error.message)
-                self.state.shown(layout, answer.boxes)
-                backoff.succeeded()
-                await self._catch_up(layout)
-            return _error_of(await ending, child)
-        except TimeoutError:
-            return Unavailable(f"the mix's process shows nothing within {_SHOW_SECONDS:g} s")
-        except Unavailable as error:
-            return error
-        finally:
-            await child.stop()
-            if ending is not None:
-                await end_tasks(ending)
-
-    async def _catch_up(self, shown: ReadyLayout) -> None:
-        """Show what was asked for while the process was being started."""
-        newest, self._seen = self._seen, shown
-        if newest is not None and newest is not shown and (refused := await self._show(newest)) is not None:
-            await self._keep(shown, newest.revision, refused)
 
     # -- its end ---------------------------------------------------------------------------------------------
 
@@ -250,21 +167,13 @@ class MixRunner:
     async def _end(self, reason: ErrorInfo) -> None:
         self._parts.counts.ended += 1
         self._parts.running.discard(self._mix)
-        await end_tasks(self._tasks[0])
-        if self._child is not None:
-            await self._child.stop()
-            self._child = None
+        await self._process.end()
         self.state.tell(state="ended", error=reason, fps=0.0)
         self.state.event("mix-ended", error=reason)
         try:
             await self._parts.made.want(self._mix, {})
         except MeshError as error:  # they go as soon as capture answers
             log.info("%s: %s", self._mix, error)
-
-
-def _error_of(code: int, child: MixerChild) -> MeshError:
-    text = why_it_ended(code, child.last_line)
-    return Conflict(f"{text}: another writer has the stream") if code == EXIT_SUPERSEDED else Unavailable(text)
 
 
 def failed(parts: MixParts) -> Callable[[str, MixSpec, int, ErrorInfo], MixActual]:

@@ -4,8 +4,11 @@ import asyncio
 import hashlib
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from schemas.errors import BadRequest, MeshError, Unavailable
 from schemas.mix_resources import MixSpec
@@ -27,8 +30,21 @@ class StillFile:
     data: bytes
 
 
+def known_as(url: str, spec: MixSpec, settings: CloudMixProxySettings) -> str:
+    """What a picture is known by once it was fetched: under rules that may refuse its address it is another one."""
+    rules = (url, spec.public_only, settings.allow_private, *map(str, settings.file_roots))
+    return hashlib.sha256(msgspec.json.encode(rules)).hexdigest()
+
+
+def known_stills(
+    spec: MixSpec, settings: CloudMixProxySettings, stills: Mapping[str, StillFile]
+) -> dict[str, StillFile]:
+    """`stills`, which are by full source, by what they are known by."""
+    return {known_as(source, spec, settings): still for source, still in stills.items()}
+
+
 async def fetch_stills(
-    spec: MixSpec, settings: CloudMixProxySettings, known: dict[str, StillFile]
+    spec: MixSpec, settings: CloudMixProxySettings, known: Mapping[str, StillFile]
 ) -> dict[str, StillFile]:
     """The still inputs and logos of `spec`, by their full sources; those in `known` are not fetched again.
 
@@ -39,7 +55,8 @@ async def fetch_stills(
     named = {one.source: f"inputs.{number}.source" for number, one in enumerate(spec.inputs)}
     named = {source: place for source, place in named.items() if kind_of(source) == "still"}
     named |= {one.source: f"logos.{number}.source" for number, one in enumerate(spec.logos)}
-    found = {source: known[source] for source in named if source in known}
+    names = {source: known_as(source, spec, settings) for source in named}
+    found = {source: known[name] for source, name in names.items() if name in known}
     missing = [source for source in named if source not in found]
     async with asyncio.TaskGroup() as group:
         tasks = {source: group.create_task(_caught(source, named[source], spec, settings)) for source in missing}
@@ -75,20 +92,28 @@ async def fetch_still(url: str, place: str, settings: CloudMixProxySettings, *, 
     guarded = await check_async(url, policy, field=place, timeout_seconds=limit_seconds)
     stop = threading.Event()
     try:
-        data = await asyncio.to_thread(_read, guarded, deadline, limit_seconds, stop)
+        return await asyncio.to_thread(_still, guarded, deadline, limit_seconds, stop)
     finally:
         stop.set()  # also when nobody waits any more: the thread ends at its next piece
+
+
+def _still(guarded: GuardedUrl, deadline: float, limit_seconds: float, stop: threading.Event) -> StillFile:
+    data = _read(guarded, deadline, limit_seconds, stop)
     return StillFile(hashlib.sha256(data).hexdigest(), data)
 
 
 def _read(guarded: GuardedUrl, deadline: float, limit_seconds: float, stop: threading.Event) -> bytes:
     if guarded.file is not None:
-        with guarded.file.open("rb") as file:
-            data = file.read(MAX_STILL_BYTES + 1)
+        try:
+            with guarded.file.open("rb") as file:
+                data = file.read(MAX_STILL_BYTES + 1)
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror}); is it this user's?"
+            raise BadRequest(f"{guarded.field_name} {guarded.shown!r}: {reason}") from None
         _check_size(guarded, len(data))
         return data
     with interruptible(stop):
-        left_seconds = max(deadline - time.monotonic(), 0.001)  # 0 would mean none
+        left_seconds = max(round(deadline - time.monotonic(), 1), 0.1)  # 0 would mean none; errors tell of it
         reader = HttpReader(guarded, Timeouts(left_seconds, left_seconds))
         try:
             _check_size(guarded, reader.size_bytes or 0)
