@@ -5,8 +5,11 @@ import msgspec
 from schemas.commands import MeshStatus
 from schemas.events import OF_JOBS, Event
 from schemas.ids import COMPOUND_SEPARATOR
+from schemas.mix_resources import MixSpec
 from schemas.resources import Presence
 from services.webrtc_gateway.auth.grant import Grant
+
+_OF_MACHINES = "io-signal"
 
 
 def visible_status(status: MeshStatus, grant: Grant) -> MeshStatus:
@@ -19,7 +22,15 @@ def visible_status(status: MeshStatus, grant: Grant) -> MeshStatus:
         streams=tuple(entry for entry in status.streams if grant.covers(entry.spec.stream)),
         renditions=tuple(entry for entry in status.renditions if grant.covers(entry.spec.stream)),
         outputs=tuple(entry for entry in status.outputs if grant.covers(entry.spec.stream)),
+        mixes=tuple(entry for entry in status.mixes if covers_mix(grant, entry.spec)),
     )
+
+
+def covers_mix(grant: Grant, spec: MixSpec) -> bool:
+    """Whether the asker may know what a mix is made of: it, and every stream that it shows."""
+    schemes = (one.source.partition("://") for one in spec.inputs)
+    shown = {stream for scheme, _, stream in schemes if scheme == "mesh"}
+    return all(grant.covers(stream) for stream in (spec.mix, *shown))
 
 
 def visible_message(text: bytes, grant: Grant) -> bytes | None:
@@ -45,8 +56,10 @@ class _Message(msgspec.Struct):
 
 
 def _covers(grant: Grant, event: Event) -> bool:
-    # Jobs are of no stream, though a pattern may happen to fit their ids.
-    return not event.event.startswith(OF_JOBS) and grant.covers(event.id.partition(COMPOUND_SEPARATOR)[0])
+    # Jobs and signals are of no stream, though a pattern may happen to fit their ids.
+    if event.event.startswith(OF_JOBS) or event.service == _OF_MACHINES:
+        return False
+    return grant.covers(event.id.partition(COMPOUND_SEPARATOR)[0])
 
 
 def _briefly(presence: Presence) -> Presence:

@@ -15,12 +15,15 @@ from schemas.commands import OutputList, RenditionList, StreamList
 from schemas.errors import BadRequest, InvalidValue, NotFound
 from schemas.ids import COMPOUND_SEPARATOR
 from schemas.layers import PublisherList
+from schemas.mix_resources import MixEntry
+from schemas.mixes import MixList
 from schemas.recordings import ListRecordings, RecordedFiles
 from schemas.samples import SampleList
 from schemas.sessions import SessionList
 from schemas.sora import ChannelList
 from schemas.tokens import Action
 from services.webrtc_gateway.auth.grant import Grant
+from services.webrtc_gateway.auth.visible import covers_mix
 from services.webrtc_gateway.sora.names import rights_name
 
 # Replies that tell of many streams, and where: with a token for some of them the others are left out.
@@ -34,8 +37,11 @@ _LISTS: Mapping[type[Any], str] = MappingProxyType(
         PublisherList: "publishers",
         RecordedFiles: "files",
         SampleList: "samples",
+        MixList: "mixes",
     }
 )
+# Its outputs are of machines and belong to no stream, though requests may name one: rights for that are not enough.
+_OF_MACHINES = "io-signal"
 # The party of the table that only looks: what it may call changes nothing.
 _LOOKER = "console"
 
@@ -84,6 +90,8 @@ class Command:
 
     def streams(self, resource: str | None, request: Any) -> tuple[str, ...]:
         """Every stream that the request names; empty: it is about no stream, or about all."""
+        if self.service == _OF_MACHINES:
+            return ()
         named = {getattr(request, "stream", None), getattr(getattr(request, "frame", None), "stream", None)}
         if (channel := getattr(request, "channel", None)) is not None:
             named.add(rights_name(channel))
@@ -108,19 +116,21 @@ class Command:
             return reply
         field = _LISTS[self.channel.reply]
         listed = msgspec.json.decode(reply, type=self.channel.reply)
-        kept = tuple(entry for entry in getattr(listed, field) if grant.covers(_stream_of(entry)))
+        kept = tuple(entry for entry in getattr(listed, field) if _covers(grant, entry))
         return msgspec.json.encode(msgspec.structs.replace(listed, **{field: kept}))
 
 
-def _stream_of(entry: Any) -> str:
-    return str(entry.spec.stream if hasattr(entry, "spec") else entry.stream)
+def _covers(grant: Grant, entry: Any) -> bool:
+    if isinstance(entry, MixEntry):
+        return covers_mix(grant, entry.spec)
+    return grant.covers(str(entry.spec.stream if hasattr(entry, "spec") else entry.stream))
 
 
 def _commands() -> dict[str, Command]:
     found = {}
     for channel in CHANNELS:
         if channel.semantics == "request-reply" and "cli" in channel.senders:
-            service, _, verb = channel.name.partition(".")
+            service, verb = channel.name.partition(".")[0], channel.address.rpartition(".")[2]
             found[channel.name] = Command(channel, service, verb)
     return found
 
