@@ -8,7 +8,8 @@ import pytest
 from schemas.errors import Conflict, ErrorInfo, InvalidValue, NotFound, TooMany
 from schemas.mix_resources import MixInputActual
 from schemas.mix_tasks import ListMixTasks
-from services.cloud_mix_proxy.tasks import service
+from schemas.subjects import MIX_LEASES_BUCKET, mix_lease_key
+from services.cloud_mix_proxy.tasks import leases, service
 from services.cloud_mix_proxy.tasks.plan import input_of
 from shared.bus import Bus
 from tests.support.mix_tasks import Parts, Receiver, receiver, rules, task_node
@@ -151,3 +152,30 @@ async def test_whoever_keeps_it_may_die_in_every_state(
             await until_told(hook, "done")
     assert before in ("pending", "prepare", "runing", "prestop", "done")
     assert sorted(_numbers(hook)) == list(range(1, max(_numbers(hook)) + 1))  # told twice perhaps, but of everything
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+async def test_another_node_goes_on_where_one_is_gone(server: NatsServer, parts: Parts, stopping: bool) -> None:
+    """With its mix, rendition and outputs; a task that was ending there ends although nobody there takes leave."""
+    async with task_node(server.url, "edge1") as first:
+        task = await first.tasks.create("robot", f"moves-{stopping}", rules(), None)
+        await first.until(task, status="runing")
+        assert await parts.nodes(task) == {"edge1"}
+        await first.kill()
+        parts.gone = "edge1"
+        async with task_node(server.url, "edge2") as second:
+            if stopping:
+                await second.tasks.delete("robot", task)
+            await asyncio.sleep(0.5)  # as long as the other one's word holds it is its own
+            assert (await second.task(task)).node == "edge1"
+            bucket = await second.context.bus.bucket(MIX_LEASES_BUCKET, ttl_seconds=leases.LEASE_SECONDS)
+            await bucket.purge(mix_lease_key(task))  # as its time is over
+            if not stopping:
+                moved = await second.until(task, node="edge2", status="runing", last_success_operation=1)
+                assert moved.error is None
+                async with patience(5):
+                    while await parts.nodes(task) != {"edge2"}:
+                        await asyncio.sleep(0.05)
+                await second.tasks.delete("robot", task)
+            await second.until(task, status="done")
+            assert not {key for key in await parts.keys() if task in key}

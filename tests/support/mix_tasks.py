@@ -104,6 +104,8 @@ class Parts:
         self.refused: ErrorInfo | None = None
         """What the owner of mixes says of the next layout."""
         self.mixes: dict[str, CreateMix | UpdateMix] = {}
+        self.gone = ""
+        """A node whose state nobody takes away any more."""
 
     async def open(self) -> None:
         self._desired = await self._bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
@@ -137,6 +139,11 @@ class Parts:
     async def keys(self) -> set[str]:
         return set(await self._desired.entries())
 
+    async def nodes(self, mix: str) -> set[str]:
+        """Where what a mix is made of is."""
+        found = {key: json.loads(entry.value) for key, entry in (await self._desired.entries()).items()}
+        return {spec["node"] for key, spec in found.items() if mix in key}
+
     async def say(self, mix: str, **fields: Any) -> None:
         """What the owner sees of a mix."""
         entry = await self._actual.get(state_key("cloud-mix-proxy", mix))
@@ -152,6 +159,8 @@ class Parts:
     async def update(self, request: UpdateMix) -> MixChanged:
         if await self._desired.get(state_key("cloud-mix-proxy", request.mix)) is None:
             raise NotFound("it is not there")
+        if request.node not in (None, self.mixes[request.mix].node):
+            raise Conflict("it is made on another node")
         return await self._mix("update", request)
 
     async def _mix(self, verb: str, request: CreateMix | UpdateMix) -> MixChanged:
@@ -182,13 +191,15 @@ class Parts:
         self.asked.append("delete")
         for service in ("cloud-mix-proxy", "capture"):
             await self._desired.delete(state_key(service, request.mix))
-        await self._actual.delete(state_key("cloud-mix-proxy", request.mix))
+        if self.mixes[request.mix].node != self.gone:
+            await self._actual.delete(state_key("cloud-mix-proxy", request.mix))
         return MixChanged(code=200, service="cloud-mix-proxy", id=request.mix, revision=1)
 
     async def start_rendition(self, request: StartRendition) -> RenditionChanged:
         name = compound_id(request.stream, request.rendition)
+        request = msgspec.structs.replace(request, node=self.mixes[request.stream].node)
         actual = RenditionActual(
-            stream=request.stream, rendition=request.rendition, node="edge1", revision=1, state="running"
+            stream=request.stream, rendition=request.rendition, node=request.node or "", revision=1, state="running"
         )
         return await self._start("hw-encode", name, request, actual, RenditionChanged)
 
@@ -197,11 +208,12 @@ class Parts:
 
     async def start_output(self, request: StartOutput) -> OutputChanged:
         name = compound_id(request.stream, request.output)
+        request = msgspec.structs.replace(request, node=request.node or self.mixes[request.stream].node)
         actual = OutputActual(
             stream=request.stream,
             output=request.output,
             rendition=request.rendition,
-            node="edge1",
+            node=request.node or "",
             revision=1,
             state="running",
         )

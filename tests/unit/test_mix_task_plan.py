@@ -109,6 +109,24 @@ def test_who_is_not_trusted_pushes_to_no_private_network() -> None:
     assert [one.public_only for one in trusted.outputs] == [False, False]
 
 
+def test_an_address_that_is_there_twice_is_pushed_to_once() -> None:
+    outputs = made(
+        Output__Url=["push.example.com", "other.example.com", f"rtmp://push.example.com/live/{TASK}"]
+    ).outputs
+    assert [(one.output, one.to.split("/")[2]) for one in outputs] == [
+        ("out1", "push.example.com"),
+        ("out2", "other.example.com"),
+    ]
+
+
+def test_streams_of_the_mesh_are_mixed_where_their_pictures_are() -> None:
+    source = {"ID": "1", "Layer": 1, "Type": "live", "Url": "mesh://cam0"}
+    place = {"X": 0, "Y": 0, "W": 10, "H": 10, "Layer": 1}
+    found = made(InputSource=[source], InputLayout__Scene__Layout=[place])
+    assert {found.mix.node, *(one.node for one in found.outputs)} == {None}
+    assert {made().mix.node, *(one.node for one in made().outputs)} == {"edge1"}
+
+
 def test_a_file_is_for_who_is_trusted() -> None:
     assert push_url("file://mix.mp4", TASK, "Url", public_only=False) == "file://mix.mp4"
 

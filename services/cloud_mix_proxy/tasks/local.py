@@ -1,6 +1,7 @@
 """A task mixed in this mesh: one mix, one rendition, and outputs, made by the commands that anybody has."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -14,10 +15,11 @@ from schemas.commands import (
     StartRendition,
     StopOutput,
     StopRendition,
+    StopStream,
 )
 from schemas.errors import BadRequest, Conflict, ErrorInfo, MeshError, NotFound
 from schemas.ids import compound_id
-from schemas.mix_resources import MixActual, MixSpec
+from schemas.mix_resources import MixActual, MixInputActual, MixSpec
 from schemas.mix_tasks import TaskRecord
 from schemas.mixes import CreateMix, DeleteMix, MixChanged, UpdateMix
 from schemas.resources import OutputActual, OutputSpec, RenditionActual, RenditionSpec, StreamActual, StreamSpec
@@ -30,6 +32,7 @@ from shared.state import StateMirrors
 
 log = logging.getLogger(__name__)
 
+_CAPTURE: Final = "capture"
 _ENCODER: Final = "hw-encode"
 _PUBLISHER: Final = "publisher"
 _MAX_REFUSED: Final = 1_024  # tasks whose refusals are remembered; forgotten ones are only asked again
@@ -40,9 +43,9 @@ class LocalPlace:
     """The node's own mixes."""
 
     def __init__(self, mirrors: StateMirrors, node: str, limits: Limits) -> None:
-        self._bus, self._node, self._limits = mirrors.bus, node, limits
+        self._bus, self._mirrors, self._node, self._limits = mirrors.bus, mirrors, node, limits
         self._mixes: Desired[MixSpec, MixActual] = Desired(SERVICE, MixSpec, MixActual, mirrors)
-        self._streams: Desired[StreamSpec, StreamActual] = Desired("capture", StreamSpec, StreamActual, mirrors)
+        self._streams: Desired[StreamSpec, StreamActual] = Desired(_CAPTURE, StreamSpec, StreamActual, mirrors)
         self._renditions: Desired[RenditionSpec, RenditionActual] = Desired(
             _ENCODER, RenditionSpec, RenditionActual, mirrors
         )
@@ -55,9 +58,13 @@ class LocalPlace:
             wanted = plan(record.task, full.rules, self._node, self._limits)
         except MeshError as error:
             raise Refused(error.info) from error
-        told, revision, operation_error = await self._mix(record, wanted.mix)
-        if await self._streams.find(wanted.mix.mix) is not None:
-            await self._encode_and_push(record.task, wanted)
+        found = await self._mixes.find(wanted.mix.mix)
+        if found is not None and wanted.mix.node not in (None, found[0].node):
+            # Its node is gone, and a mix stays where it is: it is made anew here at the next look.
+            await self._stop(command(SERVICE, "delete"), DeleteMix(mix=wanted.mix.mix, wait_s=0))
+            return Seen(told_operation=record.mix_operation, error=record.error, lost=record.error_sources)
+        told, revision, operation_error = await self._mix(record, wanted.mix, found is not None)
+        await self._encode_and_push(record.task, wanted)
         return self._look(record, full, told, revision, operation_error)
 
     async def end(self, record: TaskRecord) -> bool:
@@ -74,26 +81,36 @@ class LocalPlace:
             left = True
             await self._stop(command(SERVICE, "delete"), DeleteMix(mix=mix, wait_s=0))
         self._refused.pop(record.task, None)
-        return not left and self._mixes.actual(mix) is None
+        actual, present = self._mixes.actual(mix), self._present()
+        if left or (actual is not None and actual.node in present):
+            return False
+        # Those of a node that is gone nobody else takes away.
+        for stream, spec, _, _ in self._streams.all():
+            if spec.made_for == mix and spec.node not in present:
+                await self._stop(command(_CAPTURE, "stop"), StopStream(stream=stream, wait_s=0))
+        return True
 
-    async def _mix(self, record: TaskRecord, spec: MixSpec) -> tuple[int, int, ErrorInfo | None]:
+    def _present(self) -> set[str]:
+        return {one.node for one in self._mirrors.present(SERVICE)} | {self._node}
+
+    async def _mix(self, record: TaskRecord, spec: MixSpec, there: bool) -> tuple[int, int, ErrorInfo | None]:
         """(the newest operation that the mix knows, its revision, why it was refused)."""
-        found = await self._mixes.find(spec.mix)
-        moved = found is not None and found[0].node != spec.node  # its node is gone, and this one goes on
-        if found is not None and not moved and record.mix_operation >= record.last_operation:
+        if there and record.mix_operation >= record.last_operation:
             return record.mix_operation, 0, record.operation_error
         fields = {name: getattr(spec, name) for name in MixSpec.__struct_fields__}
         try:
-            if found is None:
-                revision = await self._ask("create", CreateMix(**fields, wait_s=0))
-            else:
+            if there:
                 revision = await self._ask("update", UpdateMix(**fields, wait_s=0))
-        except Conflict:  # one has come, or gone, since: the next look finds it
-            return record.mix_operation, 0, None
-        except BadRequest as error:
-            if found is None:
-                raise Refused(error.info) from error
-            return record.last_operation, 0, error.info  # the layout before it stays
+            else:
+                revision = await self._ask("create", CreateMix(**fields, wait_s=0))
+        except NotFound:  # it has gone since: the next look makes it
+            return record.mix_operation, 0, record.operation_error
+        except (BadRequest, Conflict) as error:
+            if there:  # the layout before it stays
+                return record.last_operation, 0, error.info
+            if isinstance(error, Conflict):  # one has come since: the next look finds it
+                return record.mix_operation, 0, record.operation_error
+            raise Refused(error.info) from error
         return record.last_operation, revision, None
 
     async def _ask(self, verb: str, request: Struct) -> int:
@@ -115,13 +132,21 @@ class LocalPlace:
             log.debug("%s: it is gone already", subject)
 
     async def _encode_and_push(self, task: str, wanted: Plan) -> None:
+        stream = await self._streams.find(wanted.mix.mix)
+        mix = self._mixes.spec(wanted.mix.mix)
+        if stream is None or mix is None or stream[0].node != mix[0].node:  # still that of the node before
+            return
         refused = self._refused.setdefault(task, {})
         if len(self._refused) > _MAX_REFUSED:
             self._refused.pop(next(iter(self._refused)))
-        if await self._renditions.find(compound_id(wanted.mix.mix, RENDITION)) is None:
+        node = mix[0].node
+        # What is at another node goes with the stream: that node's packets are no more.
+        rendition = await self._renditions.find(compound_id(wanted.mix.mix, RENDITION))
+        if rendition is None or rendition[0].node != node:
             await self._start(refused, RENDITION, command(_ENCODER, "start"), StartRendition, wanted.rendition)
         for spec in wanted.outputs:
-            if await self._outputs.find(compound_id(spec.stream, spec.output)) is None:
+            output = await self._outputs.find(compound_id(spec.stream, spec.output))
+            if output is None or output[0].node != node:
                 await self._start(refused, spec.output, command(_PUBLISHER, "start"), StartOutput, spec)
 
     async def _start(
@@ -145,15 +170,18 @@ class LocalPlace:
         actual = self._mixes.actual(mix)
         revision = revision or record.mix_revision
         error = next(iter(self._refused.get(record.task, {}).values()), None) or self._trouble(mix)
-        if actual is None:
+        spec = self._mixes.spec(mix)
+        if actual is None or spec is None or actual.node != spec[0].node:
             return Seen(told_operation=told, revision=revision, operation_error=operation_error, error=error)
         names = source_names(full.rules)
         lost = tuple(sorted(names.get(one.input, one.input) for one in actual.inputs if one.state == "lost"))
-        refused = actual.error if actual.revision >= revision > actual.applied_revision else None
+        current = actual.revision >= revision
+        refused = actual.error if current and revision > actual.applied_revision else None
         applied = told if revision and actual.applied_revision >= revision and not operation_error else 0
+        rendition = self._renditions.actual(compound_id(mix, RENDITION))
         return Seen(
-            running=actual.state == "running" and self._renditions.actual(compound_id(mix, RENDITION)) is not None,
-            ended=actual.state == "ended",
+            running=current and actual.state == "running" and rendition is not None and rendition.node == actual.node,
+            ended=current and actual.state == "ended",
             told_operation=told,
             applied_operation=applied,
             revision=revision,
@@ -167,3 +195,12 @@ class LocalPlace:
         rendition = self._renditions.actual(compound_id(mix, RENDITION))
         outputs = [actual for _, spec, _, actual in self._outputs.all() if spec.stream == mix]
         return next((one.error for one in (rendition, *outputs) if one is not None and one.error is not None), None)
+
+
+def _told(actual: MixActual, troubled: list[MixInputActual], names: Mapping[str, str]) -> ErrorInfo | None:
+    """What is wrong with a mix, by the client's names of its sources: why it ended, and which of them was why."""
+    found = [f"source {names.get(one.input, one.input)}: {one.error.message}" for one in troubled if one.error]
+    if actual.error is None:
+        first = next((one.error for one in troubled if one.error), None)
+        return ErrorInfo(code=first.code, message="; ".join(found)) if first else None
+    return ErrorInfo(code=actual.error.code, message="; ".join([actual.error.message, *found]))

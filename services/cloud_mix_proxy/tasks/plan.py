@@ -12,6 +12,7 @@ from schemas.resources import OutputSpec, RenditionSpec
 from services.cloud_mix_proxy.tasks.push_address import push_url
 
 RENDITION: Final = "main"
+_MESH: Final = "mesh://"
 _CODECS: Final[dict[str, VideoCodec]] = {"h264": "h264", "h265": "hevc"}
 _ID_DIGITS: Final = 12  # of a digest: two of eight sources never share them
 
@@ -52,6 +53,8 @@ def plan(task: str, rules: MixedRules, node: str, limits: Limits) -> Plan:
         InvalidValue: names the API's field; this can never work.
     """
     scene, output = rules.input_layout.scene, rules.output
+    # Streams of the mesh are mixed where their pictures are, which the owner of mixes finds out.
+    wanted_node = None if any(source.url.startswith(_MESH) for source in rules.input_source) else node
     boxes = {place.layer: Box(x=place.x, y=place.y, width=place.w, height=place.h) for place in scene.layout}
     inputs = []
     for number, source in enumerate(rules.input_source):
@@ -74,7 +77,7 @@ def plan(task: str, rules: MixedRules, node: str, limits: Limits) -> Plan:
             for one in rules.input_layout.logo
         ),
         channels=1 if output.audio.channel_layout == "mono" else 2,
-        node=node,
+        node=wanted_node,
         end_when_lost=f"{limits.lost_seconds}s",
         end_after=f"{limits.hours:g}h",
         public_only=limits.public_only,
@@ -90,18 +93,22 @@ def plan(task: str, rules: MixedRules, node: str, limits: Limits) -> Plan:
         audio_sample_rate=_nearest_rate(output.audio.sample_rate),
         always=True,  # it is what the task is for: an output that comes back finds it running
     )
-    outputs = tuple(
-        OutputSpec(
-            stream=mix.mix,
-            output=f"out{number}",
-            to=push_url(address, task, f"MixedRules.Output.Url.{number - 1}", limits.public_only),
-            rendition=RENDITION,
-            node=node,
-            public_only=limits.public_only,
+    outputs: dict[str, OutputSpec] = {}
+    for number, address in enumerate(output.url, 1):
+        url = push_url(address, task, f"MixedRules.Output.Url.{number - 1}", limits.public_only)
+        # Of two who push to one address the server turns one away, again and again.
+        outputs.setdefault(
+            url,
+            OutputSpec(
+                stream=mix.mix,
+                output=f"out{number}",
+                to=url,
+                rendition=RENDITION,
+                node=wanted_node,
+                public_only=limits.public_only,
+            ),
         )
-        for number, address in enumerate(output.url, 1)
-    )
-    return Plan(mix, rendition, outputs)
+    return Plan(mix, rendition, tuple(outputs.values()))
 
 
 def _nearest_rate(sample_rate: int) -> AudioSampleRate:
