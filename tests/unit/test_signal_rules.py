@@ -259,6 +259,8 @@ def test_circles_are_refused(others: tuple[RuleSpec, ...], last: RuleSpec, circl
         ((), chain("a", "capture.cam0.state", Action(command="capture.stop", given={"stream": "cam1"}))),
         ((), chain("a", "io-signal.do1.changed", Action(command="io-signal.tcp-send", given={"message": "x"}))),
         ((), chain("a", "io-signal.*.*", Action(signal="do1"), enabled=False)),
+        ((), chain("a", "io-signal.estop.edge", Action(command="io-signal.off-mode"))),
+        ((), chain("a", "io-signal.di1.edge", Action(command="io-signal.stop-input", given={"input": "di2"}))),
         (
             (chain("a", "io-signal.do1.changed", Action(signal="do2"), enabled=False),),
             chain("b", "io-signal.do2.changed", Action(signal="do1")),

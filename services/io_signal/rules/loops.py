@@ -16,6 +16,8 @@ _SERVICE: Final = "io-signal"
 _LOOKS: Final = frozenset(
     channel.name for channel in CHANNELS if channel.semantics == "request-reply" and "console" in channel.senders
 )
+# Of the requests of commands: what they are about.
+_NAMES: Final = ("stream", "mix", "signal", "input", "rule")
 _SENDS: Final = frozenset({"tcp-send", "io-send"})
 
 
@@ -74,7 +76,10 @@ def _effects_of(action: Action) -> list[Effect]:
         return _of_signal(resource or _id_in(action.given, "signal"), verb != "off")
     if service == _SERVICE and verb in _SENDS:
         return [Effect((_SERVICE, resource or _id_in(action.given, "signal"), "sent"))]
-    return [Effect((service, resource or _id_in(action.given, "stream"), ANY))]
+    if service == _SERVICE and verb == "off-mode":
+        return [Effect((_SERVICE, ANY, name)) for name in ("changed", "state", "off-mode")]
+    about = next((name for name in _NAMES if name in action.given), "stream")
+    return [Effect((service, resource or _id_in(action.given, about), ANY))]
 
 
 def _of_signal(signal: str, on: bool) -> list[Effect]:
