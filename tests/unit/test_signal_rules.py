@@ -114,9 +114,9 @@ def test_signals_are_told_who_and_why_and_about_which_picture() -> None:
     about = {"stream": "line1", "sequence": 42, "epoch": 3, "captured_ns": AT_NS - 5}
     told = {"by": "rule", "why": "rule reject"}
     assert commands(spec, event("app", "line1", "ng", detail={**about, "score": 1})) == [
-        ("io-signal.do1.pulse", {"signal": "do1", **told, **about, "type": "ng", "keep": "200ms"}),
-        ("io-signal.do2.off", {"signal": "do2", **told}),
-        ("io-signal.do3.on", {"signal": "do3", **told, **about}),
+        ("io-signal.pulse", {"signal": "do1", **told, **about, "type": "ng", "keep": "200ms"}),
+        ("io-signal.off", {"signal": "do2", **told}),
+        ("io-signal.on", {"signal": "do3", **told, **about}),
     ]
 
 

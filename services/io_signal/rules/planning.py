@@ -118,13 +118,13 @@ def _commands(
 
 def _signal(action: Action, event: Event, told: dict[str, str]) -> PlannedCommand:
     if not action.on:
-        return _planned(f"{SERVICE}.{action.signal}.off", signal=action.signal, **told)
+        return _planned(f"{SERVICE}.off", signal=action.signal, **told)
     given = {"signal": action.signal, **told, **picture_of(event)}
     if action.type is not None:
         given["type"] = action.type
     if action.pulse is None:
-        return _planned(f"{SERVICE}.{action.signal}.on", **given)
-    return _planned(f"{SERVICE}.{action.signal}.pulse", **given, keep=action.pulse)
+        return _planned(f"{SERVICE}.on", **given)
+    return _planned(f"{SERVICE}.pulse", **given, keep=action.pulse)
 
 
 def end_of_recording(action: Action, event: Event) -> int:
