@@ -73,6 +73,7 @@ from schemas.mix_tasks import CallbackItem, CallbackState, ListMixTasks, MixTask
 from schemas.mixes import CreateMix, DeleteMix, GetMix, ListMixes, MixChanged, MixList, UpdateMix
 from schemas.moments import FileMoment, FindMoment, TakenPicture, TakePicture
 from schemas.packets import PacketHeader
+from schemas.picture_values import PictureValues
 from schemas.recordings import (
     Clip,
     DeleteRecording,
@@ -166,6 +167,7 @@ RUNNING_SERVICES: tuple[Party, ...] = (
     "io-signal",
 )
 OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "writer", "transformer", "client", "cli", "console")
+_FOR_PEOPLE: tuple[Party, ...] = ("webrtc-gateway", "io-signal")
 LOOKERS: tuple[Party, ...] = ("writer", "transformer", "client", "cli", "console")
 
 # Valid ids, so that the builders take them; no name of the mesh begins so.
@@ -198,9 +200,10 @@ def _command(
     name: str = "",
 ) -> Channel:
     """`resource`: the id of what only its owner answers for. What people may call, the gateway calls for those who ask
-    over HTTP. `name`: of the channel, where another has that of the verb."""
-    if "cli" in callers and "webrtc-gateway" not in callers:
-        callers = (*callers, "webrtc-gateway")
+    over HTTP, and io-signal for the rules that they have written. `name`: of the channel, where another has that of the
+    verb."""
+    if "cli" in callers:
+        callers = (*callers, *(party for party in _FOR_PEOPLE if party not in callers))
     return Channel(
         name=f"{service}.{name or verb}",
         address=_named(subjects.command(service, verb, resource)),
@@ -286,8 +289,17 @@ _MEDIA = (
         semantics="latest-wins",
         payload=FrameRef,
         senders=("capture", "cloud-mix-proxy", "writer"),
-        receivers=("hw-encode", "frame-extractor", "cloud-mix-proxy", "client"),
+        receivers=("hw-encode", "frame-extractor", "cloud-mix-proxy", "io-signal", "client"),
         summary="A picture is in the ring; of use on its own node only.",
+    ),
+    Channel(
+        name="meta",
+        address=_template(subjects.picture_values, "node", "stream"),
+        semantics="at-most-once",
+        payload=PictureValues,
+        senders=("io-signal",),
+        receivers=("capture",),
+        summary="Values of inputs, for the references of the pictures captured since.",
     ),
     Channel(
         name="audio",
@@ -873,6 +885,7 @@ _STATE = (
             "webrtc-gateway",
             "frame-extractor",
             "cloud-mix-proxy",
+            "io-signal",
             "writer",
             "transformer",
             "client",
@@ -885,6 +898,7 @@ _STATE = (
             "hw-encode": {"rendition": subjects.RAW},
             "frame-extractor": {"rendition": subjects.RAW},
             "cloud-mix-proxy": {"rendition": subjects.RAW},
+            "io-signal": {"rendition": subjects.RAW},
         },
     ),
     Channel(
