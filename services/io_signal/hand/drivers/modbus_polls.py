@@ -14,7 +14,7 @@ from services.io_signal.hand.drivers.modbus_link import (
     leave_link,
     take_link,
 )
-from services.io_signal.hand.drivers.modbus_tables import Range, ranges
+from services.io_signal.hand.drivers.modbus_tables import Range, range_of, ranges
 from services.io_signal.hand.drivers.sharing import Shared
 from services.io_signal.signals.addresses import ModbusAddress, SerialAddress, TcpAddress
 from shared.tasks import end_tasks, set_within, start_task
@@ -44,7 +44,8 @@ class Polls:
         self._every_seconds = every_seconds
         self._members: list[Member] = []
         self._ranges: list[Range] = []
-        self._gaps = True
+        self._alone: set[Member] = set()
+        """Those that cannot be read together with others."""
         self._changed = asyncio.Event()
         self._task = start_task(self._run(), f"polls of {address}")
 
@@ -66,7 +67,9 @@ class Polls:
         await leave_link(self._link)
 
     def _arrange(self) -> None:
-        self._ranges = ranges([one.address for one in self._members], gaps=self._gaps)
+        self._alone.intersection_update(self._members)
+        together = [one.address for one in self._members if one not in self._alone]
+        self._ranges = ranges(together) + [range_of(one.address) for one in self._alone]
         self._changed.set()
 
     async def _run(self) -> None:
@@ -83,7 +86,7 @@ class Polls:
             await set_within(self._changed, next_seconds - loop.time())  # a new one is read at once
 
     async def _read(self, one: Range) -> None:
-        members = [member for member in self._members if one.holds(member.address)]
+        members = [member for member in self._members if one.holds(member.address) and self._is_of(member, one)]
         if not members:  # arranged anew meanwhile
             return
         try:
@@ -92,11 +95,12 @@ class Polls:
             at_ns = time.time_ns()
             words = one.raw(answer)
         except ModbusRefusal as error:
-            if error.exception == ILLEGAL_ADDRESS and self._gaps:
-                self._gaps = False  # what lies between its registers may not be read
+            if error.exception == ILLEGAL_ADDRESS and len(members) > 1:
+                # What lies between them may not be read, or one of them.
+                self._alone.update(members)
                 self._arrange()
-                return
-            self._fail(members, error)
+            else:
+                self._fail(members, error)
         except TimeoutError:
             self._fail(members, DeviceError(f"unit {one.unit} at {self._link.address} does not answer"))
         except Exception as error:  # whatever it is, it is told by those whose input it is
@@ -105,6 +109,9 @@ class Polls:
             for member in members:
                 begin = member.address.number - one.first
                 member.take(words[begin : begin + member.address.count], at_ns)
+
+    def _is_of(self, member: Member, one: Range) -> bool:
+        return member not in self._alone or one == range_of(member.address)
 
     def _fail(self, members: Sequence[Member], error: Exception) -> None:
         for member in members:

@@ -61,19 +61,23 @@ class Range:
         return found
 
 
-def ranges(addresses: Sequence[ModbusAddress], *, gaps: bool) -> list[Range]:
-    """As few as hold all of `addresses`; with `gaps` small holes between them are read too."""
+def range_of(address: ModbusAddress) -> Range:
+    """What holds one address, and nothing else."""
+    return Range(address.table, address.unit, address.number, address.count)
+
+
+def ranges(addresses: Sequence[ModbusAddress]) -> list[Range]:
+    """As few as hold all of `addresses`; small holes between them are read too."""
     found: list[Range] = []
-    ordered = sorted(addresses, key=lambda one: (one.unit, one.table, one.number, one.count))
-    for one in ordered:
+    for one in sorted(map(range_of, addresses), key=lambda one: (one.unit, one.table, one.first, one.count)):
         last = found[-1] if found else None
         if last is not None and (last.table, last.unit) == (one.table, one.unit):
-            allowed = _WIDEST_GAP[one.table] if gaps else 0
-            count = max(last.count, one.number + one.count - last.first)
-            if one.number - (last.first + last.count) <= allowed and count <= _MOST_AT_ONCE[one.table]:
-                found[-1] = Range(one.table, one.unit, last.first, count)
+            count = max(last.count, one.first + one.count - last.first)
+            gap = one.first - (last.first + last.count)
+            if gap <= _WIDEST_GAP[one.table] and count <= _MOST_AT_ONCE[one.table]:
+                found[-1] = Range(last.table, last.unit, last.first, count)
                 continue
-        found.append(Range(one.table, one.unit, one.number, one.count))
+        found.append(one)
     return found
 
 

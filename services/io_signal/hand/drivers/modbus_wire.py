@@ -105,7 +105,8 @@ class TcpWire:
         if transport is not self._transport:
             return  # dropped before
         self._transport = None
-        reason = getattr(error, "strerror", None) or "ended the connection"
+        ended = error is None or isinstance(error, ConnectionResetError)
+        reason = "ended the connection" if ended else getattr(error, "strerror", None) or str(error)
         self._lost(DeviceError(f"{self._address}: {reason}"))
 
 

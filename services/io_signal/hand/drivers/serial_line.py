@@ -39,6 +39,7 @@ class SerialLine:
         self._opening: asyncio.Future[serial.Serial] | None = None
         self._listeners: dict[object, tuple[TakeBytes, TakeLoss]] = {}
         self._left = False
+        self._gone: DeviceError | None = None
 
     @property
     def is_open(self) -> bool:
@@ -112,7 +113,7 @@ class SerialLine:
 
     def _descriptor(self) -> int:
         if self._serial is None:
-            raise DeviceError(f"{self.address} is gone")
+            raise self._gone or DeviceError(f"{self.address} is not open")
         return int(self._serial.fileno())
 
     def _read(self) -> None:
@@ -160,7 +161,7 @@ class SerialLine:
 
     def _lose(self, reason: str) -> DeviceError:
         """Let go of a device that is gone, and tell those who listen."""
-        told = DeviceError(f"{self.address} is gone: {reason}")
+        told = self._gone = DeviceError(f"{self.address} is gone: {reason}")
         device = self._detach()
         if device is not None:
             # Closing what was unplugged may take its time too.
