@@ -48,8 +48,12 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
             f"FRAMEMESH_{service.upper().replace('-', '_')}_NATS_URL": server.url(service)
             for service in RUNNING_SERVICES
         }
+        output = folder / "do1"
+        output.touch()
+        urls["FRAMEMESH_IO_SIGNAL_FILE_ROOTS"] = str(folder)
         with RunningMesh("--demo", "--nats", server.url("cli"), environment=urls) as mesh:
             mesh.wait_for(lambda: (mesh.actual("streams", "demo") or {}).get("state") == "live", what="demo is live")
+            mesh.call("io-signal.start", signal="do1", mode="io", address=f"file://{output}", keep="100ms")
             yield Guarded(server, mesh)
 
 
@@ -92,6 +96,8 @@ async def test_everything_legitimate_works(guarded: Guarded) -> None:
     with pytest.raises(CallFailed) as refused:
         mesh.call("capture.start", stream="cam", source=f"rtsp://admin:{PASSWORD}@127.0.0.1:{dead}/1", wait_s=10)
     assert refused.value.code == 503
+    assert mesh.call("io-signal.on", signal="do1")["signals"] == ["do1"]
+    assert mesh.call("io-signal.off-mode", active=False) == {"active": False, "signals": []}
     await _extract(mesh)
     await _view(mesh)
     assert len(mesh.call("webrtc-gateway.sessions")["sessions"]) == 1
@@ -190,6 +196,8 @@ async def _is_refused(guarded: Guarded, user: str, subject: str, *, subscribe: b
         ("writer", "$KV.mesh_desired.capture.demo"),
         ("writer", "mesh.v1.packets.demo.main.video"),
         ("console", command("capture", "start")),
+        ("console", command("io-signal", "on")),
+        ("client", command("io-signal", "start")),
         ("console", "$KV.mesh_desired.capture.demo"),
         ("console", f"$KV.mesh_demand.{demand_key('test', 'demo', 'main', 'console')}"),
         ("console", "$JS.API.STREAM.DELETE.KV_mesh_desired"),

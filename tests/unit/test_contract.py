@@ -30,6 +30,7 @@ OWN_SECRETS = ("capture", "publisher", "frame-extractor", "cloud-mix-proxy")
 # One subject of each channel as the builders make it.
 BUILT = {
     "frames": subjects.frames("edge1", "cam0"),
+    "meta": subjects.picture_values("edge1", "cam0"),
     "audio": subjects.audio("edge1", "cam0"),
     "ack": subjects.ack("edge1", "cam0"),
     "packets": subjects.packets("cam0", "main", "video"),
