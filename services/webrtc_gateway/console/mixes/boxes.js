@@ -121,6 +121,7 @@ export class Boxes {
     if (!(event.key in STEPS) || !part.movable || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation(); // the page has arrow keys of its own
+    if (this.#selected !== key) this.#handlers.onSelect(key);
     const [dx, dy] = STEPS[event.key].map((step) => step * SNAP_PX);
     if (!event.shiftKey) this.#place(key, moved(part.box, dx, dy, this.#canvas));
     else if (part.sizable) this.#place(key, sized(part.box, dx, dy, this.#canvas));

@@ -4,7 +4,7 @@ import { el, setAttribute, setText } from "../dom.js";
 import { addressOf } from "../router.js";
 import { Boxes } from "./boxes.js";
 import { deleteMix } from "./deleting.js";
-import { boxOf, drawnOrder, figuresOf, shapeOf, sizeOf } from "./model.js";
+import { boxOf, drawnOrder, figuresOf, isSlow, shapeOf, sizeOf } from "./model.js";
 import { Screen } from "./screen.js";
 
 export class MixCard {
@@ -63,6 +63,7 @@ export class MixCard {
     setAttribute(this.#chip, "data-tone", mix.tone);
     setText(this.#shape, shapeOf(mix.spec));
     setText(this.#figures, figuresOf(mix));
+    setAttribute(this.#figures, "data-tone", isSlow(mix) ? "warn" : null);
     setText(this.#task, mix.task ? `Made by CloudMix task ${mix.task}, which alone changes and ends it.` : "");
     this.#task.hidden = !mix.task;
     setText(this.#error, mix.error?.message ?? "");

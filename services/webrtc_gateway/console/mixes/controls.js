@@ -3,6 +3,8 @@
 import { el, icon, setAttribute, setText } from "../dom.js";
 import { Field } from "../form.js";
 
+const WRITTEN = new Set(["text", "number"]);
+
 /** Whoever looks and may not change: the mesh judges every command all the same. */
 export function mayMix() {
   // Mixes are of many streams: with a token for some of them they can be looked at.
@@ -41,7 +43,7 @@ export class LiveField {
   show(value) {
     this.#say(value);
     const { control } = this.#field;
-    if (document.activeElement === control && control.type !== "checkbox" && control.type !== "range") return;
+    if (document.activeElement === control && WRITTEN.has(control.type)) return;
     if (this.#read() !== value) this.#field.value = value ?? "";
   }
 

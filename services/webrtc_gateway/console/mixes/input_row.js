@@ -36,7 +36,7 @@ export class InputRow {
       live("opacity", "Opacity", { type: "range", min: 0, max: 1, step: 0.05, said: percent }),
       live("fit", "Fit", { options: FITS }),
       live("on_loss", "When it is lost", { options: LOSSES }),
-      live("radius", "Rounded corners, pixels", { type: "number", min: 0, max: 8192, step: 1 }),
+      live("radius", "Corners, pixels", { type: "number", min: 0, max: 8192, step: 1 }),
       live("border", "Border, pixels", { type: "number", min: 0, max: 512, step: 1 }),
       live("border_colour", "Border's colour", { type: "color" }),
     ]);

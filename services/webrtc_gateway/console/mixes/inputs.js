@@ -20,8 +20,7 @@ export class Inputs {
   /** `handlers`: as of InputRow, and onAdd(source). */
   constructor(handlers) {
     this.#handlers = handlers;
-    const layout = [el("div", { class: "pair" }, this.#stream.element, this.#address.element)];
-    this.#form = new Form([this.#stream, this.#address], "Add the input", () => this.#add(), { layout, label: "Add an input" });
+    this.#form = new Form([this.#stream, this.#address], "Add the input", () => this.#add(), { label: "Add an input" });
     this.#more = el("details", { class: "settings", "data-needs": "control" }, el("summary", { text: "Add an input" }), this.#form.element);
     this.#stream.control.addEventListener("change", () => this.#showAddress());
     this.element = el("section", { class: "card", "aria-label": "Inputs" }, el("h2", { text: "Inputs" }), this.#list, this.#more);

@@ -9,7 +9,7 @@ import { deleteMix } from "./deleting.js";
 import { Draft } from "./draft.js";
 import { Inputs } from "./inputs.js";
 import { LayoutCard } from "./layout.js";
-import { figuresOf, inputName, mixesOf, placeFor, restack, setFree, setSize, sizeOf } from "./model.js";
+import { figuresOf, inputName, isSlow, mixesOf, placeFor, restack, setFree, setSize, sizeOf } from "./model.js";
 import { Overlays } from "./overlays.js";
 import { mixable } from "./page.js";
 import { partsOf, placePart } from "./parts.js";
@@ -152,6 +152,7 @@ export class MixPage {
     const { started_ns = 0, node } = this.#mix.actual;
     const since = started_ns ? `for ${format.since(started_ns, Date.now())}` : "";
     setText(this.#figures, [figuresOf(this.#mix), since, `on ${node}`].filter(Boolean).join(" · "));
+    setAttribute(this.#figures, "data-tone", isSlow(this.#mix) ? "warn" : null);
     setText(this.#said, this.#draft?.busy ? "Sending …" : "");
   }
 

@@ -4,6 +4,7 @@ export const SERVICE = "cloud-mix-proxy";
 export const MESH = "mesh://";
 export const SNAP_PX = 8; // of the canvas: fine enough to the eye, coarse enough that edges meet
 const LEAST_PX = 16; // a smaller box could not be taken hold of again
+const LEAST_SHARE = 0.95; // of the pictures a second; fewer are seen to jerk
 const OF_TASK = /^mix-[0-9a-f]{16}$/; // those of CloudMix tasks
 const UNKNOWN_SIZE = [1920, 1080];
 
@@ -108,6 +109,11 @@ export function sizeOf(text) {
 export function shapeOf({ size, fps, layout }) {
   const [, title] = LAYOUTS.find(([name]) => name === layout) ?? [layout, layout];
   return [size.replace("x", "×"), `${Number(fps.toFixed(2))} fps`, title.toLowerCase()].join(" · ");
+}
+
+/** Whether a mix that runs makes fewer pictures than it was asked for. */
+export function isSlow({ state, spec, actual }) {
+  return state === "running" && actual.fps > 0 && actual.fps < spec.fps * LEAST_SHARE;
 }
 
 /** `29.9 fps · 0 late · 1 restart`; empty before the mixer has told. */

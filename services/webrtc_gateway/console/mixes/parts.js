@@ -3,7 +3,8 @@
 import { boxOf, drawnOrder } from "./model.js";
 
 const LETTER_SHARE = 0.58; // width of a letter to the height of its line, about; the mixer knows better
-const LINE_SHARE = 1.3;
+const LINE_SHARE = 4 / 3;
+const PADDING_SHARE = 0.25; // where there is a ground
 const CLOCK_LETTERS = 8; // 12:34:56
 
 /** The parts, the hindmost first. */
@@ -24,7 +25,8 @@ export function placePart(spec, key, box) {
   else spec.inputs.find(({ input }) => input === key).box = box;
 }
 
-function textBox({ text, x, y, size }) {
+function textBox({ text, x, y, size, background }) {
   const letters = text.replace(/\{now:[^}]*\}/g, "0".repeat(CLOCK_LETTERS)).length;
-  return { x, y, width: Math.max(size, Math.round(letters * size * LETTER_SHARE)), height: Math.round(size * LINE_SHARE) };
+  const padding = background ? 2 * size * PADDING_SHARE : 0;
+  return { x, y, width: Math.max(size, Math.round(letters * size * LETTER_SHARE + padding)), height: Math.round(size * LINE_SHARE + padding) };
 }

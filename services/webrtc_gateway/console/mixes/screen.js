@@ -5,6 +5,7 @@ import { Player } from "../player.js";
 import { sizeOf } from "./model.js";
 
 const TICK_MS = 250; // a stall is seen in time
+const HIDDEN_HOLD_MS = 30000; // a glance at another tab does not end the sessions
 const NEARLY_VISIBLE = "160px"; // join just before it scrolls in
 const PICTURE_TEXT = { waiting: "Waiting for the picture", connecting: "Connecting", reconnecting: "Reconnecting" };
 
@@ -16,14 +17,20 @@ const observer = new IntersectionObserver((entries) => {
 }, { rootMargin: NEARLY_VISIBLE });
 
 // All sessions end at the server when the page goes away.
-window.addEventListener("pagehide", () => open.forEach((screen) => screen.seen(false)));
-window.addEventListener("pageshow", (event) => event.persisted && open.forEach((screen) => screen.seen(true)));
-document.addEventListener("visibilitychange", () => document.hidden || open.forEach((screen) => screen.player.poke()));
+window.addEventListener("pagehide", () => open.forEach((screen) => screen.player.want(false)));
+window.addEventListener("pageshow", (event) => event.persisted && open.forEach((screen) => screen.show()));
+let hold = null; // of a hidden page
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(hold);
+  if (document.hidden) hold = setTimeout(() => open.forEach((screen) => screen.player.want(false)), HIDDEN_HOLD_MS);
+  else open.forEach((screen) => screen.show());
+});
 
 export class Screen {
   #stage = el("div", { class: "stage" });
   #placeholder = el("p", { class: "placeholder" });
   #timer = null;
+  #seen = false; // it is not scrolled away
   #off = ""; // why there is no picture
 
   /** `over` is what lies over the picture. */
@@ -48,8 +55,15 @@ export class Screen {
   }
 
   seen(isSeen) {
+    this.#seen = isSeen;
     this.player.want(isSeen);
     this.#tick();
+  }
+
+  /** The page is there again. */
+  show() {
+    this.player.want(this.#seen);
+    this.player.poke();
   }
 
   /** Another state: the size of the canvas, its stream (null: there is none yet) and why there may be no picture. */
