@@ -141,10 +141,12 @@ class RingGeometry:
         if self.pixel_format not in _PIXEL_FORMATS:
             raise InvalidValue("pixel_format", self.pixel_format, f"use one of {', '.join(_PIXEL_FORMATS)}")
         subsampled = self.pixel_format in pixel_formats.SUBSAMPLED
+        # A cell of a mosaic is 2x2, and less than one ends the process of whoever converts it: libav aborts.
+        fewest = 2 if self.pixel_format in pixel_formats.MOSAICS else 1
         for name, edge in (("width", self.width), ("height", self.height)):
-            if not 1 <= edge <= MAX_EDGE_PIXELS or (subsampled and edge % 2):
+            if not fewest <= edge <= MAX_EDGE_PIXELS or (subsampled and edge % 2):
                 even = ", even" if subsampled else ""
-                raise InvalidValue(name, edge, f"use 1 to {MAX_EDGE_PIXELS} pixels{even}")
+                raise InvalidValue(name, edge, f"use {fewest} to {MAX_EDGE_PIXELS} pixels{even}")
         shape = pixel_formats.array_shape(self.pixel_format, self.width, self.height)
         dtype = pixel_formats.sample_type(self.pixel_format)
         object.__setattr__(self, "array_shape", shape)

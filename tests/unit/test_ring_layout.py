@@ -74,7 +74,14 @@ def test_every_sample_is_read_as_it_was_written(ring_folder: Path, pixel_format)
 
 @pytest.mark.parametrize(
     ("pixel_format", "width", "height"),
-    [("yuv420p", 63, 48), ("nv12", 64, 47), ("gray", 0, 1), ("gray", 1, 16385), ("yuv444p", 64, 48)],
+    [
+        ("yuv420p", 63, 48),
+        ("nv12", 64, 47),
+        ("gray", 0, 1),
+        ("gray", 1, 16385),
+        ("bayer_rggb8", 2, 1),
+        ("yuv444p", 64, 48),
+    ],
 )
 def test_geometry_refuses(pixel_format, width, height):
     with pytest.raises(InvalidValue):

@@ -1,7 +1,5 @@
 """Rounded corners and borders of tiles."""
 
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 
@@ -38,7 +36,6 @@ def rounded_parts(width: int, height: int, radius: int, opacity: float) -> list[
     return [part for part in parts if part.rect.width > 0 and part.rect.height > 0]
 
 
-@lru_cache(maxsize=32)  # drawn over every picture of a tile
 def border(rect: Rect, thickness: int, radius: int, colour: str, opacity: float, canvas_height: int) -> Layer:
     """A frame inside the edge of a tile, following its corners."""
     width, height = rect.width, rect.height
