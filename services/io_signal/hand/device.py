@@ -47,7 +47,9 @@ class OutputDevice:
         self._keep_timer: asyncio.TimerHandle | None = None
         self._worker: asyncio.Task[None] | None = None
         self._off_since_seconds = 0.0
-        self._locked = False
+        self._refusal: MeshError | None = None
+        """Of every `on`, until off-mode ends."""
+        self._doing: Job | None = None
         self.is_safe = asyncio.Event()
         """Nothing is owed."""
         self.is_safe.set()
@@ -57,7 +59,7 @@ class OutputDevice:
 
     def start(self, *, locked: bool, was_kept: bool) -> None:
         """Begin: the safe state first, then the initial one."""
-        self._locked = locked
+        self._refusal = _OFF_MODE if locked else None
         self._retime(spec=self.spec)
         self._go_safe(self.spec.safe, "start", kept=was_kept)
         initial = self.spec.initial
@@ -76,32 +78,36 @@ class OutputDevice:
     def submit(self, asked: Switch | Send) -> "asyncio.Future[Done]":
         """Queue a command; the answer comes when the device has it, or does not."""
         job = Job(asked, self._loop.time())
-        if isinstance(asked, Switch) and asked.on and self._locked:
-            job.refuse(_OFF_MODE.info)
+        if isinstance(asked, Switch) and asked.on and self._refusal is not None:
+            job.refuse(self._refusal.info)
         elif len(self._queue) >= self.spec.queue:
             full = f"{self.spec.queue} commands wait for {self.spec.signal}; try again, or set its `queue` higher"
             job.refuse(TooMany(full).info)
         else:
             if isinstance(asked, Switch) and not asked.on and self.spec.retrigger == "queue":
-                self._refuse_pulses()
+                self._refuse_waiting(Conflict(f"{self.spec.signal} was cleared before it was this one's turn"))
             self._queue.append(job)
             self._poke.set()
         return job.answer
 
     def lock(self, by: str, why: str) -> bool:
         """Off-mode: to the safe state, and no `on` until it is unlocked. True where that switches it."""
-        self._locked = True
-        for job in tuple(self._queue):
-            if isinstance(job.asked, Switch) and job.asked.on:
-                self._queue.remove(job)
-                job.refuse(_OFF_MODE.info)
+        self._refusal = _OFF_MODE
+        self._refuse_waiting(_OFF_MODE)
         return self._go_safe(self.spec.safe, "off-mode", by=by, why=why)
 
     def unlock(self) -> None:
-        self._locked = False
+        self._refusal = None
 
     def make_safe(self, cause: Cause) -> bool:
-        """To the safe state before anything else, and again until the device has it. True where that switches it."""
+        """To the safe state before anything else, and again until the device has it. True where that switches it.
+
+        What waits is left out; at the end, of the hand or of the signal, all that comes is too.
+        """
+        gone = Unavailable(f"{self.spec.signal} goes to its safe state: {_SAYS[cause]}")
+        if cause in ("end", "stop"):
+            self._refusal = gone
+        self._refuse_waiting(gone)
         return self._go_safe(self.spec.safe, cause)
 
     async def close(self) -> None:
@@ -110,8 +116,10 @@ class OutputDevice:
         if self._worker is not None:
             await end_tasks(self._worker)
         gone = Unavailable(f"{self.spec.signal} is no longer set up")
-        while self._queue:
-            self._queue.popleft().refuse(gone.info)
+        for job in (self._doing, *self._queue):
+            if job is not None:
+                job.refuse(gone.info)
+        self._queue.clear()
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._driver.close()
@@ -131,7 +139,9 @@ class OutputDevice:
             if self._owed is not None and self._owed.next_seconds <= now:
                 await self._pay(self._owed)
             elif self._queue:
-                await self._do(self._queue.popleft())
+                self._doing = self._queue.popleft()
+                await self._do(self._doing)
+                self._doing = None
             else:
                 await set_within(self._poke, self._owed.next_seconds - now if self._owed is not None else None)
                 self._poke.clear()
@@ -140,9 +150,6 @@ class OutputDevice:
         asked = job.asked
         if isinstance(asked, Send):
             await self._send(job, asked)
-            return
-        if asked.on and self._locked:
-            job.refuse(_OFF_MODE.info)
             return
         if asked.on and self.state.until_ns and self.state.on:
             if self.spec.retrigger == "ignore":
@@ -257,8 +264,9 @@ class OutputDevice:
             self._keep_timer = self._loop.call_at(ends, self._keep_over)
         if not on:
             self._off_since_seconds = now
-        self._owed = None
-        self.is_safe.set()
+        if self._owed is None or cause != "command" or self._owed.cause not in _SAYS or self._owed.on == on:
+            self._owed = None  # else it was to be made safe while the device took this
+            self.is_safe.set()
         before = self.state
         self.state = msgspec.structs.replace(
             before,
@@ -281,7 +289,9 @@ class OutputDevice:
         self._owe(Owed(on=False, cause="keep", by=self.state.by, why=self.state.why))
 
     def _go_safe(self, safe: SafeState, cause: Cause, *, kept: bool = False, by: str = "", why: str = "") -> bool:
-        kept = kept or bool(self.state.until_ns)
+        doing = self._doing.asked if self._doing is not None else None
+        # What is being set at this moment might last for a keep time, which nobody would end.
+        kept = kept or bool(self.state.until_ns) or (isinstance(doing, Switch) and doing.on)
         if safe == "hold" and not kept:
             return False
         self._forget_keep()
@@ -298,15 +308,22 @@ class OutputDevice:
             self._keep_timer.cancel()
             self._keep_timer = None
 
-    def _refuse_pulses(self) -> None:
-        cleared = Conflict(f"{self.spec.signal} was cleared before it was this one's turn")
+    def _refuse_waiting(self, error: MeshError) -> None:
         for job in tuple(self._queue):
             if isinstance(job.asked, Switch) and job.asked.on:
                 self._queue.remove(job)
-                job.refuse(cleared.info)
+                job.refuse(error.info)
+        self._poke.set()
 
     def _say(self, *, changed: bool = False) -> None:
         self._tell(msgspec.structs.replace(self.state, changed=changed, waiting=len(self._queue)))
 
 
 _OFF_MODE: Final = Conflict("off-mode is active; end it with io-signal.off-mode and active=false")
+# Why an output is made safe: no command that goes well meanwhile keeps it from being so.
+_SAYS: Final[dict[Cause, str]] = {
+    "off-mode": "off-mode is active",
+    "bus-lost": "the bus is away",
+    "end": "the service ends",
+    "stop": "it is no longer asked for, or is set up anew",
+}
