@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 import tracemalloc
@@ -27,8 +28,20 @@ _WIDTH, _HEIGHT = 1280, 720
 
 
 @pytest.fixture(scope="module")
-def mesh() -> Iterator[RunningMesh]:
-    with RunningMesh(environment={"FRAMEMESH_PUBLISHER_MIN_FREE_BYTES": "1000000"}) as running:
+def control_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("io")
+    for name in ("do1", "do2", "lamp"):
+        (folder / name).touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mesh(control_files: Path) -> Iterator[RunningMesh]:
+    environment = {
+        "FRAMEMESH_PUBLISHER_MIN_FREE_BYTES": "1000000",
+        "FRAMEMESH_IO_SIGNAL_FILE_ROOTS": str(control_files),
+    }
+    with RunningMesh(environment=environment) as running:
         running.call("capture.start", stream="cam0", source=f"test://?size={_WIDTH}x{_HEIGHT}&fps=30")
         clip = shutil.copy(bunny(), running.media_dir / "clip.mp4")
         running.call("capture.start", stream="cam1", source=clip.as_uri())
@@ -265,13 +278,65 @@ def test_what_does_not_exist_is_told_by_value_and_log(mesh):
     assert "start_capture: the camera is not open" in _last_error()
 
 
-def test_signals_say_that_there_is_no_service_for_them():
-    setting = sdk.TcpConfig()
-    assert sdk.send_signal_on(1) == sdk.send_signal_on(1, 200) == sdk.send_signal_off(1) == -1
-    assert "nobody answers mesh.v1.cmd.io-signal.off" in _last_error()
-    assert sdk.get_tcp_setting(0, setting) == sdk.tcp_send("x", setting) == sdk.tcp_send_signal(0, "x") == -1
-    assert sdk.io_send("1", "/sys/class/gpio/x") == sdk.set_off_mode() == -1
-    assert setting == sdk.TcpConfig()
+def test_signals_go_to_outputs(mesh, control_files):
+    do1, do2 = control_files / "do1", control_files / "do2"
+    mesh.call("io-signal.start", signal="do1", mode="io", address=do1.as_uri(), keep="100ms")
+    mesh.call("io-signal.start", signal="do2", mode="io", address=do2.as_uri())
+    assert sdk.send_signal_on(1) == 0, _last_error()
+    mesh.wait_for(lambda: do1.read_text() == "0", what="the configured keep time")
+    assert sdk.send_signal_on(2) == 0
+    assert do2.read_text() == "1"
+    assert sdk.send_signal_off(2) == 0
+    assert do2.read_text() == "0"
+    assert sdk.send_signal_on(2, 150) == 0
+    assert do2.read_text() == "1"
+    mesh.wait_for(lambda: do2.read_text() == "0", what="the given keep time")
+    [entry] = [one for one in mesh.call("io-signal.list")["signals"] if one["spec"]["signal"] == "do1"]
+    assert entry["actual"]["by"] == "smartvision"
+    assert sdk.send_signal_on(2) == 0
+    assert sdk.set_off_mode() == 0
+    try:
+        assert do2.read_text() == "0"
+        assert sdk.send_signal_on(2) == -1
+        assert "send_signal_on: off-mode is active" in _last_error()
+    finally:
+        mesh.call("io-signal.off-mode", active=False)
+    assert sdk.send_signal_on(9) == -1
+    assert "signal 'do9' does not exist" in _last_error()
+    assert sdk.send_signal_on(-1) == sdk.send_signal_off("do1") == sdk.send_signal_on(True) == -1
+    assert sdk.send_signal_on(2, 0) == -1
+    assert "keeptime 0: give milliseconds from 1 on" in _last_error()
+
+
+def test_texts_go_to_a_cameras_device_and_to_hosts(mesh, control_files):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+        port = server.getsockname()[1]
+        address = f"tcp://127.0.0.1:{port}"
+        mesh.call("io-signal.start", signal="plc", mode="tcp", address=address, streams=["cam1"])
+        setting = sdk.TcpConfig()
+        assert sdk.get_tcp_setting(0, setting) == -1
+        assert "stream 'cam0' has no signal of mode tcp" in _last_error()
+        assert setting == sdk.TcpConfig()
+        assert sdk.get_tcp_setting(1, setting) == 0
+        assert setting == sdk.TcpConfig("127.0.0.1", port)
+        assert sdk.tcp_send_signal(1, "NG 7\n") == 0, _last_error()
+        assert sdk.tcp_send("hello\n", setting) == 0, _last_error()
+        device, _ = server.accept()
+        with device:
+            device.settimeout(10)
+            came = b""
+            while not came.endswith(b"hello\n"):
+                came += device.recv(4096)
+    assert came == b"OFF plc\nNG 7\nhello\n", "its safe state comes first"
+    assert sdk.tcp_send("x", sdk.TcpConfig("8.8.8.8", 9)) == -1, "not where signals may go"
+    assert sdk.tcp_send("x", sdk.TcpConfig()) == sdk.tcp_send_signal(0, "x") == -1
+    mesh.call("io-signal.stop", signal="plc", wait_s=0)
+    lamp = control_files / "lamp"
+    assert sdk.io_send("green", str(lamp)) == 0, _last_error()
+    assert lamp.read_text() == "green"
+    assert sdk.io_send("1", "/etc/passwd") == -1
+    assert "FRAMEMESH_IO_SIGNAL_FILE_ROOTS" in _last_error()
 
 
 # -- settings ----------------------------------------------------------------------------------------------------
