@@ -11,18 +11,18 @@ import pytest
 
 from schemas.frames import FrameRef
 from schemas.resources import StreamActual
-from schemas.subjects import ACTUAL_BUCKET, frames, state_key
+from schemas.subjects import frames
 from shared.bus import Bus, Message
 from shared.demand import Wants
 from tests.support.made_once import ffmpeg_once
 from tests.support.media_server import MediaServer, clip, media_server
-from tests.support.mixer import NODE, MixerRig
+from tests.support.mixer import NODE, MixerRig, stream_state
 from tests.support.pace import patience, slowness
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
 FPS, PICTURES = 30, 24  # of a clip: 0.8 s
-LOOK_SECONDS = 2.5  # three turns
+LOOK_SECONDS = 1.8  # two turns and more
 PAGE = b"<!doctype html><html><body>" + b"<p>no such video</p>" * 100
 decode_ref = msgspec.json.Decoder(FrameRef).decode
 
@@ -137,11 +137,9 @@ async def ask(bus: Bus, verb: str, **request: Any) -> None:
 
 
 async def until_state(bus: Bus, name: str, *states: str) -> StreamActual:
-    bucket = await bus.bucket(ACTUAL_BUCKET)
     async with patience(15):
         while True:
-            entry = await bucket.get(state_key("capture", name))
-            actual = msgspec.json.decode(entry.value, type=StreamActual) if entry else None
+            actual = await stream_state(bus, name)
             if actual is not None and actual.state in states:
                 return actual
             await asyncio.sleep(0.05)

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from schemas.frames import AudioHeader, FrameRef
 from schemas.mix_resources import MixSpec
 from schemas.packets import unpack_audio
-from schemas.subjects import audio, frames
+from schemas.resources import StreamActual
+from schemas.subjects import ACTUAL_BUCKET, audio, frames, state_key
 from services.cloud_mix_proxy.mixer.protocol import (
     MAX_LINE_BYTES,
     MODULE,
@@ -116,6 +117,12 @@ class MixerRig:
         for stream, source in sources.items():
             request = json.dumps({"stream": stream, "source": source, "node": NODE}).encode()
             await bus.request_raw("mesh.v1.cmd.capture.start", request, _CALL_SECONDS)
+
+
+async def stream_state(bus: Bus, stream: str) -> StreamActual | None:
+    """What capture says of a stream."""
+    entry = await (await bus.bucket(ACTUAL_BUCKET)).get(state_key("capture", stream))
+    return msgspec.json.decode(entry.value, type=StreamActual) if entry else None
 
 
 class Mixer:

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 # How libav looks at a live source: nothing is kept back; as soon as every track's parameters are known it is enough,
 # without guessing the frame rate. They come with a key picture, so until then looking must go on.
 PROBING = {"fflags": "nobuffer", "fpsprobesize": "0", "analyzeduration": "4000000"}  # µs, below the open timeout
+# One connection to a server may have one sender after the other in it, and says what the next one's tracks are like.
+_FLV = frozenset(("flv", "live_flv"))
 # A camera's clock may be put right by less, and so may the order of packets be wrong by less.
 _SAME_SENDER_NS = 1_000_000_000
 
@@ -49,10 +51,14 @@ class Timeline:
             self._base_ns = self._end_ns
             self._first_ns = -1
 
+    def begin_anew(self) -> None:
+        """Another count of time begins: now, and behind all that was."""
+        self._base_ns = None
+
     def place(self, media_ns: int, duration_ns: int = 0) -> int:
         """The stream's time of `media_ns`."""
         if self._base_ns is None:
-            self._base_ns, self._first_ns = time.time_ns(), media_ns
+            self._base_ns, self._first_ns = max(time.time_ns(), self._end_ns), media_ns
         elif self._first_ns == -1:
             self._first_ns = media_ns
         placed = self._base_ns + media_ns - self._first_ns
@@ -105,6 +111,7 @@ class ContainerPlayer:
         self._sizing: VideoCodecContext | None = None
         self._decoding = OnDemandDecoding(self._video, self._audio, spec)
         self._last_dts_ns: dict[int, int] = {}
+        self._other_sender = False
 
     def announce(self, sink: StreamSink) -> None:
         """Tell the sink what this is; at the first key picture, when there was none yet to tell the size."""
@@ -171,8 +178,6 @@ class ContainerPlayer:
     def _deliver(self, packet: "Packet[Any]", sink: StreamSink, stop: threading.Event) -> bool:
         if self._sizing and not self._find_size(self._sizing, packet, sink):
             return True
-        if self._awaits_key and not self._is_key(packet, sink):
-            return True
         base = packet.time_base
         dts = packet.dts if packet.dts is not None else packet.pts
         if dts is None:  # a live source's first packets may have no time yet; nothing can be placed without
@@ -180,7 +185,9 @@ class ContainerPlayer:
         dts_ns = to_ns(dts, base)
         duration_ns = to_ns(packet.duration or 0, base)
         if self._pacer is None:
-            self._check_same_sender(packet, dts_ns)
+            self._look_at_sender(packet, dts_ns, sink)
+        if self._awaits_key and not self._is_key(packet, sink):
+            return True
         placed_dts_ns = self._timeline.place(dts_ns, duration_ns)
         if self._pacer and not self._pacer.wait(placed_dts_ns, stop):
             return False
@@ -231,9 +238,9 @@ class ContainerPlayer:
         self.announce(sink)
         return True
 
-    def _check_same_sender(self, packet: "Packet[Any]", dts_ns: int) -> None:
-        """A server may hand the next sender's packets to the connection of the one before. Its size and codec can be
-        others, which only opening again finds out.
+    def _look_at_sender(self, packet: "Packet[Any]", dts_ns: int, sink: StreamSink) -> None:
+        """A server may hand the next sender's packets to the connection of the one before. They are taken for the same
+        stream where they say that they are like those before; else only opening again finds out what they are.
 
         Raises:
             Unavailable: the media clock has gone back.
@@ -241,5 +248,17 @@ class ContainerPlayer:
         index = packet.stream.index
         last_ns = self._last_dts_ns.get(index, dts_ns)
         if dts_ns < last_ns - _SAME_SENDER_NS:
-            raise Unavailable(f"source {self._what}: the sender began again")
+            if self._container.format.name not in _FLV or self._video is None:
+                raise Unavailable(f"source {self._what}: the sender began again")
+            log.info("the sender began again", extra={"stream": self._spec.stream})
+            self._last_dts_ns.clear()
+            self._awaits_key = self._other_sender = True
+            self._timeline.begin_anew()
+            self._decoding.restart()
+            sink.gap()
+            last_ns = dts_ns
         self._last_dts_ns[index] = max(dts_ns, last_ns)
+        if not self._other_sender or not packet.has_sidedata("new_extradata"):
+            return
+        if bytes(packet.get_sidedata("new_extradata")) != (packet.stream.codec_context.extradata or b""):
+            raise Unavailable(f"source {self._what}: the sender began again, with another size or codec")

@@ -51,12 +51,15 @@ _TRANSPORTS: dict[Transport, dict[str, str]] = {
 # Until a key picture has told its size and colours libav looks; that one is kept, as the next may be seconds away.
 _WHOLE = {name: value for name, value in PROBING.items() if name != "fflags"}
 _OPTIONS: dict[str, dict[str, str]] = {
-    "rtmp": {**_WHOLE, "rtmp_live": "live"},
+    "rtmp": {**_WHOLE, "rtmp_live": "live", "analyzeduration": "10500000"},
     # RFC 8216 wants three segments; the pacer finds by itself the delay that a server needs.
     "http": {**_WHOLE, "live_start_index": "-2"},
     "https": {**_WHOLE, "live_start_index": "-2"},
 }
 _FILE_OPTIONS = {"live_start_index": _OPTIONS["http"]["live_start_index"]}  # a playlist is a file of some length, too
+# A server that is joined within a group of pictures sends sound alone until the next key picture, and tracks that libav
+# has not seen by then it never will. Encoders left to themselves make one in 250 pictures: every 10 s.
+_RTMP_OPEN_SECONDS = 11.5
 # Streams, with their source, whose camera sent nothing over TCP: there UDP is tried first.
 _MAX_REMEMBERED = 1024  # forgotten together, and found out again
 _by_udp: dict[str, str] = {}
@@ -145,7 +148,10 @@ class NetworkSource(ContainerSource):
             timeline.restart()
 
     def _open(self, guarded: GuardedUrl, options: dict[str, str]) -> "InputContainer":
-        timeouts = Timeouts(self.settings.open_timeout_seconds, self.settings.read_timeout_seconds)
+        open_seconds = self.settings.open_timeout_seconds
+        if guarded.scheme == "rtmp":
+            open_seconds = max(open_seconds, _RTMP_OPEN_SECONDS)
+        timeouts = Timeouts(open_seconds, self.settings.read_timeout_seconds)
         keep = Keep(self.settings.data_dir, self.settings.kept_file_bytes)
         # Of a file nothing is left out to be quick: its first picture may be the only key picture.
         return open_input(guarded, options=options, file_options=_FILE_OPTIONS, timeouts=timeouts, keep=keep)
