@@ -105,6 +105,11 @@ async def forget_secret(bus: "Bus", reference: str) -> None:
         log.debug("%s stays: there is a newer one", reference)
 
 
+async def forget_secrets(bus: "Bus", service: str, resource: str) -> None:
+    """Remove all that was ever kept for a resource whose name nobody has again."""
+    await (await bus.bucket(SECRETS_BUCKET, history=_HISTORY)).purge(state_key(service, resource))
+
+
 def _parse(reference: str) -> tuple[str, int]:
     """(key, revision) of a reference; revision 0 when it is none."""
     key, _, revision = reference.removeprefix(_SCHEME).partition("@")

@@ -10,7 +10,7 @@ from schemas.cloud_mix import MixedRules
 from schemas.mix_tasks import TaskRecord
 from services.cloud_mix_proxy.tasks.push_address import shown
 from shared.bus import Bus
-from shared.secret_store import forget_secret, keep_secret, read_secret
+from shared.secret_store import forget_secrets, keep_secret, read_secret
 
 SERVICE: Final = "cloud-mix-proxy"
 
@@ -38,16 +38,19 @@ def as_shown(full: FullRules) -> FullRules:
     )
 
 
-async def seal(bus: Bus, task: str, full: FullRules) -> tuple[FullRules, str]:
+async def seal(bus: Bus, task: str, full: FullRules, before: str = "") -> tuple[FullRules, str]:
     """The rules as they may be shown, and a reference to the full ones where that is not the same.
+
+    `before`: the reference of the rules that are replaced. A task that has one keeps having one: by that it is known
+    that there is something to forget.
 
     Raises:
         Unavailable: the bus did not take it in time.
     """
     seen = as_shown(full)
-    if seen == full:
+    if seen == full and not before:
         return seen, ""
-    return seen, await keep_secret(bus, SERVICE, f"task-{task}", msgspec.json.encode(full).decode())
+    return seen, await keep_secret(bus, SERVICE, _resource(task), msgspec.json.encode(full).decode())
 
 
 async def unseal(bus: Bus, record: TaskRecord) -> FullRules:
@@ -61,8 +64,14 @@ async def unseal(bus: Bus, record: TaskRecord) -> FullRules:
 
 
 async def forget(bus: Bus, record: TaskRecord) -> None:
-    """Raises:
-    Unavailable: the bus did not take it in time.
+    """Also what an update that came too late has left: of a task that is done there is none any more.
+
+    Raises:
+        Unavailable: the bus did not take it in time.
     """
     if record.rules_secret:
-        await forget_secret(bus, record.rules_secret)
+        await forget_secrets(bus, SERVICE, _resource(record.task))
+
+
+def _resource(task: str) -> str:
+    return f"task-{task}"

@@ -58,6 +58,8 @@ class Keeper:
         self._changed: dict[str, asyncio.Event] = {}
         self._poke = asyncio.Event()
         self._full: dict[str, tuple[str, FullRules]] = {}
+        self._begun: dict[str, float] = {}
+        """When this node began with each task; of the monotonic clock."""
         records.on_change(self.changed)
         context.spawn(self._run(), "keep-tasks")
         context.spawn(self._forget_old(), "forget-tasks")
@@ -78,6 +80,10 @@ class Keeper:
 
     async def _run(self) -> None:
         while True:
+            # Here and not by the workers: one that waits for an answer keeps its task meanwhile.
+            for task, worker in tuple(self._workers.items()):
+                if not await self._leases.renew(task):
+                    worker.cancel()
             for record in self._records.unfinished():
                 if record.task not in self._workers and await self._leases.hold(record.task):
                     self._changed[record.task] = asyncio.Event()
@@ -90,8 +96,10 @@ class Keeper:
     async def _keep(self, task: str) -> None:
         """Until it is done, or another node has it."""
         changed = self._changed[task]
+        self._begun[task] = time.monotonic()
+        said = ""
         try:
-            while await self._leases.hold(task):
+            while self._leases.holds(task):
                 changed.clear()
                 record = None
                 try:
@@ -100,7 +108,8 @@ class Keeper:
                 except NotFound:  # somebody has removed the record
                     return
                 except MeshError as error:
-                    log.info("task %s: %s; tried again", task, error)
+                    if said != (said := error.message):
+                        log.info("task %s: %s; tried again", task, said)
                 except TimeoutError:
                     log.warning("task %s: no answer within %g s; tried again", task, _STEP_SECONDS)
                 except Exception:  # a bug that one task shows: the others go on
@@ -114,6 +123,7 @@ class Keeper:
             self._workers.pop(task, None)
             self._changed.pop(task, None)
             self._full.pop(task, None)
+            self._begun.pop(task, None)
 
     async def _step(self, task: str) -> TaskRecord:
         """One look at a task, and what follows from it.
@@ -127,19 +137,15 @@ class Keeper:
             raise NotFound(f"task {task!r} does not exist")
         record = known.record
         if record.status in LIVE_STATUSES:
-            place = self._places.get(record.place)
-            if place is None:  # its settings are gone since
-                error = ErrorInfo(code=503, message="no cloud is set here any more; set upstream_url")
-                record = await self._end(record, error)
-            elif record.stopping or record.status == "prestop":
+            place = self._places[record.place]
+            if record.stopping or record.status == "prestop":
                 record = await self._take_away(record, place)
             else:
                 record = await self._advance(record, place)
         return await self._tell(record)
 
     async def _advance(self, record: TaskRecord, place: Place) -> TaskRecord:
-        age_seconds = (time.time_ns() - record.created_ns) / _NS
-        if age_seconds > self._task_hours * 3_600:
+        if time.time_ns() - record.created_ns > self._task_hours * 3_600 * _NS:
             error = ErrorInfo(code=408, message=f"a task lasts {self._task_hours:g} hours at most")
             return await self._end(record, error)
         if record.status == "pending" or record.node != self._context.node:
@@ -150,21 +156,25 @@ class Keeper:
         except Refused as refusal:
             return await self._refused(record, refusal.error)
         except MeshError as error:
-            if record.place == "cloud" and not record.cloud_task and age_seconds > self._upstream_seconds:
+            if record.place == "cloud" and not record.cloud_task and self._tried(record) > self._upstream_seconds:
                 return await self._refused(record, error.info)
             raise
         record = await self._change(record, lambda one: with_seen(one, seen))
         if seen.ended:
             return await self._end(record, seen.error or ErrorInfo(code=410, message="the mix has ended"))
-        if record.status == "prepare" and age_seconds > self._prepare_seconds:
+        if record.status == "prepare" and self._tried(record) > self._prepare_seconds:
             message = f"it did not run within {self._prepare_seconds:g} s"
             return await self._end(record, seen.error or ErrorInfo(code=504, message=message))
         return record
 
+    def _tried(self, record: TaskRecord) -> float:
+        """Seconds that this node has tried to have a task run: those when nobody was there to try do not count."""
+        return time.monotonic() - self._begun[record.task]
+
     async def _refused(self, record: TaskRecord, error: ErrorInfo) -> TaskRecord:
         if record.place == "cloud" and self._fallback and not record.cloud_task:
             log.warning("task %s: the cloud does not take it (%s); mixed here", record.task, error.message)
-            # Its time begins again: it has not been prepared here at all.
+            self._begun[record.task] = time.monotonic()  # it has not been prepared here at all
             return await self._change(record, lambda one: replace(one, place="local", error=error))
         return await self._end(record, error)
 

@@ -1,5 +1,6 @@
 """Which node keeps a task going: one at a time, and another one when that is gone."""
 
+import contextlib
 import logging
 import time
 from typing import Final
@@ -28,6 +29,11 @@ class Leases:
         # In a file: after a restart of the server each still knows whose it was.
         return cls(await bus.bucket(MIX_LEASES_BUCKET, ttl_seconds=LEASE_SECONDS), node)
 
+    def holds(self, task: str) -> bool:
+        """Whether this node still has it, as far as it knows."""
+        held = self._held.get(task)
+        return held is not None and time.monotonic() - held[1] < LEASE_SECONDS
+
     async def hold(self, task: str) -> bool:
         """Take the lease or keep it; False when another node has it. Call it more often than every 2 s or so."""
         held = self._held.get(task)
@@ -36,21 +42,27 @@ class Leases:
             return True
         key = mix_lease_key(task)
         try:
-            if held is None:
-                entry = await self._bucket.get(key)
-                if entry is not None and entry.value.decode() != self._node:
-                    return False
-                known = entry.revision if entry else 0
-            else:
-                known = held[0]
+            if held is not None:
+                with contextlib.suppress(Conflict):  # its time was over; or the answer to our last word was lost
+                    self._held[task] = (await self._bucket.update(key, self._node.encode(), held[0]), now)
+                    return True
+            entry = await self._bucket.get(key)
+            if entry is not None and entry.value.decode() != self._node:
+                self._held.pop(task, None)
+                return False
+            known = entry.revision if entry else 0
             self._held[task] = (await self._bucket.update(key, self._node.encode(), known), now)
         except Conflict:
             self._held.pop(task, None)
             return False
         except MeshError as error:
             log.debug("lease of %s: %s", task, error)
-            return held is not None and now - held[1] < LEASE_SECONDS
+            return self.holds(task)
         return True
+
+    async def renew(self, task: str) -> bool:
+        """Keep what is held; False when another node has it now. What was released stays so."""
+        return task not in self._held or await self.hold(task)
 
     async def release(self, task: str) -> None:
         """It is done."""

@@ -1,11 +1,13 @@
 """What is known of every task, on the bus: written by compare-and-set only."""
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from schemas.errors import Conflict, NotFound
 from schemas.mix_tasks import LIVE_STATUSES, CallbackState, NameHolder, TaskRecord
@@ -92,12 +94,14 @@ class Records:
             Conflict: one has it.
             Unavailable: the bus did not take it in time; it may have been written.
         """
-        await self._take_name(record)
+        name_revision = await self._take_name(record)
+        revision = await self._bucket.update(mix_task_key(record.task), msgspec.json.encode(record), 0)
         try:
-            revision = await self._bucket.update(mix_task_key(record.task), msgspec.json.encode(record), 0)
+            # Once more, now that the record is there: whoever holds it for dead, by another clock, was not faster.
+            await self._bucket.update(_name_key(record), _holder(record), name_revision)
         except Conflict:
-            await self.free_name(record)
-            raise
+            await self._withdraw(record, revision)
+            raise _taken(record) from None
         await self._mirror.wait_for(
             lambda entries: _at_least(entries.get(mix_task_key(record.task)), revision), _OWN_WRITE_SECONDS
         )
@@ -172,18 +176,23 @@ class Records:
                 continue
             return
 
-    async def _take_name(self, record: TaskRecord) -> None:
-        key, holder = _name_key(record), NameHolder(record.task, time.time_ns())
+    async def _take_name(self, record: TaskRecord) -> int:
+        """The revision that says whose the name is."""
+        key = _name_key(record)
         for _ in range(_CAS_ATTEMPTS):
             entry = await self._bucket.get(key)
             if entry is not None and await self._held(msgspec.json.decode(entry.value, type=NameHolder)):
                 break
-            try:
-                await self._bucket.update(key, msgspec.json.encode(holder), entry.revision if entry else 0)
-            except Conflict:
-                continue
-            return
-        raise Conflict(f"Name {record.name!r}: a task of this name is in progress; end it first, or choose another")
+            with contextlib.suppress(Conflict):
+                return await self._bucket.update(key, _holder(record), entry.revision if entry else 0)
+        raise _taken(record)
+
+    async def _withdraw(self, record: TaskRecord, revision: int) -> None:
+        """Another task has its name: it must not go on."""
+        try:
+            await self._bucket.purge(mix_task_key(record.task), revision)
+        except Conflict:  # somebody is at it already
+            await self.change(record.task, lambda one: replace(one, stopping=True))
 
     async def _held(self, holder: NameHolder) -> bool:
         known = await self.get(holder.task)
@@ -204,6 +213,14 @@ class Records:
 
 def _at_least(entry: Entry | None, revision: int) -> bool:
     return entry is not None and entry.revision >= revision
+
+
+def _holder(record: TaskRecord) -> bytes:
+    return msgspec.json.encode(NameHolder(record.task, time.time_ns()))
+
+
+def _taken(record: TaskRecord) -> Conflict:
+    return Conflict(f"Name {record.name!r}: a task of this name is in progress; end it first, or choose another")
 
 
 def _name_key(record: TaskRecord) -> str:

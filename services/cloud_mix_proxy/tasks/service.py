@@ -16,6 +16,7 @@ from services.cloud_mix_proxy.tasks.settings import TaskSettings
 from services.cloud_mix_proxy.tasks.tasks import Tasks
 from services.cloud_mix_proxy.upstream.choice import place_of
 from services.cloud_mix_proxy.upstream.cloud import CloudPlace
+from services.cloud_mix_proxy.upstream.no_cloud import NoCloud
 from shared.bus import Endpoint
 from shared.metrics import by_reason, one
 from shared.service import Context
@@ -36,7 +37,7 @@ async def build_tasks(
     """
     bus = context.bus
     limits = Limits(settings.public_only, settings.lost_seconds, settings.task_hours)
-    places: dict[TaskPlace, Place] = {"local": LocalPlace(mirrors, context.node, limits)}
+    places: dict[TaskPlace, Place] = {"local": LocalPlace(mirrors, context.node, limits), "cloud": NoCloud()}
     if settings.upstream_url:
         cloud = CloudPlace.from_settings(settings)
         context.stack.push_async_callback(cloud.close)

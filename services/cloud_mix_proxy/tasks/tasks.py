@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -40,6 +41,8 @@ class Tasks:
         self._bus, self._node, self._records, self._limits = bus, node, records, limits
         self._place_of = place_of
         self._max_tasks, self._max_tasks_per_key = max_tasks, max_tasks_per_key
+        self._making: Counter[str] = Counter()
+        """Tasks on their way into the records, by owner."""
 
     async def create(self, owner: str, name: str, rules: MixedRules, callback_url: str | None) -> str:
         """Make a task; its id, 16 lower-case hexadecimal digits.
@@ -51,6 +54,14 @@ class Tasks:
             Unavailable: the bus did not take it in time; it may have been made.
         """
         self._check_room(owner)
+        self._making[owner] += 1
+        try:
+            return await self._create(owner, name, rules, callback_url)
+        finally:
+            self._making[owner] -= 1
+            self._making += Counter()  # without those that are 0
+
+    async def _create(self, owner: str, name: str, rules: MixedRules, callback_url: str | None) -> str:
         task = secrets.token_hex(_TASK_BYTES)
         full = FullRules(_without_callback(rules), callback_url or "")
         self._check(task, full)
@@ -92,7 +103,7 @@ class Tasks:
         full = FullRules(_without_callback(rules), before.callback_url)
         _check_output(before.rules, full.rules)
         self._check(task, full)
-        seen, reference = await full_rules.seal(self._bus, task, full)
+        seen, reference = await full_rules.seal(self._bus, task, full, record.rules_secret)
 
         def change(now: TaskRecord) -> TaskRecord:
             if now.stopping or now.status not in LIVE_STATUSES or now.status == "prestop":
@@ -180,9 +191,10 @@ class Tasks:
 
     def _check_room(self, owner: str) -> None:
         live = self._records.live()
-        mine = sum(record.owner == owner for record in live)
-        if len(live) >= self._max_tasks or mine >= self._max_tasks_per_key:
-            most = self._max_tasks if len(live) >= self._max_tasks else self._max_tasks_per_key
+        there = len(live) + self._making.total()
+        mine = sum(record.owner == owner for record in live) + self._making[owner]
+        if there >= self._max_tasks or mine >= self._max_tasks_per_key:
+            most = self._max_tasks if there >= self._max_tasks else self._max_tasks_per_key
             raise TooMany(f"{most} tasks are in progress; end one first, or allow more with max_tasks")
 
 
