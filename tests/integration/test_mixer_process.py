@@ -1,6 +1,8 @@
 """The process of a mix with real streams: what is seen where, what is heard, and what does not break it."""
 
+import asyncio
 import io
+import os
 import signal
 from collections.abc import Iterator
 from itertools import pairwise
@@ -20,13 +22,16 @@ from services.cloud_mix_proxy.mixer.protocol import (
     EXIT_ENDED,
     EXIT_SUPERSEDED,
     Report,
+    Setup,
     Still,
 )
+from services.cloud_mix_proxy.mixes.mixer_child import MixerChild
 from shared.epochs import next_epoch
 from shared.pixel_formats import planes
 from shared.ring import RingGeometry, StreamWriter, list_rings
 from tests.support.made_once import ffmpeg_once
 from tests.support.mixer import NODE, Mixer, MixerRig, watched
+from tests.support.pace import patience
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
@@ -211,6 +216,22 @@ async def test_a_lost_input_is_held_hidden_or_a_slate_and_comes_back(rig: MixerR
             rig.start_capture()
             await mixer.show(grid(*inputs, background=background))
             await out.until(lambda look: all(near(colour, held) for colour in look.values()), 30)
+
+
+async def test_one_that_stands_still_is_killed(rig: MixerRig) -> None:
+    started = asyncio.Event()
+    setup = Setup(mix="wall", node=NODE, nats_url=rig.nats.url, shm_dir=str(rig.shm_dir), log="warning")
+    child = MixerChild(setup, lambda _: started.set(), silent_seconds=2)
+    try:
+        await child.start()
+        async with patience(15):
+            await started.wait()
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGSTOP)
+            assert await child.ended() == -signal.SIGKILL
+        assert "said nothing for 2 s" in child.why
+    finally:
+        await child.stop()
 
 
 async def test_why_it_ends_and_what_goes_on(rig: MixerRig) -> None:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from schemas.errors import Conflict, InvalidValue
+from schemas.errors import Conflict, InvalidValue, Unavailable
 from schemas.mix_resources import MixSpec
 from services.cloud_mix_proxy.mixes.made_streams import CAPTURE, Streams
 from services.cloud_mix_proxy.mixes.parts import Mixes
@@ -34,6 +34,15 @@ class Checks:
         self._refuse_circle(spec)
         await self._refuse_taken(spec)
         return msgspec.structs.replace(spec, node=node)
+
+    def refuse_without_owner(self, spec: MixSpec) -> None:
+        """Raises:
+        Unavailable: nobody on its node could make it.
+        """
+        nodes = {presence.node for presence in self._mirrors.present(SERVICE)} | {self._node}
+        if spec.node not in nodes:
+            fix = f"it runs on {', '.join(sorted(nodes))}; start it there, or choose inputs of another node"
+            raise Unavailable(f"node {spec.node!r}: no {SERVICE} runs there; {fix}")
 
     async def _node_of_inputs(self, spec: MixSpec) -> str | None:
         """None: none of them is a stream of the mesh."""

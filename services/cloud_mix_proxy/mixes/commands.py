@@ -34,10 +34,12 @@ class MixCommands:
         Raises:
             InvalidValue, BadRequest: the spec can never work.
             Conflict: it exists already, or a stream of that name does.
+            Unavailable: there is nobody on its node to make it.
         """
         if await self._mixes.read(request.mix) is not None:
             raise Conflict(f"mix {request.mix!r} exists already; change it with {SERVICE}.update")
         spec = await self._checks.placed(_spec(request))
+        self._checks.refuse_without_owner(spec)
         # Revision 0: of two who create it at once, one is told so.
         change = UpdateMix(**_fields(spec), revision=0, wait_s=request.wait_s)
         return await self._mixes.apply(spec.mix, spec, change, MixChanged)

@@ -30,9 +30,8 @@ log = logging.getLogger(__name__)
 _WRITE_SECONDS: Final = 5.0  # 128 MB of still pictures take one; a process that takes nothing for longer hangs
 _END_SECONDS: Final = 2.0  # to give its ring and its demand back
 _KILL_SECONDS: Final = 2.0
-_LOOK_SECONDS: Final = 1.0  # as often as it reports
-_SILENT_LOOKS: Final = 5
-"""Without a word it stands still. Counted in looks of this process: one that slept itself has missed nothing."""
+_LOOK_SECONDS: Final = 0.5
+_SILENT_SECONDS: Final = 5.0  # it reports every second; on a busy machine, or with large pictures to decode, late
 _LAST_LINES: Final = 20
 _STDERR_LINE_BYTES: Final = 64 << 10
 
@@ -40,8 +39,15 @@ _STDERR_LINE_BYTES: Final = 64 << 10
 class MixerChild:
     """One process; made anew for every start."""
 
-    def __init__(self, setup: Setup, heard: Callable[[FromMixer], None]) -> None:
-        """`heard` takes what the process says, in the event loop."""
+    def __init__(
+        self, setup: Setup, heard: Callable[[FromMixer], None], silent_seconds: float = _SILENT_SECONDS
+    ) -> None:
+        """
+        Args:
+            heard: takes what the process says, in the event loop.
+            silent_seconds: without a word for so long it stands still.
+        """
+        self._most_silent_looks = round(silent_seconds / _LOOK_SECONDS)
         self._setup, self._heard = setup, heard
         self._process: asyncio.subprocess.Process | None = None
         self._readers: list[asyncio.Task[None]] = []
@@ -163,10 +169,12 @@ class MixerChild:
 
     async def _watch(self) -> None:
         """Kill it when it stands still: nobody else would, and its picture would stay for ever."""
-        while self._silent_looks < _SILENT_LOOKS:
+        # Counted in looks: a service that slept itself has missed nothing.
+        while self._silent_looks < self._most_silent_looks:
             self._silent_looks += 1
             await asyncio.sleep(_LOOK_SECONDS)
-        self.why = f"the mix's process said nothing for {_SILENT_LOOKS * _LOOK_SECONDS:g} s and was killed"
+        silent_seconds = self._most_silent_looks * _LOOK_SECONDS
+        self.why = f"the mix's process said nothing for {silent_seconds:g} s and was killed"
         self.kill()
 
     async def _keep_lines(self) -> None:
