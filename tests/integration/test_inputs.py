@@ -104,9 +104,19 @@ async def connected(node: IoNode) -> AsyncIterator[Mesh]:
         await bus.drain()
 
 
+def connect(port: int) -> socket.socket:
+    waiting = Patience(5.0)
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=5)
+        except ConnectionRefusedError:  # on a machine that stands still a hand may be replaced once more
+            assert not waiting.is_over()
+            time.sleep(0.05)
+
+
 @contextlib.contextmanager
 def machine(port: int) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with connect(port) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield connection
 
@@ -140,22 +150,22 @@ def check_joined(details: list[dict[str, Any]], instants: dict[int, tuple[int, i
     """Each joined picture is the one that was there at the instant, by the clocks in the pictures; how old each was."""
     ages = []
     for detail in details:
-        before_ns, after_ns = instants[detail["value"]]
-        assert before_ns - MS < detail["at_ns"] < after_ns + MS, detail
+        (before_ns, after_ns), at_ns = instants[detail["value"]], detail["at_ns"]
+        assert before_ns - MS < at_ns, detail
         assert "why" not in detail, detail["why"]
         epoch, sequence = detail["epoch"], detail["frame"]["sequence"]
         code_ns = codes.codes.get((epoch, sequence))
         following = codes.codes.get((epoch, sequence + 1))
         if code_ns is None or following is None:  # the test was too late to read one of them
             continue
-        assert code_ns - CODE_NS <= after_ns, detail
-        assert before_ns < following + CODE_NS, detail
-        assert detail["frame"]["dt_ns"] == detail["at_ns"] - detail["frame"]["captured_ns"]
+        assert code_ns - CODE_NS <= at_ns < following + CODE_NS, detail
+        assert detail["frame"]["dt_ns"] == at_ns - detail["frame"]["captured_ns"]
         assert abs(detail["frame"]["captured_ns"] - code_ns) < CODE_NS
         assert detail["before"]["sequence"] == sequence - 1
         assert detail["after"]["sequence"] == sequence + 1
         assert detail["after"]["dt_ns"] < 0 <= detail["frame"]["dt_ns"] < detail["before"]["dt_ns"]
-        if after_ns - before_ns < CODE_NS:  # else the test was held up while it sent
+        # Else the test was held up while it sent, or the line between the two ends of the kernel's loopback.
+        if max(after_ns, at_ns) - before_ns < CODE_NS:
             ages.append(before_ns - code_ns)
     return ages
 
@@ -191,7 +201,7 @@ async def test_the_picture_of_an_instant_is_the_right_one(node: IoNode) -> None:
 async def test_a_thousand_pictures_of_instants_are_the_right_ones(node: IoNode) -> None:
     ages = await prove(node, LONG_COUNT)
     print(f"{len(ages)} joined, oldest {max(ages) / MS:.1f} ms, within a picture {within_one_picture(ages):.4f}")
-    assert len(ages) >= 0.98 * LONG_COUNT
+    assert len(ages) >= (0.98 if slowness() < 1.2 else 0.8) * LONG_COUNT
     assert within_one_picture(ages) >= (0.999 if slowness() < 1.2 else 0.95)
 
 

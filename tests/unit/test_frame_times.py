@@ -89,6 +89,16 @@ def test_no_picture_was_exposed_in_a_gap() -> None:
     assert joined.frame.sequence == 6
 
 
+def test_a_picture_that_comes_late_does_not_take_its_place_from_the_one_before() -> None:
+    times = times_of(*even(5, 40), ref(6, 1_330))
+    joined = times.join(1_325 * MS)
+    assert joined is not None
+    assert (joined.frame.sequence, joined.frame.dt_ns) == (5, 125 * MS)
+    lost_between = times_of(*even(5, 40), ref(7, 1_330))
+    assert lost_between.join(1_325 * MS) is None
+    assert lost_between.join(1_255 * MS) is not None
+
+
 def test_before_the_first_picture_there_is_none() -> None:
     times = times_of(*even(5, 40))
     assert times.join(1_000 * MS) is None

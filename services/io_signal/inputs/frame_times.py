@@ -12,6 +12,9 @@ from schemas.signal_resources import FrameAt, JoinedFrame
 _KEPT: Final = 256
 # Pictures are not captured evenly: within so many of their distances the newest is still the one of an instant.
 _PATIENT_DISTANCES: Final = 1.5
+# Between a picture and the one written next there is none, however late it came on a busy machine; but a source that
+# pauses for longer was away.
+_LONGEST_PAUSE_NS: Final = 1_000_000_000
 
 
 class PictureTime(NamedTuple):
@@ -64,7 +67,7 @@ class StreamTimes:
             return None
         frame = max(before, key=_first_by_time)
         following = min(after, key=lambda kept: (kept.captured_ns, kept.sequence)) if after else None
-        if not self._was_exposed(frame, at_ns):
+        if not _are_neighbours(frame, following) and not self._was_exposed(frame, at_ns):
             return None
         earlier = [kept for kept in before if kept.epoch == frame.epoch and kept.captured_ns < frame.captured_ns]
         return JoinedFrame(
@@ -110,6 +113,14 @@ class FrameTimes:
         """CLOCK_REALTIME of a picture's capture; None where the stream is not followed, or the picture is too old."""
         times = self._streams.get(stream)
         return times.find(epoch, sequence) if times is not None else None
+
+
+def _are_neighbours(frame: PictureTime, following: PictureTime | None) -> bool:
+    return (
+        following is not None
+        and (following.epoch, following.sequence) == (frame.epoch, frame.sequence + 1)
+        and following.captured_ns - frame.captured_ns <= _LONGEST_PAUSE_NS
+    )
 
 
 def _first_by_time(kept: PictureTime) -> tuple[int, int]:
