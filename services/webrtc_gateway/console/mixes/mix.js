@@ -57,10 +57,10 @@ export class MixPage {
     this.#body = el(
       "div",
       { class: "mix-columns" },
-      el("div", { class: "mix-main" }, el("section", { class: "card mix-picture", "aria-label": "Picture" }, this.#place, el("div", { class: "mix-under" }, this.#figures, this.#said)), this.#layout.element),
+      el("div", { class: "mix-main" }, el("section", { class: "card mix-picture", "aria-label": "Picture" }, this.#place, el("div", { class: "mix-under" }, this.#figures, this.#said), this.#error, this.#problem.element), this.#layout.element),
       el("div", { class: "stack" }, this.#inputs.element, this.#overlays.element),
     );
-    this.element = el("div", { class: "stack mixes" }, this.#head, this.#note, this.#error, this.#problem.element, this.#body);
+    this.element = el("div", { class: "stack mixes" }, this.#head, this.#note, this.#body);
   }
 
   enter() {
@@ -130,8 +130,6 @@ export class MixPage {
 
   #showMissing() {
     const known = this.#mesh.status !== null;
-    this.#error.hidden = true;
-    this.#problem.show(null);
     this.#note.hidden = !known;
     setText(this.#note, known ? `There is no mix ${this.name}. It may have been deleted, or its name is written differently.` : "");
   }

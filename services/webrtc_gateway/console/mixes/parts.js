@@ -2,7 +2,7 @@
 
 import { boxOf, drawnOrder } from "./model.js";
 
-const LETTER_SHARE = 0.58; // width of a letter to the height of its line, about; the mixer knows better
+const LETTER_SHARE = 0.45; // width of a letter to the height of its line, about; the mixer knows better
 const LINE_SHARE = 4 / 3;
 const PADDING_SHARE = 0.25; // where there is a ground
 const CLOCK_LETTERS = 8; // 12:34:56
