@@ -31,7 +31,7 @@ def _found(pattern: "re.Pattern[str]") -> list[object]:
 def test_a_mesh_file_that_is_shown_is_one(match: "re.Match[str]") -> None:
     plan = plan_from_mapping(yaml.safe_load(match[1].replace("${CAM_PASSWORD}", "secret")))
     assert isinstance(plan, MeshPlan)
-    assert plan.streams or plan.mixes
+    assert plan.streams or plan.mixes or plan.signals or plan.inputs or plan.rules
     for stream in plan.streams:
         check_source(stream)
 
