@@ -30,7 +30,8 @@ RunnerT = TypeVar("RunnerT", bound="Runner[Any]")
 
 _REPORT_RETRY_SECONDS = 0.5
 _STEP_TIMEOUT_SECONDS = 15.0
-_MENDED_BY_TIME = frozenset({Unavailable.code, OutOfSpace.code, TooMany.code})  # the bus was away, memory was short
+MENDED_BY_TIME = frozenset({Unavailable.code, OutOfSpace.code, TooMany.code})  # the bus was away, memory was short
+"""Codes of errors after which a step is tried again by itself."""
 
 
 class Runner(Protocol[SpecIn]):
@@ -204,7 +205,7 @@ class Reconciler(Generic[SpecT, RunnerT]):
                     await self._guard(runner.stop())
                     del self.runners[resource]
                     self._reporter.report(resource, self._failed(resource, *wanted, error))
-                    if error.code in _MENDED_BY_TIME:
+                    if error.code in MENDED_BY_TIME:
                         retry_seconds = backoff.next_seconds()
 
     async def _guard(self, step: Coroutine[Any, Any, Any]) -> tuple[ErrorInfo | None, Any]:

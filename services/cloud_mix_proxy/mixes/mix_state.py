@@ -8,6 +8,7 @@ import msgspec
 from schemas.errors import ErrorInfo
 from schemas.mix_resources import Box, MixActual, MixInputActual
 from services.cloud_mix_proxy.mixer.protocol import Report
+from services.cloud_mix_proxy.mixes.input_troubles import with_trouble
 from services.cloud_mix_proxy.mixes.layout import ReadyLayout
 from services.cloud_mix_proxy.mixes.parts import MixParts
 
@@ -80,10 +81,13 @@ class MixStateTeller:
         """What the process says of itself; who lost an input, or has it back, is told at once."""
         self.report = report
         streams = {one.input: one.stream for one in self.actual.inputs}
-        now = tuple(msgspec.structs.replace(one, stream=streams.get(one.input, one.stream)) for one in report.inputs)
+        made = self._parts.made
+        named = (msgspec.structs.replace(one, stream=streams.get(one.input, one.stream)) for one in report.inputs)
+        now = tuple(with_trouble(one, made.actual(one.stream)) for one in named)
         before = {one.input: one.state for one in self.actual.inputs}
         changed = [one for one in now if before.get(one.input) != one.state]
-        if not changed and time.monotonic() - self._told_at < _FIGURES_SECONDS:
+        said = {one.input: one.error for one in self.actual.inputs} != {one.input: one.error for one in now}
+        if not (changed or said) and time.monotonic() - self._told_at < _FIGURES_SECONDS:
             self.actual = msgspec.structs.replace(self.actual, fps=report.fps, late=report.late)
             return
         self.tell(inputs=now, fps=round(report.fps, 2), late=report.late)

@@ -28,6 +28,7 @@ from services.cloud_mix_proxy.tasks.full_rules import SERVICE, FullRules
 from services.cloud_mix_proxy.tasks.place import Refused, Seen
 from services.cloud_mix_proxy.tasks.plan import RENDITION, Limits, Plan, mix_of, plan, source_names
 from shared.desired import Desired
+from shared.reconcile import MENDED_BY_TIME
 from shared.state import StateMirrors
 
 log = logging.getLogger(__name__)
@@ -174,20 +175,20 @@ class LocalPlace:
         if actual is None or spec is None or actual.node != spec[0].node:
             return Seen(told_operation=told, revision=revision, operation_error=operation_error, error=error)
         names = source_names(full.rules)
-        lost = tuple(sorted(names.get(one.input, one.input) for one in actual.inputs if one.state == "lost"))
+        troubled = [one for one in actual.inputs if one.state in ("lost", "ended") or one.error is not None]
         current = actual.revision >= revision
         refused = actual.error if current and revision > actual.applied_revision else None
         applied = told if revision and actual.applied_revision >= revision and not operation_error else 0
         rendition = self._renditions.actual(compound_id(mix, RENDITION))
         return Seen(
             running=current and actual.state == "running" and rendition is not None and rendition.node == actual.node,
-            ended=current and actual.state == "ended",
+            ended=current and (actual.state == "ended" or (record.last_success_operation == 0 and _never(actual))),
             told_operation=told,
             applied_operation=applied,
             revision=revision,
             operation_error=operation_error or refused,
-            error=actual.error or error,
-            lost=lost,
+            error=_told(actual, troubled, names) or error,
+            lost=tuple(sorted(names.get(one.input, one.input) for one in troubled)),
         )
 
     def _trouble(self, mix: str) -> ErrorInfo | None:
@@ -197,10 +198,15 @@ class LocalPlace:
         return next((one.error for one in (rendition, *outputs) if one is not None and one.error is not None), None)
 
 
+def _never(actual: MixActual) -> bool:
+    """What it is made of cannot be had, and time does not mend that."""
+    return actual.state == "failed" and actual.error is not None and actual.error.code not in MENDED_BY_TIME
+
+
 def _told(actual: MixActual, troubled: list[MixInputActual], names: Mapping[str, str]) -> ErrorInfo | None:
-    """What is wrong with a mix, by the client's names of its sources: why it ended, and which of them was why."""
-    found = [f"source {names.get(one.input, one.input)}: {one.error.message}" for one in troubled if one.error]
-    if actual.error is None:
-        first = next((one.error for one in troubled if one.error), None)
-        return ErrorInfo(code=first.code, message="; ".join(found)) if first else None
-    return ErrorInfo(code=actual.error.code, message="; ".join([actual.error.message, *found]))
+    """What is wrong with a mix, and with its sources by the client's names: why it ended, or what is not seen."""
+    errors = [(names.get(one.input, one.input), one.error) for one in troubled if one.error is not None]
+    texts = [f"source {name}: {error.message}" for name, error in errors]
+    if actual.error is not None:
+        return ErrorInfo(code=actual.error.code, message="; ".join([actual.error.message, *texts]))
+    return ErrorInfo(code=errors[0][1].code, message="; ".join(texts)) if errors else None
