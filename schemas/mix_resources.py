@@ -24,6 +24,8 @@ Edge = Annotated[int, Meta(ge=2, le=16_384)]
 MAX_INPUTS: Final = 16
 MAX_LOGOS: Final = 8
 MAX_TEXTS: Final = 8
+MIN_MIX_FPS: Final = 1
+"""A change is seen, and answered, with the second picture from then on."""
 OF_TASK: Final = re.compile(r"^mix-[0-9a-f]{16}$")
 """Mixes of CloudMix tasks, which are made, changed and ended by their task alone."""
 
@@ -184,6 +186,8 @@ def check_mix(spec: MixSpec, path: str = "") -> None:
     width, height = parse_size(spec.size, f"{path}size")
     if width % 2 or height % 2:
         raise InvalidValue(f"{path}size", spec.size, "use an even width and height")
+    if spec.fps < MIN_MIX_FPS:
+        raise InvalidValue(f"{path}fps", spec.fps, f"use {MIN_MIX_FPS} to 240; `samples` take pictures less often")
     if not spec.inputs:
         raise InvalidValue(f"{path}inputs", [], "name one input at least, for example mesh://cam0")
     names: set[str] = set()

@@ -5,9 +5,10 @@ examples:
   framemesh mix create show mesh://stage mesh://desk clip.mp4 --layout picture-in-picture --focus stage --size 1280x720
   framemesh mix update wall --layout focus --focus cam1 --fade 500ms     what is not said stays as it is
   framemesh mix update wall mesh://cam0 mesh://cam2 --logo logo.png@1700,40,180,90 --text '{now:%H:%M:%S}@40,1000'
+  framemesh mix update wall --no-logos --fade none --gain cam0=-6 --mute cam2
   framemesh mix create free -f layout.json      every field that a mix has; the options change it
   framemesh mix list
-  framemesh mix show wall --json
+  framemesh mix show wall --json > wall.json    and back: framemesh mix update wall -f wall.json
   framemesh mix delete wall
 
 A mix is a stream: watch it, record it (`framemesh record start wall`), encode it, or make it an input of another one.
@@ -39,6 +40,9 @@ _ACTIONS = ("create", "update", "delete", "list", "show")
 _LAYOUTS = ("free", "grid", "picture-in-picture", "focus")
 _OPTIONS = ("layout", "focus", "size", "fps", "gap", "background", "fade", "channels", "node")
 _LENGTHS = ("end_when_lost", "end_after")
+_CLEARED = ("focus", "fade", *_LENGTHS)
+_NONE = "none"  # of these: not any more
+_CHANGES = (*_OPTIONS, *_LENGTHS, "logo", "text", "mute", "unmute", "gain", "on_loss", "sound", "file")
 _BOX = re.compile(r"^(.+)@(-?\d+),(-?\d+),(\d+),(\d+)$")
 _POINT = re.compile(r"^(.*)@(-?\d+),(-?\d+)$", re.DOTALL)
 
@@ -48,30 +52,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mix", nargs="?", metavar="MIX")
     parser.add_argument("inputs", nargs="*", metavar="SOURCE", help="mesh://STREAM, a URL, or a file")
     parser.add_argument("--layout", choices=_LAYOUTS)
-    parser.add_argument("--focus", metavar="INPUT", help="the large one; the first when left out")
+    parser.add_argument("--focus", metavar="INPUT", help="the large one; the first when left out, or none")
     parser.add_argument("--size", metavar="WxH")
     parser.add_argument("--fps", type=float)
     parser.add_argument("--gap", type=int, metavar="PIXELS", help="between tiles")
     parser.add_argument("--background", metavar="#RRGGBB")
     parser.add_argument("--logo", action="append", metavar="SOURCE@X,Y,W,H", help="may be given again")
+    parser.add_argument("--no-logos", dest="logo", action="store_const", const=[])
     parser.add_argument("--text", action="append", metavar="TEXT@X,Y", help="{now:%%H:%%M:%%S} is a clock")
+    parser.add_argument("--no-texts", dest="text", action="store_const", const=[])
     parser.add_argument("--mute", action="append", metavar="INPUT", help="may be given again")
+    parser.add_argument("--unmute", action="append", metavar="INPUT", help="may be given again")
     parser.add_argument("--gain", action="append", metavar="INPUT=DB", help="may be given again")
     parser.add_argument("--on-loss", choices=("hold", "slate", "hide"), help="of an input, for all of them")
-    parser.add_argument("--fade", metavar="TIME", help="from the layout before, for example 500ms")
+    parser.add_argument("--fade", metavar="TIME", help="from the layout before, for example 500ms; or none")
     parser.add_argument("--channels", type=int, choices=(1, 2))
-    parser.add_argument("--no-sound", action="store_true")
-    parser.add_argument("--end-when-lost", metavar="TIME", help="end when all inputs are lost for so long")
-    parser.add_argument("--end-after", metavar="TIME")
+    parser.add_argument("--sound", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--end-when-lost", metavar="TIME", help="end when all inputs are lost for so long; or none")
+    parser.add_argument("--end-after", metavar="TIME", help="or none")
     parser.add_argument("--node", metavar="NODE")
-    parser.add_argument("-f", "--file", type=Path, metavar="JSON", help="a mix as `show --json` has it in `spec`")
+    parser.add_argument("-f", "--file", type=Path, metavar="JSON", help="a mix as `show --json` has it, or its `spec`")
     parser.add_argument("--wait", dest="wait_s", type=float, default=DEFAULT_WAIT_SECONDS, metavar="SECONDS")
     add_nats_argument(parser)
 
 
 async def run(options: argparse.Namespace) -> int:
-    if options.action != "list" and not options.mix:
-        raise BadRequest(f"mix {options.action}: name the mix, for example: framemesh mix {options.action} wall")
+    _check_usage(options)
     async with connected(options) as bus:
         if options.action == "list":
             reply = await bus.request(command(_SERVICE, "list"), ListMixes(), MixList, _REPLY_SECONDS)
@@ -83,6 +89,22 @@ async def run(options: argparse.Namespace) -> int:
             changed = await _change(bus, options)
             print(msgspec.json.encode(changed).decode() if options.json else _said(options, changed))
     return 0
+
+
+def _check_usage(options: argparse.Namespace) -> None:
+    action, mix = options.action, options.mix
+    if action == "list" and mix:
+        raise BadRequest(f"mix list: it has all of them; for one write: framemesh mix show {mix}")
+    if action != "list" and not mix:
+        raise BadRequest(f"mix {action}: name the mix, for example: framemesh mix {action} wall")
+    if action == "create" and not options.inputs and options.file is None:
+        raise BadRequest(
+            f"mix create: name its inputs, for example: framemesh mix create {mix} mesh://cam0 mesh://cam1"
+        )
+    changes = [name for name in _CHANGES if getattr(options, name) is not None]
+    if action in ("list", "show", "delete") and (changes or options.inputs):
+        given = f"--{changes[0].replace('_', '-')}" if changes else options.inputs[0]
+        raise BadRequest(f"mix {action}: {given} changes nothing here; write framemesh mix update {mix or 'wall'} …")
 
 
 async def _entry(bus: Bus, mix: str) -> MixEntry:
@@ -119,9 +141,9 @@ def spec_of(options: argparse.Namespace, before: dict[str, Any]) -> MixSpec:
     given.pop("mix", None)
     for name in (*_OPTIONS, *_LENGTHS):
         if (value := getattr(options, name)) is not None:
-            given[name] = value
-    if options.no_sound:
-        given["sound"] = False
+            given[name] = None if name in _CLEARED and value == _NONE else value
+    if options.sound is not None:
+        given["sound"] = options.sound
     if options.inputs:
         known = {entry["source"]: entry for entry in given.get("inputs", ())}
         sources = [source_argument(text) for text in options.inputs]
@@ -149,7 +171,8 @@ def _from_file(path: Path | None) -> dict[str, Any]:
         raise BadRequest(f"--file {path}: not JSON: {error}") from None
     if not isinstance(found, dict):
         raise BadRequest(f"--file {path}: write an object with the fields of a mix")
-    return found
+    spec = found.get("spec")
+    return spec if isinstance(spec, dict) else found
 
 
 def _logo(text: str) -> dict[str, Any]:
@@ -169,7 +192,8 @@ def _text(text: str) -> dict[str, Any]:
 
 def _adjusted(inputs: list[Any], options: argparse.Namespace) -> list[Any]:
     """With what the options say of inputs by their names."""
-    changes: dict[str, dict[str, Any]] = {name: {"muted": True} for name in options.mute or ()}
+    changes: dict[str, dict[str, Any]] = {name: {"muted": False} for name in options.unmute or ()}
+    changes |= {name: {"muted": True} for name in options.mute or ()}
     for text in options.gain or ():
         name, separator, number = text.partition("=")
         try:
@@ -181,7 +205,7 @@ def _adjusted(inputs: list[Any], options: argparse.Namespace) -> list[Any]:
         changes.setdefault(name, {}).update(gain_db=gain, muted=False)
     names = [entry["input"] for entry in inputs if isinstance(entry, dict)]
     for name in changes.keys() - set(names):
-        raise InvalidValue("--mute, --gain", name, f"name one of the inputs: {', '.join(names)}")
+        raise InvalidValue("--mute, --unmute, --gain", name, f"name one of the inputs: {', '.join(names)}")
     everywhere = {"on_loss": options.on_loss} if options.on_loss else {}
     return [
         {**entry, **everywhere, **changes.get(entry["input"], {})} if isinstance(entry, dict) else entry
@@ -199,5 +223,5 @@ def _convert(value: Any, kind: type[DeleteMix]) -> DeleteMix:
 def _said(options: argparse.Namespace, changed: MixChanged) -> str:
     if options.action == "delete":
         return f"{changed.id} has ended" if changed.code == 200 else f"{changed.id} is on its way out"
-    state = changed.actual.state if changed.actual else "accepted"
+    state = changed.actual.state if changed.actual else "accepted, and not made yet"
     return f"{changed.id}: {state}, revision {changed.revision}; watch it as stream {changed.id}"
