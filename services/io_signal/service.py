@@ -57,6 +57,7 @@ def _outputs(
     )
     context.stack.push_async_callback(reconciler.close)
     reconciler.keep(signals, lambda: signals.owned(context.node))
+    inputs.look_on(lambda: {stream for spec, _ in signals.owned(context.node).values() for stream in spec.streams})
     register_metrics(context.figures, parts, link)
     return SignalCommands(parts, mirrors, reconciler.runners), Sending(parts, reconciler.runners)
 

@@ -46,6 +46,7 @@ class FollowedStream:
     def __init__(self, stream: str, bus: Bus, wants: Wants, streams: Streams, times: StreamTimes) -> None:
         self.stream, self.times = stream, times
         self.users = 0
+        self._needing = 0
         self.left_out = 0
         """Instants that were not joined, as too many waited."""
         self._bus, self._wants, self._streams = bus, wants, streams
@@ -65,6 +66,11 @@ class FollowedStream:
         """Where the stream is; None: nowhere yet."""
         found = self._streams.spec(self.stream)
         return found[0].node if found is not None else None
+
+    def need(self, more: int) -> None:
+        """So many more, or fewer, need its pictures to be made; others are content with those that are made anyway."""
+        self._needing += more
+        self._show_demand()
 
     # -- joining ---------------------------------------------------------------------------------------------
 
@@ -147,14 +153,21 @@ class FollowedStream:
                 log.info("%s is not followed yet: %s", self.stream, error)
                 retry_seconds = _RETRY_SECONDS
                 continue
-            self._stop_wanting = self._wants.want(node, self.stream, RAW, _CONSUMER)
             self._node = node
+            self._show_demand()
+
+    def _show_demand(self) -> None:
+        wanted = self._needing > 0 and self._node is not None
+        if wanted and self._stop_wanting is None:
+            assert self._node is not None
+            self._stop_wanting = self._wants.want(self._node, self.stream, RAW, _CONSUMER)
+        elif not wanted and self._stop_wanting is not None:
+            self._stop_wanting()
+            self._stop_wanting = None
 
     async def _let_go(self) -> None:
         self._node = None
-        if self._stop_wanting is not None:
-            self._stop_wanting()
-            self._stop_wanting = None
+        self._show_demand()
         if self._subscription is not None:
             subscription, self._subscription = self._subscription, None
             await subscription.close()

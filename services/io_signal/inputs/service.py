@@ -1,5 +1,6 @@
 """Commands of inputs, and the inputs of this node."""
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -31,7 +32,7 @@ class Inputs:
 
     def __init__(self, context: Context[Any], mirrors: StateMirrors, hand: HandLink, wants: Wants, most: int) -> None:
         """`most`: inputs of one node."""
-        self._node, self._mirrors, self._most = context.node, mirrors, most
+        self._context, self._node, self._mirrors, self._most = context, context.node, mirrors, most
         self._inputs = AllInputs(INPUT_STATES, InputSpec, InputActual, mirrors, owner=SERVICE)
         streams = Streams("capture", StreamSpec, StreamActual, mirrors)
         reporter = Reporter(context, INPUT_STATES)
@@ -51,6 +52,16 @@ class Inputs:
     def times(self) -> FrameTimes:
         """Of the pictures of streams that inputs of this node name."""
         return self._following.times
+
+    def look_on(self, streams: Callable[[], Collection[str]]) -> None:
+        """Know the pictures of these streams as well, now and after every change of what is asked for."""
+
+        def changed() -> None:
+            self._following.look_on(streams())
+
+        changed()
+        self._context.stack.push_async_callback(self._following.close)
+        self._context.stack.callback(self._inputs.on_changed(changed))
 
     # -- commands --------------------------------------------------------------------------------------------
 
