@@ -85,6 +85,32 @@ async def test_a_notice_that_is_too_old_is_given_up(
         await node.until(task, status="done", untold=())
 
 
+async def test_receivers_that_hang_hold_up_their_owner_alone(server: NatsServer, parts: Parts, hook: Receiver) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listening:
+        silent = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        async with task_node(server.url) as node:
+            hanging = [await node.tasks.create("robot", f"hangs-{number}", rules(), silent) for number in range(3)]
+            for task in hanging:  # two notices of each are in the queue
+                await node.until(task, status="runing", untold=())
+            task = await node.tasks.create("studio", "waits", rules(), hook.url)
+            began = time.monotonic()
+            await node.until(task, status="runing", untold=())
+            async with patience(TIMEOUT_SECONDS / 2):
+                while not hook.details():
+                    await asyncio.sleep(0.02)
+            print(f"told after {time.monotonic() - began:.2f} s")
+            for one, owner in ((task, "studio"), *((task, "robot") for task in hanging)):
+                await node.tasks.delete(owner, one)
+                await node.until(one, status="done", untold=())
+            await until_told_all(hook)
+
+
+async def until_told_all(hook: Receiver) -> None:
+    async with patience(10):
+        while not hook.details() or hook.details()[-1]["status"] != "done":
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     "url",
     ["http://127.0.0.1:{}/", "http://localhost:{}/", "http://[::1]:{}/", "http://2130706433:{}/", "http://0x7f.1:{}/",

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from schemas.errors import MeshError, NotFound, Unavailable
-from schemas.mix_tasks import CallbackItem, CallbackState
+from schemas.mix_tasks import CallbackItem, CallbackState, TaskRecord
 from schemas.packets import UNREADABLE
 from services.cloud_mix_proxy.callbacks.envelope import envelope
 from services.cloud_mix_proxy.callbacks.post import TIMEOUT_SECONDS, post, reason_of
@@ -22,6 +22,7 @@ from services.cloud_mix_proxy.tasks.records import Records
 from shared.bus import Taker, Work, WorkQueue
 from shared.service import Context
 from shared.tasks import end_tasks, start_task
+from shared.urls import MASK
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,11 @@ _QUICK_RETRIES: Final = 3  # these three as the API's rules have it
 _QUICK_SECONDS: Final = 3.0
 _LIFE_SECONDS: Final = 600.0
 _SLOW_SECONDS: Final = 30.0
-_DELIVERERS: Final = 4  # at once: one receiver that hangs must not hold up the others
+_DELIVERERS: Final = 4
+_OF_ONE_OWNER: Final = 2
+"""Notices at once: whoever's receivers hang has no more of the deliverers, and the others go on."""
+_OWNER_BUSY_SECONDS: Final = 1.0
+_MAX_TRIED: Final = 4_096  # notices whose tries are remembered; one that is forgotten has its quick ones again
 _TAKE_SECONDS: Final = 5.0
 _BUS_AWAY_SECONDS: Final = 1.0
 _NS: Final = 1_000_000_000
@@ -46,6 +51,10 @@ class Deliveries:
         self._bus, self._queue, self._records = context.bus, queue, records
         self._key, self._allow_private = key, allow_private
         self._threads = ThreadPoolExecutor(_DELIVERERS, thread_name_prefix="callback")
+        self._busy: Counter[str] = Counter()
+        """Notices on their way, by the owner of their task."""
+        self._tries: OrderedDict[tuple[str, int], int] = OrderedDict()
+        """By task and number; one that was delivered or given up is not here."""
         self.delivered = 0
         self.failed: Counter[str] = Counter()
         self._workers = [context.spawn(self._deliver(), f"callbacks {number}") for number in range(_DELIVERERS)]
@@ -75,54 +84,68 @@ class Deliveries:
             log.error("a notice is not readable and is left out: %s", unreadable)
             await work.done()
             return
+        record = await self._known(item.task)
+        if record is None or not record.callback_url:  # it is forgotten: nobody is left to tell
+            await work.done()
+            return
+        if self._busy[record.owner] >= _OF_ONE_OWNER:
+            await work.again(_OWNER_BUSY_SECONDS)
+            return
+        self._busy[record.owner] += 1
+        try:
+            await self._deliver_to(record, item, work)
+        finally:
+            self._busy[record.owner] -= 1
+            self._busy += Counter()  # without those that are 0
+
+    async def _deliver_to(self, record: TaskRecord, item: CallbackItem, work: Work) -> None:
         going_on = start_task(_going_on(work), f"callback {item.task}")
         try:
-            error = await self._try(item)
+            error = await self._try(record, item)
         except asyncio.CancelledError:  # the service ends: the next one need not wait until this one is given up
             await work.again()
             raise
         finally:
             await end_tasks(going_on)
-        if error is not None and time.time_ns() - item.notice.at_ns < _LIFE_SECONDS * _NS:
-            await self._count(item, partial(_not_yet, error=error.message))
-            await work.again(_SLOW_SECONDS)
-            return
-        if error is None:
-            self.delivered += 1
-        else:
+        if error is not None:
+            self.failed[reason_of(error)] += 1
+            if time.time_ns() - item.notice.at_ns < _LIFE_SECONDS * _NS:
+                await self._count(item, partial(_not_yet, error=error.message))
+                await work.again(self._wait_seconds(item))
+                return
             self.failed["given_up"] += 1
             log.warning("task %s: notice %d given up: %s", item.task, item.notice.number, error)
+        else:
+            self.delivered += 1
+        self._tries.pop((item.task, item.notice.number), None)
         # Taken out first: a receiver may be told twice, but what is counted shall have been.
         await work.done()
         await self._count(item, partial(_over, item=item, error=error.message if error else ""))
 
-    async def _try(self, item: CallbackItem) -> MeshError | None:
-        """None: it is delivered, or there is nobody to tell."""
-        error: MeshError | None = None
-        for attempt in range(1 + _QUICK_RETRIES):
-            if attempt:
-                await asyncio.sleep(_QUICK_SECONDS)
-            try:
-                url = await self._url(item.task)
-                if not url:
-                    return None
-                body = envelope(item, self._key, int(time.time()))
-                send = partial(post, url, body, allow_private=self._allow_private)
-                await asyncio.get_running_loop().run_in_executor(self._threads, send)
-            except NotFound:  # the task is forgotten
-                return None
-            except MeshError as refused:
-                error = refused
-                self.failed[reason_of(refused)] += 1
-            else:
-                return None
-        return error
+    async def _try(self, record: TaskRecord, item: CallbackItem) -> MeshError | None:
+        """Why it was not delivered."""
+        try:
+            url = (await full_rules.unseal(self._bus, record)).callback_url
+            if MASK in url:  # its secret is forgotten: what may be shown leads nowhere
+                raise NotFound("the address is known no more, as the task has been done for long")
+            send = partial(post, url, envelope(item, self._key, int(time.time())), allow_private=self._allow_private)
+            await asyncio.get_running_loop().run_in_executor(self._threads, send)
+        except MeshError as error:
+            return error
+        return None
 
-    async def _url(self, task: str) -> str:
+    def _wait_seconds(self, item: CallbackItem) -> float:
+        """Until the next try. It waits in the queue: in a deliverer it would hold up those of others."""
+        key = (item.task, item.notice.number)
+        tries = self._tries[key] = self._tries.get(key, 0) + 1
+        self._tries.move_to_end(key)
+        if len(self._tries) > _MAX_TRIED:
+            self._tries.popitem(last=False)
+        return _QUICK_SECONDS if tries <= _QUICK_RETRIES else _SLOW_SECONDS
+
+    async def _known(self, task: str) -> TaskRecord | None:
         known = await self._records.get(task)
-        if known is None:
-            return ""
-        return (await full_rules.unseal(self._bus, known.record)).callback_url
+        return known.record if known is not None else None
 
     async def _count(self, item: CallbackItem, change: Any) -> None:
         with contextlib.suppress(Unavailable):  # a figure for people; the metrics have it too
