@@ -9,6 +9,7 @@ import { JobPage } from "./jobs/job.js";
 import { JobsPage } from "./jobs/page.js";
 import { MixPage } from "./mixes/mix.js";
 import { MixesPage } from "./mixes/page.js";
+import { tellScreens } from "./mixes/screen.js";
 import { streamsOf } from "./model.js";
 import { AddPage } from "./pages/add.js";
 import { MissingPage } from "./pages/missing.js";
@@ -117,11 +118,13 @@ const feed = new Feed(new URL("api/events", document.baseURI.replace(/^http/, "w
   onOpen() {
     showFeed("connected");
     tiles.poke();
+    tellScreens(true);
     learnRights(); // they may have changed while the gateway was away
   },
   onDrop() {
     showFeed("reconnecting");
     tiles.suspect();
+    tellScreens(false);
   },
   // A browser does not tell why: the door may want a token, or be closed.
   onRefused: () => document.querySelector("dialog.signin") || learnRights(),

@@ -96,6 +96,7 @@ export class Boxes {
   #take(event, key) {
     const { part, node } = this.#shown.get(key);
     if (event.button !== 0) return;
+    if (event.pointerType === "touch" && key !== this.#selected) return; // it may be scrolling; a tap chooses it
     this.#handlers.onSelect(key);
     if (!part.movable) return;
     node.setPointerCapture(event.pointerId);

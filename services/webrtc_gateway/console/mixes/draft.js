@@ -14,6 +14,7 @@ export class Draft {
   #name;
   #revision = 0; // that `spec` was made from
   #newest = null; // the mesh's entry
+  #own = false; // `spec` is as it was sent, with what the mesh keeps secret
   #changed = false; // since it was sent
   #sending = false;
   #sent_at_ms = -Infinity;
@@ -35,7 +36,7 @@ export class Draft {
   /** The mesh's own state: shown unless something is being changed here. */
   follow(entry) {
     this.#newest = entry;
-    if (!this.busy && !this.problem && entry.revision > this.#revision) this.#adopt();
+    if (this.#hasNews) this.#adopt();
   }
 
   /** `edit(spec)` changes the spec in place. */
@@ -70,7 +71,14 @@ export class Draft {
     if (this.#changed && !this.#sending && !this.problem) this.#send();
   }
 
+  get #hasNews() {
+    if (this.busy || this.problem || !this.#newest) return false;
+    const { revision } = this.#newest;
+    return revision > this.#revision || (this.#own && revision === this.#revision);
+  }
+
   #adopt() {
+    this.#own = false;
     this.#revision = this.#newest.revision;
     this.spec = fullSpec(structuredClone(this.#newest.spec));
     this.#onChange();
@@ -91,6 +99,7 @@ export class Draft {
       // Nothing is waited for: what the mixer cannot show it tells with its state.
       const { revision } = await call(`${SERVICE}.update`, { ...this.spec, revision: this.#revision, wait_s: 0 });
       this.#revision = revision;
+      this.#own = true;
     } catch (error) {
       if (!(error instanceof CommandError)) throw error;
       this.problem = await this.#judge(error);
@@ -99,7 +108,7 @@ export class Draft {
     }
     if (this.#changed) return this.#closed ? this.#send() : this.#schedule();
     if (this.#closed) return;
-    if (!this.problem && this.#newest && this.#newest.revision > this.#revision) this.#adopt();
+    if (this.#hasNews) this.#adopt();
     else this.#onChange();
   }
 

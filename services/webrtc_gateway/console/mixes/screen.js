@@ -26,6 +26,14 @@ document.addEventListener("visibilitychange", () => {
   else open.forEach((screen) => screen.show());
 });
 
+/** The gateway has just been heard of, or (false) not any more. */
+export function tellScreens(isThere) {
+  for (const { player } of open) {
+    if (isThere) player.poke();
+    else player.suspect();
+  }
+}
+
 export class Screen {
   #stage = el("div", { class: "stage" });
   #placeholder = el("p", { class: "placeholder" });
