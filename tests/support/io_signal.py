@@ -22,6 +22,7 @@ from shared.service import READY_FD_VARIABLE
 from tests.support.mesh import CallFailed
 from tests.support.nats import NatsServer
 from tests.support.pace import Patience
+from tests.support.peers import free_port
 
 HAND = "services.io_signal.hand"
 _READY_SECONDS = 30.0
@@ -44,7 +45,7 @@ class SignalService:
             "FRAMEMESH_NODE": node,
             "FRAMEMESH_SHM_DIR": str(self.shm_dir),
             "FRAMEMESH_DATA_DIR": str(self.folder / "data"),
-            "FRAMEMESH_IO_SIGNAL_METRICS_PORT": "0",
+            "FRAMEMESH_IO_SIGNAL_METRICS_PORT": str(free_port()),
             "FRAMEMESH_IO_SIGNAL_FILE_ROOTS": str(self.files),
             **environment,
         }

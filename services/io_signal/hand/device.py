@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.errors import Conflict, ErrorInfo, MeshError, TooMany, Unavailable
+from schemas.errors import BadRequest, Conflict, ErrorInfo, MeshError, TooMany, Unavailable
 from schemas.signal_resources import SafeState, SignalSpec
 from schemas.units import parse_duration
 from services.io_signal.hand.drivers.base import DeviceError, OutputDriver
@@ -199,6 +199,10 @@ class OutputDevice:
             return
         if error is None:
             self._has(owed.on, owed.cause, None, by=owed.by, why=owed.why)
+            return
+        if error.code == BadRequest.code:  # it is not allowed, now or later
+            self._owed = None
+            self.is_safe.set()
             return
         again = _AGAIN_SECONDS[min(owed.tries, len(_AGAIN_SECONDS)) - 1]
         owed.next_seconds = self._loop.time() + again

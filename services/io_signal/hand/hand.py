@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 0.2  # how late a bus that is away may be noticed; of what is told in seconds
 _SAFE_SECONDS: Final = 3.0  # for devices that do not answer to come to their safe state before the hand ends
+_UNKNOWN_SECONDS: Final = 0.3  # for one that has never answered: nothing of ours is on there
 _FILE_SECONDS: Final = 2.0  # for a text into a control file
 _MS: Final = 1_000
 
@@ -97,7 +98,8 @@ class Hand:
         devices = tuple(self._outputs.values())
         for device in devices:
             device.make_safe(cause)
-        waiting = [asyncio.ensure_future(device.is_safe.wait()) for device in devices]
+        # One that has never answered is not waited for: nothing of ours is on there.
+        waiting = [asyncio.ensure_future(device.is_safe.wait()) for device in devices if device.state.known]
         if waiting:
             _, late = await asyncio.wait(waiting, timeout=_SAFE_SECONDS)
             for device in devices:
@@ -131,7 +133,7 @@ class Hand:
 
     async def _end(self, device: OutputDevice) -> None:
         device.make_safe("stop")
-        if not await set_within(device.is_safe, _SAFE_SECONDS):
+        if not await set_within(device.is_safe, _SAFE_SECONDS if device.state.known else _UNKNOWN_SECONDS):
             log.error("%s does not come to its safe state", device.spec.signal)
         await device.close()
         if self._outputs.get(device.spec.signal) is device:
