@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,75 +11,12 @@ import pytest
 from schemas.errors import InvalidValue
 from schemas.signal_resources import InputSpec
 from services.io_signal.hand.drivers.base import Limits
-from services.io_signal.hand.inputs.ports import InputPorts
-from services.io_signal.hand.protocol import InputIs, Taken
-from tests.support.pace import patience
-
-_WAIT_SECONDS = 5.0
-
-
-class Listening:
-    """What the hand would tell of its inputs."""
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.told: list[Taken | InputIs] = []
-        self._changed = asyncio.Event()
-        self.ports = InputPorts(limits or Limits(), self._tell)
-
-    def _tell(self, message: Taken | InputIs) -> None:
-        self.told.append(message)
-        self._changed.set()
-
-    @property
-    def taken(self) -> list[Taken]:
-        return [one for one in self.told if isinstance(one, Taken)]
-
-    @property
-    def states(self) -> list[InputIs]:
-        return [one for one in self.told if isinstance(one, InputIs)]
-
-    async def until(self, count: int) -> list[Taken]:
-        """So many values."""
-        async with patience(_WAIT_SECONDS):
-            while len(self.taken) < count:
-                self._changed.clear()
-                await self._changed.wait()
-        return self.taken
-
-    async def until_state(self, state: str) -> InputIs:
-        async with patience(_WAIT_SECONDS):
-            while not self.states or self.states[-1].state != state:
-                self._changed.clear()
-                await self._changed.wait()
-        return self.states[-1]
-
-    async def until_left_out(self, reason: str) -> int:
-        async with patience(_WAIT_SECONDS):
-            while not self.states or reason not in self.states[-1].dropped:
-                self._changed.clear()
-                await self._changed.wait()
-        return self.states[-1].dropped[reason]
-
-    async def listen(self, **fields: Any) -> int:
-        """An input on any free port; the port."""
-        spec = InputSpec(**{"input": "di1", "mode": "tcp", "address": "tcp://127.0.0.1:0", **fields})
-        await self.ports.listen(spec)
-        active = await self.until_state("active")
-        return int(active.address.rpartition(":")[2])
-
-
-@contextlib.asynccontextmanager
-async def listening(limits: Limits | None = None) -> AsyncIterator[Listening]:
-    inputs = Listening(limits)
-    try:
-        yield inputs
-    finally:
-        await inputs.ports.close()
+from tests.support.listening import listening
 
 
 @contextlib.contextmanager
 def client(port: int) -> Any:
-    with socket.create_connection(("127.0.0.1", port), timeout=_WAIT_SECONDS) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield connection
 

@@ -37,9 +37,7 @@ class Pace(Generic[T]):
                 self._too_fast()
             self._waiting = item
             return
-        now = self._now()
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._at = now
+        self._earn()
         if self._tokens >= 1:
             self._tokens -= 1
             self._passed(item)
@@ -56,6 +54,11 @@ class Pace(Generic[T]):
     def _next(self) -> None:
         item, self._waiting, self._timer = self._waiting, None, None
         if item is not None:
-            # The token that it has waited for, and no more: timers are late, and lateness is no credit.
-            self._tokens, self._at = 0.0, self._now()
+            self._earn()
+            self._tokens = max(0.0, self._tokens - 1)
             self._passed(item)
+
+    def _earn(self) -> None:
+        now = self._now()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now

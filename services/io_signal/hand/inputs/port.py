@@ -24,7 +24,8 @@ Tell = Callable[[Taken | InputIs], None]
 
 _OPEN_SECONDS: Final = 5.0  # a PLC behind a slow link; what takes longer is tried again
 _CLOSE_SECONDS: Final = 2.0
-_TELL_SECONDS: Final = 0.2  # how often what is left out is told, where it has grown
+_TELL_SECONDS: Final = 0.2  # between two words of what is left out
+_LOOK_SECONDS: Final = 0.5  # how often drivers are asked what they have left out
 
 
 class InputPort:
@@ -52,6 +53,7 @@ class InputPort:
         self._error: ErrorInfo | None = None
         self._address = ""
         self._dropped_told = 0
+        self._has_dropped = asyncio.Event()
         self._driver: InputDriver | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -154,6 +156,7 @@ class InputPort:
 
     def _drop(self, reason: str) -> None:
         self._dropped[reason] += 1
+        self._has_dropped.set()
 
     def _count_of(self, driver: InputDriver) -> None:
         left_out: Counter[str] | None = getattr(driver, "left_out", None)  # of those that have something to leave out
@@ -164,11 +167,13 @@ class InputPort:
     async def _tell_drops(self) -> None:
         never = asyncio.Event()
         while True:
-            await set_within(never, _TELL_SECONDS)
+            await set_within(self._has_dropped, _LOOK_SECONDS)
+            self._has_dropped.clear()
             if self._driver is not None:
                 self._count_of(self._driver)
             if self._dropped.total() != self._dropped_told:
                 self._tell_state(self._state, self._error, again=True)
+                await set_within(never, _TELL_SECONDS)
 
 
 def _lost(spec: InputSpec, what: str) -> MeshError:
