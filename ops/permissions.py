@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from schemas.channel import Channel, Party
 from schemas.channels import CHANNELS, RUNNING_SERVICES
-from schemas.subjects import EVENTS_STREAM, all_events
+from schemas.subjects import DESIRED_BUCKET, EVENTS_STREAM, all_events
 
 PARTIES: tuple[Party, ...] = get_args(Party)
 
@@ -125,6 +125,8 @@ def _receive(grant: Grant, receiver: Party, channel: Channel) -> None:
             f"$JS.API.DIRECT.GET.{stream}.>",
             f"$JS.FC.{stream}.>",
         }
+        if channel.bucket == DESIRED_BUCKET:  # of what was asked for before, which a watch could ask for too
+            grant.publish.add(f"$JS.API.DIRECT.GET.{stream}")
 
 
 def _use_stream(grant: Grant, party: Party, stream: str) -> str:
