@@ -3,6 +3,8 @@
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from shared.bus.arrivals import ArrivedMsg
+
 
 class ReadingClient(Client):
     """A name that is not UTF-8, or headers that are none, end nats-py's reading: whoever may send one message would
@@ -20,7 +22,7 @@ class ReadingClient(Client):
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
     ) -> Msg:
-        return Msg(
+        return ArrivedMsg(
             _client=self,
             subject=subject.decode(errors="replace"),
             reply=reply.decode(errors="replace"),
