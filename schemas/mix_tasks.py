@@ -63,8 +63,8 @@ class TaskRecord(Struct, frozen=True, kw_only=True):
     place: TaskPlace = "local"
     cloud_task: str = ""
     """Its id there."""
-    cloud_operation: int = 0
-    """The newest operation that the cloud was told of."""
+    cloud_left: bool = False
+    """The cloud may still have it, although it is mixed elsewhere or has ended."""
     mix_operation: int = 0
     """The newest operation that the mix was told of."""
     mix_revision: int = 0

@@ -9,8 +9,10 @@ from msgspec.structs import replace
 
 from services.cloud_mix_proxy.edge.admission import Admission
 from services.cloud_mix_proxy.edge.exchange import Exchange
-from services.cloud_mix_proxy.tasks import keeper
+from services.cloud_mix_proxy.tasks import keeper, remains
 from services.cloud_mix_proxy.upstream import cloud as cloud_module
+from services.cloud_mix_proxy.upstream.client import printable
+from services.cloud_mix_proxy.upstream.cloud import CloudPlace
 from shared.bus import Bus
 from shared.door.clients import Clients
 from shared.door.connections import Connections
@@ -65,6 +67,7 @@ def upstream(port: int, **settings: Any) -> dict[str, Any]:
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloud_module, "_POLL_SECONDS", 0.1)
     monkeypatch.setattr(keeper, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(remains, "_AGAIN_SECONDS", 0.2)
 
 
 async def test_a_task_is_mixed_by_the_cloud(servers: tuple[NatsServer, NatsServer]) -> None:
@@ -77,6 +80,8 @@ async def test_a_task_is_mixed_by_the_cloud(servers: tuple[NatsServer, NatsServe
             assert (running.place, local.asked) == ("cloud", [])
             theirs = (await remote.tasks.list("robot", 1, 10))[1][0]
             assert (theirs.task, theirs.name, theirs.status) == (running.cloud_task, task, "runing")
+            pushed = (await remote.tasks.detail("robot", theirs.task)).rules.output.url
+            assert pushed[0] == f"rtmp://push.example.com/live/{task}"  # where the client looks, whoever mixes
             assert await node.tasks.update("robot", task, rules("http://tos.example.org/b.mp4")) == 2
             await node.until(task, last_success_operation=2)
             assert made.mixes[f"mix-{theirs.task}"].inputs[0].source.endswith("/b.mp4")
@@ -94,6 +99,12 @@ async def test_a_task_is_mixed_by_the_cloud(servers: tuple[NatsServer, NatsServe
             first = (await node.until(task, status="runing")).cloud_task
             await node.records.change(task, lambda one: replace(one, cloud_task="", status="prepare"))
             assert (await node.until(task, status="runing", cloud_task=first)).cloud_task == first
+            # It was given up for dead there, and mixed here: it must not be pushed from both.
+            await node.records.change(
+                task, lambda one: replace(one, cloud_task="", status="prepare", place="local", cloud_left=True)
+            )
+            await remote.until(first, status="done")
+            assert (await node.until(task, status="runing", cloud_left=False)).place == "local"
             here_too = await node.tasks.create("robot", "here-1", rules(), None)
             assert (await node.until(here_too, status="runing")).place == "local"
             for one in (task, here_too):
@@ -115,6 +126,8 @@ async def test_what_the_cloud_does_not_take_is_mixed_here(servers: tuple[NatsSer
             task = await node.tasks.create("robot", "cloud-1", rules(), None)
             fallen = await node.until(task, status="runing")
             assert fallen.place == "local"
+            # Who does not answer may have taken it all the same.
+            assert fallen.cloud_left == (secret == ROBOT[1])
             await node.tasks.delete("robot", task)
             await node.until(task, status="done")
         async with task_node(here.url, **{**settings, "upstream_fallback": False}) as node:
@@ -122,3 +135,37 @@ async def test_what_the_cloud_does_not_take_is_mixed_here(servers: tuple[NatsSer
             done = await node.until(task, status="done")
             assert done.error is not None
             assert "CloudMixTask at http" in done.error.message
+
+
+async def test_a_name_that_is_taken_there_is_a_creation_whose_answer_was_lost(
+    servers: tuple[NatsServer, NatsServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = servers
+    port = free_port()
+    find = CloudPlace._find
+    looks: list[str] = []
+
+    async def blind_at_first(self: CloudPlace, name: str) -> str:
+        looks.append(name)
+        return await find(self, name) if len(looks) > 1 else ""
+
+    monkeypatch.setattr(CloudPlace, "_find", blind_at_first)
+    async with cloud(there, port) as (remote, _), task_node(here.url, **upstream(port)) as node:
+        await node.context.cancel_tasks()
+        task = await node.tasks.create("robot", "cloud-1", rules(), None)
+        made = await remote.tasks.create("robot", task, rules(), None)
+        async with task_node(here.url, "edge1", **upstream(port)) as second:
+            running = await second.until(task, status="runing")
+            assert (running.place, running.cloud_task, len(looks)) == ("cloud", made, 2)
+            await second.tasks.delete("robot", task)
+            await second.until(task, status="done")
+
+
+def test_what_a_cloud_repeats_of_a_request_is_not_shown() -> None:
+    url = "rtmp://push.example.com/live/key-of-mine?sign=word"
+    said = printable(f"cannot push to {url}\n" + "x" * 1_000, [url])
+    assert "key-of-mine" not in said
+    assert "word" not in said
+    assert "push.example.com" in said
+    assert "\n" not in said
+    assert len(said) == 300

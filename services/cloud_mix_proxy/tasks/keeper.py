@@ -18,6 +18,7 @@ from services.cloud_mix_proxy.tasks.full_rules import FullRules
 from services.cloud_mix_proxy.tasks.leases import Leases
 from services.cloud_mix_proxy.tasks.place import Place, Refused
 from services.cloud_mix_proxy.tasks.records import KEPT_SECONDS, Known, Records
+from services.cloud_mix_proxy.tasks.remains import GIVE_UP_SECONDS, Remains
 from shared.bus import Bus, WorkQueue
 from shared.service import Context
 from shared.tasks import end_tasks, set_within
@@ -28,7 +29,6 @@ _LOOK_SECONDS: Final = 1.0
 """Between two looks at a task when nothing is heard of: leases are kept, limits of time are judged."""
 _SETTLE_SECONDS: Final = 0.1  # changes come in bursts, and one look sees them all
 _STEP_SECONDS: Final = 15.0  # what is asked of others answers within 10 s, or not at all
-_CLOUD_END_SECONDS: Final = 3_600.0  # of a task that it may still mix, until its sources or its own limit end it
 _RETENTION_SECONDS: Final = 600.0
 _SECRET_SECONDS: Final = 900.0  # callbacks are tried for ten minutes, and need their address
 _NS: Final = 1_000_000_000
@@ -54,6 +54,7 @@ class Keeper:
         self._context, self._records, self._leases, self._places, self._queue = context, records, leases, places, queue
         self._task_hours, self._prepare_seconds = task_hours, prepare_seconds
         self._upstream_seconds, self._fallback = upstream_seconds, fallback
+        self._remains = Remains(context, records, places["cloud"])
         self._workers: dict[str, asyncio.Task[Any]] = {}
         self._changed: dict[str, asyncio.Event] = {}
         self._poke = asyncio.Event()
@@ -114,7 +115,9 @@ class Keeper:
                     log.warning("task %s: no answer within %g s; tried again", task, _STEP_SECONDS)
                 except Exception:  # a bug that one task shows: the others go on
                     log.exception("task %s: look failed", task)
-                if record is not None and record.status == "done" and not record.untold:
+                if record is not None and record.cloud_left:
+                    self._remains.see_to(record)
+                elif record is not None and record.status == "done" and not record.untold:
                     await self._leases.release(task)
                     return
                 await asyncio.sleep(_SETTLE_SECONDS)
@@ -124,6 +127,7 @@ class Keeper:
             self._changed.pop(task, None)
             self._full.pop(task, None)
             self._begun.pop(task, None)
+            self._remains.leave(task)
 
     async def _step(self, task: str) -> TaskRecord:
         """One look at a task, and what follows from it.
@@ -155,9 +159,9 @@ class Keeper:
             seen = await place.advance(record, await self._rules(record))
         except Refused as refusal:
             return await self._refused(record, refusal.error)
-        except MeshError as error:
+        except MeshError as error:  # it may have taken it, and its answer was lost
             if record.place == "cloud" and not record.cloud_task and self._tried(record) > self._upstream_seconds:
-                return await self._refused(record, error.info)
+                return await self._refused(await self._change(record, _left), error.info)
             raise
         record = await self._change(record, lambda one: with_seen(one, seen))
         if seen.ended:
@@ -191,7 +195,8 @@ class Keeper:
             gone = self._given_up(record)
             if not gone:
                 raise
-            log.warning("task %s: %s; it is left as it is there", record.task, error)
+            record = await self._change(record, _left)
+            log.warning("task %s: %s; it has ended here", record.task, error)
         if not gone:
             return record
         # First: once it is done a task of its name may come, and must not lose it.
@@ -203,7 +208,7 @@ class Keeper:
         if record.place != "cloud":
             return False
         waited_seconds = (time.time_ns() - record.updated_ns) / _NS
-        return waited_seconds > (_CLOUD_END_SECONDS if record.cloud_task else self._upstream_seconds)
+        return waited_seconds > (GIVE_UP_SECONDS if record.cloud_task else self._upstream_seconds)
 
     async def _tell(self, record: TaskRecord) -> TaskRecord:
         """Put what nobody was told of into the queue; what comes twice the queue takes once."""
@@ -249,6 +254,10 @@ class Keeper:
             await self._records.forget(known)
         elif done_seconds > _SECRET_SECONDS and known.record.rules_secret:
             await self._change(known.record, lambda one: replace(one, rules_secret=""))
+
+
+def _left(record: TaskRecord) -> TaskRecord:
+    return replace(record, cloud_left=True)
 
 
 def _begun(record: TaskRecord) -> Any:

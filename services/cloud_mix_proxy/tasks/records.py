@@ -66,11 +66,11 @@ class Records:
         return [known.record for known in self._decoded.values() if known.record.status in LIVE_STATUSES]
 
     def unfinished(self) -> list[TaskRecord]:
-        """Those that somebody has to see to: not done, or with notices that are not in the queue."""
+        """Those that somebody has to see to: not done, with notices that are not in the queue, or left in a cloud."""
         return [
             known.record
             for known in self._decoded.values()
-            if known.record.status in LIVE_STATUSES or known.record.untold
+            if known.record.status in LIVE_STATUSES or known.record.untold or known.record.cloud_left
         ]
 
     def seen(self, task: str) -> TaskRecord | None:

@@ -5,6 +5,7 @@ library for what is one POST and five HMACs.
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -15,12 +16,13 @@ from msgspec import Struct, field
 
 from schemas.errors import ErrorInfo, Unavailable
 from services.cloud_mix_proxy.edge.signature import Request, sign
-from shared.urls import redact
+from shared.urls import redact, scrub
 
 VERSION: Final = "2023-01-01"
 _CALL_SECONDS: Final = 10.0  # what the API's own clients wait
 _MAX_ANSWER_BYTES: Final = 1 << 20
 _MAX_MESSAGE_CHARACTERS: Final = 300  # of a stranger's text
+_MAX_SCRUBBED_CHARACTERS: Final = 16_384
 _TOO_MANY: Final = 429
 
 
@@ -64,8 +66,8 @@ class CloudClient:
         if self._session is not None:
             await self._session.close()
 
-    async def call(self, action: str, body: Struct | dict[str, Any]) -> Any:
-        """What `Data` of the answer is.
+    async def call(self, action: str, body: Struct | dict[str, Any], secret: Sequence[str] = ()) -> Any:
+        """What `Data` of the answer is. `secret`: URLs in the body that an error must not repeat.
 
         Raises:
             CallRefused: the cloud does not do it; asking again would not help.
@@ -90,10 +92,10 @@ class CloudClient:
                     answer += more
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{what}: no answer ({type(error).__name__})") from None
-        return _data(what, status, answer)
+        return _data(what, status, answer, secret)
 
 
-def _data(what: str, status: int, body: bytes) -> Any:
+def _data(what: str, status: int, body: bytes, secret: Sequence[str]) -> Any:
     try:
         answer = msgspec.json.decode(body, type=_Answer)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -102,11 +104,13 @@ def _data(what: str, status: int, body: bytes) -> Any:
     if status == 200 and error is None and result is not None and result.code in (0, 200):
         return result.data
     said = f"{error.code}: {error.message}" if error else result.message if result else "no reason"
-    text = f"{what}: answered {status}, {_printable(said)}"
+    text = f"{what}: answered {status}, {printable(said, secret)}"
     if status >= 500 or status == _TOO_MANY:
         raise Unavailable(text)
     raise CallRefused(ErrorInfo(code=status if status >= 400 else 400, message=text))
 
 
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text)[:_MAX_MESSAGE_CHARACTERS]
+def printable(text: str, secret: Sequence[str]) -> str:
+    """Text of a stranger as it may be shown: bounded, in one line, without what is secret in those URLs."""
+    scrubbed = scrub(text[:_MAX_SCRUBBED_CHARACTERS], secret)
+    return "".join(letter if letter.isprintable() else " " for letter in scrubbed)[:_MAX_MESSAGE_CHARACTERS]

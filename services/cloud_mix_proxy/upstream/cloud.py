@@ -6,18 +6,21 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from schemas.cloud_mix import MixedRules
 from schemas.errors import ErrorInfo, Unavailable
 from schemas.mix_tasks import TaskRecord
 from services.cloud_mix_proxy.tasks.full_rules import FullRules
 from services.cloud_mix_proxy.tasks.place import Refused, Seen
+from services.cloud_mix_proxy.tasks.push_address import push_url
 from services.cloud_mix_proxy.tasks.settings import TaskSettings
-from services.cloud_mix_proxy.upstream.client import CallRefused, CloudClient
+from services.cloud_mix_proxy.upstream.client import CallRefused, CloudClient, printable
 
 _POLL_SECONDS: Final = 5.0  # ten calls a second are what the API allows of one action; dozens of tasks stay below
 _LISTED: Final = 100  # the most that a page has
 _MAX_PAGES: Final = 10
+_RUNNING: Final = frozenset(("runing", "running"))  # as this API spells it, and its siblings
 _ENDING: Final = frozenset(("prestop", "done"))
 
 
@@ -32,8 +35,9 @@ class _Detail(Struct):
     status: str = field(name="Status")
     last: int = field(name="LastOperationIndex", default=0)
     last_success: int = field(name="LastSuccessOperationIndex", default=0)
-    message: str = field(name="TaskErrMsg", default="")
-    sources: str | list[str] = field(name="TaskErrSrcIDs", default="")
+    operation_message: str | None = field(name="LastOperationErrMsg", default="")
+    message: str | None = field(name="TaskErrMsg", default="")
+    sources: str | list[str] | None = field(name="TaskErrSrcIDs", default="")
 
 
 class _Row(Struct):
@@ -100,7 +104,7 @@ class CloudPlace:
 
     async def _advance(self, record: TaskRecord, full: FullRules) -> Seen:
         # Its callbacks are ours to make: the cloud does not reach who asked here, nor shall it know of them.
-        rules = full.rules
+        rules = _pushing_as_here(record.task, full.rules)
         cloud_task = record.cloud_task or await self._find(record.task)
         told, operation_error = max(record.mix_operation, 1), record.operation_error
         if not cloud_task:
@@ -113,27 +117,32 @@ class CloudPlace:
         except CallRefused as refused:  # it is not known there any more
             return Seen(cloud_task=cloud_task, told_operation=told, ended=True, error=refused.error)
         caught_up = detail.last_success >= detail.last > 0 and operation_error is None
+        if not caught_up and operation_error is None:
+            operation_error = _said(detail.operation_message, rules)
         return Seen(
-            running=detail.status == "runing",
+            running=detail.status in _RUNNING,
             ended=detail.status in _ENDING,
             told_operation=told,
             applied_operation=told if caught_up else 0,
             cloud_task=cloud_task,
             operation_error=operation_error,
-            error=ErrorInfo(code=502, message=f"the cloud says: {detail.message[:300]}") if detail.message else None,
+            error=_said(detail.message, rules),
             lost=_sources(detail.sources),
         )
 
     async def _create(self, record: TaskRecord, rules: MixedRules) -> str:
         try:
-            data = await self._client.call("CreateCloudMixTask", _Asked(rules=rules, name=record.task))
+            data = await self._client.call("CreateCloudMixTask", _Asked(rules=rules, name=record.task), _secrets(rules))
         except CallRefused as refused:
+            # Its name is taken where it was made before, and the answer was lost.
+            if cloud_task := await self._find(record.task):
+                return cloud_task
             raise Refused(refused.error) from refused
         return _read(data, _Created).task
 
     async def _update(self, cloud_task: str, rules: MixedRules) -> ErrorInfo | None:
         try:
-            await self._client.call("UpdateCloudMixTask", _Asked(rules=rules, task=cloud_task))
+            await self._client.call("UpdateCloudMixTask", _Asked(rules=rules, task=cloud_task), _secrets(rules))
         except CallRefused as refused:
             return refused.error
         return None
@@ -163,6 +172,23 @@ def _read(data: Any, kind: type[StructT]) -> StructT:
         raise Unavailable(f"the cloud answers with something else than this API does: {error}") from None
 
 
-def _sources(said: str | list[str]) -> tuple[str, ...]:
-    names = said.split(",") if isinstance(said, str) else said
+def _pushing_as_here(task: str, rules: MixedRules) -> MixedRules:
+    """An address without a stream key gets our task for it, whoever mixes: that is the one that the client knows."""
+    addresses = enumerate(rules.output.url)
+    urls = tuple(push_url(one, task, f"MixedRules.Output.Url.{number}", public_only=False) for number, one in addresses)
+    return replace(rules, output=replace(rules.output, url=urls))
+
+
+def _said(message: str | None, rules: MixedRules) -> ErrorInfo | None:
+    """What the cloud says, which may repeat what it was given."""
+    return ErrorInfo(code=502, message=f"the cloud says: {printable(message, _secrets(rules))}") if message else None
+
+
+def _secrets(rules: MixedRules) -> list[str]:
+    logos = [logo.url for logo in rules.input_layout.logo]
+    return [*(source.url for source in rules.input_source), *logos, *rules.output.url]
+
+
+def _sources(said: str | list[str] | None) -> tuple[str, ...]:
+    names = said.split(",") if isinstance(said, str) else said or []
     return tuple(sorted(name.strip() for name in names if name.strip()))
