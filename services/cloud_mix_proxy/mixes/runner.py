@@ -157,9 +157,10 @@ class MixRunner:
             await set_within(never, _LOOK_SECONDS)
             actual = self.state.actual
             self._endings.started_ns = actual.started_ns
-            live = any(one.state == "live" for one in actual.inputs if one.stream)
-            still_only = bool(actual.inputs) and not any(one.stream for one in actual.inputs)
-            reason = self._endings.reason(live=live or still_only, now_ns=time.time_ns(), now=time.monotonic())
+            streams = [one for one in actual.inputs if one.stream]
+            # Before its process has shown something nobody knows; one of still pictures alone loses none.
+            live = not streams or any(one.state == "live" for one in streams)
+            reason = self._endings.reason(live=live, now_ns=time.time_ns(), now=time.monotonic())
             if reason is not None:
                 await self._end(reason)
                 return
