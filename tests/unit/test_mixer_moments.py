@@ -14,6 +14,7 @@ from services.cloud_mix_proxy.mixer.input_times import InputTimes
 from services.cloud_mix_proxy.mixer.inputs import StreamInput
 from services.cloud_mix_proxy.mixer.picture_queue import PictureQueue
 from services.cloud_mix_proxy.mixer.ticks import Ticks
+from services.cloud_mix_proxy.mixer.timeline import Timeline
 from shared.bus import Bus, Message
 
 pytestmark = pytest.mark.unit
@@ -147,3 +148,32 @@ def test_a_time_in_the_future_is_not_believed() -> None:
     times.saw_picture(0, 3_600 * SECOND, SECOND)
     assert times.offset_ns == SECOND
     assert InputTimes(40 * MS).offset_ns == 0
+
+
+def offset_ms(*runs: tuple[int, float]) -> list[float]:
+    """What a clock says after each of these runs: (pictures, ms that they are later than at first), 25 a second."""
+    clock, number, found = Timeline(), 0, []
+    for count, late_ms in runs:
+        for _ in range(count):
+            pts_ns = SECOND + number * 40 * MS
+            clock.saw(pts_ns, pts_ns + int(late_ms * MS))
+            number += 1
+        found.append(round(clock.at(0) / MS))
+    return found
+
+
+def test_a_burst_of_late_ones_moves_nothing() -> None:
+    assert offset_ms((50, 0), (12, 300), (50, 0)) == [0, 0, 0], "half a second of a machine that stood still"
+    burst = Timeline()
+    for number in range(50):
+        burst.saw(number * 40 * MS, number * 40 * MS)
+    for number in range(50, 62):  # all at once, when it went on
+        burst.saw(number * 40 * MS, 62 * 40 * MS)
+    assert burst.at(0) == 0
+
+
+def test_what_stays_elsewhere_is_followed() -> None:
+    assert offset_ms((50, 0), (20, 300)) == [0, 300], "late for longer than anything catches up"
+    assert offset_ms((50, 0), (4, -300)) == [0, -300], "nothing is too early by itself"
+    assert offset_ms((50, 0), (4, 5_000)) == [0, 5_000], "another beginning"
+    assert offset_ms((50, 0), (1, 5_000), (3, 0)) == [0, 0, 0]
