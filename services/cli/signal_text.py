@@ -92,6 +92,8 @@ def told(event: Event) -> str:
 
 
 def _changed(detail: dict[str, Any]) -> str:
+    if detail.get("cause") == "keep":
+        return "off, its time was over"
     parts = ["on" if detail.get("on") else "off"]
     if keep_ms := detail.get("keep_ms"):
         parts.append(f"for {keep_ms} ms")

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 ARTEFACTS = Path(__file__).parents[1] / "artefacts" / "console"
 SIZES = {"desk": (1440, 900), "phone": (390, 844)}
-PAGES = {"wall": "", "stream": "stream/cam0", "add": "add", "publish": "publish", "jobs": "jobs", "system": "system"}
+PAGES = {"wall": "", "stream": "stream/cam0"} | {name: name for name in ("add", "publish", "jobs", "signals", "system")}
 FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 SEVERE = {"serious", "critical"}
 SUM_UP_SHIFTS = """
@@ -38,8 +38,15 @@ AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 
 
 @pytest.fixture(scope="module")
-def mesh() -> Iterator[RunningMesh]:
-    with RunningMesh() as running:
+def control_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("io") / "do1"
+    file.touch()
+    return file
+
+
+@pytest.fixture(scope="module")
+def mesh(control_file: Path) -> Iterator[RunningMesh]:
+    with RunningMesh(environment={"FRAMEMESH_IO_SIGNAL_FILE_ROOTS": str(control_file.parent)}) as running:
         for name in ("cam0", "cam1"):
             running.call("capture.start", stream=name, source="test://?size=384x216&fps=15")
         yield running
@@ -412,7 +419,7 @@ def test_by_keyboard_alone(mesh: RunningMesh, console: ConsolePage) -> None:
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard")).to_contain_text("start or stop recording")
     page.keyboard.press("Escape")
-    page.keyboard.press("6")
+    page.keyboard.press("7")
     page.wait_for_url("**/#/system")
     page.keyboard.press("2")
     page.wait_for_url("**/#/add")
@@ -420,6 +427,37 @@ def test_by_keyboard_alone(mesh: RunningMesh, console: ConsolePage) -> None:
     page.keyboard.type("tree4")  # letters are letters in a field
     assert page.locator("#page").get_by_label("Name").input_value() == "tree4"
     assert page.url.endswith("#/add")
+
+
+def test_outputs_are_set_by_hand(mesh: RunningMesh, console: ConsolePage, control_file: Path) -> None:
+    mesh.call("io-signal.start", signal="do1", mode="io", address=control_file.as_uri())
+    mesh.call("io-signal.start-rule", rule="reject", when="app.line1.ng", do=[{"signal": "do1"}])
+    page = console.page
+    console.open(at(mesh, "signals"))
+    row, changes = page.locator('.signals [data-name="do1"]'), page.get_by_role("list", name="Last changes")
+    page.get_by_role("button", name="On do1").click()
+    expect(row).to_have_attribute("data-state", "on")
+    assert control_file.read_text() == "1"
+    expect(row.locator(".row-facts")).to_contain_text("by console (by hand)")
+    expect(changes.locator("li").first).to_contain_text("on by console (by hand)")
+    page.get_by_role("button", name="Pulse do1").click()
+    expect(changes.locator("li").first).to_contain_text("off, its time was over")
+    assert control_file.read_text() == "0"
+    expect(page.locator('.signals [data-name="reject"]')).to_contain_text("when app.line1.ng · has not acted")
+    page.get_by_role("button", name="On do1").click()
+    expect(row).to_have_attribute("data-state", "on")
+    page.get_by_role("button", name="Off-mode").click()
+    page.get_by_role("dialog", name="Begin off-mode?").get_by_role("button", name="Begin off-mode").click()
+    expect(row).to_have_attribute("data-state", "off")
+    assert control_file.read_text() == "0"
+    page.get_by_role("button", name="On do1").click()
+    expect(page.locator("#toasts")).to_contain_text("off-mode is active")
+    page.get_by_role("button", name="End off-mode").click()
+    expect(page.get_by_role("button", name="Off-mode", exact=True)).to_be_visible()
+    page.get_by_role("button", name="On do1").click()
+    expect(row).to_have_attribute("data-state", "on")
+    # The browser tells of each command that is refused.
+    assert all("409" in complaint for complaint in console.complaints), console.complaints
 
 
 def test_theme_is_the_system_s_until_chosen(mesh: RunningMesh, console: ConsolePage) -> None:

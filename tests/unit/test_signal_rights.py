@@ -32,3 +32,10 @@ def test_what_machines_do_is_told_to_those_who_see_all() -> None:
     message = msgspec.json.encode({"type": "event", "event": event})
     assert visible_message(message, OF_ONE_STREAM) is None
     assert visible_message(message, EVERYTHING) == message
+
+
+def test_who_commands_is_who_the_token_says() -> None:
+    claimed = SetSignal(signal="do1", by="the boss", why="lunch")
+    told = find_command("io-signal.on").narrowed(claimed, OF_ONE_STREAM)
+    assert (told.by, told.why) == ("somebody", "lunch")
+    assert find_command("io-signal.on").narrowed(claimed, EVERYTHING).by == "the boss", "nobody knows better"

@@ -121,6 +121,7 @@ def test_a_line_of_what_happened() -> None:
 
     changed = line("changed", on=True, by="anna", why="test", keep_ms=200, latency_ns=1_500_000)
     assert changed == "do1  changed  on for 200 ms by anna (test) after 1.5 ms"
+    assert line("changed", on=False, by="anna", cause="keep") == "do1  changed  off, its time was over"
     assert line("edge", value=False, number=4, clock="kernel") == "do1  edge  off  number 4, time by kernel"
     joined = {"stream": "cam0", "epoch": 1, "frame": {"sequence": 9, "captured_ns": 1, "dt_ns": 2_000_000}}
     assert line("frame", number=4, frame=joined) == "do1  frame  number 4: picture 9, 2.0 ms before it"

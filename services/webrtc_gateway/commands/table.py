@@ -22,7 +22,7 @@ from schemas.samples import SampleList
 from schemas.sessions import SessionList
 from schemas.sora import ChannelList
 from schemas.tokens import Action
-from services.webrtc_gateway.auth.grant import Grant
+from services.webrtc_gateway.auth.grant import EVERYTHING, Grant
 from services.webrtc_gateway.auth.visible import covers_mix
 from services.webrtc_gateway.sora.names import rights_name
 
@@ -42,6 +42,7 @@ _LISTS: Mapping[type[Any], str] = MappingProxyType(
 )
 # Its outputs are of machines and belong to no stream, though requests may name one: rights for that are not enough.
 _OF_MACHINES = "io-signal"
+_NAME_CHARACTERS = 128  # as `schemas.signals.Who`
 # The party of the table that only looks: what it may call changes nothing.
 _LOOKER = "console"
 
@@ -105,7 +106,9 @@ class Command:
 
     def narrowed(self, request: Any, grant: Grant) -> Any:
         """The request as it is sent: what has a limit is asked for the asker's streams only, for what is left out of
-        the reply would count."""
+        the reply would count; and who commands a machine is who the token says."""
+        if self.service == _OF_MACHINES and hasattr(request, "by") and grant is not EVERYTHING:
+            return msgspec.structs.replace(request, by=grant.name[:_NAME_CHARACTERS])
         if isinstance(request, ListRecordings) and not grant.sees_all and not request.stream and not request.streams:
             return msgspec.structs.replace(request, streams=grant.streams)
         return request

@@ -18,6 +18,7 @@ import { SystemPage } from "./pages/system.js";
 import { addressOf, currentRoute, go } from "./router.js";
 import { Services } from "./services.js";
 import { Shortcuts } from "./shortcuts.js";
+import { SignalsPage } from "./signals/page.js";
 import { askToken, learnRights, staySignedIn } from "./signin.js";
 import { Tiles } from "./tiles.js";
 
@@ -29,6 +30,7 @@ const PAGES = [
   ["publish", "Publish", "publish"],
   ["mixes", "Mixes", "mixes"],
   ["jobs", "Jobs", "jobs"],
+  ["signals", "Signals", "signals"],
   ["system", "System", "system"],
 ];
 const OF_ONE = { jobs: "job", mixes: "mix" }; // the pages of one of the list
@@ -40,7 +42,7 @@ const services = new Services(part("services"), part("version"));
 const events = new Events(part("events"), part("events-toggle"), part("events-badge"));
 const mesh = { status: null, streams: [], clock, events, feedState: "connecting" }; // what pages read
 const tiles = new Tiles(part("grid"), mesh);
-const pages = { add: new AddPage(mesh), publish: new PublishPage(mesh), mixes: new MixesPage(mesh), mix: new MixPage(mesh), jobs: new JobsPage(mesh), job: new JobPage(mesh), system: new SystemPage(mesh), missing: new MissingPage(mesh) };
+const pages = { add: new AddPage(mesh), publish: new PublishPage(mesh), mixes: new MixesPage(mesh), mix: new MixPage(mesh), jobs: new JobsPage(mesh), job: new JobPage(mesh), signals: new SignalsPage(mesh), system: new SystemPage(mesh), missing: new MissingPage(mesh) };
 const shortcuts = new Shortcuts();
 let shown = null; // the page besides the wall
 let lost = null; // the timer of the banner

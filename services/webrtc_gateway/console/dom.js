@@ -18,6 +18,7 @@ const ICONS = {
   up: "M12 19V6M6.5 11L12 5.5l5.5 5.5",
   down: "M12 5v13M6.5 13L12 18.5l5.5-5.5",
   jobs: "M4 5h16v14H4zM8 5v14M16 5v14M4 9.7h4M4 14.3h4M16 9.7h4M16 14.3h4",
+  signals: "M3 8h6v8h6V8h6M3 19h18",
   system: "M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01",
   snapshot: "M4 8h3.5L9 5.5h6L16.5 8H20v11H4zM12 16.5a3.3 3.3 0 1 0 0-6.6 3.3 3.3 0 0 0 0 6.6z",
   moment: "M12 20.5a8.5 8.5 0 1 0 0-17 8.5 8.5 0 0 0 0 17zM12 7.5V12l3 2",

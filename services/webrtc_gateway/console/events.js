@@ -70,6 +70,11 @@ export class Events {
     return this.#kept.filter((event) => isOf(event, stream));
   }
 
+  /** The kept events that `fits` is true of, newest first. */
+  where(fits) {
+    return this.#kept.filter(fits);
+  }
+
   /** Call `listener(event)` at each event, `listener(null)` when many came at once; returns what ends that. */
   listen(listener) {
     this.#listeners.add(listener);

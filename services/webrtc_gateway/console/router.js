@@ -5,7 +5,7 @@ export function currentRoute() {
   const [page, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
   const name = decode(rest.join("/"));
   if (page === "stream" && name) return { page, name };
-  return { page: ["add", "publish", "mixes", "jobs", "system"].includes(page) ? page : "wall", name };
+  return { page: ["add", "publish", "mixes", "jobs", "signals", "system"].includes(page) ? page : "wall", name };
 }
 
 /** The address of a page. */
