@@ -2,11 +2,14 @@
 
 import base64
 import io
+import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,8 @@ WALL: dict[str, Any] = {
     ],
     "logos": [{"source": "file://red.png", "box": {"x": 0, "y": 0, "width": 64, "height": 36}}],
 }
+GAP_SECONDS = 0.25  # of a player's patience; a picture that a busy machine leaves out takes a thirtieth
+GROWTH_MB = 40  # what two layouts take at once; of a leak of one layout in each change there would be twice as much
 RESTART_SECONDS = 2.0  # on a quiet machine 0.7 s of a mix's process, 1.4 s of the service
 
 
@@ -161,6 +166,70 @@ def test_an_update_is_seen_without_a_new_start(mesh: RunningMesh) -> None:
     mesh.wait_for(lambda: mesh.actual("streams", "wall-clip") is None, what="the input's own stream is gone")
     mesh.call("cloud-mix-proxy.update", **WALL, wait_s=20)
     all_live(mesh)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("changes", "pause_seconds"), [(4, 0.4), pytest.param(120, 1.0, marks=pytest.mark.long)])
+def test_who_watches_sees_no_break_while_it_is_changed(
+    mesh: RunningMesh, tmp_path: Path, changes: int, pause_seconds: float
+) -> None:
+    mesh.call("cloud-mix-proxy.update", **WALL, wait_s=20)
+    all_live(mesh)
+    restarts, [mixer] = get(mesh)["actual"]["restarts"], processes(mesh)
+    two = {"inputs": WALL["inputs"][:2]}
+    layouts: list[dict[str, Any]] = [
+        {"layout": "focus", "focus": "b", "fade": "300ms", **two},
+        {"layout": "picture-in-picture", "texts": [{"text": "{now:%S}", "x": 8, "y": 300}], "fade": "1s"},
+        {"logos": [], "background": "#204060", "gap": 12},
+        {"inputs": [{**one, "radius": 24, "border": 4, "opacity": 0.8} for one in WALL["inputs"][:2]]},
+    ]
+    seen = tmp_path / "seen.mkv"
+    mesh.run("record", "start", "wall")
+    player = subprocess.Popen(
+        ["ffmpeg", "-v", "error", "-rtsp_transport", "tcp", "-i", f"{mesh.ready['rtsp']}wall", "-c", "copy", seen]
+    )
+    try:
+        mesh.wait_for(lambda: seen.exists() and seen.stat().st_size > 0, what="the player plays")
+        memory: list[int] = []
+        for number in range(changes):
+            began = time.monotonic()
+            done = mesh.call("cloud-mix-proxy.update", **{**WALL, **layouts[number % len(layouts)]}, wait_s=20)
+            assert done["actual"]["applied_revision"] == done["revision"], done
+            memory.append(private_mb(mixer))
+            time.sleep(max(0.0, pause_seconds - (time.monotonic() - began)))  # so often is what is tried
+        small = mesh.call("cloud-mix-proxy.update", **{**WALL, "size": "320x180", "fps": 15}, wait_s=20)
+        assert small["actual"]["error"] is None
+        mesh.wait_for(lambda: mesh.actual("streams", "wall")["video"]["fps"] == 15, what="another rate")
+    finally:
+        player.send_signal(signal.SIGINT)
+        player.wait(10)
+    recorded = json.loads(mesh.run("record", "stop", "wall", "--json").stdout)["files"]
+    assert get(mesh)["actual"]["restarts"] == restarts
+    assert processes(mesh) == [mixer]
+    print(f"private MB {memory[0]} .. {memory[-1]}, most {max(memory)}")
+    half = len(memory) // 2
+    assert max(memory[half:]) < max(memory[:half]) + GROWTH_MB, memory
+    for path in (seen, *(Path(file) for file in recorded)):
+        for kind in ("v", "a"):
+            times = packet_times(path, kind)
+            steps = [after - before for before, after in pairwise(times)]
+            assert min(steps) > 0, (path, kind)
+            assert max(steps) < GAP_SECONDS * slowness(), (path, kind)
+    assert packet_times(seen, "v")[-1] > changes * pause_seconds
+    mesh.call("cloud-mix-proxy.update", **WALL, wait_s=20)
+    all_live(mesh)
+
+
+def private_mb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) >> 10
+
+
+def packet_times(path: Path, kind: str) -> list[float]:
+    """Seconds, in the order of decoding."""
+    command = ["ffprobe", "-v", "error", "-select_streams", kind, "-show_entries", "packet=dts_time", "-of", "csv=p=0"]
+    found = subprocess.run([*command, path], capture_output=True, text=True, check=True).stdout.split()
+    return [float(time.strip(",")) for time in found]
 
 
 def test_a_password_is_shown_nowhere_and_kept_by_who_moves_a_box(mesh: RunningMesh) -> None:

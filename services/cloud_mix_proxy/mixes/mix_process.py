@@ -17,6 +17,9 @@ from shared.tasks import end_tasks, start_task
 log = logging.getLogger(__name__)
 
 _SHOW_SECONDS: Final = 6.0  # to decode 16 still pictures of 20 MB; a step of the reconciler has 15 s in all
+_START_SECONDS: Final = 20.0
+"""Until its first layout is seen: half a second, and ten on a machine that others keep busy. One that is killed for
+that begins anew, and keeps it busier still."""
 NotShown = Callable[[ReadyLayout, int, ErrorInfo], Awaitable[None]]
 
 
@@ -148,7 +151,7 @@ class MixProcess:
             ending.add_done_callback(lambda _: self._give_up_waiting(child))
             answered = self._expect(layout)
             await child.send(*layout.files(), layout.message())
-            async with asyncio.timeout(_SHOW_SECONDS):
+            async with asyncio.timeout(_START_SECONDS):
                 waited: list[asyncio.Future[Any]] = [answered, ending]
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             self._answered = None
@@ -162,7 +165,7 @@ class MixProcess:
                 await self._catch_up(layout, newest)
             return _error_of(await ending, child)
         except TimeoutError:
-            return Unavailable(f"the mix's process shows nothing within {_SHOW_SECONDS:g} s")
+            return Unavailable(f"the mix's process shows nothing within {_START_SECONDS:g} s")
         except Unavailable as error:
             return error
         finally:
