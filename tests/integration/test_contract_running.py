@@ -6,6 +6,7 @@ What services register is what the channel table says; all that is legitimate wo
 import asyncio
 import json
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ async def test_everything_legitimate_works(guarded: Guarded) -> None:
     assert refused.value.code == 503
     assert mesh.call("io-signal.on", signal="do1")["signals"] == ["do1"]
     assert mesh.call("io-signal.off-mode", active=False) == {"active": False, "signals": []}
+    _count(mesh)
     await _extract(mesh)
     await _view(mesh)
     assert len(mesh.call("webrtc-gateway.sessions")["sessions"]) == 1
@@ -108,6 +110,17 @@ async def test_everything_legitimate_works(guarded: Guarded) -> None:
     mesh.call("publisher.stop", stream="demo", output="push")
     mesh.call("publisher.stop", stream="demo", output="archive")
     assert guarded.server.violations() == []
+
+
+def _count(mesh: RunningMesh) -> None:
+    """An input that goes with pictures."""
+    about = {"input": "di1", "value": "number", "stream": "demo", "attach": "count"}
+    started = mesh.call("io-signal.start-input", mode="tcp", address="tcp://127.0.0.1:0", **about)
+    port = int(started["actual"]["address"].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as machine:
+        machine.sendall(b"7\n")
+        mesh.wait_for(lambda: mesh.call("io-signal.list")["inputs"][0]["actual"]["value"] == 7, what="its line")
+    mesh.call("io-signal.stop-input", input="di1")
 
 
 async def _extract(mesh: RunningMesh) -> None:
