@@ -11,6 +11,7 @@ from schemas.errors import Conflict, TooMany
 from schemas.subjects import MIX_LEASES_BUCKET, SECRETS_BUCKET, mix_lease_key
 from services.cloud_mix_proxy.tasks import full_rules, records
 from services.cloud_mix_proxy.tasks.leases import LEASE_SECONDS, Leases
+from services.cloud_mix_proxy.tasks.retention import forget_one
 from shared.bus import Bus
 from tests.support.mix_tasks import Parts, rules, task_node
 from tests.support.nats import NatsServer
@@ -123,10 +124,14 @@ async def test_nothing_secret_outlives_a_task(server: NatsServer, parts: Parts) 
         await node.until(with_secret, status="runing")
         assert await node.tasks.update("robot", without, rules()) == 2
         assert (await node.tasks.detail("robot", without)).rules.input_source[0].url == rules().input_source[0].url
-        record = await node.task(with_secret)
         await full_rules.seal(node.context.bus, with_secret, full_rules.FullRules(rules(f"{SECRET}2"), ""))
         for task in (with_secret, without):
             await node.tasks.delete("robot", task)
-            record = await node.until(task, status="done")
-            await full_rules.forget(node.context.bus, record)
-        assert not [key for key in await bucket.entries() if "task-" in key]
+            await node.until(task, status="done")
+            for later_seconds, secret, there in ((60, True, True), (1_000, False, True), (8 * 86_400, False, False)):
+                known = await node.records.get(task)
+                assert known is not None
+                later_ns = time.time_ns() + later_seconds * 10**9
+                await forget_one(node.context.bus, node.records, known, later_ns)
+                assert bool([key for key in await bucket.entries() if task in key]) == secret
+                assert (await node.records.get(task) is not None) == there

@@ -211,6 +211,7 @@ ADDRESSES = [
     ("pic", f"{URL}/a.png", True),
     ("pic", f"{URL}/a.JPG?x=1", True),
     ("pic", f"{URL}/a.jpeg", True),
+    ("pic", f"{URL}/a.webp", False),
     ("pic", f"{URL}/a.mp4", False),
     ("pic", f"{URL}/a", False),
     ("pic", "rtmp://live.example.org/a.png", False),
@@ -246,6 +247,12 @@ def test_an_address_is_what_its_type_says(kind: str, url: str, good: bool) -> No
 def test_other_addresses(path: str, url: str) -> None:
     shown = path.replace(".0", "[0]").replace(".1", "[1]")
     assert shown in refusal(changed(path, url)).message
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpeg", "a.webp?x=1", "A.WEBP"])
+def test_a_logo_may_be_what_the_mixer_reads(name: str) -> None:
+    parse_create({"Name": "a", "MixedRules": changed(f"{LOGO}.Url", f"{URL}/{name}")})
+    assert f"{LOGO.replace('.0', '[0]')}.Url" in refusal(changed(f"{LOGO}.Url", f"{URL}/a.gif")).message
 
 
 @pytest.mark.parametrize(

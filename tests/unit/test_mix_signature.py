@@ -114,6 +114,16 @@ def test_a_header_sent_twice_is_no_header() -> None:
         verify(twice._replace(headers=(*twice.headers, ("host", "127.0.0.1:8080"))), known, NOW_S)
 
 
+@pytest.mark.parametrize("name", ["Authorization", "X-Content-Sha256"])
+def test_of_two_nobody_knows_which_one_is_meant(name: str) -> None:
+    """Also where both are good, and where the second is not signed."""
+    good = dict(request().headers)[name]
+    for second in (good, "0" * 64):
+        with pytest.raises(Refusal, match=f"{name.lower()}.*once") as refused:
+            verify(request()._replace(headers=(*request().headers, (name.upper(), second))), known, NOW_S)
+        assert refused.value.code == "InvalidAuthorization"
+
+
 def test_900_seconds_are_allowed_both_ways() -> None:
     for late_s in (-900, 900):
         assert verify(request(), known, NOW_S + late_s).access_key == KEY

@@ -12,6 +12,8 @@ from shared.urls import redact
 _HTTP: Final = ("http", "https")
 _SCHEMES: Final[dict[SourceType, tuple[str, ...]]] = {"vod": _HTTP, "live": ("rtmp", "rtmps", *_HTTP), "pic": _HTTP}
 _PICTURES: Final = frozenset((".png", ".jpg", ".jpeg"))
+# The API says nothing of what a logo may be, so it may be what the mixer reads.
+_LOGOS: Final = _PICTURES | {".webp"}
 _VIDEOS: Final = frozenset((".mp4", ".flv"))
 _STREAMS: Final = frozenset((".flv",))
 # Other things that an address can end in and say by that what it leads to. What says nothing is believed.
@@ -55,8 +57,8 @@ def check_addresses(rules: MixedRules, path: str, *, trusted: bool = False) -> N
     for number, logo in enumerate(rules.input_layout.logo):
         field = f"{path}.InputLayout.Logo[{number}].Url"
         _check(logo.url, _HTTP + (_TRUSTED_SCHEMES["pic"] if trusted else ()), field)
-        if not _fits(logo.url, "pic"):
-            raise InvalidValue(field, redact(logo.url)[0], "give an address that ends in .png or .jpg")
+        if _ending(logo.url) not in _LOGOS:
+            raise InvalidValue(field, redact(logo.url)[0], "give an address that ends in .png, .jpg or .webp")
     push_schemes = _PUSH_SCHEMES + (_TRUSTED_PUSH_SCHEMES if trusted else ())
     for number, url in enumerate(rules.output.url):
         # The API's own example names hosts only; what is pushed to them is RTMP.
@@ -74,11 +76,15 @@ def _check(url: str, schemes: tuple[str, ...], field: str) -> None:
 
 def _fits(url: str, kind: SourceType) -> bool:
     """Whether an address ends in what its type is; a picture's must, as it is known by that."""
-    parts = urlsplit(url)
-    name = unquote(parts.path).rpartition("/")[2].lower()
-    ending = f".{name.rpartition('.')[2]}" if "." in name else ""
+    ending = _ending(url)
     if kind == "pic":
         return ending in _PICTURES
-    if parts.scheme not in _HTTP:
+    if urlsplit(url).scheme not in _HTTP:
         return True
     return ending in (_VIDEOS if kind == "vod" else _STREAMS) or ending not in _OTHERS
+
+
+def _ending(url: str) -> str:
+    """`.mp4`, in lower case; empty: it has none."""
+    name = unquote(urlsplit(url).path).rpartition("/")[2].lower()
+    return f".{name.rpartition('.')[2]}" if "." in name else ""

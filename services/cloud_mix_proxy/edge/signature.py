@@ -23,6 +23,7 @@ _AUTHORIZATION: Final = re.compile(
 _SCOPE: Final = re.compile(r"([^/]{1,128})/([0-9]{8})/([A-Za-z0-9_-]{1,64})/([A-Za-z0-9_-]{1,64})/request", re.ASCII)
 _DATE: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z", re.ASCII)
 _MUST_BE_SIGNED: Final = ("host", "x-date")
+_ONCE: Final = ("authorization", "x-content-sha256")
 _IN_QUERY: Final = frozenset(("X-Algorithm", "X-Credential", "X-Signature", "X-SignedHeaders", "X-SignedQueries"))
 _UNKNOWN_KEY: Final = b"\0" * 32
 """In the place of the secret of a key that nobody has: the answer to it takes as long."""
@@ -61,6 +62,7 @@ def verify(request: Request, secret_of: Callable[[str], str | None] | None, now_
     """
     if any(name in _IN_QUERY for name, _ in _pairs(request)):
         raise Refusal("InvalidAuthorization", "a signature in the query signs no body; send the Authorization header")
+    _refuse_twice(request)
     given = _one(request, "authorization")
     if not given:
         raise Refusal("MissingAuthenticationToken", "the request has no Authorization header; sign it with your key")
@@ -173,6 +175,14 @@ def _signed_headers(request: Request, names: str) -> list[tuple[str, str]]:
         # Signers leave a default port out, though some send it.
         found.append((name, value.removesuffix(":80").removesuffix(":443") if name == "host" else value))
     return found
+
+
+def _refuse_twice(request: Request) -> None:
+    """Of two of a kind each reader takes another one."""
+    names = [name.lower() for name, _ in request.headers]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise Refusal("InvalidAuthorization", f"header {name!r} must be sent once")
 
 
 def _one(request: Request, name: str) -> str | None:

@@ -1,7 +1,6 @@
 """Keeps tasks going: what the records say is made so, on whichever node holds each, again after every crash."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from services.cloud_mix_proxy.tasks.changes import told, with_seen, with_status
 from services.cloud_mix_proxy.tasks.full_rules import FullRules
 from services.cloud_mix_proxy.tasks.leases import Leases
 from services.cloud_mix_proxy.tasks.place import Place, Refused
-from services.cloud_mix_proxy.tasks.records import KEPT_SECONDS, Known, Records
+from services.cloud_mix_proxy.tasks.records import Records
 from services.cloud_mix_proxy.tasks.remains import GIVE_UP_SECONDS, Remains
 from shared.bus import Bus, WorkQueue
 from shared.service import Context
@@ -29,8 +28,6 @@ _LOOK_SECONDS: Final = 1.0
 """Between two looks at a task when nothing is heard of: leases are kept, limits of time are judged."""
 _SETTLE_SECONDS: Final = 0.1  # changes come in bursts, and one look sees them all
 _STEP_SECONDS: Final = 15.0  # what is asked of others answers within 10 s, or not at all
-_RETENTION_SECONDS: Final = 600.0
-_SECRET_SECONDS: Final = 900.0  # callbacks are tried for ten minutes, and need their address
 _NS: Final = 1_000_000_000
 
 
@@ -63,7 +60,6 @@ class Keeper:
         """When this node began with each task; of the monotonic clock."""
         records.on_change(self.changed)
         context.spawn(self._run(), "keep-tasks")
-        context.spawn(self._forget_old(), "forget-tasks")
 
     def changed(self) -> None:
         """Something that tasks may depend on is another: look soon."""
@@ -236,24 +232,6 @@ class Keeper:
         if cached is None or cached[0] != record.rules_secret:
             cached = self._full[record.task] = (record.rules_secret, await full_rules.unseal(self._bus, record))
         return cached[1]
-
-    async def _forget_old(self) -> None:
-        """Of all instances each does it; what one has removed the others do not find."""
-        while True:
-            for known in self._records.all():
-                if known.record.status == "done":
-                    with contextlib.suppress(MeshError):  # at the next look
-                        await self._age(known)
-            await asyncio.sleep(_RETENTION_SECONDS)
-
-    async def _age(self, known: Known) -> None:
-        done_seconds = (time.time_ns() - known.record.stopped_ns) / _NS
-        if done_seconds > _SECRET_SECONDS:
-            await full_rules.forget(self._bus, known.record)
-        if done_seconds > KEPT_SECONDS:
-            await self._records.forget(known)
-        elif done_seconds > _SECRET_SECONDS and known.record.rules_secret:
-            await self._change(known.record, lambda one: replace(one, rules_secret=""))
 
 
 def _left(record: TaskRecord) -> TaskRecord:

@@ -15,8 +15,6 @@ from schemas.subjects import MIX_TASKS_BUCKET, mix_callback_key, mix_task_key, m
 from shared.bus import Bucket, Bus, Entry, Mirror
 from shared.state import read_entry
 
-KEPT_SECONDS: Final = 7 * 86_400.0
-"""A task that is done is known for so long."""
 _CAS_ATTEMPTS: Final = 8
 _OWN_WRITE_SECONDS: Final = 2.0  # until what was written is in this copy; the bus answers in milliseconds
 _CREATION_SECONDS: Final = 30.0  # from a name to its record; whoever took longer has died between the two

@@ -12,6 +12,7 @@ from services.cloud_mix_proxy.tasks.local import LocalPlace
 from services.cloud_mix_proxy.tasks.place import Place
 from services.cloud_mix_proxy.tasks.plan import Limits
 from services.cloud_mix_proxy.tasks.records import Records
+from services.cloud_mix_proxy.tasks.retention import forget_old
 from services.cloud_mix_proxy.tasks.settings import TaskSettings
 from services.cloud_mix_proxy.tasks.tasks import Tasks
 from services.cloud_mix_proxy.upstream.choice import place_of
@@ -64,6 +65,7 @@ async def build_tasks(
         upstream_seconds=settings.upstream_seconds,
         fallback=settings.upstream_fallback,
     )
+    context.spawn(forget_old(bus, records), "forget-tasks")
     context.stack.push_async_callback(keeper.close)
     context.stack.push_async_callback(deliveries.close)
     mirrors.on_change(keeper.changed)
