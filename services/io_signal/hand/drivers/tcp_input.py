@@ -11,7 +11,7 @@ from typing import Final
 
 from schemas.signal_resources import InputSpec
 from services.io_signal.hand.drivers.base import DeviceError, Limits, Reading
-from services.io_signal.hand.drivers.tcp_line_client import SO_TIMESTAMPNS, LineClient
+from services.io_signal.hand.drivers.tcp_line_client import LINES_PER_SECOND, SO_TIMESTAMPNS, LineClient
 from services.io_signal.signals.addresses import TcpAddress, input_address
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,10 @@ class TcpInput:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEPALIVE:
             client.setsockopt(socket.IPPROTO_TCP, option, value)
-        self._clients.add(LineClient(self._loop, client, take, self.left_out, self._clients.discard))
+        self._clients.add(LineClient(self._loop, client, take, self.left_out, self._share, self._clients.discard))
+
+    def _share(self) -> float:
+        return LINES_PER_SECOND / max(1, len(self._clients))
 
     def _accept_again(self, listener: socket.socket, take: Callable[[Reading], None]) -> None:
         if listener is self._listener:

@@ -11,11 +11,11 @@ from typing import Final
 from services.io_signal.hand.drivers.base import InstantClock, Reading
 
 LONGEST_LINE_BYTES: Final = 1_024
-_READ_BYTES: Final = 1_024  # a reading costs more than a read; of one who floods little is taken at a time
+_READ_BYTES: Final = 256  # at most 128 lines, 1 ms: outputs' turn must not wait for one who floods
 _LINE_SECONDS: Final = 5.0  # from the first byte of a line to its end
-# One that sends faster is read from slower, and TCP tells it so: the process has outputs in hand as well. Twice what
-# is told of an input, as not every line need be an event.
-_LINES_PER_SECOND: Final = 1_000
+# Of all clients of a port. Who sends faster is read from slower, and TCP tells it so: the process has outputs in hand
+# as well. Twice what is told of an input, as not every line need be an event.
+LINES_PER_SECOND: Final = 1_000
 _BURST_LINES: Final = 100
 _BYTES_PER_LINE: Final = 256  # what counts as one, whatever the bytes are
 SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h; Python has no name for it
@@ -33,10 +33,13 @@ class LineClient:
         connection: socket.socket,
         take: Callable[[Reading], None],
         left_out: Counter[str],
+        lines_per_second: Callable[[], float],
         gone: Callable[["LineClient"], None],
     ) -> None:
+        """`lines_per_second`: what it may send now."""
         self._loop, self._socket = loop, connection
         self._take, self._left_out, self._gone = take, left_out, gone
+        self._lines_per_second = lines_per_second
         self._begun = b""
         self._limit: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
@@ -79,12 +82,12 @@ class LineClient:
         self.close()
 
     def _rest(self, lines: int) -> None:
-        now = self._loop.time()
-        earned = (now - self._credit_at) * _LINES_PER_SECOND
+        now, rate = self._loop.time(), self._lines_per_second()
+        earned = (now - self._credit_at) * rate
         self._credit_lines, self._credit_at = min(_BURST_LINES, self._credit_lines + earned) - lines, now
         if self._credit_lines < 0 and self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket.fileno())
-            self._pause = self._loop.call_later(-self._credit_lines / _LINES_PER_SECOND, self._go_on)
+            self._pause = self._loop.call_later(-self._credit_lines / rate, self._go_on)
 
     def _go_on(self) -> None:
         self._pause = None

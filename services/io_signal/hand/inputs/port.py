@@ -1,6 +1,7 @@
 """One input: its device is opened, listened to, and opened again when it is lost."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -107,8 +108,9 @@ class InputPort:
         finally:
             self._count_of(driver)
             self._driver = None
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await driver.close()
+            with contextlib.suppress(TimeoutError):  # what does not let go is left behind; a new one tells of it
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await driver.close()
         return _lost(self.spec, "has ended")
 
     # -- what it delivers ------------------------------------------------------------------------------------
