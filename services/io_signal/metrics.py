@@ -50,5 +50,10 @@ def register_metrics(figures: Figures, parts: SignalParts, link: HandLink) -> No
         "How long after the end of its keep time an output was off.",
         each(lambda found: found.keep_error),
     )
+    figures.counter(
+        f"{_PREFIX}_dropped_changes",
+        "Changes of while the bus was away that nobody is told of.",
+        one(lambda: parts.audit.dropped),
+    )
     figures.counter(f"{_PREFIX}_hand_restarts", "Times the hand was lost.", one(lambda: link.restarts))
     figures.counter(f"{_PREFIX}_hand_stuck", "Times it was killed as it stood still.", one(lambda: link.stuck))

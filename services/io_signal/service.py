@@ -9,6 +9,7 @@ from services.io_signal.link.hand_link import HandLink
 from services.io_signal.metrics import register_metrics
 from services.io_signal.rules.rules import Rules, build_rules
 from services.io_signal.settings import IoSignalSettings
+from services.io_signal.signals.audit import Audit
 from services.io_signal.signals.commands import SignalCommands
 from services.io_signal.signals.off_mode import OffModeFile
 from services.io_signal.signals.parts import SERVICE, SignalParts, Signals
@@ -27,14 +28,16 @@ async def build(context: Context[IoSignalSettings]) -> None:
     mirrors = await StateMirrors.open(context.bus)
     context.stack.push_async_callback(mirrors.close)
     lock = settings.shm_dir / f".{SERVICE}-hand.{context.node}.lock"
-    setup = Setup(node=context.node, lock=str(lock), log=settings.log, limits=settings.limits)
-    link = HandLink(context, setup)
+    words = settings.data_dir / SERVICE / f"last-words.{context.node}.jsonl"
+    setup = Setup(node=context.node, lock=str(lock), last_words=str(words), log=settings.log, limits=settings.limits)
+    audit = Audit(context, words)
+    link = HandLink(context, setup, audit.post_last_words)
     context.spawn(link.run(), "hand")
     context.stack.push_async_callback(link.close)
     wants = Wants(context.bus)
     context.stack.push_async_callback(wants.close)
     inputs = Inputs(context, mirrors, link, wants, settings.max_inputs)
-    commands = _outputs(context, mirrors, link, inputs)
+    commands = _outputs(context, mirrors, link, inputs, audit)
     rules = await build_rules(context, settings, mirrors)
     everything = Listing(commands[0], inputs, rules)
     endpoints = [*(one for part in commands for one in part.endpoints()), *inputs.endpoints(), *rules.endpoints()]
@@ -45,13 +48,13 @@ async def build(context: Context[IoSignalSettings]) -> None:
 
 
 def _outputs(
-    context: Context[IoSignalSettings], mirrors: StateMirrors, link: HandLink, inputs: Inputs
+    context: Context[IoSignalSettings], mirrors: StateMirrors, link: HandLink, inputs: Inputs, audit: Audit
 ) -> tuple[SignalCommands, Sending]:
     signals = Signals(SIGNAL_STATES, SignalSpec, SignalActual, mirrors)
     reporter = Reporter(context, SIGNAL_STATES)
     context.stack.push_async_callback(reporter.flush)
     off_mode = OffModeFile(context.settings.data_dir, context.node)
-    parts = SignalParts(context, reporter, signals, link, off_mode, inputs.times)
+    parts = SignalParts(context, reporter, signals, link, off_mode, audit, inputs.times)
     reconciler: Reconciler[SignalSpec, SignalRunner] = Reconciler(
         context, reporter, lambda signal: SignalRunner(signal, parts), failed(parts)
     )

@@ -81,6 +81,11 @@ def one_hand(rig: Rig, before: int = 0) -> int:
     return int(found[0])
 
 
+def causes(rig: Rig) -> list[str]:
+    """Of all changes of an output, in order."""
+    return [one["cause"] for one in rig.service.changes(STEADY)]
+
+
 def kill_service(rig: Rig) -> Callable[[], None]:
     rig.service.kill()
     return rig.service.start
@@ -111,6 +116,8 @@ def test_all_outputs_are_safe_when_something_ends(
     go_on()
     assert one_hand(rig, hand)
     rig.works()
+    if drill is kill_service:  # told by the next one: nobody was there to hear it
+        rig.service.wait_for(lambda: "end" in causes(rig), what="what the hand did at its end is told")
 
 
 def test_the_hand_ignores_what_ends_others(rig: Rig) -> None:
@@ -165,6 +172,7 @@ def test_outputs_are_safe_while_the_bus_is_away(rig: Rig) -> None:
         rig.service.nats.start()
     rig.works()
     assert rig.states == "001", "what was lost does not come back by itself"
+    assert "bus-lost" in causes(rig), "it is told once the bus is back"
 
 
 def test_off_mode_outlives_the_service(rig: Rig) -> None:

@@ -28,6 +28,7 @@ HAND = "services.io_signal.hand"
 _READY_SECONDS = 30.0
 _POLL_SECONDS = 0.005
 _REPLY_SECONDS = 20.0
+_MOST_EVENTS = 1_000
 
 
 class SignalService:
@@ -131,6 +132,12 @@ class SignalService:
         except MeshError as error:
             reply = json.loads(error.reply) if error.reply else None
             raise CallFailed(error.code, error.message, reply) from error
+
+    def changes(self, name: str) -> list[dict[str, Any]]:
+        """What is kept of an output's changes, the oldest first."""
+        _, kept = self.ask(lambda bus: bus.kept_events(0, _MOST_EVENTS))
+        events = map(json.loads, kept)
+        return [one["detail"] for one in events if (one["id"], one["event"]) == (name, "changed")]
 
     def ask(self, question: Callable[[Bus], Any]) -> Any:
         async def ask() -> Any:

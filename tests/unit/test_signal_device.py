@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from schemas.signal_resources import Retrigger, SignalSpec
 from services.io_signal.hand import device as device_module
 from services.io_signal.hand.device import OutputDevice
 from services.io_signal.hand.drivers.base import DeviceError
+from services.io_signal.hand.keep_marks import KeepMarks
 from services.io_signal.hand.protocol import Done, Output, Send, Switch
 from services.io_signal.patterns import Pattern
 from tests.support.pace import patience
@@ -54,14 +56,16 @@ class Device:
 class Bench:
     """One output at work."""
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, marks: KeepMarks | None = None, **fields: Any) -> None:
         fields = {"on_text": "on{sequence}", "off_text": "off", **fields}
         self.spec = SignalSpec(signal="do1", mode="tcp", address="tcp://127.0.0.1:1", **fields)
         self.device, self.heard = Device(), list[Output]()
-        self.output = OutputDevice(self.spec, self.device, self.heard.append)
+        self.output = OutputDevice(
+            self.spec, self.device, self.heard.append, marks or KeepMarks(Path("/nowhere"), "test")
+        )
 
     async def __aenter__(self) -> "Bench":
-        self.output.start(locked=False, was_kept=False)
+        self.output.start(locked=False)
         if self.spec.safe != "hold":
             await self.until(lambda: self.output.state.known)
         return self
@@ -102,11 +106,17 @@ async def test_an_output_that_is_held_is_left_as_it_is() -> None:
         assert bench.device.told[-1] == "off", "within a keep time: it must not stay on"
 
 
-async def test_one_that_was_lost_within_a_keep_time_is_cleared() -> None:
-    bench = Bench(safe="hold")
-    bench.output.start(locked=False, was_kept=True)
-    await bench.until(lambda: bench.device.told == ["off"])
-    await bench.output.close()
+async def test_one_that_was_lost_within_a_keep_time_is_cleared(tmp_path: Path) -> None:
+    marks = KeepMarks(tmp_path, "test")
+    async with Bench(marks, safe="hold") as killed:
+        await killed.on(LONG_MS)
+    async with Bench(marks, safe="hold") as bench:
+        await bench.until(lambda: bench.device.told == ["off"])
+        await bench.on(0)
+    async with Bench(marks, safe="hold") as steady:
+        await asyncio.sleep(0.01)
+        assert steady.device.told == [], "it was on without a keep time"
+    assert not marks.is_set("do1")
 
 
 async def test_commands_are_done_in_order_and_none_is_lost() -> None:

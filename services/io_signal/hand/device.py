@@ -14,6 +14,7 @@ from schemas.signal_resources import SafeState, SignalSpec
 from schemas.units import parse_duration
 from services.io_signal.hand.drivers.base import DeviceError, OutputDriver
 from services.io_signal.hand.job import Job, Owed
+from services.io_signal.hand.keep_marks import KeepMarks
 from services.io_signal.hand.protocol import Cause, Done, Output, Send, Switch
 from services.io_signal.hand.texts import text_for
 from services.io_signal.patterns import compile_pattern
@@ -37,9 +38,11 @@ _OF_THE_WORKER: Final = frozenset(
 class OutputDevice:
     """Belongs to the event loop. Commands are done one after the other, in the order in which they came."""
 
-    def __init__(self, spec: SignalSpec, driver: OutputDriver, tell: Callable[[Output], None]) -> None:
+    def __init__(
+        self, spec: SignalSpec, driver: OutputDriver, tell: Callable[[Output], None], marks: KeepMarks
+    ) -> None:
         """`tell` hears of each change of the output and of its error."""
-        self.spec, self._driver, self._tell = spec, driver, tell
+        self.spec, self._driver, self._tell, self._marks = spec, driver, tell, marks
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Job] = deque()
         self._owed: Owed | None = None
@@ -57,11 +60,11 @@ class OutputDevice:
 
     # -- what it is told -------------------------------------------------------------------------------------
 
-    def start(self, *, locked: bool, was_kept: bool) -> None:
+    def start(self, *, locked: bool) -> None:
         """Begin: the safe state first, then the initial one."""
         self._refusal = _OFF_MODE if locked else None
         self._retime(spec=self.spec)
-        self._go_safe(self.spec.safe, "start", kept=was_kept)
+        self._go_safe(self.spec.safe, "start", kept=self._marks.is_set(self.spec.signal))
         initial = self.spec.initial
         if initial not in (None, "hold", self.spec.safe) and not locked:
             self.submit(Switch(number=0, signal=self.spec.signal, on=initial == "on", keep_ms=0, why="initial state"))
@@ -77,7 +80,8 @@ class OutputDevice:
 
     def submit(self, asked: Switch | Send) -> "asyncio.Future[Done]":
         """Queue a command; the answer comes when the device has it, or does not."""
-        job = Job(asked, self._loop.time())
+        late_ns = time.time_ns() - asked.asked_ns if isinstance(asked, Switch) and asked.asked_ns else 0
+        job = Job(asked, self._loop.time() - max(late_ns, 0) / _NS)
         if isinstance(asked, Switch) and asked.on and self._refusal is not None:
             job.refuse(self._refusal.info)
         elif len(self._queue) >= self.spec.queue:
@@ -161,6 +165,8 @@ class OutputDevice:
             late = f"{self.spec.signal}: it waited for more than {_STALE_SECONDS:g} s, and was left out"
             job.refuse(Unavailable(late).info)
             return
+        if asked.on and self.spec.safe == "hold" and self._keep_ms(asked):
+            self._marks.set(self.spec.signal)
         error = await self._try(asked.on, asked)
         if error is None:
             self._has(asked.on, "command", asked)
@@ -256,10 +262,9 @@ class OutputDevice:
     def _has(self, on: bool, cause: Cause, asked: Switch | None, by: str = "", why: str = "") -> None:
         """The device has it: the keep time begins, nothing is owed."""
         self._forget_keep()
-        keep_ms = 0
-        if asked is not None and on:
-            configured = self.spec.keep if asked.keep_ms is None else None
-            keep_ms = round(parse_duration(configured, "keep") * _MS) if configured else asked.keep_ms or 0
+        keep_ms = self._keep_ms(asked) if asked is not None and on else 0
+        if not keep_ms:
+            self._marks.clear(self.spec.signal)
         edge_ns = self.state.edge_ns
         now = self._loop.time()
         since_edge_seconds = min(max(time.time_ns() - edge_ns, 0) / _NS, self._timeout_seconds)
@@ -287,6 +292,11 @@ class OutputDevice:
             error=None,
         )
         self._say(changed=True)
+
+    def _keep_ms(self, asked: Switch) -> int:
+        """How long it will be on; 0: until it is cleared."""
+        configured = self.spec.keep if asked.keep_ms is None else None
+        return round(parse_duration(configured, "keep") * _MS) if configured else asked.keep_ms or 0
 
     def _keep_over(self) -> None:
         self._keep_timer = None

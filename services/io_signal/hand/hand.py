@@ -5,12 +5,13 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from schemas.errors import ErrorInfo, InternalError, MeshError, NotFound
+from schemas.errors import ErrorInfo, InternalError, MeshError, Unavailable
 from services.io_signal.hand import drivers
 from services.io_signal.hand.device import OutputDevice
 from services.io_signal.hand.drivers import control_file, tcp
 from services.io_signal.hand.drivers.base import DeviceError, Limits, to_bytes
 from services.io_signal.hand.inputs.ports import InputPorts
+from services.io_signal.hand.keep_marks import KeepMarks
 from services.io_signal.hand.protocol import (
     AllSafe,
     Cause,
@@ -45,8 +46,8 @@ _MS: Final = 1_000
 class Hand:
     """Belongs to the event loop."""
 
-    def __init__(self, limits: Limits, tell: Callable[[FromHand], None]) -> None:
-        self._limits, self._tell = limits, tell
+    def __init__(self, limits: Limits, tell: Callable[[FromHand], None], marks: KeepMarks) -> None:
+        self._limits, self._tell, self._marks = limits, tell, marks
         self._outputs: dict[str, OutputDevice] = {}
         self._inputs = InputPorts(limits, tell)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,15 +114,16 @@ class Hand:
     # -- requests that wait ----------------------------------------------------------------------------------
 
     async def _set_up(self, asked: SetUp) -> Done:
-        name = asked.spec.signal
-        before = self._outputs.get(name)
+        before = self._outputs.get(asked.spec.signal)
         if before is not None and before.change(asked.spec):
             return Done(number=asked.number)
         if before is not None:
             await self._end(before)
-        device = OutputDevice(asked.spec, drivers.output(asked.spec, self._limits), self._say)
-        self._outputs[name] = device
-        device.start(locked=asked.safe or self._locked, was_kept=asked.was_kept)
+        # Modbus takes a third of a second to import: keep times of others end meanwhile.
+        await asyncio.to_thread(drivers.load, asked.spec.mode)
+        device = OutputDevice(asked.spec, drivers.output(asked.spec, self._limits), self._say, self._marks)
+        self._outputs[asked.spec.signal] = device
+        device.start(locked=asked.safe or self._locked)
         return Done(number=asked.number)
 
     async def _let_go(self, asked: LetGo) -> Done:
@@ -211,4 +213,4 @@ class Hand:
 
 
 def _not_here(signal: str) -> ErrorInfo:
-    return NotFound(f"signal {signal!r} is not set up here").info
+    return Unavailable(f"signal {signal!r} is being set up; try again").info

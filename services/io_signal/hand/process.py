@@ -11,6 +11,8 @@ import msgspec
 
 from schemas.errors import BadRequest, MeshError
 from services.io_signal.hand.hand import Hand
+from services.io_signal.hand.keep_marks import KeepMarks
+from services.io_signal.hand.last_words import LastWords
 from services.io_signal.hand.lock import take_lock
 from services.io_signal.hand.protocol import EXIT_CANNOT_START, Ready, Setup, read_by_hand
 from services.io_signal.hand.standard_lines import StandardLines
@@ -42,7 +44,8 @@ async def _talk() -> None:
     setup = _setup(first)
     setup_logging("io-signal hand", setup.log)
     await take_lock(Path(setup.lock))
-    hand = Hand(setup.limits, lines.tell)
+    words = LastWords(lines, Path(setup.last_words))
+    hand = Hand(setup.limits, words.tell, KeepMarks(Path(setup.lock).parent, setup.node))
     lines.tell(Ready())
     try:
         while text := await lines.read():
@@ -51,7 +54,9 @@ async def _talk() -> None:
         log.error("the service speaks in riddles: %s", error)
     finally:
         log.info("the service has gone: all outputs to their safe states")
+        words.service_has_gone()
         await hand.close()
+        words.write()
 
 
 def _setup(text: bytes) -> Setup:

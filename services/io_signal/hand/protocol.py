@@ -34,8 +34,10 @@ class Setup(Struct, frozen=True, kw_only=True, tag="setup"):
 
     node: Id
     lock: str
-    """A file that this hand holds for as long as it lives, with its process id in it: an earlier one, whose service
-    has died, must have let go of the devices first."""
+    """A file in shared memory that this hand holds for as long as it lives, with its process id in it: an earlier one,
+    whose service has died, must have let go of the devices first."""
+    last_words: str = ""
+    """Where it leaves what it did after its service had died."""
     log: str = "info"
     limits: Limits = Limits()
 
@@ -47,8 +49,6 @@ class SetUp(Struct, frozen=True, kw_only=True, tag="set-up"):
     spec: SignalSpec
     safe: bool = False
     """It stays in its safe state: off-mode is active."""
-    was_kept: bool = False
-    """It was on for a keep time when it was last heard of: it is cleared also where it would be left as it is."""
 
 
 class LetGo(Struct, frozen=True, kw_only=True, tag="let-go"):

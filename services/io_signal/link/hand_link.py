@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from schemas.errors import MeshError, Unavailable, error_from_code
@@ -46,7 +46,9 @@ class Kept(Protocol):
 class HandLink:
     """Belongs to the event loop."""
 
-    def __init__(self, context: Context[Any], setup: Setup) -> None:
+    def __init__(self, context: Context[Any], setup: Setup, ready: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """`ready` is awaited beside all else whenever a hand has begun: the one before it has ended by then."""
+        self._on_ready = ready
         self._context, self._setup = context, setup
         self._child: HandChild | None = None
         self._ready = asyncio.Event()
@@ -184,12 +186,16 @@ class HandLink:
             case Ready():
                 self._heard_seconds = time.monotonic()
                 self._ready.set()
+                self._begin(self._on_ready(), "hand begun")
                 for name, kept in self.kept.items():
-                    task = start_task(self._give_back(name, kept), f"{name} in the hand")
-                    self._backs.add(task)
-                    task.add_done_callback(self._backs.discard)
+                    self._begin(self._give_back(name, kept), f"{name} in the hand")
             case Pong():
                 pass
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = start_task(work, name)
+        self._backs.add(task)
+        task.add_done_callback(self._backs.discard)
 
     async def _give_back(self, name: str, kept: Kept) -> None:
         try:

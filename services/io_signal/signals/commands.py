@@ -152,7 +152,7 @@ class SignalCommands:
         finally:  # of a hand that is being replaced too: the next one is told of it with each output
             await off_mode.set(request.active, request.by, request.why)
             detail = {"active": request.active, "by": request.by, "why": request.why, "signals": signals}
-            self._parts.context.event(self._node, "off-mode", detail=detail)
+            self._parts.audit.post(self._node, "off-mode", detail)
         return OffModeReply(active=request.active, signals=signals)
 
     async def _ask(self, signal: str, verb: str, request: Any) -> SignalSet:

@@ -7,6 +7,7 @@ from typing import Protocol
 from schemas.signal_resources import SignalActual, SignalSpec
 from services.io_signal.link.hand_link import HandLink
 from services.io_signal.settings import IoSignalSettings
+from services.io_signal.signals.audit import Audit
 from services.io_signal.signals.off_mode import OffModeFile
 from shared.desired import Desired
 from shared.metrics import Distribution
@@ -50,6 +51,7 @@ class SignalParts:
     signals: Signals
     link: HandLink
     off_mode: OffModeFile
+    audit: Audit
     captures: FindsCaptures
     running: set[str] = field(default_factory=set)
     figures: dict[str, SignalFigures] = field(default_factory=dict)

@@ -31,7 +31,6 @@ class SignalRunner:
         self.state = SignalStateTeller(signal, parts)
         self._spec: SignalSpec | None = None
         self._served: Served | None = None
-        self._was_kept = False
 
     # -- the reconciler's side -------------------------------------------------------------------------------
 
@@ -46,9 +45,6 @@ class SignalRunner:
         if len(parts.running) >= (most := parts.context.settings.max_signals):
             raise TooMany(f"{most} signals are on this node; stop one, or set FRAMEMESH_IO_SIGNAL_MAX_SIGNALS")
         parts.running.add(self._signal)
-        before = parts.signals.actual(self._signal)
-        # Of a service that was killed within a keep time: the output is cleared also where it is to be left as it is.
-        self._was_kept = before is not None and before.node == parts.context.node and before.until_ns > 0
         self._spec = spec
         self.state.begin(revision)
         parts.link.outputs[self._signal] = self.state.take
@@ -85,7 +81,6 @@ class SignalRunner:
     # -- the hand's side -------------------------------------------------------------------------------------
 
     def hand_lost(self, error: MeshError) -> None:
-        self._was_kept = self._was_kept or self.state.output.until_ns > 0
         self.state.lost(error.info)
 
     async def hand_back(self) -> None:
@@ -93,10 +88,9 @@ class SignalRunner:
         await self._set_up(self._spec)
 
     async def _set_up(self, spec: SignalSpec) -> None:
-        kept, locked = self._was_kept, self._parts.off_mode.active
-        await self._parts.link.ask(lambda number: SetUp(number=number, spec=spec, safe=locked, was_kept=kept))
-        self._was_kept = False
-        if spec.safe == "hold" and not kept and not self.state.output.known:
+        locked = self._parts.off_mode.active
+        await self._parts.link.ask(lambda number: SetUp(number=number, spec=spec, safe=locked))
+        if spec.safe == "hold" and not self.state.output.known:
             self.state.tell(state="off", error=None)  # as far as anybody knows: it is left as it is
 
     # -- commands --------------------------------------------------------------------------------------------
@@ -138,7 +132,7 @@ class SignalRunner:
             lambda number: Send(number=number, signal=self._signal, text=request.message, reply=request.reply)
         )
         detail = {"by": request.by, "why": request.why, "characters": len(request.message), "sent_ns": done.edge_ns}
-        self._parts.context.event(self._signal, "sent", detail=detail)
+        self._parts.audit.post(self._signal, "sent", detail)
         return TcpSent(sent_ns=done.edge_ns, reply=done.reply)
 
     async def _switch(

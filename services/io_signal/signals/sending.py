@@ -87,7 +87,7 @@ class Sending:
         file = file_address(request.file).path
         done = await self._parts.link.ask(lambda number: WriteFile(number=number, file=file, text=request.text))
         detail = {"file": file, "by": request.by, "why": request.why, "written_ns": done.edge_ns}
-        self._parts.context.event(self._node, "sent", detail=detail)
+        self._parts.audit.post(self._node, "sent", detail)
         return IoSent(written_ns=done.edge_ns)
 
     async def _to_host(self, request: SendTcp, host: str) -> TcpSent:
@@ -111,7 +111,7 @@ class Sending:
             "characters": len(request.message),
             "sent_ns": done.edge_ns,
         }
-        self._parts.context.event(self._node, "sent", detail=detail)
+        self._parts.audit.post(self._node, "sent", detail)
         return TcpSent(sent_ns=done.edge_ns, reply=done.reply)
 
     def _of_camera(self, stream: str) -> tuple[str, TcpAddress]:

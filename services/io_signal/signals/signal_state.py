@@ -14,16 +14,6 @@ from services.io_signal.signals.parts import SignalFigures, SignalParts
 _REPORT_SECONDS: Final = 0.1  # states in between are in the events
 _NS: Final = 1_000_000_000
 _TYPES: Final[tuple[SignalType, ...]] = get_args(SignalType)
-# Why an output changed where no command says so.
-_REASONS: Final = {
-    "keep": "keep time over",
-    "failed": "a command failed",
-    "start": "start",
-    "off-mode": "off-mode",
-    "bus-lost": "the bus is away",
-    "end": "the service ends",
-    "stop": "no longer asked for",
-}
 
 
 class SignalStateTeller:
@@ -68,7 +58,7 @@ class SignalStateTeller:
         )
         if output.changed:
             self._count(before, output)
-            self._post(output)
+            self._parts.audit.changed(output)
 
     def lost(self, error: ErrorInfo) -> None:
         """The hand has ended: nobody knows how the output is until the next one has it."""
@@ -78,7 +68,7 @@ class SignalStateTeller:
         """A command was not done."""
         self.figures.results[str(error.code)] += 1
         detail = {"on": on, "by": by, "why": why}
-        self._parts.context.event(self._signal, "refused", error=error, detail=detail)
+        self._parts.audit.post(self._signal, "refused", detail, error=error)
 
     def tell(self, **changes: object) -> None:
         """Report now."""
@@ -115,17 +105,3 @@ class SignalStateTeller:
             self.figures.results["done"] += 1
         if output.cause == "keep" and before.until_ns:
             self.figures.keep_error.observe(max(output.edge_ns - before.until_ns, 0) / _NS)
-
-    def _post(self, output: Output) -> None:
-        detail: dict[str, object] = {
-            "on": output.on,
-            "type": output.kind or None,
-            "by": output.by,
-            "why": output.why or _REASONS.get(output.cause, ""),
-            "cause": output.cause,
-            "keep_ms": output.keep_ms,
-            "edge_ns": output.edge_ns,
-        }
-        if output.asked_ns:
-            detail["latency_ns"] = max(output.edge_ns - output.asked_ns, 0)
-        self._parts.context.event(self._signal, "changed", detail=detail)

@@ -37,9 +37,15 @@ def input(spec: InputSpec, limits: Limits) -> InputDriver:  # read as `drivers.i
     return made
 
 
+def load(mode: str) -> None:
+    """Import what a mode needs; any thread may. Raises as `output`."""
+    _load(mode, _OUTPUTS[mode][0], "")
+
+
 def _load(mode: str, module: str, kind: str) -> Any:
     try:
-        return getattr(import_module(f"{__name__}.{module}"), kind)
+        found = import_module(f"{__name__}.{module}")
     except ImportError as error:
         fix = "pip install 'framemesh[gpio]'" if mode == "gpio" else "pip install 'framemesh[io-signal]'"
         raise DeviceError(f"mode {mode} needs {error.name}, which is not installed; {fix}") from None
+    return getattr(found, kind) if kind else None
