@@ -225,7 +225,12 @@ def others_change_it_too(mesh: RunningMesh, page: Page) -> None:
     held: list[Any] = []
     page.route("**/api/cmd/cloud-mix-proxy.update", lambda route: held.append(route), times=1)  # noqa: PLW0108
     page.locator('.mix-box[data-box="cam0"]').press("ArrowRight")
-    mesh.wait_for(lambda: page.wait_for_timeout(20) or held, what="the page's update")
+
+    def is_held() -> bool:
+        page.wait_for_timeout(20)  # requests are told of while something is waited for
+        return bool(held)
+
+    mesh.wait_for(is_held, what="the page's update")
     mesh.call("cloud-mix-proxy.update", **{**spec, "background": "#302010"})
     held[0].continue_()
     problem = page.locator(".mix-problem")
