@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _CONSUMER: Final = "framemesh"  # what gpioinfo shows
 _EVENTS_KEPT: Final = 1_024  # by the kernel, while this process is busy; its own limit
+_EVENTS_AT_ONCE: Final = 64  # half a millisecond: of a line that floats and never rests, outputs get their turn
 _BIASES: Final = {"none": Bias.DISABLED, "up": Bias.PULL_UP, "down": Bias.PULL_DOWN}
 
 
@@ -105,7 +106,7 @@ class GpioInput:
 
         def read() -> None:
             try:
-                events = self._line.taken.read_edge_events(_EVENTS_KEPT)  # there are some: it does not wait
+                events = self._line.taken.read_edge_events(_EVENTS_AT_ONCE)  # there are some: it does not wait
             except OSError as error:
                 loop.remove_reader(descriptor)
                 lost.set_exception(self._line.trouble(error))
