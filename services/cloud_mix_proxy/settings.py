@@ -17,7 +17,7 @@ class CloudMixProxySettings(TaskSettings, frozen=True, kw_only=True):
     """Where still pictures that are files may lie."""
     allow_private: bool = True
     """Still pictures may come from private networks; of a mix with `public_only` they never do."""
-    still_seconds: Annotated[float, Meta(gt=0, le=8)] = 5.0
-    """For a still picture to be here; a mix has 15 s in all to be made or changed."""
+    still_seconds: Annotated[float, Meta(gt=0, le=6)] = 5.0
+    """For a still picture to be here; a change of a mix has 7 s for all that it needs."""
     max_mixes: Annotated[int, Meta(ge=1, le=256)] = 16
     """On this node; each is a process of its own."""

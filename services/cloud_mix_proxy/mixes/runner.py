@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from schemas.errors import BadRequest, Conflict, ErrorInfo, MeshError, NotFound, TooMany
+from schemas.errors import BadRequest, Conflict, ErrorInfo, MeshError, NotFound, TooMany, Unavailable
 from schemas.mix_resources import MixActual, MixSpec
 from services.cloud_mix_proxy.mixes.endings import Endings
 from services.cloud_mix_proxy.mixes.layout import ReadyLayout
@@ -19,6 +19,9 @@ from shared.tasks import end_tasks, set_within, start_task
 
 log = logging.getLogger(__name__)
 
+_PREPARE_SECONDS: Final = 7.0
+"""For pictures, secrets and streams of a change. With showing it that is less than the reconciler's 15 s, after which
+it would start the mix anew."""
 _LOOK_SECONDS: Final = 0.5  # how late an end may be noticed; of what is told in minutes
 
 
@@ -71,12 +74,16 @@ class MixRunner:
         if before is None or not self._process.lives():
             return False
         try:
-            layout = await self._ready(spec, revision, self._known(before))
-            # Those of the old layout stay until it is no longer seen.
-            await self._parts.made.want(self._mix, before.stream_specs(self._node) | layout.stream_specs(self._node))
+            async with asyncio.timeout(_PREPARE_SECONDS):
+                layout = await self._ready(spec, revision, self._known(before))
+                # Those of the old layout stay until it is no longer seen.
+                both = before.stream_specs(self._node) | layout.stream_specs(self._node)
+                await self._parts.made.want(self._mix, both)
             refused = await self._process.show(layout)
         except MeshError as error:
             refused = error.info
+        except TimeoutError:
+            refused = Unavailable(f"pictures and streams are not there within {_PREPARE_SECONDS:g} s").info
         if not self._process.lives():
             return False
         if refused is not None:
