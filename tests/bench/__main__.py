@@ -12,6 +12,7 @@ BENCHES = {
     "egress": "a viewer's packets, beside aiortc and Janus",
     "extract": "pictures out of videos, beside ffmpeg, OpenCV, decord and PyAV",
     "mix": "four and eight inputs as one picture, beside ffmpeg's filters",
+    "io": "commands to machines, and how long pulses last",
     "glass": "capture to browser, and joining, beside the targets",
 }
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
 from pymodbus.constants import ExcCodes
@@ -31,6 +31,8 @@ class Plc:
         self.written: list[Written] = []
         self.reads: list[tuple[str, int, int]] = []
         """Table, first number and count of each request."""
+        self.on_write: Callable[[Written], None] | None = None
+        """Told of writes, which are not kept then."""
         self.refuses: ExcCodes | None = None
         self.hangs = False
         self._server: ModbusTcpServer | ModbusSerialServer | None = None
@@ -82,7 +84,11 @@ class Plc:
         self, function: int, _start: int, address: int, count: int, _registers: list[int], values: Any
     ) -> ExcCodes | None:
         if function in _WRITE_FUNCTIONS and values:
-            self.written.append(Written(_WRITE_FUNCTIONS[function], address, int(values[0]), time.time_ns()))
+            one = Written(_WRITE_FUNCTIONS[function], address, int(values[0]), time.time_ns())
+            if self.on_write is not None:
+                self.on_write(one)
+            else:
+                self.written.append(one)
             self._changed.set()
         elif function in _READ_FUNCTIONS and not values:
             self.reads.append((_READ_FUNCTIONS[function], address, count))

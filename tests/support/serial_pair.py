@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _CHUNK_BYTES = 4_096
 
@@ -63,7 +63,9 @@ def serial_pair() -> Iterator[SerialPair]:
 class SerialPeer:
     """A program at the other end of a line: what it heard, and a way to say something."""
 
-    def __init__(self) -> None:
+    def __init__(self, take: Callable[[bytes], None] | None = None) -> None:
+        """`take`: told of what comes, which is not kept then."""
+        self._take = take
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
@@ -99,7 +101,11 @@ class SerialPeer:
 
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            self.heard += os.read(self._master, _CHUNK_BYTES)
+            data = os.read(self._master, _CHUNK_BYTES)
+            if self._take is not None:
+                self._take(data)
+                return
+            self.heard += data
             self._came.set()
             for question, answer in self.answers.items():
                 if self.heard.endswith(question):
