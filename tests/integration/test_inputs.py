@@ -208,10 +208,10 @@ async def test_a_value_goes_with_the_pictures_captured_since(node: IoNode) -> No
     async with connected(node) as mesh, pictures(node, mesh) as codes:
         port = await mesh.listen("encoder", stream="cam0", attach="position")
         await mesh.until(lambda: len(codes.refs) > 3)
-        known = await tell_at_random(port, 20)
+        known = await tell_at_random(port, 12)
         last = len(codes.refs)
         await mesh.until(lambda: len(codes.refs) > last + 3)
-        assert codes.refs[-1].metadata == {"position": 20}
+        assert codes.refs[-1].metadata == {"position": 12}
         late = 0
         for ref in codes.refs:
             value = int(ref.metadata.get("position", 0))
@@ -245,7 +245,7 @@ async def test_a_command_about_a_picture_tells_how_long_after_its_capture_the_ou
         async with server:
             where = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             await mesh.call("io-signal.start", signal="do1", mode="tcp", address=where, streams=["cam0"])
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.2)
             assert codes.refs == []  # a signal alone has no pictures made
             await mesh.listen("di1", stream="cam0")
             await mesh.until(lambda: len(codes.refs) > 5)

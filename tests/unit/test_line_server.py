@@ -62,21 +62,13 @@ async def test_levels_debounced_numbers_and_what_does_not_match() -> None:
             assert [one.value for one in await inputs.until(3)] == [12, 1.5, 12]
 
 
-async def test_whoever_sends_too_much_is_let_go_and_others_are_heard() -> None:
-    async with listening() as inputs:
-        port = await inputs.listen(value="text")
-        with client(port) as endless, client(port) as honest:
-            endless.sendall(b"x" * 5_000)
-            assert await asyncio.to_thread(is_ended, endless)
-            honest.sendall(b"here\n")
-            assert [one.value for one in await inputs.until(1)] == ["here"]
-            assert await inputs.until_left_out("too-long") == 1
-
-
-async def test_no_more_clients_than_there_is_room_for() -> None:
+async def test_whoever_sends_too_much_or_comes_too_late_is_let_go_and_others_are_heard() -> None:
     async with listening() as inputs:
         port = await inputs.listen(value="text")
         with contextlib.ExitStack() as stack:
+            endless = stack.enter_context(client(port))
+            endless.sendall(b"x" * 5_000)
+            assert await asyncio.to_thread(is_ended, endless)
             machines = [stack.enter_context(client(port)) for _ in range(16)]
             for number, machine in enumerate(machines):
                 machine.sendall(f"{number}\n".encode())
@@ -88,6 +80,7 @@ async def test_no_more_clients_than_there_is_room_for() -> None:
             late.sendall(b"late\n")
             assert [one.value for one in await inputs.until(17)][-1] == "late"
             assert await inputs.until_left_out("refused") == 1
+            assert await inputs.until_left_out("too-long") == 1
 
 
 async def test_only_hosts_that_are_allowed_are_heard() -> None:
@@ -95,7 +88,6 @@ async def test_only_hosts_that_are_allowed_are_heard() -> None:
         port = await inputs.listen(value="text")
         with client(port) as stranger:
             assert await asyncio.to_thread(is_ended, stranger)
-        assert await inputs.until_left_out("refused") == 1
         assert inputs.taken == []
 
 
@@ -107,7 +99,7 @@ async def test_a_flood_is_slowed_down() -> None:
             machines = [stack.enter_context(client(port)) for _ in range(8)]
             for machine in machines:
                 machine.setblocking(False)
-            while time.monotonic() - began < 0.5:
+            while time.monotonic() - began < 0.3:
                 for machine in machines:
                     with contextlib.suppress(BlockingIOError):
                         machine.send(b"7\n" * 2_000)
