@@ -20,6 +20,7 @@ export class MixCard {
   #error = el("p", { class: "form-error", hidden: true });
   #delete = el("button", { type: "button", class: "button small", text: "Delete", "data-needs": "control" });
   #open;
+  #watch;
   #shown = "";
 
   constructor(name, clock, onDeleted) {
@@ -32,7 +33,7 @@ export class MixCard {
       if (await deleteMix(name, this.#delete)) onDeleted();
     });
     this.#open = el("a", { class: "button small", href: addressOf("mixes", name) });
-    const watch = el("a", { class: "button small", href: addressOf("stream", name), text: "Watch", "aria-label": `Watch ${name} as a stream` });
+    this.#watch = el("a", { class: "button small", href: addressOf("stream", name), text: "Watch", "aria-label": `Watch ${name} as a stream` });
     this.element = el(
       "li",
       { class: "mix-card", "data-mix": name },
@@ -45,7 +46,7 @@ export class MixCard {
         this.#figures,
         this.#task,
         this.#error,
-        el("div", { class: "links" }, this.#open, watch, this.#delete),
+        el("div", { class: "links" }, this.#open, this.#watch, this.#delete),
       ),
     );
   }
@@ -68,12 +69,14 @@ export class MixCard {
     this.#task.hidden = !mix.task;
     setText(this.#error, mix.error?.message ?? "");
     this.#error.hidden = !mix.error;
+    this.#error.classList.toggle("note", mix.state === "ended");
+    this.#watch.hidden = mix.over;
     this.#delete.hidden = !editable || Boolean(mix.task);
     const edits = editable && !mix.task;
     setText(this.#open, edits ? "Edit" : "Look");
     setAttribute(this.#open, "aria-label", `${edits ? "Edit" : "Look at"} ${this.#name}`);
     this.#showInputs(mix);
-    this.#screen.update(mix.spec, stream, mix.state === "running" || mix.state === "pending" ? "" : mix.stateText);
+    this.#screen.update(mix.spec, stream, mix.over || mix.state === "starting" ? mix.stateText : "");
     const parts = drawnOrder(mix.inputs).map((input) => ({ key: input.input, label: input.input, kind: "input", tone: input.tone, box: boxOf(mix.spec, input) }));
     this.#boxes.show(parts.filter(({ box }) => box), sizeOf(mix.spec.size));
   }

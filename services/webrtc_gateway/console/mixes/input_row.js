@@ -20,8 +20,10 @@ export class InputRow {
   #box;
   #crops;
   #layer = el("span", { class: "quiet" });
+  #order = el("span", { class: "quiet" });
+  #order_line;
 
-  /** `handlers`: onChoose(name), onChange(name, edit of the input), onLayer(name, by), onRemove(name). */
+  /** `handlers`: onChoose(name), onChange(name, edit of the input), onLayer(name, by), onOrder(name, by), onRemove(name). */
   constructor(name, handlers) {
     this.#name = name;
     const change = (edit) => handlers.onChange(name, edit);
@@ -54,13 +56,16 @@ export class InputRow {
     );
   }
 
-  #layOut({ onLayer }) {
+  #layOut({ onLayer, onOrder }) {
     const { gain_db, opacity, fit, on_loss, radius, border, border_colour } = this.#fields;
-    const step = (drawing, name, by) => iconButton(drawing, `${this.#name}: ${name}`, () => onLayer(this.#name, by));
+    const step = (drawing, name, run) => iconButton(drawing, `${this.#name}: ${name}`, run);
+    const line = (text, said, ...steps) => el("div", { class: "mix-layer" }, el("span", {}, `${text} `, said), ...steps);
+    this.#order_line = line("Place", this.#order, step("back", "one place before", () => onOrder(this.#name, -1)), step("forward", "one place behind", () => onOrder(this.#name, 1)));
     return el(
       "div",
       { class: "mix-settings", "data-needs": "control" },
-      el("div", { class: "mix-layer" }, el("span", { text: "Layer " }, this.#layer), step("up", "to the front", 1), step("down", "to the back", -1)),
+      this.#order_line,
+      line("Layer", this.#layer, step("up", "to the front", () => onLayer(this.#name, 1)), step("down", "to the back", () => onLayer(this.#name, -1))),
       this.#box.element,
       el("div", { class: "pair" }, gain_db.element, opacity.element, fit.element, on_loss.element),
       el(
@@ -79,14 +84,14 @@ export class InputRow {
   }
 
   /** Show the input as it is asked for, with what the mixer sees of it. */
-  update(input, { chosen, free, alone, editable }) {
+  update(input, { chosen, free, place, count, editable }) {
     setText(this.#chip, input.stateText);
     setAttribute(this.#chip, "data-tone", input.tone);
     setAttribute(this.#open, "aria-expanded", editable ? chosen : null);
     this.#open.disabled = !editable;
     this.element.toggleAttribute("data-chosen", chosen && editable);
     this.#mute.hidden = this.#remove.hidden = !editable;
-    this.#remove.disabled = alone; // a mix has one input at least
+    this.#remove.disabled = count === 1; // a mix has one input at least
     this.#showMute(input.muted);
     setText(this.#place, input.muted && !editable ? `${input.source} · muted` : input.source);
     setText(this.#error, input.error?.message ?? "");
@@ -94,6 +99,8 @@ export class InputRow {
     this.#settings.hidden = !chosen || !editable;
     if (this.#settings.hidden) return;
     setText(this.#layer, String(input.layer));
+    setText(this.#order, `${place} of ${count}`);
+    this.#order_line.hidden = free || count === 1; // where it is free, its box says where it is
     this.#box.show(free ? input.box : null);
     for (const [name, field] of Object.entries(this.#fields)) field.show(input[name]);
     for (const [side, field] of this.#crops) field.show(Math.round((input.crop?.[side] ?? 0) * 100));

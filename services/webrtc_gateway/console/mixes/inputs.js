@@ -36,7 +36,7 @@ export class Inputs {
     inputs.forEach((input, index) => {
       const row = this.#rows.get(input.input) ?? new InputRow(input.input, this.#handlers);
       this.#rows.set(input.input, row);
-      row.update(input, { chosen: chosen === input.input, free, alone: inputs.length === 1, editable });
+      row.update(input, { chosen: chosen === input.input, free, place: index + 1, count: inputs.length, editable });
       if (this.#list.children[index] !== row.element) this.#list.insertBefore(row.element, this.#list.children[index] ?? null);
     });
     this.#more.hidden = !editable || inputs.length >= MOST;

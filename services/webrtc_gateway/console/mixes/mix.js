@@ -9,7 +9,7 @@ import { deleteMix } from "./deleting.js";
 import { Draft } from "./draft.js";
 import { Inputs } from "./inputs.js";
 import { LayoutCard } from "./layout.js";
-import { figuresOf, inputName, isSlow, mixesOf, placeFor, restack, setFree, setSize, sizeOf } from "./model.js";
+import { figuresOf, inputName, isSlow, mixesOf, placeFor, reorder, restack, setFree, setSize, sizeOf } from "./model.js";
 import { Overlays } from "./overlays.js";
 import { mixable } from "./page.js";
 import { partsOf, placePart } from "./parts.js";
@@ -28,6 +28,7 @@ export class MixPage {
   #title = el("h2", { tabindex: "-1" });
   #chip = el("span", { class: "chip" });
   #delete = el("button", { type: "button", class: "button danger", text: "Delete", "data-needs": "control" });
+  #listen = el("button", { type: "button", class: "button", "data-needs": "control", on: { click: () => this.#hear(this.#screen.player.report.muted) } });
   #watch = el("a", { class: "button", text: "Watch" });
   #head;
   #note = el("p", { class: "made", hidden: true });
@@ -41,6 +42,7 @@ export class MixPage {
     onChoose: (name) => this.#choose(this.#chosen === name ? null : name),
     onChange: (name, edit) => this.#draft.change((spec) => edit(spec.inputs.find(({ input }) => input === name))),
     onLayer: (name, by) => this.#draft.change((spec) => restack(spec, name, by)),
+    onOrder: (name, by) => this.#draft.change((spec) => reorder(spec, name, by)),
     onRemove: (name) => this.#takeOut(name),
     onAdd: (source) => this.#add(source),
   });
@@ -53,7 +55,7 @@ export class MixPage {
     this.#delete.addEventListener("click", async () => {
       if (await deleteMix(this.name, this.#delete)) go("mixes");
     });
-    this.#head = el("div", { class: "mix-head" }, back, this.#title, this.#chip, el("span", { class: "mix-head-end" }, this.#watch, this.#delete));
+    this.#head = el("div", { class: "mix-head" }, back, this.#title, this.#chip, el("span", { class: "mix-head-end" }, this.#listen, this.#watch, this.#delete));
     this.#body = el(
       "div",
       { class: "mix-columns" },
@@ -72,6 +74,7 @@ export class MixPage {
     this.#screen = new Screen(this.name, this.#mesh.clock, this.#boxes.element);
     this.#place.replaceChildren(this.#screen.element);
     this.#screen.start();
+    this.#hear(false);
     this.update();
     this.#title.focus();
   }
@@ -106,7 +109,7 @@ export class MixPage {
 
   #show() {
     const there = this.#mix !== null && this.#draft.spec !== null;
-    this.#body.hidden = this.#delete.hidden = this.#watch.hidden = this.#chip.hidden = !there;
+    this.#body.hidden = this.#listen.hidden = this.#delete.hidden = this.#watch.hidden = this.#chip.hidden = !there;
     if (!there) return this.#showMissing();
     const { spec, problem } = this.#draft;
     const editable = (this.#shown_editable = this.#editable);
@@ -114,6 +117,8 @@ export class MixPage {
     setText(this.#chip, this.#mix.stateText);
     setAttribute(this.#chip, "data-tone", this.#mix.tone);
     this.#delete.hidden = !editable;
+    this.#listen.hidden = !editable || !spec.sound || this.#mix.over;
+    this.#watch.hidden = this.#mix.over;
     this.#showNotes();
     this.#problem.show(problem);
     this.#layout.element.hidden = this.#overlays.element.hidden = !editable;
@@ -123,7 +128,7 @@ export class MixPage {
     }
     const others = mixable(this.#mesh.streams).filter((name) => name !== this.name);
     this.#inputs.update(inputs, others, { chosen: this.#chosen, free: spec.layout === "free", editable });
-    this.#screen.update(spec, this.#mesh.streams.find(({ name }) => name === this.name) ?? null, this.#mix.state === "failed" || this.#mix.state === "ended" ? this.#mix.stateText : "");
+    this.#screen.update(spec, this.#mesh.streams.find(({ name }) => name === this.name) ?? null, this.#mix.over ? this.#mix.stateText : "");
     this.#boxes.show(partsOf(spec, inputs, editable), sizeOf(spec.size), editable ? this.#chosen : null);
     this.#showFigures();
   }
@@ -135,23 +140,32 @@ export class MixPage {
   }
 
   #showNotes() {
-    const { task, error, behind } = this.#mix;
+    const { task, state, error, behind } = this.#mix;
+    const again = state === "ended" && this.#editable ? "; the next change begins it anew" : "";
     const why = task
       ? `CloudMix task ${task} has made this mix, and it alone changes and ends it: what is changed here would be undone by its next update. Use UpdateCloudMixTask and DeleteCloudMixTask.`
       : mayMix() ? "" : "Your token lets you look. To change mixes it needs the right control for all streams.";
     this.#note.hidden = !why;
     setText(this.#note, why);
-    setText(this.#error, error ? `${behind ? "What is seen is the layout before. " : ""}${error.message}` : "");
+    setText(this.#error, error ? `${behind ? "What is seen is the layout before. " : ""}${error.message}${again}` : "");
     this.#error.hidden = !error;
+    this.#error.classList.toggle("note", state === "ended");
   }
 
   #showFigures() {
     if (!this.#mix?.actual) return setText(this.#figures, "");
     const { started_ns = 0, node } = this.#mix.actual;
-    const since = started_ns ? `for ${format.since(started_ns, Date.now())}` : "";
+    const since = started_ns && !this.#mix.over ? `for ${format.since(started_ns, Date.now())}` : "";
     setText(this.#figures, [figuresOf(this.#mix), since, `on ${node}`].filter(Boolean).join(" · "));
     setAttribute(this.#figures, "data-tone", isSlow(this.#mix) ? "warn" : null);
     setText(this.#said, this.#draft?.busy ? "Sending …" : "");
+  }
+
+  // Gains and mutes are best set by ear.
+  #hear(audible) {
+    this.#screen.player.setMuted(!audible);
+    this.#listen.replaceChildren(icon(audible ? "soundOn" : "soundOff"), "Listen");
+    setAttribute(this.#listen, "aria-pressed", audible);
   }
 
   #choose(key) {

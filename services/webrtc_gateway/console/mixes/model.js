@@ -26,7 +26,9 @@ const INPUT_STATES = {
   ended: ["ended", "off"],
   still: ["still picture", "good"],
   unknown: ["new", "off"],
+  off: ["off", "off"], // with its mix
 };
+const OVER = new Set(["ended", "failed"]);
 // What the mesh leaves out of a spec where it is as usual.
 const USUAL = {
   layout: "grid",
@@ -77,13 +79,14 @@ function mixOf({ spec, actual, revision }) {
     // The picture is that of an earlier revision: the error says why.
     behind: Boolean(actual?.applied_revision && actual.error && actual.applied_revision < revision),
     error: actual?.error ?? null,
+    over: OVER.has(actual?.state), // it makes no pictures
   };
 }
 
 function inputOf(input, actual) {
   const seen = actual?.inputs?.find((one) => one.input === input.input);
   const still = seen && !seen.stream;
-  const state = seen ? (still && seen.state === "live" ? "still" : seen.state) : "unknown";
+  const state = OVER.has(actual?.state) ? "off" : seen ? (still && seen.state === "live" ? "still" : seen.state) : "unknown";
   const [stateText, tone] = INPUT_STATES[state] ?? [state, "off"];
   return { ...input, state, stateText, tone, stream: seen?.stream ?? "", seenBox: seen?.box ?? null, error: seen?.error ?? null };
 }
@@ -195,6 +198,13 @@ export function restack(spec, name, by) {
   const to = within(at + by, 0, order.length - 1);
   order.splice(to, 0, ...order.splice(at, 1));
   order.forEach((input, index) => (input.layer = index + 1));
+}
+
+/** Let an input change places with the one before (-1) or behind (1). */
+export function reorder(spec, name, by) {
+  const at = spec.inputs.findIndex(({ input }) => input === name);
+  const to = within(at + by, 0, spec.inputs.length - 1);
+  spec.inputs.splice(to, 0, ...spec.inputs.splice(at, 1));
 }
 
 /** Inputs as they are drawn: of equal layers the later one is on top. */
