@@ -190,7 +190,7 @@ async def test_a_device_that_refuses_once_is_tried_again() -> None:
     async with Bench() as bench:
         bench.device.refuses = 2
         assert (await bench.on()).error is None
-        assert (bench.output.state.retries, bench.output.state.error) == (2, None)
+        assert (bench.heard[-1].retries, bench.heard[-1].error) == (2, None)
 
 
 async def test_a_command_that_failed_may_have_been_done_and_is_taken_back() -> None:
@@ -321,3 +321,15 @@ async def test_a_keep_time_that_ends_while_it_is_renewed_goes_on() -> None:
         assert (await renewed).until_ns
         await asyncio.sleep(0.02)
         assert bench.device.told == ["off", "on", "on"]
+
+
+async def test_an_off_is_done_however_long_it_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_module, "_STALE_SECONDS", 0.02)
+    async with Bench(timeout="60ms", retries=0) as bench:
+        await bench.on(0)
+        bench.device.goes_on.clear()
+        first, late = bench.on(0), bench.off()
+        assert (await first).error is not None
+        bench.device.goes_on.set()
+        assert (await late).error is None
+        assert bench.device.told[-1] == "off"

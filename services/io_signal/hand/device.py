@@ -1,38 +1,41 @@
-"""One output: its queue, its tries, its keep time and its safe state."""
+"""One output: its queue, its keep time and its safe state."""
 
 import asyncio
-import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from schemas.errors import BadRequest, Conflict, ErrorInfo, MeshError, TooMany, Unavailable
+from schemas.errors import BadRequest, Conflict, ErrorInfo, MeshError, Unavailable
 from schemas.signal_resources import SafeState, SignalSpec
 from schemas.units import parse_duration
-from services.io_signal.hand.drivers.base import DeviceError, OutputDriver
-from services.io_signal.hand.job import Job, Owed
+from services.io_signal.hand.drivers.base import OutputDriver
+from services.io_signal.hand.job import Job, JobQueue, Owed
 from services.io_signal.hand.keep_marks import KeepMarks
 from services.io_signal.hand.protocol import Cause, Done, Output, Send, Switch
 from services.io_signal.hand.texts import text_for
-from services.io_signal.patterns import compile_pattern
+from services.io_signal.hand.tries import Tries
 from shared.tasks import end_tasks, set_within, start_task
-
-log = logging.getLogger(__name__)
 
 _NS: Final = 1_000_000_000
 _MS: Final = 1_000
 _STALE_SECONDS: Final = 4.0  # callers give up after 5 s: a late `on` would be about a part that has gone by
 _AGAIN_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8)  # between tries of what is owed; the last one again and again
-_RETRY_SECONDS: Final = 0.02  # a device that restarts its listener is back by then; one that is gone stays gone
 _GAP_SECONDS: Final = 0.02  # off between two pulses that follow each other: the cycle of a slow PLC
 
 # What may be changed while the output stays as it is.
 _OF_THE_WORKER: Final = frozenset(
     ("type", "streams", "keep", "retrigger", "timeout", "retries", "queue", "bus_lost", "safe", "initial", "node")
 )
+_OFF_MODE: Final = Conflict("off-mode is active; end it with io-signal.off-mode and active=false")
+# Why an output is made safe: no command that goes well meanwhile keeps it from being so.
+_SAYS: Final[dict[Cause, str]] = {
+    "off-mode": "off-mode is active",
+    "bus-lost": "the bus is away",
+    "end": "the service ends",
+    "stop": "it is no longer asked for, or is set up anew",
+}
 
 
 class OutputDevice:
@@ -42,17 +45,14 @@ class OutputDevice:
         self, spec: SignalSpec, driver: OutputDriver, tell: Callable[[Output], None], marks: KeepMarks
     ) -> None:
         """`tell` hears of each change of the output and of its error."""
-        self.spec, self._driver, self._tell, self._marks = spec, driver, tell, marks
+        self.spec, self._tell, self._marks = spec, tell, marks
+        self._tries, self._queue = Tries(spec, driver), JobQueue(spec.signal)
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Job] = deque()
         self._owed: Owed | None = None
         self._poke = asyncio.Event()
         self._keep_timer: asyncio.TimerHandle | None = None
         self._worker: asyncio.Task[None] | None = None
         self._off_since_seconds = 0.0
-        self._refusal: MeshError | None = None
-        """Of every `on`, until off-mode ends."""
-        self._doing: Job | None = None
         self.is_safe = asyncio.Event()
         """Nothing is owed."""
         self.is_safe.set()
@@ -62,7 +62,7 @@ class OutputDevice:
 
     def start(self, *, locked: bool) -> None:
         """Begin: the safe state first, then the initial one."""
-        self._refusal = _OFF_MODE if locked else None
+        self._queue.refusal = _OFF_MODE if locked else None
         self._retime(spec=self.spec)
         self._go_safe(self.spec.safe, "start", kept=self._marks.is_set(self.spec.signal))
         initial = self.spec.initial
@@ -80,28 +80,21 @@ class OutputDevice:
 
     def submit(self, asked: Switch | Send) -> "asyncio.Future[Done]":
         """Queue a command; the answer comes when the device has it, or does not."""
-        late_ns = time.time_ns() - asked.asked_ns if isinstance(asked, Switch) and asked.asked_ns else 0
-        job = Job(asked, self._loop.time() - max(late_ns, 0) / _NS)
-        if isinstance(asked, Switch) and asked.on and self._refusal is not None:
-            job.refuse(self._refusal.info)
-        elif len(self._queue) >= self.spec.queue:
-            full = f"{self.spec.queue} commands wait for {self.spec.signal}; try again, or set its `queue` higher"
-            job.refuse(TooMany(full).info)
-        else:
-            if isinstance(asked, Switch) and not asked.on and self.spec.retrigger == "queue":
-                self._refuse_waiting(Conflict(f"{self.spec.signal} was cleared before it was this one's turn"))
-            self._queue.append(job)
-            self._poke.set()
+        if isinstance(asked, Switch) and not asked.on and self.spec.retrigger == "queue":
+            self._refuse_waiting(Conflict(f"{self.spec.signal} was cleared before it was this one's turn"))
+        job = self._queue.put(asked, self.spec.queue)
+        self._poke.set()
         return job.answer
 
     def lock(self, by: str, why: str) -> bool:
         """Off-mode: to the safe state, and no `on` until it is unlocked. True where that switches it."""
-        self._refusal = _OFF_MODE
+        self._queue.refusal = _OFF_MODE
         self._refuse_waiting(_OFF_MODE)
         return self._go_safe(self.spec.safe, "off-mode", by=by, why=why)
 
     def unlock(self) -> None:
-        self._refusal = None
+        if self._queue.refusal is _OFF_MODE:
+            self._queue.refusal = None
 
     def make_safe(self, cause: Cause) -> bool:
         """To the safe state before anything else, and again until the device has it. True where that switches it.
@@ -110,7 +103,7 @@ class OutputDevice:
         """
         gone = Unavailable(f"{self.spec.signal} goes to its safe state: {_SAYS[cause]}")
         if cause in ("end", "stop"):
-            self._refusal = gone
+            self._queue.refusal = gone
         self._refuse_waiting(gone)
         return self._go_safe(self.spec.safe, cause)
 
@@ -119,22 +112,14 @@ class OutputDevice:
         self._forget_keep()
         if self._worker is not None:
             await end_tasks(self._worker)
-        gone = Unavailable(f"{self.spec.signal} is no longer set up")
-        for job in (self._doing, *self._queue):
-            if job is not None:
-                job.refuse(gone.info)
-        self._queue.clear()
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                await self._driver.close()
-        except (MeshError, OSError, TimeoutError) as error:
-            log.info("%s: letting go: %s", self.spec.signal, error)
+        self._queue.refuse_all(Unavailable(f"{self.spec.signal} is no longer set up"))
+        await self._tries.close()
 
     # -- its worker ------------------------------------------------------------------------------------------
 
     def _retime(self, spec: SignalSpec) -> None:
         self.spec = spec
-        self._timeout_seconds = parse_duration(spec.timeout, "timeout")
+        self._tries.take(spec)
         self.bus_lost_seconds = parse_duration(spec.bus_lost, "bus_lost")
 
     async def _work(self) -> None:
@@ -143,9 +128,8 @@ class OutputDevice:
             if self._owed is not None and self._owed.next_seconds <= now:
                 await self._pay(self._owed)
             elif self._queue:
-                self._doing = self._queue.popleft()
-                await self._do(self._doing)
-                self._doing = None
+                await self._do(self._queue.take())
+                self._queue.doing = None
             else:
                 await set_within(self._poke, self._owed.next_seconds - now if self._owed is not None else None)
                 self._poke.clear()
@@ -161,7 +145,7 @@ class OutputDevice:
                 return
             if self.spec.retrigger == "queue" and not await self._pulse_over(job):
                 return
-        elif self._loop.time() - job.since_seconds > _STALE_SECONDS:
+        elif asked.on and self._loop.time() - job.since_seconds > _STALE_SECONDS:
             late = f"{self.spec.signal}: it waited for more than {_STALE_SECONDS:g} s, and was left out"
             job.refuse(Unavailable(late).info)
             return
@@ -180,7 +164,7 @@ class OutputDevice:
 
     async def _pulse_over(self, job: Job) -> bool:
         """Of retrigger `queue`: wait for the end of the pulse before; False where an `off` came instead."""
-        self._queue.appendleft(job)  # where an `off` and the queue's limit see it
+        self._queue.put_back(job)  # where an `off` and the queue's limit see it
         while self.state.until_ns or self._loop.time() - self._off_since_seconds < _GAP_SECONDS:
             if self._owed is not None and self._owed.next_seconds <= self._loop.time():
                 await self._pay(self._owed)
@@ -190,11 +174,11 @@ class OutputDevice:
                 wait_seconds = self._owed.next_seconds - self._loop.time()
             await set_within(self._poke, wait_seconds)
             self._poke.clear()
-            if not self._queue or self._queue[0] is not job:
+            if not self._queue.is_next(job):
                 return False
-        if not self._queue or self._queue[0] is not job:
+        if not self._queue.is_next(job):
             return False
-        self._queue.popleft()
+        self._queue.take()
         return True
 
     async def _pay(self, owed: Owed) -> None:
@@ -214,48 +198,28 @@ class OutputDevice:
         owed.next_seconds = self._loop.time() + again
 
     async def _send(self, job: Job, asked: Send) -> None:
-        try:
-            reply = compile_pattern(asked.reply, "reply") if asked.reply is not None else None
-            async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._driver.send(asked.text, reply)
-        except MeshError as error:
-            job.refuse(error.info)
-        except TimeoutError:
-            job.refuse(self._too_slow().info)
+        sent = await self._tries.send(asked)
+        if isinstance(sent, ErrorInfo):
+            job.refuse(sent)
         else:
-            job.done(edge_ns=time.time_ns(), reply=answer)
+            job.done(edge_ns=sent[0], reply=sent[1])
 
     async def _try(self, on: bool, asked: Switch | None, tries: int | None = None) -> ErrorInfo | None:
         """Have the device on or off, several times if need be; its error, which is shown until a command goes well."""
-        text = text_for(self.spec, on, asked)
-        error: MeshError | None = None
-        for attempt in range(self.spec.retries + 1 if tries is None else tries):
-            if attempt:
-                self.state = msgspec.structs.replace(self.state, retries=self.state.retries + 1)
-                await asyncio.sleep(_RETRY_SECONDS)
-                if self._owed is not None and asked is not None and asked.on:
-                    break  # a safe state does not wait for the tries of another
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    edge_ns = await self._driver.set(on, text)
-            except MeshError as failure:
-                error = failure
-            except TimeoutError:
-                error = self._too_slow()
-            except Exception as failure:  # of a library: one device's trouble must not end the others'
-                log.exception("%s: its driver failed", self.spec.signal)
-                error = DeviceError(f"{self.spec.signal}: {type(failure).__name__}; see the log")
-            else:
-                self.state = msgspec.structs.replace(self.state, edge_ns=edge_ns, error=None)
-                return None
-        assert error is not None  # there was one try at least
-        if self.state.error != error.info:
-            self.state = msgspec.structs.replace(self.state, error=error.info)
+        found = await self._tries.set(
+            on,
+            text_for(self.spec, on, asked),
+            tries,
+            # A safe state does not wait for the tries of another.
+            lambda: asked is not None and asked.on and self._owed is not None,
+        )
+        if isinstance(found, int):
+            self.state = msgspec.structs.replace(self.state, edge_ns=found, error=None)
+            return None
+        if self.state.error != found:
+            self.state = msgspec.structs.replace(self.state, error=found)
             self._say()
-        return error.info
-
-    def _too_slow(self) -> DeviceError:
-        return DeviceError(f"{self.spec.signal}: the device does not answer within {self.spec.timeout}")
+        return found
 
     # -- its state -------------------------------------------------------------------------------------------
 
@@ -267,7 +231,7 @@ class OutputDevice:
             self._marks.clear(self.spec.signal)
         edge_ns = self.state.edge_ns
         now = self._loop.time()
-        since_edge_seconds = min(max(time.time_ns() - edge_ns, 0) / _NS, self._timeout_seconds)
+        since_edge_seconds = min(max(time.time_ns() - edge_ns, 0) / _NS, self._tries.timeout_seconds)
         if keep_ms:
             ends = now - since_edge_seconds + keep_ms / _MS
             self._keep_timer = self._loop.call_at(ends, self._keep_over)
@@ -303,9 +267,8 @@ class OutputDevice:
         self._owe(Owed(on=False, cause="keep", by=self.state.by, why=self.state.why))
 
     def _go_safe(self, safe: SafeState, cause: Cause, *, kept: bool = False, by: str = "", why: str = "") -> bool:
-        doing = self._doing.asked if self._doing is not None else None
         # What is being set at this moment might last for a keep time, which nobody would end.
-        kept = kept or bool(self.state.until_ns) or (isinstance(doing, Switch) and doing.on)
+        kept = kept or bool(self.state.until_ns) or (self._queue.doing is not None and self._queue.doing.is_on)
         if safe == "hold" and not kept:
             return False
         self._forget_keep()
@@ -323,21 +286,10 @@ class OutputDevice:
             self._keep_timer = None
 
     def _refuse_waiting(self, error: MeshError) -> None:
-        for job in tuple(self._queue):
-            if isinstance(job.asked, Switch) and job.asked.on:
-                self._queue.remove(job)
-                job.refuse(error.info)
+        self._queue.refuse_ons(error)
         self._poke.set()
 
     def _say(self, *, changed: bool = False) -> None:
-        self._tell(msgspec.structs.replace(self.state, changed=changed, waiting=len(self._queue)))
-
-
-_OFF_MODE: Final = Conflict("off-mode is active; end it with io-signal.off-mode and active=false")
-# Why an output is made safe: no command that goes well meanwhile keeps it from being so.
-_SAYS: Final[dict[Cause, str]] = {
-    "off-mode": "off-mode is active",
-    "bus-lost": "the bus is away",
-    "end": "the service ends",
-    "stop": "it is no longer asked for, or is set up anew",
-}
+        self._tell(
+            msgspec.structs.replace(self.state, changed=changed, waiting=len(self._queue), retries=self._tries.again)
+        )
