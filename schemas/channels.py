@@ -167,6 +167,7 @@ RUNNING_SERVICES: tuple[Party, ...] = (
     "io-signal",
 )
 OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "writer", "transformer", "client", "cli", "console")
+_APPLICATIONS: tuple[Party, ...] = ("writer", "client")
 _FOR_PEOPLE: tuple[Party, ...] = ("webrtc-gateway", "io-signal")
 LOOKERS: tuple[Party, ...] = ("writer", "transformer", "client", "cli", "console")
 
@@ -847,10 +848,11 @@ _EVENTS = (
         address=_template(subjects.event, "service", "id", "event"),
         semantics="jetstream",
         payload=Event,
-        senders=RUNNING_SERVICES,
-        receivers=("webrtc-gateway", "frame-extractor", "writer", "client", "cli", "console"),
+        senders=(*RUNNING_SERVICES, *_APPLICATIONS),
+        receivers=("webrtc-gateway", "frame-extractor", "io-signal", "writer", "client", "cli", "console"),
         summary=f"What happened to a resource; kept in the stream `{subjects.EVENTS_STREAM}`.",
-        bound={service: {"service": service} for service in RUNNING_SERVICES},
+        bound={service: {"service": service} for service in RUNNING_SERVICES}
+        | {application: {"service": "app"} for application in _APPLICATIONS},
     ),
 )
 

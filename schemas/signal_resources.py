@@ -204,7 +204,8 @@ class RuleActual(Struct, frozen=True, kw_only=True):
     fired_ns: int = 0
     """CLOCK_REALTIME of the last event that it acted on."""
     left_out: dict[str, int] = {}
-    """Events that it did not act on, by reason: `where`, `cooldown`, `rate`, `loop`."""
+    """Events that it did not act on, by reason: `where`, `cooldown`, `rate`, `loop`, `queue` (too many wait),
+    `unreadable`."""
 
 
 class SignalEntry(Struct, frozen=True, kw_only=True):

@@ -5,20 +5,20 @@ import logging
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.commands import MeshStatus, StreamEntry
 from schemas.errors import InvalidValue, MeshError
-from schemas.frames import Delivery, PixelFormat
+from schemas.frames import Delivery, FrameRef, PixelFormat
 from schemas.ids import check_id
 from schemas.resources import StreamActual
 from schemas.subjects import ACTUAL_BUCKET, state_key
 from shared.bus import Bus, Entry, Mirror
 from shared.clients.commands import Commands
-from shared.clients.events import EventStream
+from shared.clients.events import EventStream, application_event
 from shared.clients.frames import FrameStream
 from shared.clients.keeper import Keeper
 from shared.clients.packets import PacketStream
@@ -145,6 +145,19 @@ class AsyncMesh(Commands):
     def events(self, *, service: str | None = None, stream: str | None = None) -> EventStream:
         """Iterate what happens from now on: all of it, or of one service, or of what belongs to one stream."""
         return EventStream(self._bus, self._keeper, service=service, stream=stream)
+
+    def tell(self, resource: str, name: str, about: FrameRef | None = None, **detail: Any) -> None:
+        """Post an event of this application, for rules and whoever listens: `mesh.tell("line1", "ng", frame.ref)` is
+        `app.line1.ng`. Never waits; without a bus it is lost, and counted.
+
+        Args:
+            about: the picture that it is about: a pulse that a rule gives for it is measured from its capture on.
+            detail: JSON values.
+
+        Raises:
+            InvalidValue: a name is no id, or the detail is no JSON.
+        """
+        self._bus.post_event(application_event(resource, name, self.settings.node, about, detail))
 
     def packets(self, stream: str, rendition: str = "main", *, timeout_seconds: float | None = None) -> PacketStream:
         """Iterate a rendition's packets, of any node: `async for packet in mesh.packets("cam0")`.

@@ -1,13 +1,17 @@
-"""An application's iterator over what happens in the mesh."""
+"""An application's iterator over what happens in the mesh, and what it tells the mesh itself."""
 
 import asyncio
 import logging
+import time
 from collections import deque
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
+from schemas import subjects
+from schemas.errors import InvalidValue
 from schemas.events import Event
+from schemas.frames import FrameRef
 from schemas.ids import COMPOUND_SEPARATOR, check_id
 from schemas.subjects import all_events
 from shared.bus import Bus, Message, Subscription
@@ -15,8 +19,29 @@ from shared.clients.keeper import Keeper
 
 log = logging.getLogger(__name__)
 
+OF_APPLICATIONS: Final = "app"
+"""What stands for the service in events that applications post."""
 _MAX_WAITING: Final = 1024  # a busy mesh makes a few a second; an application that sleeps for minutes loses the oldest
 _decode = msgspec.json.Decoder(Event).decode
+
+
+def application_event(resource: str, name: str, node: str, about: FrameRef | None, detail: dict[str, Any]) -> Event:
+    """`mesh.v1.evt.app.<resource>.<name>`; `about`: the picture that it is about, as fields of the detail.
+
+    Raises:
+        InvalidValue: a name is no id, or the detail holds what is no JSON.
+    """
+    subjects.event(OF_APPLICATIONS, resource, name)
+    picture = {}
+    if about is not None:
+        picture = {field: getattr(about, field) for field in ("stream", "epoch", "sequence", "captured_ns")}
+    try:
+        plain = msgspec.to_builtins({**picture, **detail})
+    except TypeError as error:
+        raise InvalidValue(
+            "detail", tuple(detail), f"give numbers, texts, lists and mappings of them ({error})"
+        ) from None
+    return Event(service=OF_APPLICATIONS, id=resource, event=name, node=node, at_ns=time.time_ns(), detail=plain)
 
 
 class EventQueue:

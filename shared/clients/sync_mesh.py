@@ -239,6 +239,12 @@ class Mesh:
     def events(self, *, service: str | None = None, stream: str | None = None) -> Items[Event]:
         return Items(self._loop, self._inner.events(service=service, stream=stream))
 
+    def tell(self, resource: str, name: str, about: FrameRef | None = None, **detail: Any) -> None:
+        async def tell(mesh: AsyncMesh) -> None:
+            mesh.tell(resource, name, about, **detail)
+
+        self.run(tell)
+
     @contextlib.contextmanager
     def publish(self, stream: str, *, width: int, height: int, **options: Any) -> Iterator[BlockingStream]:
         """`options` are the other arguments of `AsyncMesh.publish`."""

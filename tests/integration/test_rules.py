@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import av
 import msgspec
 import pytest
 
+from schemas.errors import InvalidValue
 from schemas.events import Event
 from schemas.subjects import all_events, event
 from shared.bus import Bus, Message
+from tests.support.client import async_client
 from tests.support.mesh import CallFailed, RunningMesh
+from tests.support.metrics import total
 from tests.support.pace import patience
 
 pytestmark = pytest.mark.integration
@@ -158,6 +162,45 @@ async def test_circles_are_refused_and_what_was_not_foreseen_ends(mesh: RunningM
         loop = await told.of("reject", "loop")
         assert loop.detail["cause"] == ["follow", "reject", "reject"]
         assert not any(one.event == "fired" for one in told.events)
+
+
+async def test_a_pulse_is_measured_from_the_capture_of_its_picture(mesh: RunningMesh) -> None:
+    name = f"seen-{next(_numbers)}"
+    mesh.call("io-signal.start-rule", rule=name, when=f"app.{name}.ng", do=[{"signal": "do2", "pulse": "50ms"}])
+    async with Told.open(mesh) as told, async_client(mesh) as app:
+        async for frame in app.frames("cam0", timeout_seconds=10):
+            app.tell(name, "ng", frame.ref, score=0.9)
+            break
+        await told.of(name, "fired")
+        await told.of("do2", "changed", lambda one: one.detail["on"] and one.detail["why"] == f"rule {name}")
+        with pytest.raises(InvalidValue, match="give numbers, texts"):
+            app.tell(name, "ng", None, score=object())
+    metrics = "framemesh_io_signal_capture_to_edge_seconds"
+    url = mesh.ready["metrics"]["io-signal"]
+    assert await asyncio.to_thread(total, url, f"{metrics}_count", signal="do2") >= 1
+    assert 0 < await asyncio.to_thread(total, url, f"{metrics}_sum", signal="do2") < 2
+    mesh.call("io-signal.stop-rule", rule=name)
+
+
+async def test_a_machines_edge_becomes_the_picture_of_that_instant(mesh: RunningMesh) -> None:
+    name = f"di{next(_numbers)}"
+    started = mesh.call("io-signal.start-input", input=name, mode="tcp", address="tcp://127.0.0.1:0", value="text")
+    do = [{"snapshot": "cam0"}, {"command": "io-signal.on", "given": {"signal": "do1", "why": "{event.detail.value}"}}]
+    mesh.call("io-signal.start-rule", rule=name, when=f"io-signal.{name}.edge", where={"value": "part 7"}, do=do)
+    host, _, port = started["actual"]["address"].removeprefix("tcp://").rpartition(":")
+    async with Told.open(mesh) as told:
+        _, machine = await asyncio.open_connection(host, int(port))
+        machine.write(b"part 6\npart 7\n")
+        edge = await told.of(name, "edge", lambda one: one.detail["value"] == "part 7")
+        fired = await told.of(name, "fired")
+        machine.close()
+        assert fired.detail["at_ns"] == edge.detail["at_ns"]
+        picture, _ = fired.detail["done"]
+        at = datetime.strptime(Path(picture["file"]).name[:22], "%Y%m%d-%H%M%S-%f").replace(tzinfo=UTC)
+        assert abs(at.timestamp() - edge.detail["at_ns"] / 1e9) < 1 / 30, "the picture nearest to it"
+        await told.of("do1", "changed", lambda one: one.detail["why"] == "part 7")
+    mesh.call("io-signal.stop-rule", rule=name)
+    mesh.call("io-signal.stop-input", input=name)
 
 
 async def test_a_recording_ends_although_the_service_was_killed(mesh: RunningMesh) -> None:

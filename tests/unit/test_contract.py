@@ -224,6 +224,7 @@ def test_parameters_are_explained_and_become_wildcards() -> None:
 def test_a_bound_sender_speaks_for_itself_only() -> None:
     events = next(channel for channel in CHANNELS if channel.name == "events")
     assert events.pattern("capture") == "mesh.v1.evt.capture.*.*"
+    assert events.pattern("client") == "mesh.v1.evt.app.*.*", "an application is no service"
     assert events.pattern() == "mesh.v1.evt.*.*.*"
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.errors import ErrorInfo
+from schemas.errors import ErrorInfo, MeshError
 from schemas.events import Event
 from schemas.rule_checks import pattern_of
 from schemas.signal_resources import RuleActual, RuleSpec
@@ -99,8 +99,13 @@ class RuleRunner:
         )
 
     def receive(self, message: Message) -> None:
-        """An event has come. Raises: MeshError: it is none."""
-        event = read_event(message.subject, message.data)
+        """An event has come."""
+        try:
+            event = read_event(message.subject, message.data)
+        except MeshError:  # counted, not logged: who posts nonsense may do so a thousand times a second
+            self.left_out["unreadable"] += 1
+            self._dirty.set()
+            return
         reason = self.refuse(event)
         if not reason and len(self._waiting) >= _MAX_WAITING:
             reason = "queue"
