@@ -1,6 +1,7 @@
 """A stream whose references are followed, so that instants can be joined to its pictures."""
 
 import asyncio
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +33,7 @@ _MOST_LATE_SECONDS: Final = 5.0  # a stream behind that is replayed, not live
 _MOST_WAITING: Final = 1_024  # instants: two seconds of the fastest input
 _RETRY_SECONDS: Final = 0.5
 _CONSUMER: Final = "io-signal"
+_DIGEST_BYTES: Final = 6  # names of nodes may be as long as those of consumers
 _NS: Final = 1_000_000_000
 _decode_ref: Final = msgspec.json.Decoder(FrameRef).decode
 
@@ -43,8 +45,9 @@ class FollowedStream:
     as good as the two clocks agree.
     """
 
-    def __init__(self, stream: str, bus: Bus, wants: Wants, streams: Streams, times: StreamTimes) -> None:
-        self.stream, self.times = stream, times
+    def __init__(self, stream: str, here: str, bus: Bus, wants: Wants, streams: Streams, times: StreamTimes) -> None:
+        """`here`: the node of this service."""
+        self.stream, self.times, self._here = stream, times, here
         self.users = 0
         self._needing = 0
         self.left_out = 0
@@ -160,7 +163,7 @@ class FollowedStream:
         wanted = self._needing > 0 and self._node is not None
         if wanted and self._stop_wanting is None:
             assert self._node is not None
-            self._stop_wanting = self._wants.want(self._node, self.stream, RAW, _CONSUMER)
+            self._stop_wanting = self._wants.want(self._node, self.stream, RAW, _consumer(self._here, self._node))
         elif not wanted and self._stop_wanting is not None:
             self._stop_wanting()
             self._stop_wanting = None
@@ -182,3 +185,10 @@ class FollowedStream:
         while self._waiting:
             at_ns, _, joined = self._waiting.popleft()
             self._tell(at_ns, joined)
+
+
+def _consumer(here: str, node: str) -> str:
+    """Whose demand it is: of each node that follows a stream its own, as the last one who goes takes it back."""
+    if here == node:
+        return _CONSUMER
+    return f"{_CONSUMER}-{hashlib.blake2b(here.encode(), digest_size=_DIGEST_BYTES).hexdigest()}"

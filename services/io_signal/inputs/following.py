@@ -13,8 +13,9 @@ from shared.tasks import start_task
 class Following:
     """Belongs to the event loop."""
 
-    def __init__(self, bus: Bus, wants: Wants, streams: Streams) -> None:
-        self._bus, self._wants, self._streams = bus, wants, streams
+    def __init__(self, here: str, bus: Bus, wants: Wants, streams: Streams) -> None:
+        """`here`: the node of this service."""
+        self._here, self._bus, self._wants, self._streams = here, bus, wants, streams
         self.times = FrameTimes()
         self._followed: dict[str, FollowedStream] = {}
         self._looked_on: dict[str, FollowedStream] = {}
@@ -54,7 +55,9 @@ class Following:
         followed = self._followed.get(stream)
         if followed is None:
             times = self.times.of(stream)
-            followed = self._followed[stream] = FollowedStream(stream, self._bus, self._wants, self._streams, times)
+            followed = self._followed[stream] = FollowedStream(
+                stream, self._here, self._bus, self._wants, self._streams, times
+            )
         followed.users += 1
         return followed
 

@@ -37,7 +37,7 @@ class Inputs:
         streams = Streams("capture", StreamSpec, StreamActual, mirrors)
         reporter = Reporter(context, INPUT_STATES)
         context.stack.push_async_callback(reporter.flush)
-        self._following = Following(context.bus, wants, streams)
+        self._following = Following(context.node, context.bus, wants, streams)
         values = ValuePoster(context.bus)
         context.spawn(values.run(), "values-of-inputs")
         parts = InputParts(context, reporter, self._inputs, hand, self._following, values)
