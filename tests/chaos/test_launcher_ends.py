@@ -57,17 +57,23 @@ def _left_in_memory(mesh: RunningMesh) -> list[str]:
         pytest.param(signal.SIGHUP, marks=pytest.mark.long),
     ],
 )
-def test_a_signal_ends_everything_in_order(number: signal.Signals) -> None:
-    with RunningMesh("--source", str(bunny())) as mesh:
+def test_a_signal_ends_everything_in_order(number: signal.Signals, tmp_path: Path) -> None:
+    environment = {"FRAMEMESH_IO_SIGNAL_FILE_ROOTS": str(tmp_path)}
+    with RunningMesh("--source", str(bunny()), environment=environment) as mesh:
         _record(mesh)
+        output = tmp_path / "do1"
+        output.touch()
+        mesh.call("io-signal.start", signal="do1", mode="io", address=f"file://{output}")
+        mesh.call("io-signal.on", signal="do1")
         began, pids = time.monotonic(), mesh.pids()
-        assert len(pids) == 7  # the bus, and six services
+        assert len(pids) == 8  # the bus, and seven services
         assert mesh.process is not None
         mesh.process.send_signal(number)
         assert mesh.process.wait(ENDS_SECONDS) == 0
         seconds = time.monotonic() - began
         print(f"{number.name}: ended in {seconds:.2f} s")
         assert not _alive(pids)
+        assert output.read_text() == "0", "its safe state"
         assert not _left_in_memory(mesh)
         assert len(lengths := _playable(mesh)) == 1
         assert lengths[0] > 0.9 * (seconds if seconds < 1 else 1), "closed with what had come"
