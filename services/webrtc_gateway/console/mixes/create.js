@@ -7,10 +7,11 @@ import { addressOf } from "../router.js";
 import { toast } from "../toasts.js";
 import { inputName, LAYOUTS, MESH, placeFor, SERVICE, SIZES, sizeOf } from "./model.js";
 
+const CONFLICT = 409; // it was there before
 const OFFERED = LAYOUTS.map(([value, text]) => [value, text]);
 
 export class CreateForm {
-  #name = new Field("mix", "Name", { required: true, ...NAME, placeholder: "wall", help: "The stream that it makes has this name too." });
+  #name = new Field("mix", "Name", { required: true, ...NAME, placeholder: "wall", help: `${NAME.help} The stream that it makes is called so too.` });
   #streams = el("div", { class: "mix-choice" });
   #none = el("p", { class: "none", text: "No stream runs yet; an address will do." });
   #address = new Field("inputs", "And an address", { inputmode: "url", placeholder: "https://host/clip.mp4", help: "What a stream can be made of, or a .png, .jpg or .webp. It comes and goes with the mix." });
@@ -59,14 +60,14 @@ export class CreateForm {
     this.#made.hidden = true;
     const mix = this.#name.value;
     if (!mix) throw new CommandError(400, "mix: give it a name");
-    if (this.#taken.includes(mix)) throw new CommandError(409, `mix: a stream ${mix} is there already; choose another name`);
+    if (this.#taken.includes(mix)) throw new CommandError(409, `mix: ${mix} is there already; choose another name`);
     const inputs = this.#inputs();
     if (!inputs.length) throw new CommandError(400, "inputs: choose a stream, or write an address");
     try {
       await call(`${SERVICE}.create`, { mix, inputs, layout: this.#layout.value, size: this.#size.value });
     } catch (error) {
       // What was asked for is kept, and tried again: a source may come later.
-      if (error instanceof CommandError && (await exists(mix))) this.#tellMade(mix);
+      if (error instanceof CommandError && error.code !== CONFLICT && (await exists(mix))) this.#tellMade(mix);
       throw error;
     }
     toast(`${mix} is there`);

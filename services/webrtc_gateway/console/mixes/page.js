@@ -55,7 +55,7 @@ export class MixesPage {
       if (this.#list.children[index] !== card.element) this.#list.insertBefore(card.element, this.#list.children[index] ?? null);
     });
     const streams = mixable(this.#mesh.streams);
-    this.#form.update(streams, this.#mesh.streams.map(({ name }) => name));
+    this.#form.update(streams, [...this.#mesh.streams, ...mixes].map(({ name }) => name));
     this.#lesson.hidden = mixes.length > 0 || this.#mesh.status === null;
     if (!this.#lesson.hidden) this.#teach(streams);
   }
