@@ -326,6 +326,16 @@ def test_a_mix_ends_by_itself_and_stays_so(mesh: RunningMesh) -> None:
     mesh.call("cloud-mix-proxy.delete", mix="short")
 
 
+def test_still_pictures_alone_are_a_mix(mesh: RunningMesh) -> None:
+    inputs = [{"input": "card", "source": "file://red.png"}]
+    mesh.call("cloud-mix-proxy.create", mix="card", inputs=inputs, size="320x180", wait_s=20)
+    mesh.wait_for(lambda: (get(mesh, "card")["actual"] or {}).get("fps", 0) > 0, what="it has told of itself")
+    actual = get(mesh, "card")["actual"]
+    assert (actual["state"], actual["restarts"], actual["error"]) == ("running", 0, None)
+    assert [(one["state"], one.get("stream", "")) for one in actual["inputs"]] == [("live", "")]
+    mesh.call("cloud-mix-proxy.delete", mix="card")
+
+
 def test_nothing_is_left_of_a_mix_that_is_deleted(mesh: RunningMesh) -> None:
     mesh.call("cloud-mix-proxy.delete", mix="wall", wait_s=20)
     mesh.wait_for(lambda: {s["spec"]["stream"] for s in mesh.status()["streams"]} == {"a", "b"}, what="its streams go")

@@ -83,7 +83,8 @@ class MixStateTeller:
         streams = {one.input: one.stream for one in self.actual.inputs}
         made = self._parts.made
         named = (msgspec.structs.replace(one, stream=streams.get(one.input, one.stream)) for one in report.inputs)
-        now = tuple(with_trouble(one, made.actual(one.stream)) for one in named)
+        # A still picture has no stream.
+        now = tuple(with_trouble(one, made.actual(one.stream) if one.stream else None) for one in named)
         before = {one.input: one.state for one in self.actual.inputs}
         changed = [one for one in now if before.get(one.input) != one.state]
         said = {one.input: one.error for one in self.actual.inputs} != {one.input: one.error for one in now}
