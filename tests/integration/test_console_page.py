@@ -25,6 +25,7 @@ from schemas.commands import MeshStatus, OutputEntry, RenditionEntry, RenditionS
 from schemas.errors import ErrorInfo, NotFound
 from schemas.events import Event
 from schemas.extraction import ExtractedFrame, Job, JobList, JobReply, ListJobs
+from schemas.mix_resources import Box, MixActual, MixEntry, MixInput, MixInputActual, MixLogo, MixSpec, MixText
 from schemas.recordings import RecordedFile, RecordedFiles
 from schemas.resources import OutputActual, OutputSpec, Presence, RenditionActual, RenditionSpec, StreamSpec
 from schemas.sessions import SessionInfo, SessionList
@@ -162,6 +163,19 @@ async def test_streams_with_states_and_errors(page: Page) -> None:
         await expect(page.locator("#version")).to_have_text("framemesh 0.1.0")
 
 
+def hostile_mix(error: ErrorInfo) -> MixEntry:
+    box = Box(x=0, y=0, width=100, height=100)
+    spec = MixSpec(
+        mix="wall",
+        inputs=(MixInput(input="a", source=HOSTILE),),
+        logos=(MixLogo(source=HOSTILE.replace("/", ""), box=box),),
+        texts=(MixText(text=HOSTILE, x=0, y=0),),
+    )
+    seen = MixInputActual(input="a", stream=HOSTILE, state="lost", error=error, box=box)
+    actual = MixActual(mix="wall", node="edge1", revision=1, state="running", error=error, inputs=(seen,))
+    return MixEntry(revision=1, spec=spec, actual=actual)
+
+
 async def test_hostile_texts_stay_texts(page: Page, complaints: list[str]) -> None:
     error = ErrorInfo(code=500, message=HOSTILE)
     status = MeshStatus(
@@ -169,6 +183,7 @@ async def test_hostile_texts_stay_texts(page: Page, complaints: list[str]) -> No
         streams=(stream("cam0", "failed", error, source=HOSTILE),),
         renditions=(rendition("cam0", state="running", encoder=HOSTILE, encoder_reason=HOSTILE),),
         outputs=(output("cam0", "live", state="failed", to=HOSTILE, error=error),),
+        mixes=(hostile_mix(error),),
         error=error,
     )
     mesh = MadeUpMesh(status)
@@ -196,6 +211,11 @@ async def test_hostile_texts_stay_texts(page: Page, complaints: list[str]) -> No
         await expect(page.locator(".recording .row-facts")).to_contain_text(HOSTILE)
         await page.goto(f"{server.url}#/system")
         await expect(page.locator('section[aria-label="Sessions"] tbody')).to_contain_text(HOSTILE)
+        await page.goto(f"{server.url}#/mixes")
+        await expect(page.locator(".mix-input-chips .row-error")).to_have_text(HOSTILE)
+        await page.goto(f"{server.url}#/mixes/wall")
+        await expect(page.locator('[data-input="a"] .row-place')).to_have_text(HOSTILE)
+        await expect(page.locator("[data-overlay] .mix-input-name")).to_have_text([HOSTILE.replace("/", ""), HOSTILE])
         await page.goto(f"{server.url}#/stream/{quote(HOSTILE)}")
         await expect(page.locator("#page h2")).to_have_text(f"There is no stream {HOSTILE}")
         assert await page.evaluate("() => document.querySelectorAll('img:not(.mark), script:not([src])').length") == 0

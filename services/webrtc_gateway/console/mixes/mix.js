@@ -23,7 +23,7 @@ export class MixPage {
   #draft = null;
   #screen = null;
   #shown_editable = null;
-  #chosen = null; // an input's name, `logo-0` or `text-0`
+  #chosen = null; // an input's name, `logo:0` or `text:0`
   #boxes = new Boxes({ onSelect: (key) => this.#choose(key), onPlace: (key, box) => this.#draft.change((spec) => placePart(spec, key, box)) });
   #title = el("h2", { tabindex: "-1" });
   #chip = el("span", { class: "chip" });

@@ -18,7 +18,7 @@ export class Overlays {
   #buttons;
   #logo = new Field("logo", "Logo", { inputmode: "url", placeholder: "https://host/logo.png", help: "A URL or file:// that ends in .png, .jpg or .webp; what is transparent stays so." });
 
-  /** `handlers`: onChoose(key), onChange(edit of the spec). Keys are `logo-0`, `text-0`. */
+  /** `handlers`: onChoose(key), onChange(edit of the spec). Keys are `logo:0`, `text:0`, which no input can be called. */
   constructor(handlers) {
     this.#handlers = handlers;
     const add = (text, make) => el("button", { type: "button", class: "button small", text, on: { click: make } });
@@ -29,7 +29,7 @@ export class Overlays {
   }
 
   update(spec, chosen) {
-    const parts = [...spec.logos.map((logo, index) => [`logo-${index}`, logo]), ...spec.texts.map((text, index) => [`text-${index}`, text])];
+    const parts = [...spec.logos.map((logo, index) => [`logo:${index}`, logo]), ...spec.texts.map((text, index) => [`text:${index}`, text])];
     for (const [key, row] of this.#rows) {
       if (parts.some(([one]) => one === key)) continue;
       row.element.remove();
@@ -51,7 +51,7 @@ export class Overlays {
       const [height] = spec.size.split("x").slice(1).map(Number);
       const size = Math.max(12, Math.round(height / 20));
       spec.texts.push({ text, x: AT_PX, y: AT_PX + spec.texts.length * (size + 16), size, colour: "#ffffff", background: "#000000", opacity: 1, timezone });
-      this.#handlers.onChoose(`text-${spec.texts.length - 1}`);
+      this.#handlers.onChoose(`text:${spec.texts.length - 1}`);
     });
   }
 
@@ -62,7 +62,7 @@ export class Overlays {
       const width = Math.max(16, Math.round((Number(spec.size.split("x")[0]) * LOGO_SHARE) / 8) * 8);
       const height = Math.max(8, Math.round(width / 16) * 8);
       spec.logos.push({ source, box: { x: AT_PX, y: AT_PX, width, height }, opacity: 1 });
-      this.#handlers.onChoose(`logo-${spec.logos.length - 1}`);
+      this.#handlers.onChoose(`logo:${spec.logos.length - 1}`);
     });
     this.#logo.value = "";
   }
@@ -76,7 +76,7 @@ class OverlayRow {
   #box = null;
 
   constructor(key, { onChoose, onChange }) {
-    const [kind, place] = key.split("-");
+    const [kind, place] = key.split(":");
     const list = `${kind}s`;
     const of = `${kind} ${Number(place) + 1}`;
     const change = (edit) => onChange((spec) => edit(spec[list][place]));

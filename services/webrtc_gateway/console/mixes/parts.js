@@ -12,14 +12,14 @@ export function partsOf(spec, inputs, editable) {
   const free = editable && spec.layout === "free";
   const shown = drawnOrder(inputs).map((input) => ({ key: input.input, label: input.input, kind: "input", tone: input.tone, box: boxOf(spec, input), movable: free, sizable: true }));
   if (!editable) return shown.filter(({ box }) => box);
-  const logos = spec.logos.map((logo, index) => ({ key: `logo-${index}`, label: `logo ${index + 1}`, kind: "logo", tone: null, box: logo.box, movable: true, sizable: true }));
-  const texts = spec.texts.map((text, index) => ({ key: `text-${index}`, label: `text ${index + 1}`, kind: "text", tone: null, box: textBox(text), movable: true, sizable: false }));
+  const logos = spec.logos.map((logo, index) => ({ key: `logo:${index}`, label: `logo ${index + 1}`, kind: "logo", tone: null, box: logo.box, movable: true, sizable: true }));
+  const texts = spec.texts.map((text, index) => ({ key: `text:${index}`, label: `text ${index + 1}`, kind: "text", tone: null, box: textBox(text), movable: true, sizable: false }));
   return [...shown.filter(({ box }) => box), ...logos, ...texts];
 }
 
 /** Put a part where its box is. */
 export function placePart(spec, key, box) {
-  const [, list, index] = /^(logo|text)-(\d+)$/.exec(key) ?? [];
+  const [, list, index] = /^(logo|text):(\d+)$/.exec(key) ?? [];
   if (list === "text") Object.assign(spec.texts[index], { x: box.x, y: box.y });
   else if (list === "logo") spec.logos[index].box = box;
   else spec.inputs.find(({ input }) => input === key).box = box;
