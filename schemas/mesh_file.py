@@ -158,6 +158,7 @@ def plan_from_mapping(document: Any) -> MeshPlan:
         own = [given.pop(key, None) if isinstance(given, dict) else None for key in _OF_STREAM]
         mixes.append(mix_from_mapping(name, given, path))
         parts.take(name, path, *(_mapping(entry, f"{path}.{key}") for key, entry in zip(_OF_STREAM, own, strict=True)))
+    _check_names(document)
     return MeshPlan(
         streams=tuple(streams),
         mixes=tuple(mixes),
@@ -200,6 +201,17 @@ class _Parts:
             start = _convert({"stream": name, "sample": str(sample), **fields}, StartSample, where)
             check_sample(start, f"{where}.")
             self.samples.append(start)
+
+
+def _check_names(document: dict[str, Any]) -> None:
+    """Outputs, inputs and rules are told apart by name alone in their events. Raises: BadRequest."""
+    taken: dict[str, str] = {}
+    for section in ("signals", "inputs", "rules"):
+        for name in _mapping(document.get(section), section):
+            if (other := taken.setdefault(str(name), section)) != section:
+                raise BadRequest(
+                    f"{section}.{name}: one of {other} has this name, too, and their events would be mixed up"
+                )
 
 
 def _named(document: dict[str, Any], section: str, read: Callable[[str, Any, str], StartT]) -> tuple[StartT, ...]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.commands import OutputChanged, RenditionChanged, StopOutput, StopRendition, StopStream, StreamChanged
-from schemas.errors import ErrorInfo, MeshError, NotFound
+from schemas.errors import Conflict, ErrorInfo, MeshError, NotFound
 from schemas.ids import compound_id
 from schemas.mesh_file import MeshPlan
 from schemas.mix_resources import OF_TASK, MixActual, MixSpec
@@ -24,7 +24,7 @@ from schemas.signal_resources import (
     SignalActual,
     SignalSpec,
 )
-from schemas.signals import InputChanged, RuleChanged, SignalChanged, StopInput, StopRule, StopSignal
+from schemas.signals import InputChanged, RuleChanged, SignalChanged, StartRule, StopInput, StopRule, StopSignal
 from schemas.subjects import command
 from shared.bus import Bus
 from shared.desired import Desired
@@ -78,11 +78,19 @@ async def apply_plan(bus: Bus, plan: MeshPlan, *, prune: bool = False) -> AsyncI
         yield await _give(bus, "io-signal", "start", f"signal {signal.signal}", signal, SignalChanged)
     for item in plan.inputs:
         yield await _give(bus, "io-signal", "start-input", f"input {item.input}", item, InputChanged)
+    refused = []
     for rule in plan.rules:
-        yield await _give(bus, "io-signal", "start-rule", f"rule {rule.rule}", rule, RuleChanged)
+        applied = await _give_rule(bus, rule)
+        if applied.code == Conflict.code:
+            refused.append(rule)
+        else:
+            yield applied
     if prune:
         async for applied in _prune(bus, plan):
             yield applied
+    # Beside rules as they were before, one may go round in a circle; beside what they are now, perhaps not.
+    for rule in refused:
+        yield await _give_rule(bus, rule)
 
 
 async def _prune(bus: Bus, plan: MeshPlan) -> AsyncIterator[Applied]:
@@ -134,6 +142,10 @@ async def _prune(bus: Bus, plan: MeshPlan) -> AsyncIterator[Applied]:
         if source.spec.stream not in streams and source.spec.made_for is None:
             stop_stream = StopStream(stream=source.spec.stream)
             yield await _give(bus, "capture", "stop", f"stream {source.spec.stream}", stop_stream, StreamChanged)
+
+
+async def _give_rule(bus: Bus, rule: StartRule) -> Applied:
+    return await _give(bus, "io-signal", "start-rule", f"rule {rule.rule}", rule, RuleChanged)
 
 
 async def _give_mix(bus: Bus, mix: MixSpec) -> Applied:

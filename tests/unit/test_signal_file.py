@@ -83,6 +83,10 @@ def test_an_address_says_its_mode(tmp_path: Path, address: str, mode: str) -> No
         ),
         ("rules: {r: {when: a.b.c, cooldown: long, do: [{signal: do1}]}}\n", "rules.r.cooldown 'long'"),
         ("rules: {r: do it}\n", "rules.r: write a mapping"),
+        (
+            "signals: {do1: file:///x}\nrules: {do1: {when: a.b.c, do: [{signal: do1}]}}\n",
+            "rules.do1: one of signals has this name, too",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_by_its_path(tmp_path: Path, text: str, words: str) -> None:
