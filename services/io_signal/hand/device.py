@@ -1,7 +1,6 @@
 """One output: its queue, its keep time and its safe state."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -13,13 +12,12 @@ from schemas.units import parse_duration
 from services.io_signal.hand.drivers.base import OutputDriver
 from services.io_signal.hand.job import Job, JobQueue, Owed
 from services.io_signal.hand.keep_marks import KeepMarks
+from services.io_signal.hand.keep_time import KeepTime, keep_ms
 from services.io_signal.hand.protocol import Cause, Done, Output, Send, Switch
 from services.io_signal.hand.texts import text_for
 from services.io_signal.hand.tries import Tries
 from shared.tasks import end_tasks, set_within, start_task
 
-_NS: Final = 1_000_000_000
-_MS: Final = 1_000
 _STALE_SECONDS: Final = 4.0  # callers give up after 5 s: a late `on` would be about a part that has gone by
 _AGAIN_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8)  # between tries of what is owed; the last one again and again
 _GAP_SECONDS: Final = 0.02  # off between two pulses that follow each other: the cycle of a slow PLC
@@ -45,12 +43,12 @@ class OutputDevice:
         self, spec: SignalSpec, driver: OutputDriver, tell: Callable[[Output], None], marks: KeepMarks
     ) -> None:
         """`tell` hears of each change of the output and of its error."""
-        self.spec, self._tell, self._marks = spec, tell, marks
+        self.spec, self._tell = spec, tell
         self._tries, self._queue = Tries(spec, driver), JobQueue(spec.signal)
         self._loop = asyncio.get_running_loop()
         self._owed: Owed | None = None
         self._poke = asyncio.Event()
-        self._keep_timer: asyncio.TimerHandle | None = None
+        self._keep = KeepTime(spec.signal, marks, self._keep_over)
         self._worker: asyncio.Task[None] | None = None
         self._off_since_seconds = 0.0
         self.is_safe = asyncio.Event()
@@ -64,7 +62,7 @@ class OutputDevice:
         """Begin: the safe state first, then the initial one."""
         self._queue.refusal = _OFF_MODE if locked else None
         self._retime(spec=self.spec)
-        self._go_safe(self.spec.safe, "start", kept=self._marks.is_set(self.spec.signal))
+        self._go_safe(self.spec.safe, "start", kept=self._keep.was_lost)
         initial = self.spec.initial
         if initial not in (None, "hold", self.spec.safe) and not locked:
             self.submit(Switch(number=0, signal=self.spec.signal, on=initial == "on", keep_ms=0, why="initial state"))
@@ -109,7 +107,7 @@ class OutputDevice:
 
     async def close(self) -> None:
         """End, and let go of the device as it is."""
-        self._forget_keep()
+        self._keep.forget()
         if self._worker is not None:
             await end_tasks(self._worker)
         self._queue.refuse_all(Unavailable(f"{self.spec.signal} is no longer set up"))
@@ -149,8 +147,8 @@ class OutputDevice:
             late = f"{self.spec.signal}: it waited for more than {_STALE_SECONDS:g} s, and was left out"
             job.refuse(Unavailable(late).info)
             return
-        if asked.on and self.spec.safe == "hold" and self._keep_ms(asked):
-            self._marks.set(self.spec.signal)
+        if asked.on:
+            self._keep.about_to_begin(self.spec, asked)
         error = await self._try(asked.on, asked)
         if error is None:
             self._has(asked.on, "command", asked)
@@ -225,18 +223,10 @@ class OutputDevice:
 
     def _has(self, on: bool, cause: Cause, asked: Switch | None, by: str = "", why: str = "") -> None:
         """The device has it: the keep time begins, nothing is owed."""
-        self._forget_keep()
-        keep_ms = self._keep_ms(asked) if asked is not None and on else 0
-        if not keep_ms:
-            self._marks.clear(self.spec.signal)
-        edge_ns = self.state.edge_ns
-        now = self._loop.time()
-        since_edge_seconds = min(max(time.time_ns() - edge_ns, 0) / _NS, self._tries.timeout_seconds)
-        if keep_ms:
-            ends = now - since_edge_seconds + keep_ms / _MS
-            self._keep_timer = self._loop.call_at(ends, self._keep_over)
+        milliseconds = keep_ms(self.spec, asked) if asked is not None and on else 0
+        until_ns = self._keep.begin(milliseconds, self.state.edge_ns, self._tries.timeout_seconds)
         if not on:
-            self._off_since_seconds = now
+            self._off_since_seconds = self._loop.time()
         if self._owed is None or cause != "command" or self._owed.cause not in _SAYS or self._owed.on == on:
             self._owed = None  # else it was to be made safe while the device took this
             self.is_safe.set()
@@ -246,8 +236,8 @@ class OutputDevice:
             on=on,
             known=True,
             cause=cause,
-            until_ns=edge_ns + keep_ms * 1_000_000 if keep_ms else 0,
-            keep_ms=keep_ms,
+            until_ns=until_ns,
+            keep_ms=milliseconds,
             kind=(asked.kind or self.spec.type or "") if asked is not None and on else "",
             by=asked.by if asked is not None else by,
             why=asked.why if asked is not None else why,
@@ -257,13 +247,7 @@ class OutputDevice:
         )
         self._say(changed=True)
 
-    def _keep_ms(self, asked: Switch) -> int:
-        """How long it will be on; 0: until it is cleared."""
-        configured = self.spec.keep if asked.keep_ms is None else None
-        return round(parse_duration(configured, "keep") * _MS) if configured else asked.keep_ms or 0
-
     def _keep_over(self) -> None:
-        self._keep_timer = None
         self._owe(Owed(on=False, cause="keep", by=self.state.by, why=self.state.why))
 
     def _go_safe(self, safe: SafeState, cause: Cause, *, kept: bool = False, by: str = "", why: str = "") -> bool:
@@ -271,7 +255,7 @@ class OutputDevice:
         kept = kept or bool(self.state.until_ns) or (self._queue.doing is not None and self._queue.doing.is_on)
         if safe == "hold" and not kept:
             return False
-        self._forget_keep()
+        self._keep.forget()
         self._owe(Owed(on=safe == "on", cause=cause, by=by, why=why))
         return not self.state.known or self.state.on != (safe == "on")
 
@@ -279,11 +263,6 @@ class OutputDevice:
         self._owed = owed
         self.is_safe.clear()
         self._poke.set()
-
-    def _forget_keep(self) -> None:
-        if self._keep_timer is not None:
-            self._keep_timer.cancel()
-            self._keep_timer = None
 
     def _refuse_waiting(self, error: MeshError) -> None:
         self._queue.refuse_ons(error)

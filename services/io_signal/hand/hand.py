@@ -50,6 +50,7 @@ class Hand:
         self._limits, self._tell, self._marks = limits, tell, marks
         self._outputs: dict[str, OutputDevice] = {}
         self._inputs = InputPorts(limits, tell)
+        self._changing: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._heard_seconds = self._loop.time()
@@ -95,7 +96,7 @@ class Hand:
 
     async def close(self, cause: Cause = "end") -> None:
         """Every output to its safe state, within a deadline; then let go of the devices."""
-        await end_tasks(self._watch)
+        await end_tasks(self._watch, *self._tasks)
         devices = tuple(self._outputs.values())
         for device in devices:
             device.make_safe(cause)
@@ -107,13 +108,16 @@ class Hand:
                 if not device.is_safe.is_set():
                     log.error("%s does not come to its safe state", device.spec.signal)
             await end_tasks(*late)
-        await end_tasks(*self._tasks)
         await asyncio.gather(self._inputs.close(), *(device.close() for device in devices))
         self._outputs.clear()
 
     # -- requests that wait ----------------------------------------------------------------------------------
 
     async def _set_up(self, asked: SetUp) -> Done:
+        async with self._changing.setdefault(asked.spec.signal, asyncio.Lock()):
+            return await self._set_up_alone(asked)
+
+    async def _set_up_alone(self, asked: SetUp) -> Done:
         before = self._outputs.get(asked.spec.signal)
         if before is not None and before.change(asked.spec):
             return Done(number=asked.number)
@@ -127,11 +131,12 @@ class Hand:
         return Done(number=asked.number)
 
     async def _let_go(self, asked: LetGo) -> Done:
-        device = self._outputs.get(asked.signal)
-        if device is None:
-            return Done(number=asked.number, error=_not_here(asked.signal))
-        await self._end(device)
-        return Done(number=asked.number)
+        async with self._changing.setdefault(asked.signal, asyncio.Lock()):
+            device = self._outputs.get(asked.signal)
+            if device is None:
+                return Done(number=asked.number, error=_not_here(asked.signal))
+            await self._end(device)
+            return Done(number=asked.number)
 
     async def _end(self, device: OutputDevice) -> None:
         device.make_safe("stop")

@@ -12,6 +12,7 @@ from services.io_signal.signals.addresses import ModbusAddress, output_address
 _TIMEOUT: Final = (0.01, 3.0)  # a safe state waits for one try at most, and the end of the service for one of each
 _KEEP: Final = (0.001, 86_400.0)
 _BUS_LOST: Final = (1.0, 86_400.0)  # the hand hears every 0.4 s that the bus is there
+_MOST_STREAMS: Final = 64  # each is followed, for the times of its pictures
 _TEXT_MODES: Final = ("io", "tcp", "uart")
 _REPLY_MODES: Final = ("tcp", "uart")
 
@@ -46,6 +47,8 @@ def check_signal(spec: SignalSpec) -> None:
             raise InvalidValue(name, getattr(spec, name), "leave it out; only a register has a value")
     if register and spec.on_value == spec.off_value:
         raise InvalidValue("on_value", spec.on_value, "give another than off_value")
+    if len(spec.streams) > _MOST_STREAMS:
+        raise InvalidValue("streams", len(spec.streams), f"name {_MOST_STREAMS} at most")
     if len(set(spec.streams)) != len(spec.streams):
         raise InvalidValue("streams", spec.streams, "name each stream once")
 
