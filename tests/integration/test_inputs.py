@@ -245,6 +245,8 @@ async def test_a_command_about_a_picture_tells_how_long_after_its_capture_the_ou
         async with server:
             where = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             await mesh.call("io-signal.start", signal="do1", mode="tcp", address=where, streams=["cam0"])
+            with pytest.raises(Conflict, match="a signal is called 'do1' already"):
+                await mesh.listen("do1", stream="cam0")
             await asyncio.sleep(0.2)
             assert codes.refs == []  # a signal alone has no pictures made
             await mesh.listen("di1", stream="cam0")

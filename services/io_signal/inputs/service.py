@@ -19,6 +19,7 @@ from services.io_signal.inputs.parts import SERVICE, AllInputs, InputParts
 from services.io_signal.inputs.runner import InputRunner, failed
 from services.io_signal.inputs.values import ValuePoster
 from services.io_signal.link.hand_link import HandLink
+from services.io_signal.names import check_name
 from shared.bus import Endpoint
 from shared.demand import Wants
 from shared.desired import error_in_reply
@@ -82,9 +83,10 @@ class Inputs:
 
         Raises:
             InvalidValue, BadRequest: the spec can never work.
-            Conflict: stale revision, too many inputs, or another one has its device or tells its value.
+            Conflict: stale revision, its name is taken, too many inputs, or another one tells its value.
         """
         check_input(request)
+        check_name(self._mirrors, INPUT_STATES, request.input)
         spec = InputSpec(**{name: getattr(request, name) for name in InputSpec.__struct_fields__})
         spec = msgspec.structs.replace(spec, node=self._mirrors.choose_node(SERVICE, spec.node, self._node))
         others = [other for name, other, _, _ in self._inputs.all() if name != spec.input]

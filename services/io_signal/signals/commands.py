@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.errors import BadRequest, Conflict, NotFound, Unavailable
-from schemas.signal_resources import SignalEntry, SignalSpec
+from schemas.signal_resources import SIGNAL_STATES, SignalEntry, SignalSpec
 from schemas.signals import (
     ClearSignal,
     OffMode,
@@ -22,6 +22,7 @@ from schemas.signals import (
 )
 from schemas.subjects import command
 from services.io_signal.hand.protocol import AllSafe
+from services.io_signal.names import check_name
 from services.io_signal.signals.checks import check_signal
 from services.io_signal.signals.parts import SERVICE, SignalParts
 from shared.bus import Endpoint
@@ -66,9 +67,10 @@ class SignalCommands:
 
         Raises:
             InvalidValue, BadRequest: the spec can never work.
-            Conflict: stale revision, or another signal has the same device and address.
+            Conflict: stale revision, its name is taken, or another signal has the same device and address.
         """
         check_signal(request)
+        check_name(self._mirrors, SIGNAL_STATES, request.signal)
         fields = {name: getattr(request, name) for name in SignalSpec.__struct_fields__}
         fields["node"] = self._mirrors.choose_node(SERVICE, request.node, self._node)
         spec = SignalSpec(**fields)
