@@ -5,7 +5,7 @@ and playlist entries are checked again, local files stay under their roots.
 """
 
 from shared.netguard.errors import NotMedia, OtherFormat, TooLong, explain_av_error
-from shared.netguard.guard import check, check_async, check_form
+from shared.netguard.guard import check, check_async, check_form, check_literal
 from shared.netguard.http_reader import HttpReader, Timeouts
 from shared.netguard.interrupt import interruptible
 from shared.netguard.kept_body import Keep, KeptBody
@@ -25,6 +25,7 @@ __all__ = [
     "check",
     "check_async",
     "check_form",
+    "check_literal",
     "explain_av_error",
     "interruptible",
     "open_input",

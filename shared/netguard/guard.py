@@ -87,6 +87,17 @@ def check_form(url: str, policy: Policy, field: str = "source") -> None:
     _parse(url, policy, field)
 
 
+def check_literal(url: str, policy: Policy, field: str = "source") -> None:
+    """As `check_form`; and where the host is an address, whether that may be reached. A name is judged by `check`.
+
+    Raises:
+        InvalidValue: as `check`.
+    """
+    guarded = _parse(url, policy, field)
+    if guarded.scheme not in LOCAL_SCHEMES and (found := _literal(guarded)):
+        _admit(guarded, found)
+
+
 def _parse(url: str, policy: Policy, field: str) -> GuardedUrl:
     shown = redact(url)[0]
     known = policy.schemes & (DEFAULT_PORTS.keys() | LOCAL_SCHEMES)

@@ -287,6 +287,24 @@ def test_where_keys_are_trusted_the_mesh_itself_can_be_mixed(field: str, kind: s
     assert "MixedRules.InputSource[0].Url" in refusal(rules).message
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1:8080", "[::1]", "2130706433", "0x7f.1", "169.254.169.254"])
+def test_an_address_in_a_private_network_is_refused_at_once(host: str) -> None:
+    """A name is judged when it is asked."""
+    for path, url in (
+        (f"{SOURCE}.Url", f"http://{host}/a.mp4"),
+        (f"{LOGO}.Url", f"http://{host}/a.png"),
+        ("Output.Url.0", f"rtmp://{host}/live/a"),
+        ("Output.Url.1", host),
+        ("Output.Callback.Url", f"http://{host}/"),
+    ):
+        rules = changed(path, url)
+        message = refusal(rules).message
+        assert path.replace(".0", "[0]").replace(".1", "[1]") in message
+        assert "may not be reached" in message
+        if "169.254" not in host:
+            parse_create({"Name": "a", "MixedRules": rules}, trusted=True)
+
+
 def test_a_password_is_not_said_again() -> None:
     found = refusal(changed(f"{SOURCE}.Url", "https://user:hunter22@tos.example.org/a.png"))
     assert "hunter22" not in found.message

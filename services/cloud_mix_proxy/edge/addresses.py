@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 from schemas.cloud_mix import MixedRules, SourceType
 from schemas.errors import InvalidValue
 from schemas.ids import check_id
-from shared.netguard import Policy, check_form
+from shared.netguard import Policy, check_form, check_literal
 from shared.urls import redact
 
 _HTTP: Final = ("http", "https")
@@ -51,27 +51,33 @@ def check_addresses(rules: MixedRules, path: str, *, trusted: bool = False) -> N
     """
     for number, source in enumerate(rules.input_source):
         field = f"{path}.InputSource[{number}].Url"
-        _check(source.url, _SCHEMES[source.type] + (_TRUSTED_SCHEMES[source.type] if trusted else ()), field)
+        schemes = _SCHEMES[source.type] + (_TRUSTED_SCHEMES[source.type] if trusted else ())
+        _check(source.url, schemes, field, trusted)
         if not _fits(source.url, source.type):
             raise InvalidValue(field, redact(source.url)[0], _WHAT[source.type])
     for number, logo in enumerate(rules.input_layout.logo):
         field = f"{path}.InputLayout.Logo[{number}].Url"
-        _check(logo.url, _HTTP + (_TRUSTED_SCHEMES["pic"] if trusted else ()), field)
+        _check(logo.url, _HTTP + (_TRUSTED_SCHEMES["pic"] if trusted else ()), field, trusted)
         if _ending(logo.url) not in _LOGOS:
             raise InvalidValue(field, redact(logo.url)[0], "give an address that ends in .png, .jpg or .webp")
     push_schemes = _PUSH_SCHEMES + (_TRUSTED_PUSH_SCHEMES if trusted else ())
     for number, url in enumerate(rules.output.url):
         # The API's own example names hosts only; what is pushed to them is RTMP.
-        _check(url if "://" in url else f"rtmp://{url}", push_schemes, f"{path}.Output.Url[{number}]")
+        _check(url if "://" in url else f"rtmp://{url}", push_schemes, f"{path}.Output.Url[{number}]", trusted)
     if rules.output.callback is not None:
-        _check(rules.output.callback.url, _HTTP, f"{path}.Output.Callback.Url")
+        _check(rules.output.callback.url, _HTTP, f"{path}.Output.Callback.Url", trusted)
 
 
-def _check(url: str, schemes: tuple[str, ...], field: str) -> None:
+def _check(url: str, schemes: tuple[str, ...], field: str, trusted: bool) -> None:
     if "mesh" in schemes and url.startswith(_MESH):
         check_id(url.removeprefix(_MESH), field)
         return
-    check_form(url, Policy(schemes=frozenset(schemes), listens="udp" in schemes), field)
+    policy = Policy(schemes=frozenset(schemes), listens="udp" in schemes)
+    if trusted:
+        check_form(url, policy, field)
+    else:
+        # What a name leads to is judged whenever it is asked: here it would take time, and may change.
+        check_literal(url, policy, field)
 
 
 def _fits(url: str, kind: SourceType) -> bool:
