@@ -1,6 +1,7 @@
 """Mixes in a running mesh: made, changed while they run, killed, without an input, ended; nothing of them is left."""
 
 import base64
+import contextlib
 import io
 import os
 import shutil
@@ -182,14 +183,8 @@ def test_who_watches_sees_no_break_while_it_is_changed(
         {"logos": [], "background": "#204060", "gap": 12},
         {"inputs": [{**one, "radius": 24, "border": 4, "opacity": 0.8} for one in WALL["inputs"][:2]]},
     ]
-    seen = tmp_path / "seen.mkv"
-    mesh.call("publisher.start-recording", stream="wall")
-    player = subprocess.Popen(
-        ["ffmpeg", "-v", "error", "-rtsp_transport", "tcp", "-i", f"{mesh.ready['rtsp']}wall", "-c", "copy", seen]
-    )
-    try:
-        mesh.wait_for(lambda: seen.exists() and seen.stat().st_size > 0, what="the player plays")
-        memory: list[int] = []
+    memory: list[int] = []
+    with watching(mesh, tmp_path) as files:
         for number in range(changes):
             began = time.monotonic()
             done = mesh.call("cloud-mix-proxy.update", **{**WALL, **layouts[number % len(layouts)]}, wait_s=20)
@@ -199,26 +194,68 @@ def test_who_watches_sees_no_break_while_it_is_changed(
         small = mesh.call("cloud-mix-proxy.update", **{**WALL, "size": "320x180", "fps": 15}, wait_s=20)
         assert small["actual"]["error"] is None
         mesh.wait_for(lambda: mesh.actual("streams", "wall")["video"]["fps"] == 15, what="another rate")
-    finally:
-        player.send_signal(signal.SIGINT)
-        recorded = mesh.call("publisher.stop-recording", stream="wall")["files"]
-        player.wait(10)
     assert get(mesh)["actual"]["restarts"] == restarts
     assert processes(mesh) == [mixer]
     print(f"private MB {memory[0]} .. {memory[-1]}, most {max(memory)}")
     half = len(memory) // 2
     assert max(memory[half:]) < max(memory[:half]) + GROWTH_MB, memory
-    for path in (seen, *(Path(file) for file in recorded)):
+    seconds = goes_forward(files, GAP_SECONDS * slowness())
+    assert seconds > changes * pause_seconds
+    mesh.call("cloud-mix-proxy.update", **WALL, wait_s=20)
+    all_live(mesh)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("killed", ["process", "service"])
+def test_who_watches_goes_on_when_it_is_killed_in_a_change(mesh: RunningMesh, tmp_path: Path, killed: str) -> None:
+    mesh.call("cloud-mix-proxy.update", **WALL, wait_s=20)
+    all_live(mesh)
+    with watching(mesh, tmp_path) as files:
+        epoch, _ = picture(mesh)
+        asked = mesh.call("cloud-mix-proxy.update", **WALL, gap=16, wait_s=0)["revision"]
+        if killed == "process":
+            os.kill(processes(mesh)[0], signal.SIGKILL)
+        else:
+            mesh.kill("cloud-mix-proxy")
+        picture(mesh, above=epoch)
+        mesh.wait_for(lambda: get(mesh)["actual"]["applied_revision"] == asked, what="the change is seen")
+        time.sleep(2)  # of what comes then
+    assert len(files) == 2, "one recording"
+    goes_forward(files, RESTART_SECONDS * slowness())
+    mesh.call("cloud-mix-proxy.update", **WALL, wait_s=20)
+    all_live(mesh)
+
+
+@contextlib.contextmanager
+def watching(mesh: RunningMesh, folder: Path) -> Iterator[list[Path]]:
+    """A player over RTSP and a recording; at the end what the player has seen, and the files that were recorded."""
+    seen, files = folder / "seen.mkv", list[Path]()
+    mesh.call("publisher.start-recording", stream="wall")
+    player = subprocess.Popen(
+        ["ffmpeg", "-v", "error", "-rtsp_transport", "tcp", "-i", f"{mesh.ready['rtsp']}wall", "-c", "copy", seen]
+    )
+    try:
+        mesh.wait_for(lambda: seen.exists() and seen.stat().st_size > 0, what="the player plays")
+        yield files
+        assert player.poll() is None, "it plays still"
+    finally:
+        player.send_signal(signal.SIGINT)
+        recorded = mesh.call("publisher.stop-recording", stream="wall")["files"]
+        player.wait(10)
+    files += [seen, *map(Path, recorded)]
+
+
+def goes_forward(files: list[Path], most_seconds: float) -> float:
+    """Times rise, by `most_seconds` at most; returns the last one that the player has seen."""
+    for path in files:
         for kind in ("v", "a"):
             times = packet_times(path, kind)
-            if path != seen and len(times) < 2:  # the recording of the last size was stopped at once
+            if path != files[0] and len(times) < 2:  # the recording of the last size was stopped at once
                 continue
             steps = [after - before for before, after in pairwise(times)]
             assert min(steps) > 0, (path, kind)
-            assert max(steps) < GAP_SECONDS * slowness(), (path, kind)
-    assert packet_times(seen, "v")[-1] > changes * pause_seconds
-    mesh.call("cloud-mix-proxy.update", **WALL, wait_s=20)
-    all_live(mesh)
+            assert max(steps) < most_seconds, (path, kind)
+    return packet_times(files[0], "v")[-1]
 
 
 def private_mb(pid: int) -> int:
