@@ -1,7 +1,8 @@
 """Which rules have led to an event: they are told with each command, and come back with what it causes."""
 
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from schemas.errors import InvalidValue
 from schemas.events import Event
@@ -19,15 +20,19 @@ def chain_of(event: Event) -> tuple[str, ...]:
     """The rules that led to it, the first first; none for an event that began by itself."""
     cause = event.detail.get("cause")
     if isinstance(cause, list | tuple):
-        return tuple(name for name in cause[:_MAX_NAMES] if isinstance(name, str))
+        return _names(cause)
     why = event.detail.get("why")
     match = _WHY.fullmatch(why) if isinstance(why, str) and event.detail.get("by") == BY else None
     if match is None:
         return ()
-    names = tuple(match[1].split(" > "))
+    return _names(match[1].split(" > "))
+
+
+def _names(given: Sequence[Any]) -> tuple[str, ...]:
+    """None where one is no name: whoever wrote that is no rule."""
     try:
-        return tuple(check_id(name) for name in names[:_MAX_NAMES])
-    except InvalidValue:  # what a person wrote
+        return tuple(check_id(name if isinstance(name, str) else "") for name in given[:_MAX_NAMES])
+    except InvalidValue:
         return ()
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from schemas.errors import ErrorInfo, InternalError, MeshError
+from schemas.errors import ErrorInfo, InternalError, InvalidValue, MeshError
 from schemas.events import Event
 from schemas.moments import TakenPicture
 from schemas.recordings import StartRecording
@@ -65,7 +65,11 @@ class Deeds:
         waits = isinstance(wait_s, int | float) and 0 <= wait_s <= _MAX_WAIT_SECONDS
         timeout_seconds = (float(wait_s) if waits else 0.0) + _REPLY_SECONDS
         subject = f"{PREFIX}.cmd.{planned.command}"
-        data = await self._bus.request_raw(subject, msgspec.json.encode(planned.given), timeout_seconds)
+        try:
+            request = msgspec.json.encode(planned.given)
+        except (OverflowError, TypeError) as error:  # a number of an event that is none of 64 bits
+            raise InvalidValue("given", tuple(planned.given), f"give what JSON can say ({error})") from None
+        data = await self._bus.request_raw(subject, request, timeout_seconds)
         try:
             return msgspec.json.decode(data, type=reply) if reply is not Any else None
         except msgspec.DecodeError as error:

@@ -21,6 +21,7 @@ START_RECORDING: Final = "publisher.start-recording"
 STOP_RECORDING: Final = "publisher.stop-recording"
 _NS: Final = 1_000_000_000
 _FAR_NS: Final = 3_600 * _NS  # an instant so far from its event is a mistake in a clock or a unit
+_MAX_INTEGER: Final = 1 << 63  # what JSON's other readers take
 _PICTURE_SECONDS: Final = 5.0
 _TELLS_WHY: Final = frozenset({"on", "off", "pulse", "off-mode", "tcp-send", "io-send"})
 
@@ -73,7 +74,7 @@ def picture_of(event: Event) -> dict[str, Any]:
         return {}
     for name, source in (("sequence", frame), ("captured_ns", frame), ("epoch", detail)):
         value = source.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_INTEGER:
             found[name] = value
     return found if "sequence" in found or "captured_ns" in found else {}
 
@@ -145,5 +146,8 @@ def _ns(text: str) -> int:
 
 
 def _time(at_ns: int) -> str:
-    """RFC 3339, to the microsecond."""
-    return datetime.fromtimestamp(at_ns // _NS, UTC).replace(microsecond=at_ns % _NS // 1_000).isoformat()
+    """RFC 3339, to the microsecond. Raises: InvalidValue: no moment that a calendar has."""
+    try:
+        return datetime.fromtimestamp(at_ns // _NS, UTC).replace(microsecond=at_ns % _NS // 1_000).isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise InvalidValue("at_ns", at_ns, "give CLOCK_REALTIME in nanoseconds") from None
