@@ -74,6 +74,16 @@ def rig() -> Iterator[Rig]:
         yield Rig(service)
 
 
+@pytest.fixture(autouse=True)
+def running(rig: Rig) -> Iterator[None]:
+    """Also where a test that is tried again has left the service dead, or off-mode active."""
+    yield
+    assert rig.service.process is not None
+    if rig.service.process.poll() is not None:
+        rig.service.start()
+    rig.service.call("off-mode", active=False)
+
+
 def one_hand(rig: Rig, before: int = 0) -> int:
     found = rig.service.wait_for(
         lambda: (hands := rig.service.hands()) and len(hands) == 1 and hands[0] != before and hands, 10, "one hand"
