@@ -8,13 +8,17 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.errors import Conflict, TooMany
+from schemas.mix_tasks import TaskRecord
 from schemas.subjects import MIX_LEASES_BUCKET, SECRETS_BUCKET, mix_lease_key
-from services.cloud_mix_proxy.tasks import full_rules, records
+from services.cloud_mix_proxy.tasks import full_rules, keeper, leases, records
 from services.cloud_mix_proxy.tasks.leases import LEASE_SECONDS, Leases
+from services.cloud_mix_proxy.tasks.local import LocalPlace
+from services.cloud_mix_proxy.tasks.place import Seen
 from services.cloud_mix_proxy.tasks.retention import forget_one
 from shared.bus import Bus
 from tests.support.mix_tasks import Parts, rules, task_node
 from tests.support.nats import NatsServer
+from tests.support.pace import patience
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 SECRET = "http://tos.example.org/a.mp4?token=a-word-that-nobody-else-knows"  # of this test
@@ -86,6 +90,35 @@ async def test_a_lease_is_kept_when_only_the_answer_was_lost(server: NatsServer)
     assert await one.renew("t"), "what is not held is nothing to lose"
     assert not one.holds("t")
     await bus.drain()
+
+
+async def test_a_lease_is_kept_while_a_step_takes_long(
+    server: NatsServer, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a cloud's answer may: or another node would make the task a second time meanwhile."""
+    answered, advance = asyncio.Event(), LocalPlace.advance
+
+    async def late(self: LocalPlace, record: TaskRecord, full: full_rules.FullRules) -> Seen:
+        await answered.wait()
+        return await advance(self, record, full)
+
+    monkeypatch.setattr(LocalPlace, "advance", late)
+    monkeypatch.setattr(leases, "_RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(keeper, "_LOOK_SECONDS", 0.1)
+    async with task_node(server.url) as node:
+        task = await node.tasks.create("robot", "slow", rules(), None)
+        bucket = await node.context.bus.bucket(MIX_LEASES_BUCKET, ttl_seconds=LEASE_SECONDS)
+        revisions: set[int] = set()
+        async with patience(8):
+            while len(revisions) < 3:
+                entry = await bucket.get(mix_lease_key(task))
+                revisions |= {entry.revision} if entry else set()
+                await asyncio.sleep(0.05)
+        assert (await node.task(task)).status == "prepare"
+        answered.set()
+        await node.until(task, status="runing")
+        await node.tasks.delete("robot", task)
+        await node.until(task, status="done")
 
 
 @pytest.mark.parametrize("fallback", [True, False])

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from schemas.errors import Conflict, NotFound
+from schemas.errors import Conflict, NotFound, Unavailable
 from schemas.mix_tasks import LIVE_STATUSES, CallbackState, NameHolder, TaskRecord
 from schemas.subjects import MIX_TASKS_BUCKET, mix_callback_key, mix_task_key, mix_task_name_key
 from shared.bus import Bucket, Bus, Entry, Mirror
@@ -109,8 +109,7 @@ class Records:
 
         Raises:
             NotFound: there is none.
-            Conflict: others change it all the time.
-            Unavailable: the bus did not take it in time.
+            Unavailable: the bus did not take it in time, or others change it all the time.
             MeshError: what `change` raises.
         """
         for _ in range(_CAS_ATTEMPTS):
@@ -125,7 +124,7 @@ class Records:
             except Conflict:
                 continue
             return changed
-        raise Conflict(f"task {task} is being changed by others all the time; try again")
+        raise Unavailable(f"task {task} is being changed by others all the time; try again")
 
     async def free_name(self, record: TaskRecord) -> None:
         """The name may be had again; nothing where another task has it already.
