@@ -5,13 +5,12 @@ import socket
 import time
 from typing import Final
 
-from schemas.errors import BadRequest
 from services.io_signal.hand.drivers.base import DeviceError, Limits, from_bytes
+from services.io_signal.hand.drivers.reach import allowed_address
 from services.io_signal.patterns import Pattern
 from services.io_signal.signals.addresses import TcpAddress
 
 _MOST_REPLY_BYTES: Final = 64 << 10  # a device that says more without being asked is no device of this kind
-_SETTING: Final = "FRAMEMESH_IO_SIGNAL_TCP_ALLOW"
 
 
 class TcpLine:
@@ -68,11 +67,12 @@ class TcpLine:
             if not self._reader.at_eof() and self._reader.exception() is None and not self._writer.is_closing():
                 return self._reader, self._writer
             self._drop()
-        host, port = self._address.host, self._address.port
+        address = await allowed_address(self._address, self._limits)
         try:
-            address = await self._allowed(host, port)
             # A stream's pause by its limit is what bounds a device that talks and talks.
-            self._reader, self._writer = await asyncio.open_connection(address, port, limit=_MOST_REPLY_BYTES)
+            self._reader, self._writer = await asyncio.open_connection(
+                address, self._address.port, limit=_MOST_REPLY_BYTES
+            )
         except OSError as error:
             raise DeviceError(f"{self._address}: {error.strerror or error}") from None
         transport = self._writer.transport
@@ -84,14 +84,6 @@ class TcpLine:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5_000)  # ms: so long unread is gone
         return self._reader, self._writer
-
-    async def _allowed(self, host: str, port: int) -> str:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [str(one[4][0]) for one in found]
-        for address in addresses:
-            if self._limits.allows(host, address.partition("%")[0]):
-                return address
-        raise BadRequest(f"{host} ({', '.join(addresses)}) may not be reached; allow it with {_SETTING}")
 
     async def _matching(self, reader: asyncio.StreamReader, reply: Pattern) -> str:
         data = b""
