@@ -62,7 +62,7 @@ export class MixPage {
       el("div", { class: "mix-main" }, el("section", { class: "card mix-picture", "aria-label": "Picture" }, this.#place, el("div", { class: "mix-under" }, this.#figures, this.#said), this.#error, this.#problem.element), this.#layout.element),
       el("div", { class: "stack" }, this.#inputs.element, this.#overlays.element),
     );
-    this.element = el("div", { class: "stack mixes" }, this.#head, this.#note, this.#body);
+    this.element = el("div", { class: "stack mixes mix-page" }, this.#head, this.#note, this.#body);
   }
 
   enter() {
