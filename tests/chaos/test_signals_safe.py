@@ -123,6 +123,8 @@ def test_all_outputs_are_safe_when_something_ends(
     rig.set()
     go_on = drill(rig)
     rig.safe(seconds, drill.__name__)
+    if drill is stop_service:
+        assert not Path(f"/proc/{hand}").exists(), "it has ended before the service did"
     go_on()
     assert one_hand(rig, hand)
     rig.works()
@@ -158,6 +160,18 @@ def test_a_hand_that_stands_still_is_replaced(rig: Rig) -> None:
     rig.set()
     os.kill(hand, signal.SIGSTOP)
     rig.safe(REPLACED_SECONDS, "hand stopped")
+    assert one_hand(rig, hand)
+    rig.works()
+
+
+@pytest.mark.long
+def test_a_hand_that_stands_still_when_its_service_dies_is_ended_by_the_next(rig: Rig) -> None:
+    hand = one_hand(rig)
+    rig.set()
+    os.kill(hand, signal.SIGSTOP)
+    rig.service.kill()
+    rig.service.start()
+    rig.safe(REPLACED_SECONDS, "hand stopped, service killed")  # 1 s of it for a hand that might end by itself
     assert one_hand(rig, hand)
     rig.works()
 
@@ -203,12 +217,4 @@ def test_off_mode_outlives_the_service(rig: Rig) -> None:
     rig.service.wait_for(lambda: refused() == 409, 10, "off-mode is still active")
     assert rig.states == "001"
     rig.service.call("off-mode", active=False)
-    rig.works()
-
-
-def test_nothing_is_left_behind(rig: Rig) -> None:
-    hand = one_hand(rig)
-    rig.service.stop()
-    assert not Path(f"/proc/{hand}").exists(), "it has ended before the service did"
-    rig.service.start()
     rig.works()
