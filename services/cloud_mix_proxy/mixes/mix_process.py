@@ -12,7 +12,7 @@ from services.cloud_mix_proxy.mixes.mix_state import MixStateTeller
 from services.cloud_mix_proxy.mixes.mixer_child import MixerChild, why_it_ended
 from services.cloud_mix_proxy.mixes.parts import MixParts
 from shared.backoff import Backoff
-from shared.tasks import end_tasks, start_task
+from shared.tasks import end_tasks, set_within, start_task
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class MixProcess:
         """What was seen last. A layout that no process ever showed gives way to it."""
         self._asked: ReadyLayout | None = None
         self._answered: asyncio.Future[Applied | Refused] | None = None
+        self._asked_anew = asyncio.Event()
         self._showing = asyncio.Lock()
         self._child: MixerChild | None = None
         self._task: asyncio.Task[None] | None = None
@@ -84,7 +85,8 @@ class MixProcess:
         except TimeoutError:
             # It may come yet, and then nobody would know what is seen: the one before follows it.
             await child.send(*before.files(layout.digests), before.message())
-            raise Unavailable(f"{self._mix}: its process does not take the layout within {_SHOW_SECONDS:g} s") from None
+            text = f"its process does not take the layout within {_SHOW_SECONDS:g} s; smaller still pictures take less"
+            raise Unavailable(f"{self._mix}: {text}") from None
         except Unavailable:
             if self.lives() and not child.runs:  # it died, and not of the layout, as far as anybody knows
                 self._show_next(layout)
@@ -99,6 +101,7 @@ class MixProcess:
 
     def _show_next(self, layout: ReadyLayout) -> None:
         self.wanted = layout
+        self._asked_anew.set()
         self._state.tell(state="starting", revision=layout.revision, error=None)
 
     def _shown(self, layout: ReadyLayout, answer: Applied) -> None:
@@ -138,8 +141,10 @@ class MixProcess:
             log.warning("%s: %s", self._mix, error.message)
             told = self._state.refused or error.info
             self._state.tell(state="starting", error=told, restarts=self._state.actual.restarts + 1)
-            if backoff.failures > 1:  # who worked for a while is started again at once
-                await asyncio.sleep(delay_seconds)
+            # Who worked for a while is started again at once; and what is asked for now may be what works.
+            if backoff.failures > 1 and await set_within(self._asked_anew, delay_seconds):
+                backoff.reset()
+            self._asked_anew.clear()
 
     async def _run(self, layout: ReadyLayout, backoff: Backoff) -> MeshError:
         """One process from its start to its end; why it ended."""
