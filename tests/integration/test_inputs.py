@@ -14,9 +14,11 @@ import msgspec
 import pytest
 
 from schemas.errors import BadRequest, Conflict, NotFound
-from schemas.subjects import PREFIX
+from schemas.frames import FrameRef
+from schemas.subjects import PREFIX, frames
 from shared.bus import Bus, Message
 from shared.ring import RingReader
+from shared.tasks import end_tasks
 from tests.support.io_node import IoNode
 from tests.support.pace import Patience, slowness
 from tests.support.peers import free_port
@@ -231,6 +233,47 @@ async def test_a_value_goes_with_the_pictures_captured_since(node: IoNode) -> No
         await mesh.listen("encoder2", stream="cam0")  # keeps the pictures coming
         await mesh.call("io-signal.stop-input", input="encoder")
         await mesh.until(lambda: not codes.refs[-1].metadata)
+
+
+async def test_pictures_that_come_late_are_waited_for(node: IoNode) -> None:
+    late_ns, distance_ns = 400 * MS, 20 * MS
+
+    async def post(bus: Bus) -> None:
+        """References as of a camera whose pictures take 0.4 s to arrive."""
+        template = FrameRef(
+            stream="far",
+            node="test",
+            epoch=1,
+            sequence=1,
+            ring="far.1",
+            slot=0,
+            pixel_format="gray",
+            width=8,
+            height=8,
+            pts_ns=0,
+            captured_ns=0,
+            monotonic_ns=0,
+            clock="rtcp",
+        )
+        for sequence in range(1, 1_000):
+            ref = msgspec.structs.replace(template, sequence=sequence, captured_ns=time.time_ns() - late_ns)
+            bus.post(frames("test", "far"), msgspec.json.encode(ref))
+            await asyncio.sleep(distance_ns / 1e9)
+
+    async with connected(node) as mesh:
+        await mesh.call("capture.start", stream="far", source="app://")
+        port = await mesh.listen("di1", stream="far")
+        camera = asyncio.create_task(post(mesh.bus))
+        with machine(port) as connection:
+            await asyncio.sleep(0.1)
+            connection.sendall(b"1\n")
+            frame = (await mesh.until(lambda: mesh.of("di1", "frame")))[0]
+        await end_tasks(camera)
+        await mesh.call("capture.stop", stream="far")
+        assert "why" not in frame, frame["why"]
+        assert frame["clock"] == "rtcp"
+        assert frame["frame"]["dt_ns"] >= 0 > frame["after"]["dt_ns"]
+        assert frame["after"]["sequence"] == frame["frame"]["sequence"] + 1
 
 
 async def test_a_command_about_a_picture_tells_how_long_after_its_capture_the_output_changed(node: IoNode) -> None:
