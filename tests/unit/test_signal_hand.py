@@ -164,3 +164,17 @@ def test_what_is_said_is_read_as_it_was_meant() -> None:
     send = Send(number=1, signal="do1", text=text)
     assert read_by_hand(line(send)) == send
     assert line(send).count(b"\n") == 1
+
+
+async def test_off_mode_says_which_outputs_do_not_follow(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.io_signal.hand.hand._SAFE_SECONDS", 0.1)
+    for name in ("do1", "gone"):
+        await told.ask(lambda n, name=name: SetUp(number=n, spec=told.spec(name)))  # type: ignore[misc]
+        await told.ask(lambda n, name=name: Switch(number=n, signal=name, on=True))  # type: ignore[misc]
+    (told.folder / "gone").unlink()
+    done = await told.ask(lambda n: AllSafe(number=n, active=True))
+    assert done.error is not None
+    assert done.error.message.endswith("tried again: gone")
+    assert told.text("do1") == "0"
+    (told.folder / "gone").touch()
+    await told.until(lambda: told.text("gone") == "0")

@@ -86,7 +86,7 @@ class Hand:
             case LetGo():
                 self._begin(message.number, self._let_go(message))
             case AllSafe():
-                self._tell(Done(number=message.number, signals=self._all_safe(message)))
+                self._begin(message.number, self._when_safe(message.number, self._all_safe(message)))
             case Listen():
                 self._begin(message.number, self._listen(message))
             case LeaveInput():
@@ -154,6 +154,15 @@ class Hand:
                 device.unlock()
             return ()
         return tuple(name for name, device in self._outputs.items() if device.lock(asked.by, asked.why))
+
+    async def _when_safe(self, number: int, switched: tuple[str, ...]) -> Done:
+        waiting = [device for name in switched if (device := self._outputs.get(name)) is not None]
+        for device in waiting:
+            await set_within(device.is_safe, _SAFE_SECONDS if device.state.known else _UNKNOWN_SECONDS)
+        late = [device.spec.signal for device in waiting if not device.is_safe.is_set()]
+        if late:
+            raise Unavailable(f"off-mode is active; not in their safe states yet, and tried again: {', '.join(late)}")
+        return Done(number=number, signals=switched)
 
     async def _listen(self, asked: Listen) -> Done:
         await self._inputs.listen(asked.spec)

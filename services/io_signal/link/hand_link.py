@@ -28,7 +28,7 @@ from shared.tasks import end_tasks, set_within, start_task
 log = logging.getLogger(__name__)
 
 _READY_SECONDS: Final = 8.0  # it needs 0.2 s; the one before it may have to be killed first, on a busy machine
-_ASK_SECONDS: Final = 10.0  # retries of a slow device included; a queue of them is refused before
+ASK_SECONDS: Final = 10.0  # retries of a slow device included; a queue of them is refused before
 # Between starts: a hand that ended once is back at once, one that cannot live is left more and more time.
 _AGAIN_SECONDS: Final = (0.0, 0.1, 0.5, 1.0, 2.0)
 _STABLE_SECONDS: Final = 10.0
@@ -73,7 +73,7 @@ class HandLink:
     def pid(self) -> int | None:
         return self._child.pid if self._child else None
 
-    async def ask(self, make: Callable[[int], ToHand], timeout_seconds: float = _ASK_SECONDS) -> Done:
+    async def ask(self, make: Callable[[int], ToHand], timeout_seconds: float = ASK_SECONDS) -> Done:
         """Send what `make` makes of a number, and wait for what came of it; starts the hand where it does not run.
 
         Raises:

@@ -40,6 +40,7 @@ class SignalCommands:
     def __init__(self, parts: SignalParts, mirrors: StateMirrors, runners: "Mapping[str, SignalRunner]") -> None:
         self._parts, self._mirrors, self._runners = parts, mirrors, runners
         self._node = parts.context.node
+        self._changing_mode = asyncio.Lock()
 
     def endpoints(self) -> list[Endpoint]:
         def at(verb: str) -> str:
@@ -144,17 +145,18 @@ class SignalCommands:
         """The same, of this node. The outputs first: a full disk must not keep them on."""
         off_mode = self._parts.off_mode
         off_mode.active = off_mode.active or request.active  # also for outputs that are set up at this moment
-        signals: tuple[str, ...] = ()
-        try:
-            if self._runners:
-                done = await self._parts.link.ask(
-                    lambda number: AllSafe(number=number, active=request.active, by=request.by, why=request.why)
-                )
-                signals = done.signals
-        finally:  # of a hand that is being replaced too: the next one is told of it with each output
-            await off_mode.set(request.active, request.by, request.why)
-            detail = {"active": request.active, "by": request.by, "why": request.why, "signals": signals}
-            self._parts.audit.post(self._node, "off-mode", detail)
+        async with self._changing_mode:
+            signals: tuple[str, ...] = ()
+            try:
+                if self._runners:
+                    done = await self._parts.link.ask(
+                        lambda number: AllSafe(number=number, active=request.active, by=request.by, why=request.why)
+                    )
+                    signals = done.signals
+            finally:  # of a hand that is being replaced too: the next one is told of it with each output
+                await off_mode.set(request.active, request.by, request.why)
+                detail = {"active": request.active, "by": request.by, "why": request.why, "signals": signals}
+                self._parts.audit.post(self._node, "off-mode", detail)
         return OffModeReply(active=request.active, signals=signals)
 
     async def _ask(self, signal: str, verb: str, request: Any) -> SignalSet:

@@ -11,6 +11,7 @@ from schemas.signals import ClearSignal, PulseSignal, SendTcp, SetSignal, Signal
 from schemas.subjects import command
 from schemas.units import parse_duration
 from services.io_signal.hand.protocol import Done, LetGo, Send, SetUp, Switch
+from services.io_signal.link.hand_link import ASK_SECONDS
 from services.io_signal.signals.parts import SERVICE, SignalParts
 from services.io_signal.signals.signal_state import SignalStateTeller
 from shared.bus import Endpoint, Served
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _NS: Final = 1_000_000_000
 _MS: Final = 1_000
+_QUEUED_SECONDS: Final = 60.0  # for the pulses before it to end
 _LONGEST_KEEP_MS: Final = 86_400_000
 
 
@@ -160,7 +162,8 @@ class SignalRunner:
             )
 
         try:
-            done: Done = await self._parts.link.ask(switch)
+            waits = self._spec is not None and self._spec.retrigger == "queue"
+            done: Done = await self._parts.link.ask(switch, _QUEUED_SECONDS if waits else ASK_SECONDS)
         except MeshError as error:
             self.state.refused(error.info, on=on, by=request.by, why=request.why)
             raise
