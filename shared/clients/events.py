@@ -9,20 +9,20 @@ from typing import Any, Final, Self
 import msgspec
 
 from schemas import subjects
-from schemas.errors import InvalidValue
+from schemas.errors import InvalidValue, MeshError
 from schemas.events import Event
 from schemas.frames import FrameRef
 from schemas.ids import COMPOUND_SEPARATOR, check_id
 from schemas.subjects import all_events
 from shared.bus import Bus, Message, Subscription
 from shared.clients.keeper import Keeper
+from shared.event_message import event_in
 
 log = logging.getLogger(__name__)
 
 OF_APPLICATIONS: Final = "app"
 """What stands for the service in events that applications post."""
 _MAX_WAITING: Final = 1024  # a busy mesh makes a few a second; an application that sleeps for minutes loses the oldest
-_decode = msgspec.json.Decoder(Event).decode
 
 
 def application_event(resource: str, name: str, node: str, about: FrameRef | None, detail: dict[str, Any]) -> Event:
@@ -57,8 +57,8 @@ class EventQueue:
 
     def receive(self, message: Message) -> None:
         try:
-            event = _decode(message.data)
-        except msgspec.DecodeError as error:
+            event = event_in(message.subject, message.data)
+        except MeshError as error:
             log.warning("event on %s skipped: %s", message.subject, error)
             return
         of_stream = event.id.partition(COMPOUND_SEPARATOR)[0]

@@ -20,6 +20,7 @@ from schemas.errors import InvalidValue
 from schemas.events import Event
 from schemas.subjects import all_events, event
 from shared.bus import Bus, Message
+from shared.event_message import event_in
 from tests.support.client import async_client
 from tests.support.mesh import FRAMEMESH, CallFailed, RunningMesh
 from tests.support.metrics import total
@@ -84,9 +85,8 @@ class Told:
             await bus.drain()
 
     def _receive(self, message: Message) -> None:
-        with contextlib.suppress(msgspec.ValidationError):  # what applications post
-            self.events.append(msgspec.json.decode(message.data, type=Event))
-            self._more.set()
+        self.events.append(event_in(message.subject, message.data))
+        self._more.set()
 
     def post(self, subject: str, **detail: Any) -> None:
         self.bus.post(subject, json.dumps(detail).encode())
@@ -170,7 +170,10 @@ async def test_circles_are_refused_and_what_was_not_foreseen_ends(mesh: RunningM
 async def test_a_pulse_is_measured_from_the_capture_of_its_picture(mesh: RunningMesh) -> None:
     name = f"seen-{next(_numbers)}"
     mesh.call("io-signal.start-rule", rule=name, when=f"app.{name}.ng", do=[{"signal": "do2", "pulse": "50ms"}])
-    async with Told.open(mesh) as told, async_client(mesh) as app:
+    async with Told.open(mesh) as told, async_client(mesh) as app, app.events(service="app") as heard:
+        told.post(event("app", "raw", "hello"), score=1)
+        posted = await anext(heard)
+        assert (posted.id, posted.event, posted.detail) == ("raw", "hello", {"score": 1}), "any JSON object is an event"
         async for frame in app.frames("cam0", timeout_seconds=10):
             app.tell(name, "ng", frame.ref, score=0.9)
             break

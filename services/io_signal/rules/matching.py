@@ -5,15 +5,14 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.errors import BadRequest
 from schemas.events import Event
 from schemas.rule_checks import Pattern, pattern_of
 from schemas.signal_resources import EventDetail
 from schemas.subjects import events_like
+from shared.event_message import event_in
 
 ANY: Final = "*"
-_MAX_EVENT_BYTES: Final = 256 * 1024  # the mesh's own have some hundreds; reading more would keep the others waiting
-_FAR_NS: Final = 3_600 * 1_000_000_000  # a clock that is so far off tells nothing; what comes has just happened
+_FAR_NS: Final = 3_600 * 1_000_000_000
 _MISSING: Final = object()
 
 
@@ -23,33 +22,14 @@ def subject_of(when: str) -> str:
 
 
 def read_event(subject: str, data: bytes) -> Event:
-    """The event that a message is. What programs post that is no whole event is one with what they wrote as its detail.
+    """The event that a message is, as something that has just happened: of a clock that is far off the time is not
+    believed, or recordings would end in another century.
 
     Raises:
-        BadRequest: it is no JSON object, or too large.
+        BadRequest: it is none.
     """
-    if len(data) > _MAX_EVENT_BYTES:
-        raise BadRequest(f"{subject}: an event of {len(data)} bytes; {_MAX_EVENT_BYTES} are the most")
-    now_ns = time.time_ns()
-    try:
-        event = msgspec.json.decode(data, type=Event)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        detail = _object_in(data)
-    else:
-        # Recordings would end in another century.
-        return event if abs(event.at_ns - now_ns) < _FAR_NS else msgspec.structs.replace(event, at_ns=now_ns)
-    if not isinstance(detail, dict):
-        raise BadRequest(f"{subject}: no JSON object")
-    service, resource, name = pattern_of(subject, "subject")
-    return Event(service=service, id=resource, event=name, node="unknown", at_ns=now_ns, detail=detail)
-
-
-def _object_in(data: bytes) -> Any:
-    """None: it is no JSON at all."""
-    try:
-        return msgspec.json.decode(data) if data.strip() else {}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    event, now_ns = event_in(subject, data), time.time_ns()
+    return event if abs(event.at_ns - now_ns) < _FAR_NS else msgspec.structs.replace(event, at_ns=now_ns)
 
 
 def is_about(when: Pattern, event: Event) -> bool:

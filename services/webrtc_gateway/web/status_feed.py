@@ -12,6 +12,7 @@ from schemas.events import Event
 from schemas.subjects import all_events
 from services.webrtc_gateway.web.event_history import EventHistory
 from shared.bus import Bus, Message, Subscription
+from shared.event_message import event_in
 from shared.state import StateMirrors
 from shared.status import mesh_status
 
@@ -82,7 +83,7 @@ class MeshStatusFeed:
         self._tell("status", self._status_message())
 
     def _event(self, message: Message) -> None:
-        event = msgspec.json.decode(message.data, type=Event)
+        event = event_in(message.subject, message.data)
         if self._history is None or self._history.add(event):
             self._tell_event(event)
 
