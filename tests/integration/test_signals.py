@@ -226,6 +226,7 @@ def test_what_is_wrong_is_named_and_changes_nothing(service: SignalService) -> N
         ("on", {"signal": "do1", "colour": "red"}, 400, "colour"),
         ("on", {"signal": "nobody"}, 404, "nobody"),
         ("pulse", {"signal": "do1"}, 400, "keep"),
+        ("do1.on", {"signal": "do2"}, 400, "do1"),
         ("off", {"signal": "../x"}, 400, "signal"),
         ("stop", {"signal": "nobody"}, 404, "nobody"),
         ("io-send", {"text": "1", "file": "/etc/hosts"}, 400, "FILE_ROOTS"),

@@ -146,6 +146,15 @@ async def test_a_peer_that_talks_without_end_is_given_up() -> None:
         await one.close()
 
 
+def test_metadata_services_are_no_devices() -> None:
+    assert Limits().allows("plc", "10.1.2.3")
+    assert Limits().allows("plc", "100.64.0.1")
+    assert not Limits().allows("plc", "8.8.8.8")
+    for address in ("100.100.100.200", "fd00:ec2::254", "169.254.169.254"):
+        assert not Limits(tcp_allow=("0.0.0.0/0", "::/0")).allows("plc", address)
+        assert Limits(tcp_allow=(address,)).allows("plc", address)
+
+
 async def test_hosts_that_are_not_allowed_are_never_connected_to() -> None:
     async with Peer(free_port()).listening() as peer:
         for allowed in ((), ("10.0.0.0/8", "plc"), ("::1",)):

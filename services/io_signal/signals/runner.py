@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from schemas.errors import BadRequest, ErrorInfo, MeshError, TooMany
+from schemas.errors import BadRequest, ErrorInfo, InvalidValue, MeshError, TooMany
 from schemas.signal_resources import SignalActual, SignalSpec
 from schemas.signals import ClearSignal, PulseSignal, SendTcp, SetSignal, SignalSet, TcpSent
 from schemas.subjects import command
@@ -130,6 +130,7 @@ class SignalRunner:
         Raises:
             Unavailable: it does not take it, or its answer does not match.
         """
+        self._refuse_other(request.signal)
         done = await self._parts.link.ask(
             lambda number: Send(number=number, signal=self._signal, text=request.message, reply=request.reply)
         )
@@ -145,6 +146,7 @@ class SignalRunner:
         arrived_ns: int,
         captured_ns: int | None,
     ) -> SignalSet:
+        self._refuse_other(request.signal)
         told = {} if isinstance(request, ClearSignal) else {"kind": request.type or "", "stream": request.stream or ""}
         sequence = None if isinstance(request, ClearSignal) else request.sequence
 
@@ -178,6 +180,12 @@ class SignalRunner:
             since_capture_ns=since_capture_ns,
             until_ns=done.until_ns,
         )
+
+    def _refuse_other(self, signal: str | None) -> None:
+        if signal not in (None, self._signal):
+            raise InvalidValue(
+                "signal", signal, f"this is the command of {self._signal}; leave it out, or ask for that one"
+            )
 
     def _captured_ns(self, request: SetSignal | PulseSignal) -> int | None:
         """When the picture that it is about was captured; None where nobody knows."""

@@ -23,6 +23,11 @@ PRIVATE_NETWORKS = (
     "fc00::/7",
 )
 
+# Instance metadata hands out credentials to whoever asks, and some clouds serve it within these networks.
+_METADATA = frozenset(
+    map(ipaddress.ip_address, ("100.100.100.200", "fd00:ec2::254", "fd20:ce::254", "169.254.169.254"))
+)
+
 
 class DeviceError(Unavailable):
     """A device does not do what it is told; the text says which one, and why."""
@@ -47,7 +52,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Addresses, networks and names of hosts."""
 
     def allows(self, host: str, address: str) -> bool:
-        """Whether `host`, which is at `address`, may be reached."""
+        """Whether `host`, which is at `address`, may be reached; a metadata service only where it is named alone."""
         found = ipaddress.ip_address(address)
         for one in self.tcp_allow:
             try:
@@ -56,7 +61,7 @@ class Limits(Struct, frozen=True, kw_only=True):
                 if one.lower() == host.lower():
                     return True
             else:
-                if found in network:
+                if found in network and (found not in _METADATA or network.num_addresses == 1):
                     return True
         return False
 
