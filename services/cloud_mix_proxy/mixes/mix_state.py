@@ -37,6 +37,8 @@ class MixStateTeller:
             revision=revision,
             state="starting",
             since_ns=time.time_ns(),
+            # Of who is killed once more before it is seen again.
+            applied_revision=before.applied_revision if before is not None and again else 0,
             started_ns=before.started_ns if before is not None and again else 0,
             restarts=before.restarts + 1 if before is not None and again else 0,
         )
