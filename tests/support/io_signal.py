@@ -159,7 +159,11 @@ class SignalService:
         raise AssertionError(f"not within {patience.seconds} s: {what}\n{self.log.read_text()[-3000:]}")
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
