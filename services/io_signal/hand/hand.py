@@ -127,6 +127,7 @@ class Hand:
         await asyncio.to_thread(drivers.load, asked.spec.mode)
         device = OutputDevice(asked.spec, drivers.output(asked.spec, self._limits), self._say, self._marks)
         self._outputs[asked.spec.signal] = device
+        self._say(device.state)  # what the one before it had is over, its error too
         device.start(locked=asked.safe or self._locked)
         return Done(number=asked.number)
 

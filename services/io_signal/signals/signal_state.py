@@ -45,6 +45,8 @@ class SignalStateTeller:
         state: SignalState = "on" if output.on else "off"
         if output.error is not None:
             state = "failed"
+        elif not output.known:
+            state = "starting"
         known = next((one for one in _TYPES if one == output.kind), None)
         self._change(
             state=state,
