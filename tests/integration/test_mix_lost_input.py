@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(90)
 CHOICES: tuple[OnInputLoss, ...] = ("hold", "slate", "hide")
 WIDTH, HEIGHT = 320, 180
 BACK_SECONDS = 2.0
+READ_TIMEOUT_SECONDS = 5.0  # as it comes: after that capture connects again
 LOST_SECONDS = 2.0  # as it comes
 KEY_INTERVAL = 250  # pictures: what encoders do that are not told; who waited for the second one would wait for 8 s
 
@@ -89,8 +90,8 @@ async def test_it_is_lost_as_chosen_and_back_at_once(rig: MixerRig, rtmp: RtmpSe
                 report = await mixer.wait_for(lambda report: states(report) == {"lost"})
                 seconds = time.monotonic() - died
                 assert LOST_SECONDS - 0.2 < seconds < (LOST_SECONDS + 1.5) * slow, seconds
-                await out.wait_for(30)
-                now = [look for look in out.looks[-30:] if look is not None]
+                await out.wait_for(10)
+                now = [look for look in out.looks[-10:] if look is not None]
                 hold, slate, hidden = now[-1]
                 assert np.array_equal(now[0][0], hold), "nothing moves"
                 assert hold.std() > 20
@@ -101,16 +102,18 @@ async def test_it_is_lost_as_chosen_and_back_at_once(rig: MixerRig, rtmp: RtmpSe
                 sender = publish(rtmp.url)
                 began = time.monotonic()
                 await out.until(lambda look: abs(look[2].astype(int) - 16).mean() > 10)
-                back_seconds = time.monotonic() - began
+                back_seconds, away_seconds = time.monotonic() - began, began - died
                 print(f"lost after {seconds:.2f} s, back {back_seconds:.2f} s after its sender was started")
-                assert back_seconds < BACK_SECONDS * slow
+                kept = away_seconds < READ_TIMEOUT_SECONDS - 1
+                # A connection that is made just then may miss the first key picture.
+                assert back_seconds < BACK_SECONDS * slow + (0 if kept else KEY_INTERVAL / 30)
                 back_ns = time.time_ns()
                 await mixer.wait_for(lambda report: states(report) == {"live"})
                 await out.wait_for(30)
                 assert loudest(out, back_ns) > 5_000
                 camera = await stream_state(bus, "camera")
                 assert camera is not None
-                assert camera.restarts == 0, "the same connection"
+                assert camera.restarts == 0 or not kept, "the same connection"
                 epochs = {ref.epoch for ref in out.refs}
                 stamps = [ref.pts_ns for ref in out.refs]
                 assert (len(epochs), stamps) == (1, sorted(set(stamps))), "the mix has gone on through all of it"
