@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -31,7 +32,8 @@ async def read_body(request: web.Request, max_bytes: int, seconds: float = BODY_
     Raises:
         BodyRefused: it is too long, too slow, packed, or ends before its end.
     """
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    # All of them: the library unpacks by the last one.
+    if any(given.lower() != "identity" for given in request.headers.getall("Content-Encoding", [])):
         raise BodyRefused("encoded", "header Content-Encoding: send the body as it is")
     too_large = BodyRefused("too-large", f"the body is longer than {max_bytes} bytes")
     if (request.content_length or 0) > max_bytes:
@@ -83,8 +85,7 @@ def _once(nulls: bool, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Of a name that is given twice nobody knows which one is meant, and others may take the other one."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         said = f"the body: {twice[:_SHOWN_CHARACTERS]!r} is given more than once in one object"
         raise BodyRefused("malformed", said)
     return found if nulls else {name: item for name, item in found.items() if item is not None}
