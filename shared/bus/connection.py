@@ -316,7 +316,7 @@ class Bus:
         """
         await ensure_events(self._client.jetstream(timeout=2))
 
-    async def kept_events(self, after: int, most: int) -> tuple[int, list[bytes]]:
+    async def kept_events(self, after: int, most: int) -> tuple[int, list[Message]]:
         """The newest `most` events that are kept behind number `after` of the stream, the oldest first; and the number
         of the last one.
 

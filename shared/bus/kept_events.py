@@ -13,6 +13,7 @@ from nats.js.errors import BadRequestError, NotFoundError
 from schemas.errors import Unavailable
 from schemas.subjects import EVENTS_STREAM, all_events
 from shared.bus.kv import when_jetstream_answers
+from shared.bus.subscription import Message
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ async def ensure_events(jetstream: JetStreamContext) -> None:
     await when_jetstream_answers(EVENTS_STREAM, ensure)
 
 
-async def read_events(jetstream: JetStreamContext, after: int, most: int) -> tuple[int, list[bytes]]:
+async def read_events(jetstream: JetStreamContext, after: int, most: int) -> tuple[int, list[Message]]:
     """The newest `most` behind number `after` of the stream, the oldest first; and the number of the last one.
 
     Raises:
@@ -70,19 +71,20 @@ async def read_events(jetstream: JetStreamContext, after: int, most: int) -> tup
                 if loop.time() >= deadline:
                     raise
 
-    async def one(sequence: int) -> bytes | None:
+    async def one(sequence: int) -> Message | None:
         try:
-            return (await asked(lambda: jetstream.get_msg(EVENTS_STREAM, sequence))).data
+            kept = await asked(lambda: jetstream.get_msg(EVENTS_STREAM, sequence))
         except NotFoundError:  # too old meanwhile
             return None
+        return Message(kept.subject or "", kept.data or b"")
 
     try:
         state = (await asked(lambda: jetstream.stream_info(EVENTS_STREAM))).state
         # Another stream, which counts from the start again, has fewer than we know of.
         first = max(state.first_seq, state.last_seq - most + 1, after + 1 if after <= state.last_seq else 1)
-        found: list[bytes | None] = []
+        found: list[Message | None] = []
         for start in range(first, state.last_seq + 1, _READ_AT_ONCE):
             found += await asyncio.gather(*map(one, range(start, min(start + _READ_AT_ONCE, state.last_seq + 1))))
     except (nats.errors.Error, TimeoutError) as error:
         raise Unavailable(f"the kept events cannot be read ({type(error).__name__}); try again") from None
-    return state.last_seq, [data for data in found if data is not None]
+    return state.last_seq, [message for message in found if message is not None]

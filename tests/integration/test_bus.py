@@ -234,7 +234,7 @@ async def test_events_are_kept(bus: Bus) -> None:
     assert received[0].subject == "mesh.v1.evt.capture.cam0.state"
     assert msgspec.json.decode(received[0].data, type=Event).state == "live"
     assert msgspec.json.decode(received[1].data, type=Event) == progress, "told to who listens"
-    assert await bus.kept_events(0, 10) == (1, [received[0].data])
+    assert await bus.kept_events(0, 10) == (1, [received[0]])
 
 
 async def test_each_command_names_its_types_to_discovery(bus: Bus) -> None:

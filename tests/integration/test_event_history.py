@@ -105,7 +105,7 @@ async def test_events_that_a_busy_server_gives_late_are_read_all_the_same() -> N
         async with patience(5):
             last, found = await reading
         assert last == 120
-        assert [msgspec.json.decode(data)["event"] for data in found] == [f"e{number}" for number in range(20, 120)]
+        assert [msgspec.json.decode(one.data)["event"] for one in found] == [f"e{number}" for number in range(20, 120)]
         await bus.drain()
 
 

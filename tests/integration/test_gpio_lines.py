@@ -36,7 +36,7 @@ def service(chip: FakeChip) -> Iterator[SignalService]:
 
 def _edges(service: SignalService, name: str) -> list[dict[str, Any]]:
     _, kept = service.ask(lambda bus: bus.kept_events(0, _MOST_EVENTS))
-    events = map(json.loads, kept)
+    events = [json.loads(message.data) for message in kept]
     return [one["detail"] for one in events if (one["id"], one["event"]) == (name, "edge")]
 
 

@@ -139,9 +139,9 @@ async def test_an_event_becomes_a_pulse_a_picture_and_a_clip(mesh: RunningMesh) 
 async def _kept(bus: Bus) -> set[tuple[str, str]]:
     """Id and name of the mesh's own events that JetStream keeps."""
     found = set()
-    for data in (await bus.kept_events(0, 500))[1]:
+    for message in (await bus.kept_events(0, 500))[1]:
         with contextlib.suppress(msgspec.ValidationError):
-            one = msgspec.json.decode(data, type=Event)
+            one = msgspec.json.decode(message.data, type=Event)
             found.add((one.id, one.event))
     return found
 

@@ -136,7 +136,7 @@ class SignalService:
     def changes(self, name: str) -> list[dict[str, Any]]:
         """What is kept of an output's changes, the oldest first."""
         _, kept = self.ask(lambda bus: bus.kept_events(0, _MOST_EVENTS))
-        events = map(json.loads, kept)
+        events = [json.loads(message.data) for message in kept]
         return [one["detail"] for one in events if (one["id"], one["event"]) == (name, "changed")]
 
     def ask(self, question: Callable[[Bus], Any]) -> Any:

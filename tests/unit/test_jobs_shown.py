@@ -21,6 +21,7 @@ from services.frame_extractor.storage.settings import StorageSettings
 from services.webrtc_gateway.auth.grant import EVERYTHING, Grant
 from services.webrtc_gateway.auth.visible import visible_message
 from services.webrtc_gateway.web.event_history import KEPT_OF_A_STREAM, EventHistory
+from shared.bus import Message
 
 JOB = "task-20260504100000-abc123def456"
 WIDTH, HEIGHT = 320, 180
@@ -135,7 +136,7 @@ def event(number: int, name: str, resource: str = JOB, service: str = "frame-ext
 
 
 class NoStream:
-    async def kept_events(self, after: int, most: int) -> tuple[int, list[bytes]]:
+    async def kept_events(self, after: int, most: int) -> tuple[int, list[Message]]:
         return after, []
 
 

@@ -11,12 +11,12 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import msgspec
-
 from schemas.errors import MeshError
 from schemas.events import JOB_PROGRESS, OF_JOBS, Event
 from schemas.ids import COMPOUND_SEPARATOR
 from schemas.packets import UNREADABLE
+from shared.bus import Message
+from shared.event_message import whole_event_in
 from shared.tasks import end_tasks, start_task
 
 logger = logging.getLogger(__name__)
@@ -28,13 +28,12 @@ _MAX_STREAMS: Final = 1_000  # those heard of last; more than one gateway shows
 _AGAIN_SECONDS: Final = 2.0
 
 _Identity = tuple[str, str, str, str, int]
-_decode = msgspec.json.Decoder(Event).decode
 
 
 class EventKeeper(Protocol):
     """The bus, as far as it is needed here."""
 
-    async def kept_events(self, after: int, most: int) -> tuple[int, list[bytes]]: ...
+    async def kept_events(self, after: int, most: int) -> tuple[int, list[Message]]: ...
 
 
 class EventHistory:
@@ -96,10 +95,10 @@ class EventHistory:
         first = self._sequence == 0
         self._sequence = last
         events = []
-        for data in found:
+        for message in found:
             try:
-                events.append(_decode(data))
-            except UNREADABLE:
+                events.append(whole_event_in(message.subject, message.data))
+            except (MeshError, *UNREADABLE):
                 continue  # of a later version, or nobody's
         if first:
             self._begin_with(events)
