@@ -76,10 +76,30 @@ def test_what_programs_post_is_an_event_with_that_detail() -> None:
     assert abs(of_another_year.at_ns - time.time_ns()) < 10_000_000_000
 
 
-@pytest.mark.parametrize("data", [b"[1]", b"nonsense", b"\xff\xfe", b'"x"', b"[" * 90_000, b"x" * 300_000])
+_DEEP = b'{"x":' + b"[" * 100 + b"]" * 100 + b"}"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[1]",
+        b"nonsense",
+        b"\xff\xfe",
+        b'"x"',
+        b"[" * 90_000,
+        b"x" * 300_000,
+        _DEEP,
+        b'{"service":"app","id":"line1","event":"ng","node":"n","at_ns":1,"detail":' + _DEEP + b"}",
+    ],
+)
 def test_what_is_no_event_is_refused(data: bytes) -> None:
     with pytest.raises(BadRequest):
         read_event("mesh.v1.evt.app.line1.ng", data)
+
+
+def test_many_brackets_are_not_deep() -> None:
+    data = b'{"text": "' + b"[" * 100 + b'", "boxes": [' + b",".join([b"[1, 2, {}]"] * 100) + b"]}"
+    assert len(read_event("mesh.v1.evt.app.line1.ng", data).detail["boxes"]) == 100
 
 
 # -- templates -----------------------------------------------------------------------------------------------------
@@ -103,6 +123,13 @@ def test_templates_reach_nothing_but_the_events_own_fields(text: str) -> None:
 def test_a_filled_template_is_not_filled_again() -> None:
     fields = msgspec.to_builtins(event(detail={"a": "{event.detail.b}", "b": "secret"}))
     assert fill("-{event.detail.a}-", fields, "given") == "-{event.detail.b}-"
+
+
+def test_an_error_does_not_name_all_that_an_event_holds() -> None:
+    fields = msgspec.to_builtins(event(detail={f"{number}-{'x' * 1_000}": 1 for number in range(1_000)}))
+    with pytest.raises(InvalidValue, match="the event does not have it; there is 0-x") as refused:
+        fill("{event.detail.a}", fields, "given")
+    assert len(refused.value.message) < 2_000
 
 
 def test_a_text_does_not_grow_without_bound() -> None:
@@ -349,7 +376,7 @@ def test_the_newest_pictures_are_kept(tmp_path: Any) -> None:
     async def keep() -> list[str]:
         snapshots = Snapshots(tmp_path / "snapshots", most=3)
         taken = []
-        for number in range(5):
+        for number in (*range(5), -1):
             picture = TakenPicture(
                 stream="cam0",
                 node="edge",
@@ -358,7 +385,7 @@ def test_the_newest_pictures_are_kept(tmp_path: Any) -> None:
                 format="jpg",
                 width=2,
                 height=2,
-                data=bytes([number]),
+                data=bytes([number % 256]),
             )
             taken.append(await snapshots.keep(picture))
         return taken
@@ -366,5 +393,5 @@ def test_the_newest_pictures_are_kept(tmp_path: Any) -> None:
     taken = asyncio.run(keep())
     assert taken[0] == str(tmp_path / "snapshots/20260504-100319-123456-cam0.jpg")
     kept = sorted((tmp_path / "snapshots").iterdir())
-    assert [str(path) for path in kept] == taken[2:]
-    assert [path.read_bytes() for path in kept] == [b"\2", b"\3", b"\4"]
+    assert [str(path) for path in kept] == [taken[5], *taken[3:5]], "the one just told of is there, too"
+    assert [path.read_bytes() for path in kept] == [b"\xff", b"\3", b"\4"]

@@ -32,6 +32,8 @@ class StreamTimes:
     def __init__(self, stream: str) -> None:
         self.stream = stream
         self._kept: deque[PictureTime] = deque(maxlen=_KEPT)
+        self._latest_ns = 0
+        """Of all that are kept: with each picture every instant that waits asks for it, and 1,024 may wait."""
         self.late_ns = 0
         """How long after its capture the newest picture came."""
 
@@ -44,6 +46,7 @@ class StreamTimes:
         self._kept.append(
             PictureTime(ref.epoch, ref.sequence, ref.captured_ns, ref.duration_ns, ref.exposure_ns, ref.clock)
         )
+        self._latest_ns = max(kept.captured_ns for kept in self._kept)
 
     def find(self, epoch: int | None, sequence: int) -> int | None:
         """When a picture was captured. `epoch`: None for the newest that has this sequence."""
@@ -54,7 +57,7 @@ class StreamTimes:
 
     def is_settled(self, at_ns: int) -> bool:
         """A picture was captured after the instant: what comes now changes nothing about it."""
-        return any(kept.captured_ns > at_ns for kept in reversed(self._kept))
+        return self._latest_ns > at_ns
 
     def join(self, at_ns: int) -> JoinedFrame | None:
         """The picture with the latest capture before the instant, and its neighbours; None: none that was near.

@@ -46,7 +46,9 @@ class Snapshots:
             raise
         # Names begin with the time, so their order is that of the pictures.
         kept = sorted(item.name for item in os.scandir(self._folder) if not item.name.startswith("."))
-        for name in kept[: -self._most]:
+        # The one just written stays, however old its picture is: its path is told.
+        others = [name for name in kept if name != path.name]
+        for name in others[: max(0, len(kept) - self._most)]:
             with contextlib.suppress(FileNotFoundError):
                 (self._folder / name).unlink()
         return str(path)

@@ -1,11 +1,14 @@
 """`{event.…}` in the fields of a command: a name is looked up in the event's own fields, and nothing is evaluated."""
 
+from itertools import islice
 from typing import Any, Final
 
 from schemas.errors import InvalidValue
 from schemas.rule_checks import TEMPLATE
 
 _MAX_CHARACTERS: Final = 65_536  # of one text: the longest field of a command
+_MAX_NAMED: Final = 16  # fields in an error, which goes into the rule's state and into an event for each action
+_NAME_CHARACTERS: Final = 64
 
 
 def fill(value: Any, event: dict[str, Any], path: str) -> Any:
@@ -33,7 +36,7 @@ def _found(name: str, event: dict[str, Any], path: str) -> Any:
     value: Any = event
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:
-            has = ", ".join(str(key) for key in value) if isinstance(value, dict) else "none below it"
+            has = _names(value) if isinstance(value, dict) else "none below it"
             raise InvalidValue(path, f"{{event.{name}}}", f"the event does not have it; there is {has}")
         value = value[part]
     return value
@@ -47,3 +50,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict | list):
         raise InvalidValue("template", value, "name one of its fields: this is not a text")
     return str(value)
+
+
+def _names(fields: dict[str, Any]) -> str:
+    shown = [name[:_NAME_CHARACTERS] for name in islice(fields, _MAX_NAMED)]
+    return ", ".join([*shown, "…"] if len(fields) > len(shown) else shown) or "nothing"
