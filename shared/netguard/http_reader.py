@@ -188,15 +188,10 @@ class HttpReader:
         try:
             data = self._response.read1(size)
         except _TRANSPORT_ERRORS as error:
-            self.close()
-            broken = self._broken(error, self._timeouts.read_seconds)
-            if not self.seekable():  # what is missing cannot be asked for; that would hide why
-                self._refused = broken
-            raise broken from None
+            raise self._ended(self._broken(error, self._timeouts.read_seconds)) from None
         if not data and size and end is not None:
-            self.close()
-            raise Unavailable(
-                f"{self.what}: the server closed the connection after {self._body_position} of {end} bytes"
+            raise self._ended(
+                Unavailable(f"{self.what}: the server closed the connection after {self._body_position} of {end} bytes")
             )
         self._body_position += len(data)
         try:
@@ -209,6 +204,12 @@ class HttpReader:
             self.close()
             raise
         return data
+
+    def _ended(self, why: MeshError) -> MeshError:
+        self.close()
+        if not self.seekable():  # what is missing cannot be asked for; that would hide why
+            self._refused = why
+        return why
 
     def _open(self, start: int) -> None:
         """Ask for the body from `start` on, following redirects that pass."""

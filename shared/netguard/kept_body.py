@@ -112,8 +112,9 @@ def may_keep(reader: HttpReader, keep: Keep) -> bool:
     """Whether a body is one to keep: a file, and not too long."""
     if reader.seekable():
         return False
-    if reader.size_bytes is None:  # live, but for an MP4 whose pictures come before their index
-        return _boxes(reader.head())[:1] == ["ftyp"] and "moov" not in _boxes(reader.head())
+    if reader.size_bytes is None:  # live, but for an MP4 whose pictures are seen to come before their index
+        boxes = _boxes(reader.head())
+        return boxes[:1] == ["ftyp"] and "mdat" in boxes and "moov" not in boxes
     return reader.size_bytes <= keep.max_bytes
 
 

@@ -1,6 +1,7 @@
 """Bodies of servers without ranges, read anywhere; and what is told of those that are no media."""
 
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.media_server import MediaServer, media_server
 pytestmark = pytest.mark.unit
 
 BODY = bytes(number % 251 for number in range(700_000))
+LONG_FTYP = b"\0\0\0\x44ftyp" + 15 * b"isom"  # as of packagers that name all they are compatible with
 FTYP, MDAT, MOOV = b"\0\0\0\x10ftypisom\0\0\0\0", b"\0\x01\0\0mdat", b"\0\0\0\x20moov"
 
 
@@ -55,6 +57,27 @@ def test_it_has_a_bound_and_needs_a_folder(server: MediaServer, tmp_path: Path) 
         KeptBody(reader(server), Keep(tmp_path / "nowhere", 1 << 20))
 
 
+def test_what_is_cut_off_says_so_however_often_it_is_read(server: MediaServer, tmp_path: Path) -> None:
+    """libav reads on after an error, and the last one is told: that the server knows no ranges."""
+
+    def cut(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(BODY)))
+        handler.end_headers()
+        handler.wfile.write(BODY[:1000])
+        handler.close_connection = True
+
+    server.pages["/cut"] = cut
+    body = KeptBody(reader(server, "/cut"), Keep(tmp_path, 1 << 20))
+    body.seek(2_000)
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="closed the connection after 1000 of 700000 bytes"):
+            body.read(10)
+    body.seek(0)
+    assert body.read(10) == BODY[:10], "what has come is there"
+    assert server.asked() == ["/cut"]
+
+
 def test_the_first_bytes_are_there_twice(server: MediaServer) -> None:
     one = reader(server)
     assert one.head() == BODY[:64]
@@ -74,6 +97,7 @@ def test_the_first_bytes_are_there_twice(server: MediaServer) -> None:
         (b"x" * 800_000, False, False),  # larger than the bound: played in order
         (FTYP + MDAT + BODY, True, True),  # its index comes last
         (FTYP + MOOV + BODY, True, False),  # may be live
+        (LONG_FTYP + MOOV + BODY, True, False),  # may be live, too: it is not seen
         (b"FLV\x01" + BODY, True, False),
     ],
 )
