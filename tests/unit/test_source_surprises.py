@@ -21,6 +21,7 @@ from services.capture.sources.container import ContainerPlayer
 from services.capture.sources.images import ImagesSource
 from services.capture.sources.srt import _Pipe
 from services.capture.stillness import Stillness
+from shared.media.pacing import Pacer
 
 pytestmark = pytest.mark.unit
 
@@ -83,6 +84,70 @@ def test_sound_that_goes_on_in_another_form(tmp_path: Path) -> None:
     assert abs(sink.samples - 2 * 48_000) < 6_000
     assert min(sink.peaks[3:40]) > 8_000
     assert min(sink.peaks[55:-3]) > 8_000
+
+
+class AtOnce(Pacer):
+    """Waits for nothing, and knows what it was asked to wait for."""
+
+    newest_ns = 0
+
+    def wait(self, media_ns: int, stop: threading.Event) -> bool:
+        self.newest_ns = max(self.newest_ns, media_ns)
+        return not stop.is_set()
+
+
+class Times(Sink):
+    """When pictures are to be seen, and how long after that they come."""
+
+    def __init__(self, pacer: AtOnce) -> None:
+        super().__init__()
+        self._pacer = pacer
+        self.times: list[int] = []
+        self.decoded: list[int] = []
+        self.late: list[int] = []
+
+    def frame(self, _frame: av.VideoFrame, *, pts_ns: int, **_: Any) -> None:
+        self.times.append(pts_ns)
+        self.late.append(self._pacer.newest_ns - pts_ns)
+
+    def packet(self, *_: Any, track: str, dts_ns: int, **__: Any) -> None:
+        if track == "video":
+            self.decoded.append(dts_ns)
+
+
+@pytest.mark.parametrize("sound", [True, False])
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
+def test_a_file_with_b_frames_is_even_over_its_turns(tmp_path: Path, suffix: str, sound: bool) -> None:
+    path = tmp_path / f"turns.{suffix}"
+    with av.open(str(path), "w") as file:  # Matroska tells no decoding times: its reader has none of the first ones
+        video = file.add_stream("libx264", rate=25, options={"preset": "ultrafast", "bf": "2", "b-adapt": "0"})
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        audio = file.add_stream("mp2", rate=48_000, layout="mono") if sound else None
+        for number in range(25):
+            file.mux(video.encode(av.VideoFrame.from_ndarray(np.full((180, 160), 9 * number, np.uint8), "yuv420p")))
+            if audio is not None:
+                block = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.int16), format="s16", layout="mono")
+                block.sample_rate, block.pts = 48_000, number * 1920
+                file.mux(audio.encode(block))
+        file.mux(video.encode(None))
+        if audio is not None:
+            file.mux(audio.encode(None))
+    pacer = AtOnce()
+    sink: Any = Times(pacer)
+    with av.open(str(path)) as container:
+        player = ContainerPlayer(container, SPEC, path.name, paced=True, pacer=pacer)
+        for _ in range(3):
+            player.play(sink, threading.Event())
+            player.rewind()
+    assert sink.decoded == sorted(set(sink.decoded)), "who writes files needs them to grow"
+    steps = np.diff(sink.times) / 1e6
+    assert len(sink.times) == 75
+    assert steps[:24] == pytest.approx(40, abs=1)
+    assert steps[25:49] == pytest.approx(40, abs=1)
+    assert steps[[24, 49]] == pytest.approx(40, abs=25), "a frame of sound may reach beyond the last picture"
+    # A file's own order may have sound first; the last ones wait in the decoder until it has ended.
+    late = [ns / 1e6 for number, ns in enumerate(sink.late) if number % 25 < 20]
+    assert max(late) <= (60 if suffix == "ts" else 1), "each is there when it is to be seen"
 
 
 def test_pictures_of_a_few_lines_can_be_compared() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -12,6 +13,7 @@ from schemas.errors import BadRequest, Unavailable
 from schemas.resources import AudioInfo, StreamSpec, VideoInfo
 from services.capture.sink import StreamSink
 from services.capture.sources.decoding import fresh_decoder, to_ns
+from services.capture.sources.decoding_times import with_decoding_times
 from services.capture.sources.forwarding import AudioForwarder, VideoForwarder, audio_forwarder, video_forwarder
 from services.capture.sources.on_demand import OnDemandDecoding
 from services.capture.sources.replay import Replay
@@ -42,28 +44,30 @@ class Timeline:
 
     def __init__(self) -> None:
         self._base_ns: int | None = None
-        self._first_ns = 0
+        self._first_ns: int | None = None
+        """The container's time at `_base_ns`; None: that of what comes next."""
         self._end_ns = 0
 
     def restart(self) -> None:
         """The media starts again (a loop): it goes on where it ended."""
         if self._base_ns is not None:
-            self._base_ns = self._end_ns
-            self._first_ns = -1
+            self._base_ns, self._first_ns = self._end_ns, None
 
     def begin_anew(self) -> None:
         """Another count of time begins: now, and behind all that was."""
         self._base_ns = None
 
-    def place(self, media_ns: int, duration_ns: int = 0) -> int:
-        """The stream's time of `media_ns`."""
+    def place(self, dts_ns: int, pts_ns: int, duration_ns: int = 0) -> int:
+        """The stream's time of `dts_ns`. What is shown at `pts_ns` lasts for `duration_ns`."""
         if self._base_ns is None:
-            self._base_ns, self._first_ns = max(time.time_ns(), self._end_ns), media_ns
-        elif self._first_ns == -1:
-            self._first_ns = media_ns
-        placed = self._base_ns + media_ns - self._first_ns
-        self._end_ns = max(self._end_ns, placed + duration_ns)
-        return placed
+            self._base_ns, self._first_ns = max(time.time_ns(), self._end_ns), dts_ns
+        elif self._first_ns is None:
+            self._first_ns = (
+                pts_ns  # seen when the last picture ends; decoded before that, where pictures are reordered
+            )
+        offset_ns = self._base_ns - (self._first_ns or 0)
+        self._end_ns = max(self._end_ns, offset_ns + pts_ns + duration_ns)
+        return offset_ns + dts_ns
 
 
 class ContainerPlayer:
@@ -148,8 +152,9 @@ class ContainerPlayer:
             MeshError: the source broke.
         """
         wanted = [stream for stream in (self._video, self._audio) if stream]
+        packets: Iterable[Packet[Any]] = self._container.demux(*wanted)
         try:
-            for packet in self._container.demux(*wanted):
+            for packet in with_decoding_times(packets, self._video) if self._pacer else packets:
                 if stop.is_set():
                     return
                 if not packet.size:  # the demuxer's end marks
@@ -183,16 +188,17 @@ class ContainerPlayer:
         if dts is None:  # a live source's first packets may have no time yet; nothing can be placed without
             return True
         dts_ns = to_ns(dts, base)
+        ahead_ns = to_ns(packet.pts - dts, base) if packet.pts is not None else 0
         duration_ns = to_ns(packet.duration or 0, base)
         if self._pacer is None:
             self._look_at_sender(packet, dts_ns, sink)
         if self._awaits_key and not self._is_key(packet, sink):
             return True
-        placed_dts_ns = self._timeline.place(dts_ns, duration_ns)
+        placed_dts_ns = self._timeline.place(dts_ns, dts_ns + ahead_ns, duration_ns)
         if self._pacer and not self._pacer.wait(placed_dts_ns, stop):
             return False
         captured = Captured.now()
-        pts_ns = placed_dts_ns + (to_ns(packet.pts - dts, base) if packet.pts is not None else 0)
+        pts_ns = placed_dts_ns + ahead_ns
         is_video = packet.stream is self._video
         if is_video:
             sink.arrived(packet.size)
