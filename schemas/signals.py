@@ -25,7 +25,8 @@ from schemas.units import DurationText
 
 Who = Annotated[str, Meta(max_length=128)]
 Why = Annotated[str, Meta(max_length=512)]
-"""Of a rule: `rule reject`, or `rules reject > stop` where one has led to the other."""
+"""Of a rule: `rule reject`, or `rules reject > stop` where one has led to the other; `rule reject: scratch` where it
+gives a reason of its own."""
 
 
 class StartSignal(SignalSpec, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -205,7 +205,7 @@ async def test_a_machines_edge_becomes_the_picture_of_that_instant(mesh: Running
         picture, _ = fired.detail["done"]
         at = datetime.strptime(Path(picture["file"]).name[:22], "%Y%m%d-%H%M%S-%f").replace(tzinfo=UTC)
         assert abs(at.timestamp() - edge.detail["at_ns"] / 1e9) < 1 / 30, "the picture nearest to it"
-        await told.of("do1", "changed", lambda one: one.detail["why"] == "part 7")
+        await told.of("do1", "changed", lambda one: one.detail["why"] == f"rule {rule}: part 7")
     mesh.call("io-signal.stop-rule", rule=rule)
     mesh.call("io-signal.stop-input", input=name)
 
@@ -238,6 +238,10 @@ async def test_a_recording_ends_although_the_service_was_killed(mesh: RunningMes
         ({"rule": "r", "when": "a.b.c", "do": [{}]}, "do.0"),
         ({"rule": "R", "when": "a.b.c", "do": [{"signal": "do1"}]}, "rule"),
         ({"rule": "r", "when": "a.b.c", "do": [{"command": "x.y"}]}, "do.0.command 'x.y'"),
+        (
+            {"rule": "r", "when": "a.b.c", "do": [{"command": "io-signal.test.local-off-mode"}]},
+            "do.0.command 'io-signal.test.local-off-mode': no such command; there are io-signal.",
+        ),
         (
             {
                 "rule": "r",
@@ -302,7 +306,7 @@ def test_what_is_not_in_the_file_goes(mesh: RunningMesh) -> None:
     mesh.call("io-signal.stop-rule", rule="follow")
     mesh.call("io-signal.start-rule", rule="back", when="io-signal.do2.changed", do=[{"signal": "do1"}])
     done = mesh.run("apply", str(mesh.folder / "mesh.yaml"), "--prune")
-    assert done.returncode == 0, done
+    assert done.returncode == 0, done.stdout
     assert done.stdout.index("✓ rule back: stopped") < done.stdout.index("✓ rule follow: active")
     assert "✓ rule extra: stopped" in done.stdout
     assert "✓ input di1: stopped" in done.stdout

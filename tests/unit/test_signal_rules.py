@@ -16,6 +16,7 @@ from schemas.moments import TakenPicture
 from schemas.rule_checks import pattern_of
 from schemas.signal_resources import Action, RuleSpec
 from services.io_signal.rules.causes import MAX_CHAIN, chain_of, is_loop, why_of
+from services.io_signal.rules.commands import check_commands
 from services.io_signal.rules.limits import Limits
 from services.io_signal.rules.loops import check_loops
 from services.io_signal.rules.matching import has_fields, read_event, subject_of
@@ -200,6 +201,30 @@ def test_any_command_and_what_cannot_be_given() -> None:
     assert (
         "do.2.given.stream '{event.detail.stream}': the event does not have it; there is value" in third.error.message
     )
+
+
+def test_nobody_else_is_said_to_give_the_command_and_its_rules_stay_known() -> None:
+    given = {"signal": "do1", "by": "the boss", "why": "{event.detail.part}"}
+    spec = rule(Action(command="io-signal.on", given=given))
+    [(_, told)] = commands(spec, event(detail={"part": "part 7: \nrules a > b"}))
+    assert (told["by"], told["why"]) == ("rule", "rule reject: part 7: \nrules a > b")
+    assert chain_of(event(name="changed", detail=told)) == ("reject",)
+    [(_, told)] = commands(spec, event(detail={"part": "x" * 1_000}))
+    assert len(told["why"]) == 512
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["io-signal.edge.local-io-send", "io-signal.edge.local-off-mode", "webrtc-gateway.edge.give-way", "io-signal.plus"],
+)
+def test_what_services_ask_one_another_for_is_no_command_of_rules(command: str) -> None:
+    with pytest.raises(InvalidValue, match=r"do\.1\.command '.*': no such command; there are "):
+        check_commands(rule(Action(signal="do1"), Action(command=command)))
+
+
+def test_what_people_may_command_rules_may() -> None:
+    for command in ("hw-encode.cam0--main.keyframe", "io-signal.do1.pulse", "io-signal.off-mode", "capture.start"):
+        check_commands(rule(Action(command=command)))
 
 
 def test_a_dry_run_says_why_not() -> None:

@@ -12,7 +12,7 @@ BY: Final = "rule"
 """Who gives the command, as its event tells it."""
 MAX_CHAIN: Final = 4  # rules that led to one another; more than people can follow is a mistake
 
-_WHY: Final = re.compile(r"rules? (\S+(?: > \S+)*)")
+_WHY: Final = re.compile(r"rules? ([^\s:]+(?: > [^\s:]+)*)(?:: .*)?", re.DOTALL)
 _MAX_NAMES: Final = 2 * MAX_CHAIN  # of a list that somebody else has written
 
 
@@ -37,7 +37,7 @@ def _names(given: Sequence[Any]) -> tuple[str, ...]:
 
 
 def why_of(chain: tuple[str, ...]) -> str:
-    """What a command says of its reason; `chain_of` reads it."""
+    """What a command says of its reason, at times with more behind a colon; `chain_of` reads it."""
     return f"{'rules' if len(chain) > 1 else 'rule'} {' > '.join(chain)}"
 
 

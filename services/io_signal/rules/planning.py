@@ -23,6 +23,7 @@ _NS: Final = 1_000_000_000
 _FAR_NS: Final = 3_600 * _NS  # an instant so far from its event is a mistake in a clock or a unit
 _MAX_INTEGER: Final = 1 << 63  # what JSON's other readers take
 _PICTURE_SECONDS: Final = 5.0
+_WHY_CHARACTERS: Final = 512  # as `schemas.signals.Why`
 _TELLS_WHY: Final = frozenset({"on", "off", "pulse", "off-mode", "tcp-send", "io-send"})
 
 NodeOf = Callable[[str], str]
@@ -113,7 +114,7 @@ def _commands(
     given = fill(action.given, fields, f"{path}.given")
     service, _, verb = command.partition(".")
     if service == SERVICE and verb.rpartition(".")[2] in _TELLS_WHY:
-        given = {**told, **given}
+        given = {**given, **_told_with(told, given.get("why"))}
     return [PlannedCommand(command=command, given=given)]
 
 
@@ -126,6 +127,11 @@ def _signal(action: Action, event: Event, told: dict[str, str]) -> PlannedComman
     if action.pulse is None:
         return _planned(f"{SERVICE}.on", **given)
     return _planned(f"{SERVICE}.pulse", **given, keep=action.pulse)
+
+
+def _told_with(told: dict[str, str], own: Any) -> dict[str, str]:
+    """A reason of the rule's own comes behind the rules that led to it: without them a circle would not be seen."""
+    return {**told, "why": f"{told['why']}: {own}"[:_WHY_CHARACTERS]} if own not in (None, "") else told
 
 
 def end_of_recording(action: Action, event: Event) -> int:

@@ -9,6 +9,7 @@ from schemas.rule_checks import check_rule, texts_in
 from schemas.signal_resources import RULE_STATES, RuleActual, RuleEntry, RuleSpec
 from schemas.signals import DryRunRule, RuleChanged, RuleTested, StartRule, StopRule
 from schemas.subjects import command
+from services.io_signal.rules.commands import check_commands
 from services.io_signal.rules.deeds import Deeds
 from services.io_signal.rules.loops import check_loops
 from services.io_signal.rules.metrics import register_metrics
@@ -70,6 +71,7 @@ class Rules:
             Conflict: stale revision, too many rules, or it would go round in a circle with others.
         """
         check_rule(request)
+        check_commands(request)
         _check_secrets(request)
         fields = {name: getattr(request, name) for name in RuleSpec.__struct_fields__}
         fields["node"] = self._mirrors.choose_node(SERVICE, request.node, self._context.node)
@@ -102,6 +104,7 @@ class Rules:
             raise InvalidValue("rule", request.rule, "give the name of a rule, or the whole of one in spec")
         if request.spec is not None:
             check_rule(request.spec, "spec.")
+            check_commands(request.spec, "spec.")
             others = [rule for _, rule, _, _ in self.desired.all() if rule.rule != request.spec.rule]
             await asyncio.to_thread(check_loops, request.spec, others)
             return dry_run(request.spec, request.event, None, self._node_of)
