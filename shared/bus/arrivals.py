@@ -31,9 +31,6 @@ class InOrder:
         self._turn: asyncio.Handle | None = None
         self._ties = itertools.count()
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     def begin(self, message: Msg, work: Callable[[], None]) -> None:
         """Call `work` once every subscription has handed over what was read together with `message`."""
         number = message.number if isinstance(message, ArrivedMsg) else 0

@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from schemas.errors import InternalError, Unavailable
 from schemas.events import Event
 from schemas.subjects import event
+from shared.bus.arrivals import InOrder
 from shared.bus.client import ReadingClient
 from shared.bus.endpoints import Endpoint, Served, serve
 from shared.bus.kept_events import ensure_events, read_events
@@ -67,6 +68,7 @@ class Bus:
         self._on_closed: Callable[[], object] = _nothing
         self._buckets: dict[str, Bucket] = {}
         self._pings = Pings(self._client)
+        self._order = InOrder()
 
     @classmethod
     async def connect(
@@ -250,7 +252,7 @@ class Bus:
         metadata: dict[str, str] | None = None,
     ) -> Served:
         """Answer commands as a NATS micro service; ready when this returns."""
-        served = await serve(self._client, name, version, description, endpoints, metadata or {})
+        served = await serve(self._client, self._order, name, version, description, endpoints, metadata or {})
         await self.answers(2)  # the server has the subscriptions: no request can miss them now
         return served
 

@@ -2,8 +2,8 @@
 
 nats.micro runs one endpoint's handlers one at a time, sends an unexpected exception's repr to the caller, and
 cannot take an endpoint off again. So: a handler is accepted and runs in a task of its own (bounded), every
-error is mapped, commands of one service begin in the order in which they came, and each resource that has commands of
-its own has a small service that ends with it.
+error is mapped, commands of one connection begin in the order in which they came, and each resource that has commands
+of its own has a small service that ends with it.
 """
 
 import asyncio
@@ -80,11 +80,18 @@ class _Counted(msgspec.Struct):
 
 
 async def serve(
-    client: Client, name: str, version: str, description: str, endpoints: list[Endpoint], metadata: dict[str, str]
+    client: Client,
+    order: InOrder,
+    name: str,
+    version: str,
+    description: str,
+    endpoints: list[Endpoint],
+    metadata: dict[str, str],
 ) -> Served:
+    """`order`: of all services of this client."""
     counted = {endpoint.subject: _Counted() for endpoint in endpoints}
     tasks: set[asyncio.Task[None]] = set()
-    order = InOrder()
+    waiting: set[MicroRequest] = set()
 
     def stats(endpoint: EndpointStats) -> dict[str, Any]:
         # Handlers outlive nats.micro's own bookkeeping (they run in tasks), so the true figures are ours.
@@ -98,14 +105,18 @@ async def serve(
         await service.add_endpoint(
             name=endpoint.subject.split(".cmd.", 1)[-1].replace(".", "_"),
             subject=endpoint.subject,
-            handler=_accept(endpoint, counted[endpoint.subject], tasks, order),
+            handler=_accept(endpoint, counted[endpoint.subject], tasks, waiting, order),
             metadata={"request": endpoint.request.__name__, "reply": endpoint.reply.__name__},
         )
     return Served(client, service, tasks)
 
 
 def _accept(
-    endpoint: Endpoint, counted: _Counted, tasks: set[asyncio.Task[None]], order: InOrder
+    endpoint: Endpoint,
+    counted: _Counted,
+    tasks: set[asyncio.Task[None]],
+    waiting: set[MicroRequest],
+    order: InOrder,
 ) -> Callable[[MicroRequest], Awaitable[None]]:
     decoder = msgspec.json.Decoder(endpoint.request)
 
@@ -125,17 +136,19 @@ def _accept(
             log.debug("%s: reply not sent: %s", endpoint.subject, failure)
 
     def begin(request: MicroRequest) -> None:
+        waiting.discard(request)
         task = asyncio.create_task(run(request), name=f"command {endpoint.subject}")
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
     async def accept(request: MicroRequest) -> None:
         counted.requests += 1
-        if len(tasks) + len(order) >= _MAX_IN_FLIGHT:
+        if len(tasks) + len(waiting) >= _MAX_IN_FLIGHT:
             counted.errors += 1
             busy = TooMany(f"{_MAX_IN_FLIGHT} commands are under way; try again")
             await request.respond_error(str(busy.code), busy.message)
             return
+        waiting.add(request)
         order.begin(request._msg, lambda: begin(request))  # the library has no other name for it
 
     return accept

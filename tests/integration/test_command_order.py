@@ -19,7 +19,9 @@ class Numbered(Struct):
     number: int
 
 
-async def test_what_was_sent_first_begins_first() -> None:
+@pytest.mark.parametrize("services", [1, 3])
+async def test_what_was_sent_first_begins_first(services: int) -> None:
+    """Also where each of the commands has a service of its own, as resources have."""
     with NatsServer() as server:
         bus = await Bus.connect(server.url, name="service", timeout_seconds=5)
         caller = await Bus.connect(server.url, name="caller", timeout_seconds=5)
@@ -32,7 +34,8 @@ async def test_what_was_sent_first_begins_first() -> None:
 
         verbs = ("on", "off", "pulse")
         endpoints = [Endpoint(command("order", verb), Numbered, Numbered, begin) for verb in verbs]
-        served = await bus.serve("order", "1.0.0", "", endpoints)
+        parts = [endpoints[number::services] for number in range(services)]
+        served = [await bus.serve("order", "1.0.0", "", part) for part in parts]
         try:
             await caller.request(command("order", "on"), Numbered(number=-1), Numbered)
             begun.clear()
@@ -44,6 +47,7 @@ async def test_what_was_sent_first_begins_first() -> None:
             assert begun == list(range(_COUNT))
             assert [msgspec.structs.astuple(one) for one in replies] == [(number,) for number in range(_COUNT)]
         finally:
-            await served.close()
+            for one in served:
+                await one.close()
             await caller.drain()
             await bus.drain()
