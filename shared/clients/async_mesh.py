@@ -155,7 +155,7 @@ class AsyncMesh(Commands):
             detail: JSON values.
 
         Raises:
-            InvalidValue: a name is no id, or the detail is no JSON.
+            InvalidValue: a name is no id, or the detail is no JSON, or too much: 256 KiB, 64 deep.
         """
         self._bus.post_event(application_event(resource, name, self.settings.node, about, detail))
 

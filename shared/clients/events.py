@@ -29,19 +29,22 @@ def application_event(resource: str, name: str, node: str, about: FrameRef | Non
     """`mesh.v1.evt.app.<resource>.<name>`; `about`: the picture that it is about, as fields of the detail.
 
     Raises:
-        InvalidValue: a name is no id, or the detail holds what is no JSON.
+        InvalidValue: a name is no id, or the detail holds what is no JSON, or too much.
     """
-    subjects.event(OF_APPLICATIONS, resource, name)
+    subject = subjects.event(OF_APPLICATIONS, resource, name)
     picture = {}
     if about is not None:
         picture = {field: getattr(about, field) for field in ("stream", "epoch", "sequence", "captured_ns")}
     try:
         plain = msgspec.to_builtins({**picture, **detail})
-    except TypeError as error:
+        told = Event(service=OF_APPLICATIONS, id=resource, event=name, node=node, at_ns=time.time_ns(), detail=plain)
+        # Read as others will read it: what nobody would take is refused here, and not lost on the way.
+        event_in(subject, msgspec.json.encode(told))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidValue(
             "detail", tuple(detail), f"give numbers, texts, lists and mappings of them ({error})"
         ) from None
-    return Event(service=OF_APPLICATIONS, id=resource, event=name, node=node, at_ns=time.time_ns(), detail=plain)
+    return told
 
 
 class EventQueue:
