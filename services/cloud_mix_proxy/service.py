@@ -12,6 +12,7 @@ from services.cloud_mix_proxy.mixes.parts import Mixes, MixParts
 from services.cloud_mix_proxy.mixes.runner import MixRunner, failed
 from services.cloud_mix_proxy.mixes.secrets import SERVICE, MixSecrets
 from services.cloud_mix_proxy.settings import CloudMixProxySettings
+from services.cloud_mix_proxy.tasks.records import Records
 from services.cloud_mix_proxy.tasks.service import build_tasks
 from shared.reconcile import Reconciler, Reporter
 from shared.service import VERSION, Context
@@ -37,8 +38,10 @@ async def build(context: Context[CloudMixProxySettings]) -> None:
     context.spawn(made.run(), "made-streams")
     context.spawn(kept.run(mixes, context.node), "kept-stills")
     register_metrics(context.figures, reconciler.runners, parts.counts)
-    commands = MixCommands(mixes, Checks(mirrors, mixes, streams, context.node))
-    tasks, of_tasks = await build_tasks(context, context.settings, mirrors)
+    records = await Records.open(context.bus)
+    context.stack.push_async_callback(records.close)
+    commands = MixCommands(mixes, Checks(mirrors, mixes, streams, context.node), records.has_mix)
+    tasks, of_tasks = await build_tasks(context, context.settings, mirrors, records, commands)
     endpoints = [*commands.endpoints(), *of_tasks]
     served = await context.bus.serve(SERVICE, VERSION, "Streams made of others.", endpoints)
     context.stack.push_async_callback(served.close)

@@ -10,7 +10,7 @@ from PIL import Image
 from volcengine.live.v20230101.live_service import LiveService
 
 from tests.support.media_server import MediaServer, clip, media_server
-from tests.support.mesh import RunningMesh, bunny
+from tests.support.mesh import CallFailed, RunningMesh, bunny
 from tests.support.peers import RtmpServer, free_port, rtmp_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(150)]
@@ -123,6 +123,16 @@ def test_each_gets_its_answer_and_the_others_go_on(mesh: RunningMesh, cloud: Clo
     cloud.until(fine, Status="runing", TaskErrMsg="")
     before = mesh.call("cloud-mix-proxy.get", mix=f"mix-{fine}")["actual"]
     epoch = mesh.call(f"capture.mix-{fine}.snapshot", format="jpg")["epoch"]
+
+    # It is the task's alone: others would change or end what comes back at once.
+    for verb, asked in (
+        ("create", {"inputs": [{"input": "a", "source": "file://a.png"}]}),
+        ("update", {"inputs": [{"input": "a", "source": "file://a.png"}]}),
+        ("delete", {}),
+    ):
+        with pytest.raises(CallFailed, match="DeleteCloudMixTask") as refused:
+            mesh.call(f"cloud-mix-proxy.{verb}", mix=f"mix-{fine}", **asked)
+        assert refused.value.code == 409
 
     # What the API can tell by itself it says at once, and makes nothing.
     for name, rules, word in (

@@ -1,5 +1,6 @@
 """Tasks that a cloud mixes. The cloud is a second instance of our own API on a bus of its own."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from schemas.subjects import MIX_LEASES_BUCKET, mix_lease_key
 from services.cloud_mix_proxy.edge.admission import Admission
 from services.cloud_mix_proxy.edge.exchange import Exchange
 from services.cloud_mix_proxy.tasks import keeper, remains
+from services.cloud_mix_proxy.tasks.leases import LEASE_SECONDS
 from services.cloud_mix_proxy.upstream import cloud as cloud_module
 from services.cloud_mix_proxy.upstream.client import printable
 from services.cloud_mix_proxy.upstream.cloud import CloudPlace
@@ -110,6 +113,31 @@ async def test_a_task_is_mixed_by_the_cloud(servers: tuple[NatsServer, NatsServe
             for one in (task, here_too):
                 await node.tasks.delete("robot", one)
                 await node.until(one, status="done")
+
+
+async def test_a_node_without_the_cloud_leaves_it_to_those_who_have_it(
+    servers: tuple[NatsServer, NatsServer],
+) -> None:
+    here, there = servers
+    port = free_port()
+    async with parts(here) as local, cloud(there, port) as (remote, _), task_node(here.url, "edge2") as other:
+        async with task_node(here.url, **upstream(port)) as node:
+            await node.context.cancel_tasks()  # the other one alone looks at what is asked for
+            task = await node.tasks.create("robot", "cloud-1", rules(), None)
+            await asyncio.sleep(0.7)  # some looks
+            assert (await other.task(task)).status == "pending"
+        async with task_node(here.url, **upstream(port)) as node:
+            running = await node.until(task, status="runing")
+            await node.kill()
+            bucket = await other.context.bus.bucket(MIX_LEASES_BUCKET, ttl_seconds=LEASE_SECONDS)
+            await bucket.purge(mix_lease_key(task))  # as its time is over
+            await asyncio.sleep(0.7)
+            assert await other.task(task) == running
+        async with task_node(here.url, **upstream(port)) as node:
+            await node.tasks.delete("robot", task)
+            await node.until(task, status="done")
+            await remote.until(running.cloud_task, status="done")
+        assert local.asked == []
 
 
 @pytest.mark.parametrize("secret", [ROBOT[1], "another"])

@@ -81,9 +81,11 @@ async def task_node(url: str, node: str = "edge1", **settings: Any) -> AsyncIter
         bus = await Bus.connect(url, name=f"tasks@{node}", timeout_seconds=5)
         mirrors = await StateMirrors.open(bus)
         context = Context("cloud-mix-proxy", TaskSettings(**values), bus, AsyncExitStack(), Health(), Figures())
-        tasks, endpoints = await build_tasks(context, context.settings, mirrors)
+        records = await Records.open(bus)
+        context.stack.push_async_callback(records.close)
+        tasks, endpoints = await build_tasks(context, context.settings, mirrors, records, _Mixes(bus))
         served = await bus.serve("tasks", VERSION, "Tasks of a test.", endpoints)
-        made = Node(context, mirrors, tasks, tasks._records)
+        made = Node(context, mirrors, tasks, records)
         try:
             yield made
         finally:
@@ -92,6 +94,22 @@ async def task_node(url: str, node: str = "edge1", **settings: Any) -> AsyncIter
             await mirrors.close()
             await bus.drain()
             assert not context.failed
+
+
+class _Mixes:
+    """Asks `Parts`, which may be at work for several nodes."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def create(self, request: CreateMix) -> MixChanged:
+        return await self._bus.request(command("cloud-mix-proxy", "create"), request, MixChanged)
+
+    async def update(self, request: UpdateMix) -> MixChanged:
+        return await self._bus.request(command("cloud-mix-proxy", "update"), request, MixChanged)
+
+    async def delete(self, request: DeleteMix) -> MixChanged:
+        return await self._bus.request(command("cloud-mix-proxy", "delete"), request, MixChanged)
 
 
 class Parts:

@@ -1,6 +1,7 @@
 """Commands of mixes; any instance answers them, the mix's node acts."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,16 +15,21 @@ from services.cloud_mix_proxy.mixes.secrets import SERVICE
 from shared.bus import Endpoint
 from shared.desired import error_in_reply
 
+RequestT = TypeVar("RequestT", CreateMix, UpdateMix, DeleteMix)
+
 
 class MixCommands:
-    def __init__(self, mixes: Mixes, checks: Checks) -> None:
-        self._mixes, self._checks = mixes, checks
+    """What tasks ask here directly, and others over the bus."""
+
+    def __init__(self, mixes: Mixes, checks: Checks, of_task: Callable[[str], bool]) -> None:
+        """`of_task`: a task that goes on has a mix of this name."""
+        self._mixes, self._checks, self._of_task = mixes, checks, of_task
 
     def endpoints(self) -> list[Endpoint]:
         return [
-            Endpoint(command(SERVICE, "create"), CreateMix, MixChanged, self.create, error_in_reply),
-            Endpoint(command(SERVICE, "update"), UpdateMix, MixChanged, self.update, error_in_reply),
-            Endpoint(command(SERVICE, "delete"), DeleteMix, MixChanged, self.delete),
+            Endpoint(command(SERVICE, "create"), CreateMix, MixChanged, self._of_others(self.create), error_in_reply),
+            Endpoint(command(SERVICE, "update"), UpdateMix, MixChanged, self._of_others(self.update), error_in_reply),
+            Endpoint(command(SERVICE, "delete"), DeleteMix, MixChanged, self._of_others(self.delete)),
             Endpoint(command(SERVICE, "get"), GetMix, MixEntry, self.get),
             Endpoint(command(SERVICE, "list"), ListMixes, MixList, self.list),
         ]
@@ -71,6 +77,19 @@ class MixCommands:
             Conflict: stale revision.
         """
         return await self._mixes.withdraw(request.mix, request, MixChanged)
+
+    def _of_others(
+        self, act: Callable[[RequestT], Awaitable[MixChanged]]
+    ) -> Callable[[RequestT], Awaitable[MixChanged]]:
+        """The command as others have it: a task would have back at once what they change or end of it."""
+
+        async def act_or_refuse(request: RequestT) -> MixChanged:
+            if self._of_task(request.mix):
+                fix = "change it with UpdateCloudMixTask, end it with DeleteCloudMixTask, by the task's owner"
+                raise Conflict(f"mix {request.mix!r} is that of a CloudMix task; {fix}")
+            return await act(request)
+
+        return act_or_refuse
 
     async def get(self, request: GetMix) -> MixEntry:
         """Raises:

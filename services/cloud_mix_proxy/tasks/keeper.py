@@ -41,6 +41,7 @@ class Keeper:
         leases: Leases,
         places: Mapping[TaskPlace, Place],
         queue: WorkQueue,
+        may_take: Callable[[TaskRecord], bool],
         *,
         task_hours: float,
         prepare_seconds: float,
@@ -49,6 +50,7 @@ class Keeper:
     ) -> None:
         self._bus: Bus = context.bus
         self._context, self._records, self._leases, self._places, self._queue = context, records, leases, places, queue
+        self._may_take = may_take
         self._task_hours, self._prepare_seconds = task_hours, prepare_seconds
         self._upstream_seconds, self._fallback = upstream_seconds, fallback
         self._remains = Remains(context, records, places["cloud"])
@@ -82,7 +84,9 @@ class Keeper:
                 if not await self._leases.renew(task):
                     worker.cancel()
             for record in self._records.unfinished():
-                if record.task not in self._workers and await self._leases.hold(record.task):
+                if record.task in self._workers or not self._may_take(record):
+                    continue
+                if await self._leases.hold(record.task):
                     self._changed[record.task] = asyncio.Event()
                     work = self._keep(record.task)
                     self._workers[record.task] = self._context.spawn(work, f"task {record.task}")

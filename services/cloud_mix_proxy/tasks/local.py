@@ -1,8 +1,9 @@
-"""A task mixed in this mesh: one mix, one rendition, and outputs, made by the commands that anybody has."""
+"""A task mixed in this mesh: one mix, one rendition, and outputs."""
 
+import contextlib
 import logging
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -40,11 +41,22 @@ _MAX_REFUSED: Final = 1_024  # tasks whose refusals are remembered; forgotten on
 ChangedT = TypeVar("ChangedT", bound=Changed)
 
 
+class MixCommands(Protocol):
+    """Of the owner of mixes; asked directly, as over the bus those of tasks are refused to everybody."""
+
+    async def create(self, request: CreateMix) -> MixChanged: ...
+
+    async def update(self, request: UpdateMix) -> MixChanged: ...
+
+    async def delete(self, request: DeleteMix) -> MixChanged: ...
+
+
 class LocalPlace:
     """The node's own mixes."""
 
-    def __init__(self, mirrors: StateMirrors, node: str, limits: Limits) -> None:
+    def __init__(self, mirrors: StateMirrors, commands: MixCommands, node: str, limits: Limits) -> None:
         self._bus, self._mirrors, self._node, self._limits = mirrors.bus, mirrors, node, limits
+        self._commands = commands
         self._mixes: Desired[MixSpec, MixActual] = Desired(SERVICE, MixSpec, MixActual, mirrors)
         self._streams: Desired[StreamSpec, StreamActual] = Desired(_CAPTURE, StreamSpec, StreamActual, mirrors)
         self._renditions: Desired[RenditionSpec, RenditionActual] = Desired(
@@ -62,7 +74,7 @@ class LocalPlace:
         found = await self._mixes.find(wanted.mix.mix)
         if found is not None and wanted.mix.node not in (None, found[0].node):
             # Its node is gone, and a mix stays where it is: it is made anew here at the next look.
-            await self._stop(command(SERVICE, "delete"), DeleteMix(mix=wanted.mix.mix, wait_s=0))
+            await self._end_mix(wanted.mix.mix)
             return Seen(told_operation=record.mix_operation, error=record.error, lost=record.error_sources)
         told, revision, operation_error = await self._mix(record, wanted.mix, found is not None)
         await self._encode_and_push(record.task, wanted)
@@ -80,7 +92,7 @@ class LocalPlace:
             await self._stop(command(_ENCODER, "stop"), StopRendition(stream=mix, rendition=RENDITION, wait_s=0))
         if await self._mixes.find(mix) is not None:
             left = True
-            await self._stop(command(SERVICE, "delete"), DeleteMix(mix=mix, wait_s=0))
+            await self._end_mix(mix)
         self._refused.pop(record.task, None)
         actual, present = self._mixes.actual(mix), self._present()
         if left or (actual is not None and actual.node in present):
@@ -101,9 +113,9 @@ class LocalPlace:
         fields = {name: getattr(spec, name) for name in MixSpec.__struct_fields__}
         try:
             if there:
-                revision = await self._ask("update", UpdateMix(**fields, wait_s=0))
+                changed = await self._commands.update(UpdateMix(**fields, wait_s=0))
             else:
-                revision = await self._ask("create", CreateMix(**fields, wait_s=0))
+                changed = await self._commands.create(CreateMix(**fields, wait_s=0))
         except NotFound:  # it has gone since: the next look makes it
             return record.mix_operation, 0, record.operation_error
         except (BadRequest, Conflict) as error:
@@ -112,11 +124,11 @@ class LocalPlace:
             if isinstance(error, Conflict):  # one has come since: the next look finds it
                 return record.mix_operation, 0, record.operation_error
             raise Refused(error.info) from error
-        return record.last_operation, revision, None
+        return record.last_operation, changed.revision, None
 
-    async def _ask(self, verb: str, request: Struct) -> int:
-        """The revision that a command has written, also when the owner already says what is wrong with it."""
-        return (await self._request(command(SERVICE, verb), request, MixChanged)).revision
+    async def _end_mix(self, mix: str) -> None:
+        with contextlib.suppress(NotFound):  # it is gone already
+            await self._commands.delete(DeleteMix(mix=mix, wait_s=0))
 
     async def _request(self, subject: str, request: Struct, reply_type: type[ChangedT]) -> ChangedT:
         try:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from schemas.errors import Conflict, NotFound, Unavailable
 from schemas.mix_tasks import LIVE_STATUSES, CallbackState, NameHolder, TaskRecord
 from schemas.subjects import MIX_TASKS_BUCKET, mix_callback_key, mix_task_key, mix_task_name_key
+from services.cloud_mix_proxy.tasks.plan import mix_of
 from shared.bus import Bucket, Bus, Entry, Mirror
 from shared.state import read_entry
 
@@ -70,6 +71,10 @@ class Records:
             for known in self._decoded.values()
             if known.record.status in LIVE_STATUSES or known.record.untold or known.record.cloud_left
         ]
+
+    def has_mix(self, mix: str) -> bool:
+        """Whether it is that of a task that is not done, as this copy knows."""
+        return any(mix_of(record.task) == mix for record in self.live())
 
     def seen(self, task: str) -> TaskRecord | None:
         """As this copy has it."""

@@ -1,5 +1,6 @@
 """Builds what keeps tasks: records, places, the loop, the callbacks."""
 
+import time
 from typing import Any
 
 from schemas.mix_tasks import ListMixTasks, MixTaskList, TaskPlace
@@ -8,12 +9,13 @@ from services.cloud_mix_proxy.callbacks.deliveries import GIVE_UP_SECONDS, Deliv
 from services.cloud_mix_proxy.tasks.full_rules import SERVICE
 from services.cloud_mix_proxy.tasks.keeper import Keeper
 from services.cloud_mix_proxy.tasks.leases import Leases
-from services.cloud_mix_proxy.tasks.local import LocalPlace
+from services.cloud_mix_proxy.tasks.local import LocalPlace, MixCommands
 from services.cloud_mix_proxy.tasks.place import Place
 from services.cloud_mix_proxy.tasks.plan import Limits
 from services.cloud_mix_proxy.tasks.records import Records
 from services.cloud_mix_proxy.tasks.retention import forget_old
 from services.cloud_mix_proxy.tasks.settings import TaskSettings
+from services.cloud_mix_proxy.tasks.takeover import may_take
 from services.cloud_mix_proxy.tasks.tasks import Tasks
 from services.cloud_mix_proxy.upstream.choice import place_of
 from services.cloud_mix_proxy.upstream.cloud import CloudPlace
@@ -28,9 +30,9 @@ _CALLBACK_LIFE_SECONDS = 3_600.0  # ten minutes of tries, and as long again for 
 
 
 async def build_tasks(
-    context: Context[Any], settings: TaskSettings, mirrors: StateMirrors
+    context: Context[Any], settings: TaskSettings, mirrors: StateMirrors, records: Records, mixes: MixCommands
 ) -> tuple[Tasks, list[Endpoint]]:
-    """The tasks, and the commands about them.
+    """The tasks, and the commands about them; `mixes`: who makes their mixes.
 
     Raises:
         Unavailable: the bus does not answer.
@@ -38,13 +40,11 @@ async def build_tasks(
     """
     bus = context.bus
     limits = Limits(settings.public_only, settings.lost_seconds, settings.task_hours)
-    places: dict[TaskPlace, Place] = {"local": LocalPlace(mirrors, context.node, limits), "cloud": NoCloud()}
+    places: dict[TaskPlace, Place] = {"local": LocalPlace(mirrors, mixes, context.node, limits), "cloud": NoCloud()}
     if settings.upstream_url:
         cloud = CloudPlace.from_settings(settings)
         context.stack.push_async_callback(cloud.close)
         places["cloud"] = cloud
-    records = await Records.open(bus)
-    context.stack.push_async_callback(records.close)
     queue = await bus.work_queue(
         MIX_CALLBACKS_STREAM,
         mix_callbacks(),
@@ -60,6 +60,7 @@ async def build_tasks(
         await Leases.open(bus, context.node),
         places,
         queue,
+        lambda record: may_take(record, context.node, settings, time.time_ns()),
         task_hours=settings.task_hours,
         prepare_seconds=settings.prepare_seconds,
         upstream_seconds=settings.upstream_seconds,
