@@ -43,8 +43,9 @@ from schemas.signals import (
 )
 from schemas.subjects import command, events_like
 from services.cli.connection import add_nats_argument, connected
-from services.cli.signal_text import dry_run_text, listed, rule_table, told
+from services.cli.signal_text import dry_run_text, listed, rules_listed, told
 from shared.bus import Bus, Message
+from shared.event_message import event_in
 from shared.mesh_file import load_mesh_file
 
 HELP = "outputs and inputs of machines, and rules"
@@ -76,7 +77,7 @@ async def run(options: argparse.Namespace) -> int:
             found = await _ask(bus, "list", request, SignalList)
             if options.action == "rules":
                 found = SignalList(rules=found.rules)
-            _print(options, found, "\n".join(rule_table(found.rules)) if options.action == "rules" else listed(found))
+            _print(options, found, "\n".join(rules_listed(found.rules)) if options.action == "rules" else listed(found))
         elif isinstance(request, DryRunRule):
             found_out = await _ask(bus, "test-rule", request, RuleTested)
             _print(options, found_out, dry_run_text(options.names[1], found_out))
@@ -144,9 +145,9 @@ async def _watch(bus: Bus, options: argparse.Namespace) -> int:
     """Until it is interrupted."""
 
     def receive(message: Message) -> None:
-        event = msgspec.json.decode(message.data, type=Event)
+        event = event_in(message.subject, message.data)
         if event.event in _WATCHED and (not options.names or event.id in options.names):
-            print(message.data.decode() if options.json else told(event), flush=True)
+            print(msgspec.json.encode(event).decode() if options.json else told(event), flush=True)
 
     await bus.subscribe(events_like(f"{_SERVICE}.>"), receive)
     await asyncio.Event().wait()

@@ -1,12 +1,13 @@
 """Signals, inputs, rules and their events as text for people."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from schemas.events import Event
 from schemas.signal_resources import InputEntry, RuleEntry, SignalEntry
 from schemas.signals import RuleTested, SignalList
-from services.cli.table import table
+from services.cli.table import printable, table
 
 _NONE: Final = """No signals, inputs or rules yet. Write them into mesh.yaml, or begin with one:
   framemesh call io-signal.start '{"signal":"do1","mode":"io","address":"file:///run/io/do1"}'"""
@@ -15,59 +16,76 @@ _MS: Final = 1_000_000
 
 
 def listed(found: SignalList) -> str:
-    """A table for each kind that there is one of."""
+    """A table for each kind that there is one of, with what is wrong below it."""
     if not (found.signals or found.inputs or found.rules):
         return _NONE
     tables = []
     if found.signals:
-        tables.append(_signals(found.signals))
+        tables.append([*signal_table(found.signals), *_indented(found.signals)])
     if found.inputs:
-        tables.append(_inputs(found.inputs))
+        tables.append([*input_table(found.inputs), *_indented(found.inputs)])
     if found.rules:
-        tables.append(rule_table(found.rules))
+        tables.append(rules_listed(found.rules))
     return "\n\n".join("\n".join(lines) for lines in tables)
 
 
-def _signals(entries: tuple[SignalEntry, ...]) -> list[str]:
+def signal_table(entries: Sequence[SignalEntry]) -> list[str]:
+    """Lines of a table."""
     rows = [("SIGNAL", "STATE", "SINCE", "BY", "WHY", "MODE", "ADDRESS")]
-    troubles = []
     for entry in entries:
         spec, actual = entry.spec, entry.actual
         state = actual.state if actual else "no owner"
         since = _time(actual.since_ns) if actual and actual.since_ns else "-"
         by, why = (actual.by or "-", actual.why or "-") if actual else ("-", "-")
         rows.append((spec.signal, state, since, by, why, spec.mode, spec.address))
-        if actual and actual.error:
-            troubles.append(f"  {spec.signal}: {actual.error.message}")
-    return [*table(rows), *troubles]
+    return table(rows)
 
 
-def _inputs(entries: tuple[InputEntry, ...]) -> list[str]:
+def input_table(entries: Sequence[InputEntry]) -> list[str]:
+    """Lines of a table."""
     rows = [("INPUT", "STATE", "VALUE", "EVENTS", "MODE", "ADDRESS")]
-    troubles = []
     for entry in entries:
         spec, actual = entry.spec, entry.actual
         state = actual.state if actual else "no owner"
         value = _value(actual.value) if actual else "-"
         rows.append((spec.input, state, value, str(actual.events if actual else 0), spec.mode, spec.address))
-        if actual and actual.error:
-            troubles.append(f"  {spec.input}: {actual.error.message}")
-    return [*table(rows), *troubles]
+    return table(rows)
 
 
-def rule_table(entries: tuple[RuleEntry, ...]) -> list[str]:
-    """Lines of a table, and of what went wrong."""
+def rule_table(entries: Sequence[RuleEntry]) -> list[str]:
+    """Lines of a table."""
     rows = [("RULE", "STATE", "FIRED", "LEFT OUT", "WHEN")]
-    troubles = []
     for entry in entries:
         spec, actual = entry.spec, entry.actual
         state = actual.state if actual else "no owner"
         left_out = ", ".join(f"{count} {reason}" for reason, count in actual.left_out.items()) if actual else ""
         fired = str(actual.fired if actual else 0)
         rows.append((spec.rule, state if spec.enabled else "disabled", fired, left_out or "-", spec.when))
-        if actual and actual.error:
-            troubles.append(f"  {spec.rule}: {actual.error.message}")
-    return [*table(rows), *troubles]
+    return table(rows)
+
+
+def rules_listed(entries: Sequence[RuleEntry]) -> list[str]:
+    """Lines of a table, and of what went wrong."""
+    return [*rule_table(entries), *_indented(entries)]
+
+
+def troubles(entries: Iterable[SignalEntry | InputEntry | RuleEntry]) -> list[str]:
+    """What is wrong with each."""
+    return [
+        printable(f"{_name(entry)}: {entry.actual.error.message}")
+        for entry in entries
+        if entry.actual is not None and entry.actual.error is not None
+    ]
+
+
+def _indented(entries: Iterable[SignalEntry | InputEntry | RuleEntry]) -> list[str]:
+    return [f"  {line}" for line in troubles(entries)]
+
+
+def _name(entry: SignalEntry | InputEntry | RuleEntry) -> str:
+    if isinstance(entry, SignalEntry):
+        return entry.spec.signal
+    return entry.spec.input if isinstance(entry, InputEntry) else entry.spec.rule
 
 
 def dry_run_text(rule: str, found: RuleTested) -> str:
@@ -77,9 +95,9 @@ def dry_run_text(rule: str, found: RuleTested) -> str:
     lines = [f"{rule} would give"]
     for one in found.commands:
         given = " ".join(f"{name}={value}" for name, value in one.given.items())
-        lines.append(f"  {one.command} {given}".rstrip())
+        lines.append(printable(f"  {one.command} {given}".rstrip()))
         if one.error:
-            lines.append(f"    error {one.error.code}: {one.error.message}")
+            lines.append(printable(f"    error {one.error.code}: {one.error.message}"))
     return "\n".join(lines)
 
 
@@ -88,7 +106,7 @@ def told(event: Event) -> str:
     known = {"changed": _changed, "edge": _edge, "frame": _frame, "fired": _fired, "loop": _loop}
     text = known[event.event](event.detail) if event.event in known else event.state or _fields(event.detail)
     error = f"  error {event.error.code}: {event.error.message}" if event.error else ""
-    return f"{_time(event.at_ns)}  {event.id}  {event.event}  {text}{error}".rstrip()
+    return printable(f"{_time(event.at_ns)}  {event.id}  {event.event}  {text}{error}".rstrip())
 
 
 def _changed(detail: dict[str, Any]) -> str:
@@ -121,12 +139,17 @@ def _frame(detail: dict[str, Any]) -> str:
 
 def _fired(detail: dict[str, Any]) -> str:
     done = detail.get("done")
-    commands = ", ".join(str(one.get("command")) for one in done if isinstance(one, dict)) if done else "nothing"
-    return f"of {detail.get('of')}: {commands}"
+    commands = ", ".join(str(one.get("command")) for one in done if isinstance(one, dict)) if _is_list(done) else ""
+    return f"of {detail.get('of')}: {commands or 'nothing'}"
 
 
 def _loop(detail: dict[str, Any]) -> str:
-    return f"left out {detail.get('of')}: {' -> '.join(map(str, detail.get('cause', ())))}"
+    cause = detail.get("cause")
+    return f"left out {detail.get('of')}: {' -> '.join(map(str, cause)) if _is_list(cause) else '-'}"
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)  # an event says what whoever posted it likes
 
 
 def _fields(detail: dict[str, Any]) -> str:
@@ -142,5 +165,8 @@ def _value(value: Any) -> str:
 
 
 def _time(at_ns: int) -> str:
-    at = datetime.fromtimestamp(at_ns // _NS).astimezone()
+    try:
+        at = datetime.fromtimestamp(at_ns // _NS).astimezone()
+    except (ValueError, OverflowError, OSError):  # no moment that a calendar has
+        return "-"
     return f"{at:%H:%M:%S}.{at_ns % _NS // _MS:03d}"

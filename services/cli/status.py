@@ -11,9 +11,25 @@ import msgspec
 
 from schemas.commands import MeshStatus
 from schemas.resources import RenditionSpec, VideoInfo
+from schemas.signal_resources import (
+    INPUT_STATES,
+    RULE_STATES,
+    SIGNAL_STATES,
+    InputActual,
+    InputEntry,
+    InputSpec,
+    RuleActual,
+    RuleEntry,
+    RuleSpec,
+    SignalActual,
+    SignalEntry,
+    SignalSpec,
+)
 from services.cli.connection import add_nats_argument, connected
 from services.cli.mix_text import mix_table
-from services.cli.table import table
+from services.cli.signal_text import input_table, rule_table, signal_table, troubles
+from services.cli.table import printable, table
+from shared.desired import Desired
 from shared.state import StateMirrors
 from shared.status import mesh_status
 
@@ -28,14 +44,34 @@ async def run(options: argparse.Namespace) -> int:
     async with connected(options) as bus:
         mirrors = await StateMirrors.open(bus)
         try:
-            status = mesh_status(mirrors)
+            status = whole_status(mirrors)
         finally:
             await mirrors.close()
     print(msgspec.json.encode(status).decode() if options.json else describe(status))
     return 0
 
 
-def describe(status: MeshStatus) -> str:
+class WholeStatus(MeshStatus, frozen=True, kw_only=True):
+    """The mesh with its machines, whose state the console asks for itself."""
+
+    signals: tuple[SignalEntry, ...] = ()
+    inputs: tuple[InputEntry, ...] = ()
+    rules: tuple[RuleEntry, ...] = ()
+
+
+def whole_status(mirrors: StateMirrors) -> WholeStatus:
+    signals = Desired(SIGNAL_STATES, SignalSpec, SignalActual, mirrors)
+    inputs = Desired(INPUT_STATES, InputSpec, InputActual, mirrors)
+    rules = Desired(RULE_STATES, RuleSpec, RuleActual, mirrors)
+    return WholeStatus(
+        **msgspec.structs.asdict(mesh_status(mirrors)),
+        signals=tuple(SignalEntry(revision=rev, spec=spec, actual=act) for _, spec, rev, act in signals.all()),
+        inputs=tuple(InputEntry(revision=rev, spec=spec, actual=act) for _, spec, rev, act in inputs.all()),
+        rules=tuple(RuleEntry(revision=rev, spec=spec, actual=act) for _, spec, rev, act in rules.all()),
+    )
+
+
+def describe(status: WholeStatus) -> str:
     """The state of the mesh as a text of a few tables."""
     lines = ["SERVICES  " + ("  ".join(f"{p.service}@{p.node}" for p in status.services) or "none are running")]
     lines += [f"PULL      {p.rtsp_url}<stream>[/<rendition>]" for p in status.services if p.rtsp_url]
@@ -45,9 +81,21 @@ def describe(status: MeshStatus) -> str:
             "No streams yet. Add one:",
             '  framemesh call capture.start \'{"stream":"cam0","source":"test://"}\'',
         ]
-        return "\n".join(lines)
+    problems = list[str]()
+    for part in (_streams, _machines):
+        more, wrong = part(status)
+        lines, problems = lines + more, problems + wrong
+    if problems:
+        lines += ["", "PROBLEMS", *(f"  {printable(problem)}" for problem in problems)]
+    return "\n".join(lines)
+
+
+def _streams(status: WholeStatus) -> tuple[list[str], list[str]]:
+    """Lines, and what is wrong."""
+    lines, problems = list[str](), list[str]()
+    if not status.streams:
+        return lines, problems
     rows = [("STREAM", "STATE", "PICTURE", "SOURCE")]
-    problems = []
     for stream in status.streams:
         actual = stream.actual
         video = actual.video if actual else None
@@ -81,9 +129,18 @@ def describe(status: MeshStatus) -> str:
             if done and done.error:
                 problems.append(f"{name}: {done.error.message}")
         lines += ["", *table(rows)]
-    if problems:
-        lines += ["", "PROBLEMS", *(f"  {problem}" for problem in problems)]
-    return "\n".join(lines)
+    return lines, problems
+
+
+def _machines(status: WholeStatus) -> tuple[list[str], list[str]]:
+    lines = list[str]()
+    if status.signals:
+        lines += ["", *signal_table(status.signals)]
+    if status.inputs:
+        lines += ["", *input_table(status.inputs)]
+    if status.rules:
+        lines += ["", *rule_table(status.rules)]
+    return lines, troubles((*status.signals, *status.inputs, *status.rules))
 
 
 def _picture(video: VideoInfo | None) -> str:

@@ -33,6 +33,7 @@ from schemas.signals import (
 )
 from services.cli import signal
 from services.cli.signal_text import dry_run_text, listed, told
+from services.cli.status import WholeStatus, describe
 
 ADDRESS = "file:///run/io/do1"
 
@@ -144,3 +145,30 @@ def test_a_dry_run_in_words() -> None:
         "    error 400: do.1: no such field",
     ]
     assert dry_run_text("reject", RuleTested(acts=False, reason="where")) == "reject would not act on it: where"
+
+
+def test_strangers_give_the_terminal_no_commands() -> None:
+    def line(event: str, at_ns: int = 1, **detail: Any) -> str:
+        return told(Event(service="io-signal", id="di1", event=event, node="edge", at_ns=at_ns, detail=detail))
+
+    assert "  di1  edge  a?[2Jb?c  " in line("edge", value="a\x1b[2Jb\nc")
+    assert line("fired", at_ns=10**30, of="a.b.c", done=5) == "-  di1  fired  of a.b.c: nothing"
+    assert line("loop", of="a.b.c", cause=5).endswith("left out a.b.c: -")
+    pin = InputActual(input="di1", node="edge", revision=1, state="active", value="x\x9b1m")
+    spec = InputSpec(input="di1", mode="tcp", address="tcp://127.0.0.1:9100")
+    assert "x?1m" in listed(SignalList(inputs=(InputEntry(revision=1, spec=spec, actual=pin),)))
+
+
+def test_the_status_of_a_mesh_has_its_machines() -> None:
+    error = ErrorInfo(code=503, message="/run/io/do1: read-only")
+    state = SignalActual(signal="do1", node="edge", revision=1, state="failed", error=error)
+    output = SignalEntry(revision=1, spec=SignalSpec(signal="do1", mode="io", address=ADDRESS), actual=state)
+    pin = InputEntry(revision=1, spec=InputSpec(input="di1", mode="gpio", address="gpio://x/1"))
+    rule = RuleEntry(revision=1, spec=RuleSpec(rule="a", when="x.y.z", do=()))
+    text = describe(WholeStatus(signals=(output,), inputs=(pin,), rules=(rule,)))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert f"do1 failed - - - io {ADDRESS}" in lines
+    assert "di1 no owner - 0 gpio gpio://x/1" in lines
+    assert "a no owner 0 - x.y.z" in lines
+    assert lines[-2:] == ["PROBLEMS", "do1: /run/io/do1: read-only"]
+    assert "INPUT" not in describe(WholeStatus())
