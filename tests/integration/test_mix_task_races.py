@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from schemas.errors import Conflict, TooMany
 from schemas.mix_tasks import TaskRecord
 from schemas.subjects import MIX_LEASES_BUCKET, SECRETS_BUCKET, mix_lease_key
-from services.cloud_mix_proxy.tasks import full_rules, keeper, leases, records
+from services.cloud_mix_proxy.tasks import full_rules, keeper, leases, names, records
 from services.cloud_mix_proxy.tasks.leases import LEASE_SECONDS, Leases
 from services.cloud_mix_proxy.tasks.local import LocalPlace
 from services.cloud_mix_proxy.tasks.place import Seen
@@ -56,7 +56,7 @@ async def test_a_name_has_one_task_also_where_clocks_differ(
     server: NatsServer, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each takes whoever has just taken the name for one who died over it."""
-    monkeypatch.setattr(records, "_CREATION_SECONDS", -1.0)
+    monkeypatch.setattr(names, "_CREATION_SECONDS", -1.0)
     async with task_node(server.url, "edge1") as one, task_node(server.url, "edge2") as other:
         many = [node.tasks.create("robot", "the-same", rules(), None) for _ in range(6) for node in (one, other)]
         found = await asyncio.gather(*many, return_exceptions=True)
@@ -168,3 +168,39 @@ async def test_nothing_secret_outlives_a_task(server: NatsServer, parts: Parts) 
                 await forget_one(node.context.bus, node.records, known, later_ns)
                 assert bool([key for key in await bucket.entries() if task in key]) == secret
                 assert (await node.records.get(task) is not None) == there
+
+
+async def test_nothing_secret_is_left_of_a_task_that_was_never_made(
+    server: NatsServer, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its creation dies with the secret kept and no record written: the sweep forgets it, or who takes its name."""
+
+    async def killed(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    async with task_node(server.url) as node:
+        bucket = await node.context.bus.bucket(SECRETS_BUCKET, history=16)
+        before = set(await bucket.entries())
+        with monkeypatch.context() as dies:
+            dies.setattr(records.Records, "create", killed)
+            for name in ("swept", "taken"):
+                with pytest.raises(asyncio.CancelledError):
+                    await node.tasks.create("robot", name, rules(SECRET), None)
+        assert len(set(await bucket.entries()) - before) == 2
+        await node.records.names.sweep(time.time_ns() + 60 * 10**9)
+        assert len(set(await bucket.entries()) - before) == 2, "it may still be made"
+        monkeypatch.setattr(names, "_CREATION_SECONDS", -1.0)
+        task = await node.tasks.create("robot", "taken", rules(), None)
+        assert len(set(await bucket.entries()) - before) == 1
+        await node.records.names.sweep(time.time_ns() + 1_000 * 10**9)
+        assert set(await bucket.entries()) <= before
+        with pytest.raises(Conflict, match="in progress"):
+            await node.tasks.create("robot", "taken", rules(), None)
+        # An update that came as the task ended has kept one that its record does not know.
+        await node.tasks.delete("robot", task)
+        await node.until(task, status="done")
+        await full_rules.seal(node.context.bus, task, full_rules.FullRules(rules(SECRET), ""))
+        known = await node.records.get(task)
+        assert known is not None
+        await forget_one(node.context.bus, node.records, known, time.time_ns() + 8 * 86_400 * 10**9)
+        assert set(await bucket.entries()) <= before

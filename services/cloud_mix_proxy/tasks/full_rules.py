@@ -70,7 +70,16 @@ async def forget(bus: Bus, record: TaskRecord) -> None:
         Unavailable: the bus did not take it in time.
     """
     if record.rules_secret:
-        await forget_secrets(bus, SERVICE, _resource(record.task))
+        await forget_task(bus, record.task)
+
+
+async def forget_task(bus: Bus, task: str) -> None:
+    """What there is of one whose record is not there, or does not tell.
+
+    Raises:
+        Unavailable: the bus did not take it in time.
+    """
+    await forget_secrets(bus, SERVICE, _resource(task))
 
 
 def _resource(task: str) -> str:

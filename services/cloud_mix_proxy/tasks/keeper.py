@@ -200,7 +200,7 @@ class Keeper:
         if not gone:
             return record
         # First: once it is done a task of its name may come, and must not lose it.
-        await self._records.free_name(record)
+        await self._records.names.free(record.owner, record.name, record.task)
         return await self._change(record, lambda one: with_status(replace(one, stopping=True), "done"))
 
     def _given_up(self, record: TaskRecord) -> bool:

@@ -1,8 +1,5 @@
 """What is known of every task, on the bus: written by compare-and-set only."""
 
-import contextlib
-import hashlib
-import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -10,17 +7,15 @@ import msgspec
 from msgspec.structs import replace
 
 from schemas.errors import Conflict, NotFound, Unavailable
-from schemas.mix_tasks import LIVE_STATUSES, CallbackState, NameHolder, TaskRecord
-from schemas.subjects import MIX_TASKS_BUCKET, mix_callback_key, mix_task_key, mix_task_name_key
+from schemas.mix_tasks import LIVE_STATUSES, CallbackState, TaskRecord
+from schemas.subjects import MIX_TASKS_BUCKET, mix_callback_key, mix_task_key
+from services.cloud_mix_proxy.tasks.names import Names
 from services.cloud_mix_proxy.tasks.plan import mix_of
 from shared.bus import Bucket, Bus, Entry, Mirror
 from shared.state import read_entry
 
 _CAS_ATTEMPTS: Final = 8
 _OWN_WRITE_SECONDS: Final = 2.0  # until what was written is in this copy; the bus answers in milliseconds
-_CREATION_SECONDS: Final = 30.0  # from a name to its record; whoever took longer has died between the two
-_DIGEST_DIGITS: Final = 40
-_NS: Final = 1_000_000_000
 _RECORDS: Final = mix_task_key("x").replace("x", "*")
 _decoder: Final = msgspec.json.Decoder(TaskRecord)
 
@@ -34,7 +29,7 @@ class Records:
     """The records, with a copy of all of them that follows every change."""
 
     def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
+        self._bucket, self.names = bucket, Names(bucket)
         self._listeners: list[Callable[[], None]] = []
         self._decoded: dict[str, Known] = {}
         self._mirror = Mirror(bucket, _RECORDS, self._changed)
@@ -90,21 +85,20 @@ class Records:
         entry = await self._bucket.get(mix_task_key(task))
         return Known(_decoder.decode(entry.value), entry.revision) if entry else None
 
-    async def create(self, record: TaskRecord) -> None:
-        """Write a record that is new, under a name that no live task of its owner has.
+    async def create(self, record: TaskRecord, name_revision: int) -> None:
+        """Write a record that is new, under the name that was taken for it.
 
         Raises:
-            Conflict: one has it.
+            Conflict: another task has the name by now.
             Unavailable: the bus did not take it in time; it may have been written.
         """
-        name_revision = await self._take_name(record)
         revision = await self._bucket.update(mix_task_key(record.task), msgspec.json.encode(record), 0)
         try:
             # Once more, now that the record is there: whoever holds it for dead, by another clock, was not faster.
-            await self._bucket.update(_name_key(record), _holder(record), name_revision)
+            await self.names.confirm(record.owner, record.name, record.task, name_revision)
         except Conflict:
             await self._withdraw(record, revision)
-            raise _taken(record) from None
+            raise
         await self._mirror.wait_for(
             lambda entries: _at_least(entries.get(mix_task_key(record.task)), revision), _OWN_WRITE_SECONDS
         )
@@ -130,20 +124,6 @@ class Records:
                 continue
             return changed
         raise Unavailable(f"task {task} is being changed by others all the time; try again")
-
-    async def free_name(self, record: TaskRecord) -> None:
-        """The name may be had again; nothing where another task has it already.
-
-        Raises:
-            Unavailable: the bus did not take it in time.
-        """
-        key = _name_key(record)
-        entry = await self._bucket.get(key)
-        if entry and msgspec.json.decode(entry.value, type=NameHolder).task == record.task:
-            try:
-                await self._bucket.purge(key, entry.revision)
-            except Conflict:  # taken over since
-                return
 
     async def forget(self, known: Known) -> None:
         """Remove a task that is done, and how its notices have fared.
@@ -178,29 +158,12 @@ class Records:
                 continue
             return
 
-    async def _take_name(self, record: TaskRecord) -> int:
-        """The revision that says whose the name is."""
-        key = _name_key(record)
-        for _ in range(_CAS_ATTEMPTS):
-            entry = await self._bucket.get(key)
-            if entry is not None and await self._held(msgspec.json.decode(entry.value, type=NameHolder)):
-                break
-            with contextlib.suppress(Conflict):
-                return await self._bucket.update(key, _holder(record), entry.revision if entry else 0)
-        raise _taken(record)
-
     async def _withdraw(self, record: TaskRecord, revision: int) -> None:
         """Another task has its name: it must not go on."""
         try:
             await self._bucket.purge(mix_task_key(record.task), revision)
         except Conflict:  # somebody is at it already
             await self.change(record.task, lambda one: replace(one, stopping=True))
-
-    async def _held(self, holder: NameHolder) -> bool:
-        known = await self.get(holder.task)
-        if known is None:
-            return time.time_ns() - holder.at_ns < _CREATION_SECONDS * _NS
-        return known.record.status in LIVE_STATUSES
 
     def _changed(self, key: str, entry: Entry | None) -> None:
         task = key.rpartition(".")[2]
@@ -215,17 +178,3 @@ class Records:
 
 def _at_least(entry: Entry | None, revision: int) -> bool:
     return entry is not None and entry.revision >= revision
-
-
-def _holder(record: TaskRecord) -> bytes:
-    return msgspec.json.encode(NameHolder(record.task, time.time_ns()))
-
-
-def _taken(record: TaskRecord) -> Conflict:
-    return Conflict(f"Name {record.name!r}: a task of this name is in progress; end it first, or choose another")
-
-
-def _name_key(record: TaskRecord) -> str:
-    # Digests: keys of the bus may not have every character, and not everybody who reads them may know the names.
-    owner, name = (hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_DIGITS] for text in (record.owner, record.name))
-    return mix_task_name_key(owner, name)

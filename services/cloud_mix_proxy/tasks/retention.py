@@ -1,4 +1,4 @@
-"""Forgets tasks that are done: what was secret in them first, a week later all of them."""
+"""Forgets tasks: of those that are done what was secret first, a week later all; of those never made what they left."""
 
 import asyncio
 import contextlib
@@ -26,6 +26,8 @@ async def forget_old(bus: Bus, records: Records) -> None:
             if known.record.status == "done":
                 with contextlib.suppress(MeshError):  # at the next look
                     await forget_one(bus, records, known, time.time_ns())
+        with contextlib.suppress(MeshError):
+            await records.names.sweep(time.time_ns())
         await asyncio.sleep(_LOOK_SECONDS)
 
 
@@ -39,6 +41,7 @@ async def forget_one(bus: Bus, records: Records, known: Known, now_ns: int) -> N
     if done_seconds > _SECRET_SECONDS:
         await full_rules.forget(bus, known.record)
     if done_seconds > KEPT_SECONDS:
+        await full_rules.forget_task(bus, known.record.task)  # of an update that was refused the record tells nothing
         await records.forget(known)
     elif done_seconds > _SECRET_SECONDS and known.record.rules_secret:
         await records.change(known.record.task, lambda one: replace(one, rules_secret=""))

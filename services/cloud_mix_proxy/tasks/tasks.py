@@ -1,5 +1,6 @@
 """What owners of keys may do with their tasks; the API's edge and the commands ask here."""
 
+import contextlib
 import secrets
 import time
 from collections import Counter
@@ -9,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from schemas.cloud_mix import MixedRules
-from schemas.errors import BadRequest, Conflict, InvalidValue, NotFound, TooMany
+from schemas.errors import BadRequest, Conflict, InvalidValue, MeshError, NotFound, TooMany
 from schemas.mix_tasks import LIVE_STATUSES, ListMixTasks, MixTaskEntry, MixTaskList, TaskPlace, TaskRecord
 from services.cloud_mix_proxy.tasks import full_rules
 from services.cloud_mix_proxy.tasks.changes import noticed
@@ -65,7 +66,14 @@ class Tasks:
         task = secrets.token_hex(_TASK_BYTES)
         full = FullRules(_without_callback(rules), callback_url or "")
         self._check(task, full)
-        seen, reference = await full_rules.seal(self._bus, task, full)
+        # The name first: by it what a creation that dies has kept by then is found, and forgotten.
+        name_revision = await self._records.names.take(owner, name, task)
+        try:
+            seen, reference = await full_rules.seal(self._bus, task, full)
+        except MeshError:
+            with contextlib.suppress(MeshError):  # whoever tries again finds it taken for half a minute
+                await self._records.names.free(owner, name, task)
+            raise
         now_ns = time.time_ns()
         record = TaskRecord(
             task=task,
@@ -81,8 +89,8 @@ class Tasks:
             place=self._place_of(name),
         )
         try:
-            await self._records.create(noticed(record))
-        except (Conflict, TooMany):
+            await self._records.create(noticed(record), name_revision)
+        except Conflict:
             await full_rules.forget(self._bus, record)
             raise
         return task
