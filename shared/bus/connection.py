@@ -8,7 +8,6 @@ from concurrent.futures import CancelledError
 from typing import Any, Self, TypeVar
 
 import msgspec
-import nats
 import nats.errors
 from nats.aio.msg import Msg
 
@@ -17,29 +16,22 @@ from schemas.events import Event
 from schemas.subjects import event
 from shared.bus.arrivals import InOrder
 from shared.bus.client import ReadingClient
+from shared.bus.connecting import DRAIN_TIMEOUT_SECONDS, connect
 from shared.bus.endpoints import Endpoint, Served, serve
 from shared.bus.kept_events import ensure_events, read_events
 from shared.bus.kv import DEFAULT_BUCKET_BYTES, Bucket, open_bucket
-from shared.bus.outbox import MAX_UNSENT_BYTES, BusStats, Outbox
+from shared.bus.outbox import BusStats, Outbox
 from shared.bus.pings import Pings
 from shared.bus.reader import ReadingTransport, Receive
 from shared.bus.requests import ask
 from shared.bus.subscription import Message, Subscription, taker
 from shared.bus.work_queue import WorkQueue
-from shared.urls import redact
 
 log = logging.getLogger(__name__)
 Reply = TypeVar("Reply")
 T = TypeVar("T")
 
-_RECONNECT_WAIT_SECONDS = 0.1  # a restarted server is found again at once; the mesh is few clients, not a herd
-_FLUSH_TIMEOUT_SECONDS = 1.0  # nats-py's default lets a publish hang for tens of seconds after a server died
-_PING_INTERVAL_SECONDS = 2
-_MAX_OUTSTANDING_PINGS = 2  # a silent server (SIGSTOP, partition) is given up after about 6 s
-# nats-py's own bound, at which `publish` would wait; far enough above the outbox's that it never does.
-_PENDING_BYTES = 2 * MAX_UNSENT_BYTES
 _REQUEST_TIMEOUT_SECONDS = 10.0
-_DRAIN_TIMEOUT_SECONDS = 3
 _WEB_SOCKET_SCHEMES = ("ws:", "wss:")
 # Meant for another stream than that of the events, which leaves it out; who listens gets it as ever.
 _NOT_KEPT = {"Nats-Expected-Stream": "none"}
@@ -63,7 +55,6 @@ class Bus:
         self._receivers: dict[bytes, Receive] = {}
         """By the number of their subscription; the others' messages go through nats-py."""
         self._outbox = Outbox(self._client, self.stats)
-        self._refused = ""
         self._reconnect_hooks: list[Callable[[], None]] = []
         self._on_closed: Callable[[], object] = _nothing
         self._buckets: dict[str, Bucket] = {}
@@ -90,63 +81,26 @@ class Bus:
             Unavailable: no server within `timeout_seconds`; or it refuses these credentials.
         """
         bus = cls(url)
-        shown = redact(url)[0]
-
-        async def connected() -> None:
-            bus.stats.reconnects += 1
-            log.info("reconnected to NATS at %s", shown)
-            for hook in tuple(bus._reconnect_hooks):
-                hook()
-
-        async def disconnected() -> None:
-            if not bus._client.is_closed and not bus._client.is_draining:
-                log.warning("lost NATS at %s, reconnecting", shown)
-
-        async def failed(error: Exception) -> None:
-            text = str(error) or type(error).__name__
-            if "authoriz" in text.lower() and not bus._refused:
-                # The client would try for ever, and nobody would know why.
-                bus._refused = text
-                log.error("NATS at %s refuses these credentials (%s); set FRAMEMESH_NATS_CREDENTIALS", shown, text)
-            log.debug("NATS: %s", text)
-
-        async def closed() -> None:
-            log.error("NATS at %s has closed this connection for good: %s", shown, bus._client.last_error)
-            bus._on_closed()
-
         if not url.startswith(_WEB_SOCKET_SCHEMES):
             bus._client._transport = ReadingTransport(bus._receivers)
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await bus._client.connect(
-                    url,
-                    name=name,
-                    allow_reconnect=True,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=_RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type]  # floats are fine, the hint is narrow
-                    connect_timeout=2,
-                    ping_interval=_PING_INTERVAL_SECONDS,
-                    max_outstanding_pings=_MAX_OUTSTANDING_PINGS,
-                    flush_timeout=_FLUSH_TIMEOUT_SECONDS,
-                    pending_size=_PENDING_BYTES,
-                    drain_timeout=_DRAIN_TIMEOUT_SECONDS,
-                    reconnected_cb=connected,
-                    disconnected_cb=disconnected,
-                    error_cb=failed,
-                    user_credentials=credentials_file,
-                )
-        except (TimeoutError, OSError, nats.errors.Error) as error:
-            await bus._client.close()
-            if bus._refused:
-                raise Unavailable(
-                    f"NATS at {shown} refuses these credentials ({bus._refused}); set FRAMEMESH_NATS_CREDENTIALS"
-                ) from None
-            why = "no answer" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
-            raise Unavailable(
-                f"no NATS server at {shown} ({why}); start one with `framemesh up` or set FRAMEMESH_NATS_URL"
-            ) from None
-        bus._client._closed_cb = closed  # not before: until here whoever connects is told
+        await connect(
+            bus._client,
+            url,
+            name=name,
+            credentials_file=credentials_file,
+            timeout_seconds=timeout_seconds,
+            on_reconnected=bus._reconnected,
+            on_closed=bus._closed,
+        )
         return bus
+
+    def _reconnected(self) -> None:
+        self.stats.reconnects += 1
+        for hook in tuple(self._reconnect_hooks):
+            hook()
+
+    def _closed(self) -> None:
+        self._on_closed()
 
     @property
     def connected(self) -> bool:
@@ -344,7 +298,7 @@ class Bus:
         self._client._closed_cb = None
         await self.flush()
         try:
-            async with asyncio.timeout(_DRAIN_TIMEOUT_SECONDS + 1):
+            async with asyncio.timeout(DRAIN_TIMEOUT_SECONDS + 1):
                 if self._client.is_connected:
                     await self._client.drain()
                 else:
