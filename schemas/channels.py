@@ -362,7 +362,7 @@ _MEDIA = (
 )
 
 _SIGNALLERS: tuple[Party, ...] = ("cli", "writer", "client", "io-signal")  # itself for rules, and for its peers
-_MIXERS: tuple[Party, ...] = ("cli", "writer", "cloud-mix-proxy")  # itself too, for tasks
+_MIXERS: tuple[Party, ...] = ("cli", "writer")
 
 _COMMANDS = (
     _command(
