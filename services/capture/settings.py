@@ -26,6 +26,8 @@ class CaptureSettings(Settings, frozen=True, kw_only=True):
     kept_file_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 2 << 30
     """Files behind http:// whose server knows no byte ranges are kept in `data_dir` while they are played, up to this
     size each. What is larger is played in order, where its container allows that."""
+    min_free_bytes: Annotated[int, Meta(ge=0)] = 512 << 20
+    """So much of the disk of `data_dir` such files leave to recordings and to the bus."""
     genicam_backend: Literal["auto", "aravis", "harvesters"] = "auto"
     """What speaks to genicam:// cameras: the system's libaravis, or harvesters with GenTL producers."""
     genicam_producers: tuple[Path, ...] = ()

@@ -4,12 +4,13 @@ For media behind servers that know no ranges. An MP4 whose index stands at its e
 is played again need not come again.
 """
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from schemas.errors import BadRequest, Unavailable
+from schemas.errors import BadRequest, OutOfSpace, Unavailable
 from shared.netguard.http_reader import HttpReader
 
 _READ_BYTES: Final = 256 * 1024
@@ -22,6 +23,8 @@ class Keep:
 
     folder: Path
     max_bytes: int
+    min_free_bytes: int = 0
+    """Of the disk, which others write to as well."""
 
 
 class KeptBody:
@@ -31,7 +34,7 @@ class KeptBody:
         """Raises:
         Unavailable: no file can be made in the folder.
         """
-        self._reader, self._max_bytes = reader, keep.max_bytes
+        self._reader, self._keep = reader, keep
         self._position = 0
         try:
             self._file = tempfile.TemporaryFile(dir=keep.folder, buffering=0)  # noqa: SIM115 - ends with this object
@@ -93,11 +96,12 @@ class KeptBody:
         if not data:
             self._whole = True
             return
-        if self._kept + len(data) > self._max_bytes:
+        if self._kept + len(data) > self._keep.max_bytes:
             raise BadRequest(
-                f"{self._reader.what}: its server knows no byte ranges, and of such a file {self._max_bytes} bytes are "
-                f"kept at most; use a server that knows ranges"
+                f"{self._reader.what}: its server knows no byte ranges, and of such a file "
+                f"{self._keep.max_bytes} bytes are kept at most; use a server that knows ranges"
             )
+        self._check_room(len(data))
         try:
             self._file.seek(self._kept)
             written = 0
@@ -106,6 +110,13 @@ class KeptBody:
         except OSError as error:
             raise Unavailable(f"{self._reader.what}: it cannot be kept on the disk ({error.strerror})") from None
         self._kept += len(data)
+
+    def _check_room(self, size: int) -> None:
+        disk = os.fstatvfs(self._file.fileno())
+        free_bytes, needed_bytes = disk.f_bavail * disk.f_frsize, self._keep.min_free_bytes + size
+        if free_bytes < needed_bytes:
+            what = f"{self._reader.what}: disk of {self._keep.folder}"
+            raise OutOfSpace(what, needed_bytes, free_bytes, "make room, or use a server that knows byte ranges")
 
 
 def may_keep(reader: HttpReader, keep: Keep) -> bool:

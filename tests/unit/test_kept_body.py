@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import BadRequest, Unavailable
+from schemas.errors import BadRequest, OutOfSpace, Unavailable
 from shared.netguard import HttpReader, Keep, KeptBody, Policy, check
 from shared.netguard.kept_body import may_keep
 from shared.netguard.what_came import what_came
@@ -53,6 +53,8 @@ def test_it_has_a_bound_and_needs_a_folder(server: MediaServer, tmp_path: Path) 
     body.seek(600_000)
     with pytest.raises(BadRequest, match="300000 bytes are kept"):
         body.read(10)
+    with pytest.raises(OutOfSpace, match="make room"):
+        KeptBody(reader(server), Keep(tmp_path, 1 << 20, min_free_bytes=1 << 62)).read(10)
     with pytest.raises(Unavailable, match="cannot be kept in"):
         KeptBody(reader(server), Keep(tmp_path / "nowhere", 1 << 20))
 

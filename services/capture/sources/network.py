@@ -152,7 +152,7 @@ class NetworkSource(ContainerSource):
         if guarded.scheme == "rtmp":
             open_seconds = max(open_seconds, _RTMP_OPEN_SECONDS)
         timeouts = Timeouts(open_seconds, self.settings.read_timeout_seconds)
-        keep = Keep(self.settings.data_dir, self.settings.kept_file_bytes)
+        keep = Keep(self.settings.data_dir, self.settings.kept_file_bytes, self.settings.min_free_bytes)
         # Of a file nothing is left out to be quick: its first picture may be the only key picture.
         return open_input(guarded, options=options, file_options=_FILE_OPTIONS, timeouts=timeouts, keep=keep)
 
