@@ -30,7 +30,7 @@ MS = 1_000_000
 FPS = 30
 PICTURE_NS = 1_000_000_000 // FPS
 CODE_NS = 2 * MS  # the code is in milliseconds
-LONG_COUNT, SHORT_COUNT = 1_000, 60
+LONG_COUNT, SHORT_COUNT = 1_000, 30
 
 
 @pytest.fixture(scope="module")

@@ -212,7 +212,7 @@ async def test_a_machines_edge_becomes_the_picture_of_that_instant(mesh: Running
 
 async def test_a_recording_ends_although_the_service_was_killed(mesh: RunningMesh) -> None:
     name = f"record-{next(_numbers)}"
-    do = [{"record": "cam0", "before": "1s", "after": "2s", "rendition": "main"}]
+    do = [{"record": "cam0", "before": "1s", "after": "1s", "rendition": "main"}]
     mesh.call("io-signal.start-rule", rule=name, when=f"app.{name}.ng", do=do)
     async with Told.open(mesh) as told:
         told.post(event("app", name, "ng"))
@@ -225,7 +225,7 @@ async def test_a_recording_ends_although_the_service_was_killed(mesh: RunningMes
         return found if not found["recording"] and found["file_size"] else None
 
     recording = await asyncio.to_thread(mesh.wait_for, ended, 20, "the end of the recording")
-    assert recording["duration_s"] >= 2
+    assert recording["duration_s"] >= 1
     assert recording["preroll_s"] > 0.2
     mesh.call("io-signal.stop-rule", rule=name)
 
@@ -266,23 +266,26 @@ def test_the_command_line(mesh: RunningMesh) -> None:
     ) as watch:
         assert watch.stdout is not None
         lines = watch.stdout
-        # It says nothing before the first event that it hears.
-        mesh.wait_for(
-            lambda: (
-                mesh.call("io-signal.pulse", signal="do1", keep="5ms", by="anna")
-                and select.select([lines], [], [], 0)[0]
-            ),
-            what="a line of what happens",
-        )
-        assert "do1  " in lines.readline()
-        watch.send_signal(signal.SIGINT)
-        assert watch.wait(10) == 130
+        try:
+            # It says nothing before the first event that it hears.
+            mesh.wait_for(
+                lambda: (
+                    mesh.call("io-signal.pulse", signal="do1", keep="5ms", by="anna")
+                    and select.select([lines], [], [], 0)[0]
+                ),
+                what="a line of what happens",
+            )
+            assert "do1  " in lines.readline()
+            watch.send_signal(signal.SIGINT)
+            assert watch.wait(10) == 130
+        finally:
+            watch.kill()  # else what fails here would wait for it without end
     on = mesh.run("signal", "on", "do2", "--keep", "10s", "--why", "lamp test", "--by", "anna")
     assert on.returncode == 0, on
     assert on.stdout.startswith("do2: on after ")
     assert on.stdout.rstrip().endswith("for 10000 ms")
-    listed = mesh.run("signal", "list").stdout
-    [line] = [line for line in listed.splitlines() if line.startswith("do2")]
+    status = mesh.run("status").stdout
+    [line] = [line for line in status.splitlines() if line.startswith("do2")]
     assert line.split()[1] == "on"
     assert "anna  lamp test" in line
     dry = mesh.run("signal", "rules", "test", "reject", "app.line1.ng", '{"kind": "scratch", "part": 7}', "--json")
@@ -292,9 +295,8 @@ def test_the_command_line(mesh: RunningMesh) -> None:
     mode = mesh.run("signal", "off-mode", "on", "--json")
     try:
         assert json.loads(mode.stdout) == {"active": True, "signals": ["do2"]}
-        refused = mesh.run("signal", "pulse", "do2", "--keep", "1s")
-        assert refused.returncode == 1
-        assert "error 409: off-mode is active" in refused.stderr
+        with pytest.raises(CallFailed, match="409: off-mode is active"):
+            mesh.call("io-signal.pulse", signal="do2", keep="1s")
     finally:
         mesh.call("io-signal.off-mode", active=False)
 
