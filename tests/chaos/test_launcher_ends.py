@@ -166,7 +166,7 @@ def test_a_second_up_in_the_same_folders_is_refused(tmp_path: Path) -> None:
         assert lines[0].startswith("error 409: a mesh already runs here")
         assert "FRAMEMESH_DATA_DIR" in lines[0]
         assert (tmp_path / "data/nats/nats.conf").read_text() == configuration
-        assert len(mesh.pids()) == 7
+        assert len(mesh.pids()) == 8
         assert mesh.actual("streams", STREAM)["state"] == "live"
         third = subprocess.run(
             [*FRAMEMESH, "up", "--auto-ports", "--nats", mesh.ready["nats"]],

@@ -1,12 +1,17 @@
-"""A small HTTP server with the behaviours that media servers have, good and bad. Loopback only."""
+"""A small HTTP server with the behaviours that media servers have, good and bad. Loopback only.
+
+`python -m tests.support.media_server PORT FILE…` serves files, as a process that can be killed.
+"""
 
 import base64
 import hashlib
 import io
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import av
 import numpy as np
@@ -33,8 +38,8 @@ class MediaServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.files: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
         self.pages: dict[str, Callable[[_Handler], None]] = {}
@@ -132,3 +137,9 @@ def media_server() -> Iterator[MediaServer]:
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+if __name__ == "__main__":
+    alone = MediaServer(int(sys.argv[1]))
+    alone.files = {f"/{Path(name).name}": Path(name).read_bytes() for name in sys.argv[2:]}
+    alone.serve_forever()

@@ -111,17 +111,15 @@ class UdpTransportStream(Sender):
 
 
 class HttpFile(Sender):
-    """A file on a plain web server, which knows no ranges."""
+    """A file on a web server that knows ranges: each turn fetches it anew."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.url = f"http://127.0.0.1:{self.port}/camera.mp4"
 
     def sending(self) -> contextlib.AbstractContextManager[None]:
-        shutil.copy(camera_clip(), self.folder / "camera.mp4")
-        return _process(
-            [sys.executable, "-m", "http.server", str(self.port), "-b", "127.0.0.1", "-d", str(self.folder)]
-        )
+        copied = shutil.copy(camera_clip(), self.folder / "camera.mp4")
+        return _process([sys.executable, "-m", "tests.support.media_server", str(self.port), str(copied)])
 
 
 class HlsPlaylist(Sender):
