@@ -35,12 +35,12 @@ def register_metrics(figures: Figures, runners: Mapping[str, StreamRunner]) -> N
         ],
     )
     counter(
-        "framemesh_capture_packets", "The source's own packets forwarded.", each(lambda sink: sink.packets_forwarded)
+        "framemesh_capture_packets", "The source's own packets forwarded.", each(lambda sink: sink.packets.forwarded)
     )
     figures.gauge(
         "framemesh_capture_history_seconds",
         "How far back the source's own packets in memory reach.",
-        each(lambda sink: sink.held_seconds),
+        each(lambda sink: sink.packets.held_seconds),
     )
     counter("framemesh_capture_audio_blocks", "Blocks of raw sound published.", each(lambda sink: sink.audio_blocks))
     figures.gauge(
@@ -71,12 +71,12 @@ def register_metrics(figures: Figures, runners: Mapping[str, StreamRunner]) -> N
     counter(
         "framemesh_capture_stalls",
         "Times the pictures stayed away although the source was open.",
-        lambda: [({"stream": stream}, runner.stalls) for stream, runner in tuple(runners.items())],
+        lambda: [({"stream": stream}, runner.health.stalls) for stream, runner in tuple(runners.items())],
     )
     counter(
         "framemesh_capture_freezes",
         "Times the pictures came and were all the same.",
-        lambda: [({"stream": stream}, runner.freezes) for stream, runner in tuple(runners.items())],
+        lambda: [({"stream": stream}, runner.health.freezes) for stream, runner in tuple(runners.items())],
     )
     counter(
         "framemesh_capture_stand_in_frames",

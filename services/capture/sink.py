@@ -16,20 +16,18 @@ from schemas.colours import UNSPECIFIED
 from schemas.events import Event
 from schemas.frames import PixelFormat
 from schemas.resources import AudioInfo, LayerInfo, StreamSpec, VideoInfo
-from schemas.subjects import RAW, SOURCE_RENDITION, event
+from schemas.subjects import RAW, event
 from schemas.units import MAX_EDGE_PIXELS
 from services.capture.arrivals import Arrivals
-from services.capture.continuity import Continuity
 from services.capture.frame_writer import About, FrameWriter
-from services.capture.layer_packets import LayerPackets
 from services.capture.rates import RollingRates, Totals
 from services.capture.settings import CaptureSettings
 from services.capture.shaping import Shaped, Shaper
 from services.capture.sound_blocks import RAW_SAMPLE_RATE, Samples, SoundBlocks
+from services.capture.source_packets import SourcePackets
 from services.capture.stillness import Stillness
 from services.capture.voice import VoiceWatch
 from shared.fps_limit import FpsLimit
-from shared.packets import PacketPublisher
 from shared.pixel_formats import Picture
 from shared.ring import RingGeometry
 from shared.service import Context
@@ -62,7 +60,6 @@ class StreamSink:
         self._service = context.service
         self._spec = spec
         self._node = context.node
-        self._settings = context.settings
         self._tell_live = live
         self._tell_decoding = decoding
         self._tell_layers = layers
@@ -73,12 +70,10 @@ class StreamSink:
         """Pictures left out, by reason: `ring-full`, `fps-limit`, `damaged`, `too-large`, `ingest-full`."""
         self.frames = FrameWriter(context, spec, epoch, self.dropped)
         self.arrivals = Arrivals(arrival)
-        self._packets: PacketPublisher | None = None
-        self._layers = LayerPackets(context.bus, context.settings.shm_dir, spec.stream, epoch)
+        self.packets = SourcePackets(context.bus, context.settings, spec, epoch)
         self._sound = SoundBlocks(context.bus, context.node, spec.stream, epoch)
         self._decoding = False
         self._codec = ""
-        self._packet_times = Continuity(patience_seconds=0.0)  # their order is of decoding, and must stay
         self._shaping = threading.Lock()  # held while spec, shaper and limit change together
         self._device_does: frozenset[str] = frozenset()
         self._shaper = Shaper(spec)
@@ -89,9 +84,7 @@ class StreamSink:
         self.voice = VoiceWatch(self.tell) if spec.voice else None
         """Of a stream with `voice`."""
         self.wants_raw = False
-        self._wants_packets = False
-        # Counters, read by metrics.
-        self.packets_forwarded = 0
+        # Read by metrics.
         self.events_dropped = 0
         """What the device told of itself and was left out, because it was too much."""
         self.rates = RollingRates(self._totals)
@@ -102,8 +95,8 @@ class StreamSink:
 
     def set_demand(self, renditions: frozenset[str]) -> None:
         """`renditions`: those that somebody needs now, `RAW` among them."""
-        self.wants_raw, self._wants_packets = RAW in renditions, SOURCE_RENDITION in renditions
-        self._layers.wanted = renditions
+        self.wants_raw = RAW in renditions
+        self.packets.set_demand(renditions)
 
     @property
     def audio_blocks(self) -> int:
@@ -147,7 +140,7 @@ class StreamSink:
             self._shape_as(self._spec)
             self._fps_limit = self._limit_of(self._spec)
         self.frames.times_anew()
-        self._packet_times.anew()
+        self.packets.times_anew()
         self.arrivals.opened()
         self._codec = video.codec if video else ""
         self._watch_stillness(afresh=True)
@@ -159,12 +152,11 @@ class StreamSink:
 
     def gap(self) -> None:
         """Packets are missing before the next: who takes them waits for a key picture."""
-        if self._packets:
-            self._packets.gap()
+        self.packets.gap()
 
     def layer_gap(self, rendition: str | None = None) -> None:
         """`gap`, of one layer or of all."""
-        self._layers.gap(rendition)
+        self.packets.layers.gap(rendition)
 
     def layers(self, layers: tuple[LayerInfo, ...]) -> None:
         """The sizes that a publisher sends its pictures in; shown in the stream's state."""
@@ -172,7 +164,7 @@ class StreamSink:
 
     def expect_layer(self, rendition: str) -> None:
         """Somebody begins to take this layer."""
-        self._layers.expect(rendition)
+        self.packets.layers.expect(rendition)
 
     def waiting(self, what: str) -> None:
         """The source is open, and no picture can come before something happens: `the application`, `a trigger`."""
@@ -230,23 +222,10 @@ class StreamSink:
             before_voice.close()
         self._watch_stillness(afresh=False)
 
-    def keep(self, history: str | None) -> None:
-        """Keep so much of the source's own packets in memory from now on; blocks while they are copied.
-
-        Raises:
-            OutOfSpace: shared memory is too small; what was kept still is.
-        """
-        if self._packets:
-            self._packets.resize(self._settings.ring_size(history))
-
-    @property
-    def held_seconds(self) -> float:
-        """How far back the source's own packets in memory reach."""
-        return self._packets.held_seconds if self._packets else 0.0
-
     def _shape_as(self, spec: StreamSpec) -> None:
         self._shaper = self._shaper_of(spec)
         self._spec = self.frames.spec = spec
+        self.packets.history = spec.history
 
     def _shaper_of(self, spec: StreamSpec) -> Shaper:
         return Shaper(msgspec.structs.replace(spec, **dict.fromkeys(self._device_does)))
@@ -313,49 +292,19 @@ class StreamSink:
         placed_ns = self.frames.place_sound(pts_ns, samples.shape[0] * 1_000_000_000 // RAW_SAMPLE_RATE)
         self._sound.post(samples, placed_ns, captured_ns)
 
-    def packet(self, payload: bytes, *, track: str, pts_ns: int, dts_ns: int, **fields: Any) -> None:
-        """Forward one of the source's own packets (fields of `PacketHeader`) as rendition `source`."""
+    def packet(self, payload: bytes, **fields: Any) -> None:
+        """Forward one of the source's own packets; arguments as of `SourcePackets.publish`."""
         self.frames.check_open()
-        if self._packets is None:
-            size = self._settings.ring_size(self._spec.history)
-            self._packets = PacketPublisher(
-                self._bus,
-                self._settings.shm_dir,
-                stream=self._spec.stream,
-                rendition=SOURCE_RENDITION,
-                run=self.epoch,
-                ring_seconds=size.seconds,
-                ring_bytes=size.max_bytes,
-            )
-        self._packets.on_bus = self._wants_packets
-        placed_ns = self._packet_times.place(track, dts_ns, fields.get("duration_ns", 0))
-        self._packets.publish(
-            payload, track=track, pts_ns=pts_ns + placed_ns - dts_ns, dts_ns=placed_ns, epoch=self.epoch, **fields
-        )
-        self.packets_forwarded += 1
+        self.packets.publish(payload, **fields)
 
-    def layer_packet(
-        self, rendition: str, payload: bytes, *, track: str, pts_ns: int, dts_ns: int, **fields: Any
-    ) -> bool:
-        """Forward a packet of one layer, or of the sound that goes with it, as the rendition of that name; True: a key
-        picture of it is waited for."""
+    def layer_packet(self, rendition: str, payload: bytes, **fields: Any) -> bool:
+        """Forward a packet of one layer; arguments and result as of `SourcePackets.publish_layer`."""
         self.frames.check_open()
-        placed_ns = self._packet_times.place(f"{rendition} {track}", dts_ns, fields.get("duration_ns", 0))
-        return self._layers.publish(
-            rendition,
-            payload,
-            track=track,
-            pts_ns=pts_ns + placed_ns - dts_ns,
-            dts_ns=placed_ns,
-            epoch=self.epoch,
-            **fields,
-        )
+        return self.packets.publish_layer(rendition, payload, **fields)
 
     def close(self) -> None:
         """Take the rings away. Readers keep what they hold. A thread that was left behind may no longer write."""
         self.frames.close()
         if self.voice:
             self.voice.close()
-        self._layers.close()
-        if self._packets:
-            self._packets.close()
+        self.packets.close()

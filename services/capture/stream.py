@@ -16,24 +16,22 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Any
-
-import msgspec
 
 from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, OutOfSpace, Unavailable
 from schemas.picture_values import PictureValue
 from schemas.resources import AudioInfo, StreamActual, StreamSpec, VideoInfo
 from schemas.subjects import RAW
-from schemas.units import parse_duration
 from services.capture.attached_values import AttachedValues
 from services.capture.calls import Calls
 from services.capture.device_calls import ask_device
 from services.capture.filler import Filler
+from services.capture.health import StreamHealth
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
 from services.capture.source_thread import End, SourceThread, left_behind
 from services.capture.sources import make_source
 from services.capture.sources.base import Source
+from services.capture.stream_state import StreamState
 from shared.backoff import Backoff
 from shared.epochs import next_epoch
 from shared.reconcile import Reporter
@@ -47,14 +45,6 @@ log = logging.getLogger(__name__)
 # A source thread looks at its stop event between packets; longer than the read timeout only a stuck driver takes.
 _JOIN_MARGIN_SECONDS = 2.0
 _MAX_JOIN_SECONDS = 10.0  # the reconciler gives 15 s to a step, and would cut off what comes after the thread's end
-# A source that was asked to let go of a device that sends nothing; its own read has timed out by then.
-_LET_GO_SECONDS = 2.0
-# The source's own timeouts come first, with a better text.
-_REOPEN_MARGIN_SECONDS = 0.5
-# The slowest honest way to open: an RTSP camera by TCP, then by UDP, each until its timeouts.
-_OPENINGS = 4
-_MIN_STATE_SECONDS = 1.0  # live is shown for so long before the next stall: events come once a second at most
-_KEPT_PICTURES = 2  # by libav: one in the demuxer, until the next one begins, and one in the parser behind it
 _LOST = frozenset(("stalled", "reconnecting", "failed"))
 
 # Changes of anything else are taken on by the sink, where the source agrees.
@@ -90,14 +80,11 @@ class StreamRunner:
         self._open_commands = open_commands
         self._stream = stream
         self._context = context
-        self._reporter = reporter
         self._loop = asyncio.get_running_loop()
-        self._actual: StreamActual | None = None
-        self._state_at = 0.0
-        self._resumed, self._resumed_at = 0, float("-inf")
+        self._state = StreamState(stream, reporter)
+        self.health = StreamHealth(self._state, context.settings)
         self._wanted: frozenset[str] = frozenset()
         self._own_wants = 0
-        self._refused: ErrorInfo | None = None
         self._spec: StreamSpec | None = None
         self._attached: AttachedValues | None = None
         self._thread: SourceThread | None = None
@@ -105,9 +92,6 @@ class StreamRunner:
         self._calls = Calls(self._loop)
         self._restarting: asyncio.Task[None] | None = None
         self.sink: StreamSink | None = None
-        self.reconnects = 0
-        self.stalls = 0
-        self.freezes = 0
 
     @property
     def source(self) -> Source | None:
@@ -117,7 +101,12 @@ class StreamRunner:
     @property
     def actual(self) -> StreamActual | None:
         """The state as it was last reported; None before the start."""
-        return self._actual
+        return self._state.actual
+
+    @property
+    def reconnects(self) -> int:
+        """How often the source was lost, or opened anew."""
+        return self._state.reconnects
 
     # -- demand ----------------------------------------------------------------------------------------------
 
@@ -157,13 +146,15 @@ class StreamRunner:
             NotFound: the secret of the source is gone.
             TooMany: earlier attempts at this stream hang in their driver.
         """
-        self._actual = StreamActual(
-            stream=self._stream,
-            node=self._context.node,
-            revision=revision,
-            state="connecting",
-            source=spec.source,
-            since_ns=time.time_ns(),
+        self._state.begin(
+            StreamActual(
+                stream=self._stream,
+                node=self._context.node,
+                revision=revision,
+                state="connecting",
+                source=spec.source,
+                since_ns=time.time_ns(),
+            )
         )
         self._spec = spec
         await self._open()
@@ -178,15 +169,15 @@ class StreamRunner:
         epoch = await next_epoch(
             self._context.bus, self._stream, at_least=newest_epoch(settings.shm_dir, self._stream) + 1
         )
-        self._report(epoch=epoch)
+        self._state.report(epoch=epoch)
         here = Calls(self._loop)
         sink = StreamSink(
             self._context,
             spec,
             epoch,
             live=here.bring(self._opened),
-            decoding=here.bring(lambda decoding: self._report(decoding=decoding)),
-            layers=here.bring(lambda layers: self._report(layers=layers)),
+            decoding=here.bring(lambda decoding: self._state.report(decoding=decoding)),
+            layers=here.bring(lambda layers: self._state.report(layers=layers)),
             waiting=here.bring(self._waiting),
             arrival=here.bring(self._arrival),
         )
@@ -204,30 +195,30 @@ class StreamRunner:
 
         What the device refuses is the stream's error from now on, beside pictures that go on as they were.
         """
-        before, source, sink = self._spec, self.source, self.sink
-        if before is None or source is None or sink is None or self._actual is None or self._restarting:
+        before, source, sink, state = self._spec, self.source, self.sink, self._state
+        if before is None or source is None or sink is None or state.actual is None or self._restarting:
             return False
         if spec != before:
             try:
                 if _of_source(spec) != _of_source(before):
                     return False
                 if spec.history != before.history:
-                    await asyncio.to_thread(sink.keep, spec.history)
+                    await asyncio.to_thread(sink.packets.keep, spec.history)
                 if not await ask_device(self._stream, partial(source.adjust, spec)):
                     return False
                 await self._adjust_sink(sink, source, before, spec)
             except (BadRequest, OutOfSpace) as error:
-                self._refused = error.info
-                self._report(revision=revision, error=self._refused)
+                state.refused = error.info
+                state.report(revision=revision, error=state.refused)
                 return True
             self._spec = spec
             if self.source is not source:  # lost meanwhile, and made again with the spec of before
                 return False
-            if spec.frozen_after != before.frozen_after and self._actual.state == "frozen":
+            if spec.frozen_after != before.frozen_after and state.actual.state == "frozen":
                 sink.arrivals.expect()  # it is judged anew
-        shown = None if self._actual.error == self._refused else self._actual.error
-        self._refused = None
-        self._report(revision=revision, error=shown)
+        shown = None if state.actual.error == state.refused else state.actual.error
+        state.refused = None
+        state.report(revision=revision, error=shown)
         return True
 
     async def _adjust_sink(self, sink: StreamSink, source: Source, before: StreamSpec, spec: StreamSpec) -> None:
@@ -257,80 +248,34 @@ class StreamRunner:
 
     def _opened(self, video: VideoInfo | None, audio: AudioInfo | None, tracks: tuple[str, ...]) -> None:
         waiting_for = "a trigger" if self._spec and self._spec.trigger else ""
-        self._report(video=video, audio=audio, source_tracks=tracks, waiting_for=waiting_for)
+        self._state.report(video=video, audio=audio, source_tracks=tracks, waiting_for=waiting_for)
 
     def _waiting(self, what: str) -> None:
-        self._report(state="connecting", error=None, waiting_for=what, decoding=False)
+        self._state.report(state="connecting", error=None, waiting_for=what, decoding=False)
 
     def _arrival(self) -> None:
-        actual, sink = self._actual, self.sink
-        if actual is None or sink is None or actual.state == "live":
-            return
-        if actual.state == "stalled":
-            # Some may be what libav's readers still had, and give out when they give up.
-            before, self._resumed_at = self._resumed_at, time.monotonic()
-            self._resumed = self._resumed + 1 if self._resumed_at - before <= self._stall_seconds() else 1
-            if self._resumed <= _KEPT_PICTURES:
-                sink.arrivals.expect()
-                return
-            self._resumed = 0
-            sink.arrivals.cadence.forgive((time.time_ns() - actual.since_ns) / 1e9 + self._stall_seconds())
-        self._report(state="live", error=None, waiting_for="")
+        if self._spec is not None and self.sink is not None:
+            self.health.arrival(self._spec, self.sink)
 
     def _over(self, end: End, error: ErrorInfo | None) -> None:
         if end in ("ended", "superseded"):
-            self._report(state="off", error=error, decoding=False)
+            self._state.report(state="off", error=error, decoding=False)
             return
-        self.reconnects += 1
-        self._report(state="failed" if end == "refused" else "reconnecting", error=error, decoding=False)
+        self._state.reconnects += 1
+        self._state.report(state="failed" if end == "refused" else "reconnecting", error=error, decoding=False)
 
     # -- what is seen from outside, a few times a second -----------------------------------------------------
 
     def look(self, now: float) -> None:
         """Notice what no event tells; `now` is in monotonic seconds."""
-        sink, actual, thread = self.sink, self._actual, self._thread
-        if sink is None or actual is None or thread is None or self._restarting:
+        spec, sink, thread = self._spec, self.sink, self._thread
+        if spec is None or sink is None or thread is None or self._restarting:
             return
         sink.rates.sample()
         if voice := sink.voice:
             voice.look(now)
-        silent_seconds = now - max(sink.arrivals.at, sink.arrivals.opened_at or 0.0)
-        settled = now - self._state_at >= _MIN_STATE_SECONDS
-        if settled and actual.state in ("live", "frozen") and self._watched and silent_seconds >= self._stall_seconds():
-            self.stalls += 1
-            text = f"source {actual.source}: no picture for {silent_seconds:.1f} s; is the sender at work?"
-            self._report(state="stalled", error=Unavailable(text).info)
-            sink.arrivals.expect()
-        elif settled and actual.state == "live" and self._is_frozen(sink):
-            self.freezes += 1
-            self._report(state="frozen")
-        self._look_at_thread(thread, sink, now, silent_seconds)
-
-    def _is_frozen(self, sink: StreamSink) -> bool:
-        after, stillness = self._spec and self._spec.frozen_after, sink.stillness
-        if not after or stillness is None or stillness.seconds < parse_duration(after, "frozen_after"):
-            return False
-        stillness.tell_change()
-        return True
-
-    def _look_at_thread(self, thread: SourceThread, sink: StreamSink, now: float, silent_seconds: float) -> None:
-        """Have a source opened again that hangs, and leave a thread behind that does not end then."""
-        settings = self._context.settings
-        if (since := thread.attempt_since) is None:  # between two attempts nothing hangs
-            return
-        if thread.reopen_asked_at is not None:
-            if now - thread.reopen_asked_at > _LET_GO_SECONDS:
-                self._restarting = start_task(self._leave_behind(), f"restart {self._stream}")
-            return
-        if sink.arrivals.opened_at is None:
-            limit = _OPENINGS * (settings.open_timeout_seconds + settings.read_timeout_seconds)
-            # A folder's next file is opened within one attempt.
-            if now - max(since, sink.arrivals.at) > limit and not (self.source and self.source.listens):
-                thread.reopen(Unavailable(f"source {self._shown}: does not open within {limit:g} s"))
-        elif self._steady and silent_seconds > (
-            limit := max(settings.read_timeout_seconds, self._stall_seconds()) + _REOPEN_MARGIN_SECONDS
-        ):
-            thread.reopen(Unavailable(f"source {self._shown}: no picture for {limit:g} s"))
+        if not self.health.look(now, spec, sink, thread):
+            self._restarting = start_task(self._leave_behind(), f"restart {self._stream}")
 
     def restart(self) -> bool:
         """Open the source anew, whatever its state; False: that is under way already."""
@@ -340,17 +285,17 @@ class StreamRunner:
         return True
 
     async def _begin_anew(self) -> None:
-        self.reconnects += 1
+        self._state.reconnects += 1
         await self._close(self._join_seconds)
-        self._report(state="connecting", error=None, decoding=False)
+        self._state.report(state="connecting", error=None, decoding=False)
         await self._open_again()
 
     async def _leave_behind(self) -> None:
         """Go on without a thread that hangs: a new one, a new epoch, so that the old one can never write again."""
-        self.reconnects += 1
+        self._state.reconnects += 1
         text = f"source {self._shown}: its driver hangs and does not let go; opened again beside it"
         await self._close(0.0)
-        self._report(state="reconnecting", error=Unavailable(text).info, decoding=False)
+        self._state.report(state="reconnecting", error=Unavailable(text).info, decoding=False)
         await self._open_again()
 
     async def _open_again(self) -> None:
@@ -364,7 +309,7 @@ class StreamRunner:
                 if not isinstance(error, MeshError):
                     log.exception("not opened beside a source that hangs", extra={"stream": self._stream})
                     error = InternalError("internal error; see the log of capture")
-                self._report(state="failed", error=error.info)
+                self._state.report(state="failed", error=error.info)
                 await asyncio.sleep(backoff.next_seconds())
             else:
                 self._restarting = None
@@ -372,7 +317,7 @@ class StreamRunner:
 
     def stand_in(self) -> Callable[[], None] | None:
         """What writes a picture in place of the lost source, to be called from any one thread; None: not wanted."""
-        actual, spec, sink, filler = self._actual, self._spec, self.sink, self._filler
+        actual, spec, sink, filler = self._state.actual, self._spec, self.sink, self._filler
         if actual is None or spec is None or sink is None or filler is None or not sink.wants_raw:
             return None
         if actual.state not in _LOST or spec.on_loss == "none" or spec.source.startswith(("app:", "mix:")):
@@ -386,28 +331,4 @@ class StreamRunner:
 
     @property
     def _shown(self) -> str:
-        return self._actual.source if self._actual else ""
-
-    @property
-    def _steady(self) -> bool:
-        return self._spec is not None and self._spec.trigger is None and (self.source is None or self.source.steady)
-
-    @property
-    def _watched(self) -> bool:
-        return self._spec is not None and (self._spec.stall_after is not None or self._steady)
-
-    def _stall_seconds(self) -> float:
-        if self._spec and self._spec.stall_after:
-            return parse_duration(self._spec.stall_after, "stall_after")
-        return self.sink.arrivals.cadence.stall_seconds if self.sink else 0.0
-
-    def _report(self, **changes: Any) -> None:
-        if self._actual is None:
-            return
-        if changes.get("state", self._actual.state) != self._actual.state:
-            changes["since_ns"] = time.time_ns()
-            self._state_at = time.monotonic()
-        if "error" in changes and changes["error"] is None:
-            changes["error"] = self._refused
-        self._actual = msgspec.structs.replace(self._actual, restarts=self.reconnects, **changes)
-        self._reporter.report(self._stream, self._actual)
+        return self._state.actual.source if self._state.actual else ""
