@@ -55,6 +55,8 @@ class MixInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     source: str
     """`mesh://cam0`: a stream of the mesh · a URL or file that a stream can be made of, which then goes with the mix ·
     a still picture: a URL or file that ends in .png, .jpg, .jpeg or .webp."""
+    still: bool = False
+    """A still picture whatever the address ends in."""
     box: Box | None = None
     """Needed in layout `free`; the others say themselves where an input is."""
     layer: Annotated[int, Meta(ge=1, le=9_999)] = 1
@@ -80,7 +82,7 @@ class MixLogo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     """A picture with its transparency, over all inputs; logos are drawn in their order."""
 
     source: str
-    """A URL or file: .png, .jpg, .jpeg or .webp."""
+    """A URL or file: .png, .jpg, .jpeg or .webp, or without an ending."""
     box: Box
     """The picture is scaled to fit, its aspect kept, in the middle."""
     opacity: Opacity = 1.0

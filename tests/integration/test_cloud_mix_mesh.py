@@ -33,7 +33,7 @@ def web() -> Iterator[MediaServer]:
         for name, colour in (("red", (255, 0, 0, 255)), ("logo", (0, 255, 0, 128))):
             picture = io.BytesIO()
             Image.fromarray(np.full((64, 64, 4), colour, np.uint8)).save(picture, "png")
-            server.files[f"/{name}.png"] = picture.getvalue()
+            server.files[f"/{name}"] = picture.getvalue()  # their addresses do not say what they are
         yield server
 
 
@@ -44,11 +44,11 @@ def rules(web: MediaServer, rtmp: RtmpServer, hook: Receiver, left: bool = True)
     return {
         "InputSource": [
             {"ID": "clip", "Layer": 2, "Type": "vod", "Url": web.url("/clip.mp4")},
-            {"ID": "still", "Layer": 1, "Type": "pic", "Url": web.url("/red.png")},
+            {"ID": "still", "Layer": 1, "Type": "pic", "Url": web.url("/red")},
         ],
         "InputLayout": {
             "Scene": {"Width": 640, "Height": 360, "Layout": places},
-            "Logo": [{"Layout": {"X": 600, "Y": 0, "W": 40, "H": 40}, "Url": web.url("/logo.png")}],
+            "Logo": [{"Layout": {"X": 600, "Y": 0, "W": 40, "H": 40}, "Url": web.url("/logo")}],
         },
         "Output": {
             "Url": [f"127.0.0.1:{rtmp.port}", f"rtmp://127.0.0.1:{rtmp.port}/live/key-of-mine"],

@@ -43,7 +43,8 @@ def spec(*sources: str, **fields: Any) -> MixSpec:
     ],
 )
 def test_an_address_tells_what_it_leads_to(source: str, kind: str) -> None:
-    assert kind_of(source) == kind
+    assert kind_of(MixInput(input="a", source=source)) == kind
+    assert kind_of(MixInput(input="a", source=source, still=True)) == ("stream" if kind == "stream" else "still")
 
 
 def test_whose_pictures_an_input_is() -> None:
@@ -62,6 +63,8 @@ def test_whose_pictures_an_input_is() -> None:
         (spec("mesh://a", logos=(MixLogo(source="file://a.gif", box=BOX),)), "logos.0.source"),
         (spec("mesh://a", logos=(MixLogo(source="https://u:p4ssword@host/clip.mp4", box=BOX),)), "logos.0.source"),
         (spec("rtsp://camera/1", mix="m" * 62), "inputs.0.input"),
+        (spec("mesh://a", logos=(MixLogo(source="rtsp://camera/1", box=BOX),)), "logos.0.source"),
+        (spec(inputs=(MixInput(input="a", source="mesh://a", still=True),)), "inputs.0.still"),
         (spec(), "inputs"),
     ],
 )

@@ -213,7 +213,9 @@ ADDRESSES = [
     ("pic", f"{URL}/a.jpeg", True),
     ("pic", f"{URL}/a.webp", False),
     ("pic", f"{URL}/a.mp4", False),
-    ("pic", f"{URL}/a", False),
+    ("pic", f"{URL}/a", True),
+    ("pic", f"{URL}/picture.php?id=7", True),
+    ("pic", f"{URL}/a.html", False),
     ("pic", "rtmp://live.example.org/a.png", False),
     ("pic", "https://tos.example.org:0/a.png", False),
     ("pic", "https:///a.png", False),
@@ -249,7 +251,7 @@ def test_other_addresses(path: str, url: str) -> None:
     assert shown in refusal(changed(path, url)).message
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpeg", "a.webp?x=1", "A.WEBP"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpeg", "a.webp?x=1", "A.WEBP", "logo?id=7"])
 def test_a_logo_may_be_what_the_mixer_reads(name: str) -> None:
     parse_create({"Name": "a", "MixedRules": changed(f"{LOGO}.Url", f"{URL}/{name}")})
     assert f"{LOGO.replace('.0', '[0]')}.Url" in refusal(changed(f"{LOGO}.Url", f"{URL}/a.gif")).message

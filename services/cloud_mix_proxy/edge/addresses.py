@@ -16,6 +16,7 @@ _PICTURES: Final = frozenset((".png", ".jpg", ".jpeg"))
 _LOGOS: Final = _PICTURES | {".webp"}
 _VIDEOS: Final = frozenset((".mp4", ".flv"))
 _STREAMS: Final = frozenset((".flv",))
+_OF_TYPE: Final[dict[SourceType, frozenset[str]]] = {"vod": _VIDEOS, "live": _STREAMS, "pic": _PICTURES}
 # Other things that an address can end in and say by that what it leads to. What says nothing is believed.
 _OTHERS: Final = frozenset(
     (
@@ -36,7 +37,7 @@ _MESH: Final = "mesh://"
 _WHAT: Final[dict[SourceType, str]] = {
     "vod": "give the address of an MP4 or FLV file, or another Type",
     "live": "give an RTMP address, or an HTTP address of FLV, or another Type",
-    "pic": "give an address that ends in .png or .jpg, or another Type",
+    "pic": "give the address of a PNG or JPEG picture, or another Type",
 }
 
 
@@ -58,7 +59,7 @@ def check_addresses(rules: MixedRules, path: str, *, trusted: bool = False) -> N
     for number, logo in enumerate(rules.input_layout.logo):
         field = f"{path}.InputLayout.Logo[{number}].Url"
         _check(logo.url, _HTTP + (_TRUSTED_SCHEMES["pic"] if trusted else ()), field, trusted)
-        if _ending(logo.url) not in _LOGOS:
+        if _ending(logo.url) not in _LOGOS | {""}:
             raise InvalidValue(field, redact(logo.url)[0], "give an address that ends in .png, .jpg or .webp")
     push_schemes = _PUSH_SCHEMES + (_TRUSTED_PUSH_SCHEMES if trusted else ())
     for number, url in enumerate(rules.output.url):
@@ -81,13 +82,11 @@ def _check(url: str, schemes: tuple[str, ...], field: str, trusted: bool) -> Non
 
 
 def _fits(url: str, kind: SourceType) -> bool:
-    """Whether an address ends in what its type is; a picture's must, as it is known by that."""
-    ending = _ending(url)
-    if kind == "pic":
-        return ending in _PICTURES
-    if urlsplit(url).scheme not in _HTTP:
+    """Whether an address ends in what its type is, or in nothing that says otherwise; what comes is looked at later."""
+    if kind != "pic" and urlsplit(url).scheme not in _HTTP:
         return True
-    return ending in (_VIDEOS if kind == "vod" else _STREAMS) or ending not in _OTHERS
+    ending = _ending(url)
+    return ending in _OF_TYPE[kind] or ending not in _OTHERS
 
 
 def _ending(url: str) -> str:

@@ -49,7 +49,7 @@ class Checks:
         found: str | None = None
         for number, one in enumerate(spec.inputs):
             stream = stream_of(spec.mix, one)
-            if stream is None or kind_of(one.source) != "stream":
+            if stream is None or kind_of(one) != "stream":
                 continue
             there = await self._streams.find(stream)
             if there is None:
@@ -75,7 +75,7 @@ class Checks:
                     look.append(stream)
 
     async def _refuse_taken(self, spec: MixSpec) -> None:
-        made = [stream for one in spec.inputs if (stream := stream_of(spec.mix, one)) and kind_of(one.source) == "made"]
+        made = [stream for one in spec.inputs if (stream := stream_of(spec.mix, one)) and kind_of(one) == "made"]
         for stream in (spec.mix, *made):
             there = await self._streams.find(stream)
             if there is not None and there[0].made_for != spec.mix:

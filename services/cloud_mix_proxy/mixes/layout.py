@@ -56,7 +56,7 @@ class ReadyLayout:
         specs = {spec.mix: own}
         for one in spec.inputs:
             stream = stream_of(spec.mix, one)
-            if stream is not None and kind_of(one.source) == "made":
+            if stream is not None and kind_of(one) == "made":
                 specs[stream] = StreamSpec(
                     stream=stream,
                     source=one.source,

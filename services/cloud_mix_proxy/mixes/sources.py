@@ -13,25 +13,32 @@ SourceKind = Literal["stream", "still", "made"]
 """A stream of the mesh, a still picture, or what a stream is made of for the mix."""
 _MESH: Final = "mesh"
 _STILLS: Final = frozenset((".png", ".jpg", ".jpeg", ".webp"))
+_LOGOS: Final = _STILLS | {""}  # an address that does not say what it is may be a picture
+_FILES: Final = frozenset(("http", "https", "file"))
 _NEVER: Final = frozenset(("app", "mix", "whip"))  # somebody else writes those; they have a name in the mesh
 
 
-def kind_of(source: str) -> SourceKind:
-    """Told by the address alone."""
+def kind_of(one: MixInput) -> SourceKind:
+    """Told by its spec alone."""
+    if one.source.partition("://")[0].lower() == _MESH:
+        return "stream"
+    return "still" if one.still or _ending(one.source) in _STILLS else "made"
+
+
+def _ending(source: str) -> str:
+    """`.png`, in lower case; empty: it has none."""
     try:
         parts = urlsplit(source)
     except ValueError:  # a bracket that is not closed; whoever opens it says so
-        return "made"
-    if parts.scheme == _MESH:
-        return "stream"
+        return ""
     # A file may be named without a folder: file://logo.png
     path = parts.netloc + parts.path if parts.scheme == "file" else parts.path
-    return "still" if PurePosixPath(unquote(path)).suffix.lower() in _STILLS else "made"
+    return PurePosixPath(unquote(path)).suffix.lower()
 
 
 def stream_of(mix: str, one: MixInput) -> str | None:
     """Whose pictures an input is; None: a still picture's."""
-    kind = kind_of(one.source)
+    kind = kind_of(one)
     if kind == "still":
         return None
     return one.source.partition("://")[2] if kind == "stream" else made_stream(mix, one.input)
@@ -52,7 +59,7 @@ def check_sources(spec: MixSpec, path: str = "") -> None:
     for number, one in enumerate(spec.inputs):
         _check_input(spec, one, f"{path}inputs.{number}.")
     for number, logo in enumerate(spec.logos):
-        if kind_of(logo.source) != "still":
+        if logo.source.partition("://")[0].lower() not in _FILES or _ending(logo.source) not in _LOGOS:
             shown = redact(logo.source)[0]
             raise InvalidValue(f"{path}logos.{number}.source", shown, "use a .png, .jpg, .jpeg or .webp picture")
     clashing = {stream for one in spec.inputs if (stream := stream_of(spec.mix, one)) == spec.mix}
@@ -65,8 +72,10 @@ def _check_input(spec: MixSpec, one: MixInput, path: str) -> None:
     if not separator:
         fix = "write mesh://<stream>, a URL, or file:// and a path"
         raise InvalidValue(f"{path}source", redact(one.source)[0], fix)
-    kind = kind_of(one.source)
+    kind = kind_of(one)
     if kind == "stream":
+        if one.still:
+            raise InvalidValue(f"{path}still", True, "leave it out; the source is a stream")
         check_id(rest, f"{path}source: mesh://")
     elif scheme.lower() in _NEVER:
         fix = f"start it as a stream, and name that: mesh://{one.input}"

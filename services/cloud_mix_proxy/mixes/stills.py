@@ -52,8 +52,8 @@ async def fetch_stills(
         InvalidValue: a forbidden address.
         NotFound, BadRequest, Unavailable: it is not there, larger than allowed, or too slow.
     """
-    named = {one.source: f"inputs.{number}.source" for number, one in enumerate(spec.inputs)}
-    named = {source: place for source, place in named.items() if kind_of(source) == "still"}
+    inputs = [(number, one) for number, one in enumerate(spec.inputs) if kind_of(one) == "still"]
+    named = {one.source: f"inputs.{number}.source" for number, one in inputs}
     named |= {one.source: f"logos.{number}.source" for number, one in enumerate(spec.logos)}
     names = {source: known_as(source, spec, settings) for source in named}
     found = {source: known[name] for source, name in names.items() if name in known}

@@ -63,7 +63,13 @@ def plan(task: str, rules: MixedRules, node: str, limits: Limits) -> Plan:
                 f"MixedRules.InputSource.{number}.Layer", source.layer, "Scene.Layout needs a place of this layer"
             )
         inputs.append(
-            MixInput(input=input_of(source.id), source=source.url, box=boxes[source.layer], layer=source.layer)
+            MixInput(
+                input=input_of(source.id),
+                source=source.url,
+                still=source.type == "pic",
+                box=boxes[source.layer],
+                layer=source.layer,
+            )
         )
     mix = MixSpec(
         mix=mix_of(task),
