@@ -131,7 +131,7 @@ async def test_state_and_commands(mesh):
         with pytest.raises(BadRequest, match=r"fps"):
             await app.start_stream("second", "test://", fps=-1)
         with pytest.raises(Unavailable, match="nobody answers"):
-            await app.call("io-signal.start")
+            await app.call("conveyor.start")
 
 
 async def test_what_was_just_started_can_be_built_on_at_once(mesh):
