@@ -15,6 +15,7 @@ from services.cloud_mix_proxy.mixer.protocol import (
     EXIT_CANNOT_START,
     EXIT_ENDED,
     EXIT_SUPERSEDED,
+    MAX_LINE_BYTES,
     Layout,
     Setup,
     Started,
@@ -22,7 +23,6 @@ from services.cloud_mix_proxy.mixer.protocol import (
     read_by_mixer,
 )
 from services.cloud_mix_proxy.mixer.session import MixSession
-from services.cloud_mix_proxy.mixer.standard_lines import StandardLines
 from shared.bus import Bus
 from shared.epochs import next_epoch
 from shared.logs import setup_logging
@@ -30,12 +30,14 @@ from shared.parent import end_with_parent
 from shared.ring import Superseded
 from shared.ring.folder import newest_epoch
 from shared.shm_folder import ensure_folder
+from shared.standard_lines import StandardLines
 from shared.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
 _REPORT_SECONDS = 1.0
+_MOST_UNSENT_BYTES = 1 << 20  # reports of minutes
 
 
 def main() -> None:
@@ -53,7 +55,7 @@ def main() -> None:
 
 
 async def _talk() -> int:
-    lines = await StandardLines.open()
+    lines = await StandardLines.open(max_line_bytes=MAX_LINE_BYTES, most_unsent_bytes=_MOST_UNSENT_BYTES)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     first = await lines.read()

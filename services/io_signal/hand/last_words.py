@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from services.io_signal.hand.protocol import FromHand, Output, line
-from services.io_signal.hand.standard_lines import StandardLines
+from shared.standard_lines import StandardLines
 
 log = logging.getLogger(__name__)
 

@@ -16,12 +16,13 @@ from services.io_signal.hand.hand import Hand
 from services.io_signal.hand.keep_marks import KeepMarks
 from services.io_signal.hand.last_words import LastWords
 from services.io_signal.hand.lock import take_lock
-from services.io_signal.hand.protocol import EXIT_CANNOT_START, Ready, Setup, read_by_hand
-from services.io_signal.hand.standard_lines import StandardLines
+from services.io_signal.hand.protocol import EXIT_CANNOT_START, MAX_LINE_BYTES, Ready, Setup, read_by_hand
 from shared.logs import setup_logging
+from shared.standard_lines import StandardLines
 
 log = logging.getLogger(__name__)
 
+_MOST_UNSENT_BYTES: Final = 4 << 20  # events of seconds
 _NICENESS: Final = -10  # before all that is usual, behind what the system itself puts first
 
 
@@ -44,7 +45,7 @@ def main() -> None:
 
 
 async def _talk() -> None:
-    lines = await StandardLines.open()
+    lines = await StandardLines.open(max_line_bytes=MAX_LINE_BYTES, most_unsent_bytes=_MOST_UNSENT_BYTES)
     first = await lines.read()
     if not first:
         return
