@@ -1,7 +1,7 @@
 """The generated tables of CONTRACT.md and nats/permissions.md."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -16,37 +16,36 @@ from schemas.errors import MeshError, OutOfSpace
 _BLOCK = re.compile(r"(<!-- generated:(?P<name>[a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
 
-def refresh(text: str) -> str:
-    """`text` with every generated block as it must be now.
+def refresh(text: str, tables: Mapping[str, Callable[[], str]] | None = None) -> str:
+    """`text` with every generated block as it must be now; None: blocks of the contract.
 
     Raises:
         KeyError: a block of a name that there is no table for.
     """
-    return _BLOCK.sub(lambda match: f"{match[1]}{_TABLES[match['name']]()}\n{match[3]}", text)
+    known = _TABLES if tables is None else tables
+    return _BLOCK.sub(lambda match: f"{match[1]}{known[match['name']]()}\n{match[3]}", text)
 
 
 def permissions_document() -> str:
     """The whole of nats/permissions.md."""
     parts = [
-        "# Bus permissions: a draft",
+        "# Bus permissions",
         "",
         "Generated from the channel table by `python -m ops.generate`; `permissions.json` beside it has the same for a",
-        "server's configuration, and a test runs a whole mesh under it. Subjects with *(first start)* are needed only",
-        "as long as nobody else makes the buckets and the events stream. Whoever may create a stream may let it copy",
-        "another one, so on a hardened bus they are made beforehand, the memory buckets after each start of the",
-        "server, and these subjects are taken away.",
+        "server's configuration, `framemesh nats-config` prints it with the keys of a mesh, and tests run a whole mesh",
+        "under it and try every subject that is not granted.",
         "",
-        "Services answer requests (`allow_responses`). Every user but `console` hears replies under `_INBOX.>`, and so",
-        "those of others: give untrusted users an inbox prefix of their own, as `console` has. NATS checks neither the",
-        "reply subject of a request nor the deliver subject of a consumer against these lists. A `*` in the place of a",
-        "node can be replaced with the name of the user's own node.",
+        "Nobody but `setup` makes buckets and streams: whoever may create a stream may let it copy another one.",
+        "Services answer requests (`allow_responses`). Every user hears replies under an inbox prefix of its own. NATS",
+        "checks neither the reply subject of a request nor the deliver subject of a consumer against these lists. A",
+        "`*` in the place of a node can be replaced with the name of the user's own node.",
         "",
     ]
     for party, grant in grants().items():
         allowed = grant.as_permissions()
         parts += [f"## {party}", "", f"Inbox prefix `{INBOXES[party]}`.", "", "Publishes:", ""]
         for subject in allowed["publish"]["allow"]:
-            parts.append(f"- `{subject}`{' *(first start)*' if subject in grant.first_start else ''}")
+            parts.append(f"- `{subject}`")
         parts += ["", "Subscribes to:", "", *(f"- `{subject}`" for subject in allowed["subscribe"]["allow"]), ""]
     return "\n".join(parts)
 

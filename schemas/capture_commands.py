@@ -50,6 +50,8 @@ class StreamStats(Struct, frozen=True, kw_only=True):
 
     stream: Id
     node: Id
+    instance: int = 1
+    """Of those that share the node's streams, the one that has it."""
     state: StreamState
     status: Literal[0, 2, 4]
     """2 delivers pictures, 4 does not though it should, 0 is off."""

@@ -20,9 +20,15 @@ Party = Literal[
     "client",
     "cli",
     "console",
+    "backup",
+    "fleet",
+    "setup",
 ]
 """Services, and: `writer`, an application that makes a stream; `transformer`, one that makes a rendition; `client`, one
-that uses frames and packets; `cli`, who operates the mesh (`framemesh`, also its `up`); `console`, who only looks."""
+that uses frames and packets; `cli`, who operates the mesh (`framemesh`, also its `up`); `console`, who only looks;
+`backup`, who reads and writes all that the mesh keeps (`framemesh backup` and `restore`); `fleet`, what starts and ends
+the services of a node (a part of `up`, or a container); `setup`, who makes buckets and streams in a locked mesh, once
+(`framemesh nats-setup`)."""
 
 Semantics = Literal["latest-wins", "at-most-once", "request-reply", "kv", "jetstream", "work-queue"]
 """`latest-wins`, `at-most-once`: core publish/subscribe; of the first a consumer keeps only the newest, of the second
@@ -46,6 +52,7 @@ PARAMETERS: dict[str, str] = {
     "rule": "what is done when something happens",
     "track": "`video`, `opus` or `aac`",
     "service": "the service that speaks",
+    "verb": "of the command",
     "id": "the resource: a stream, `<stream>--<rendition>` or `<stream>--<output>`; of a camera its node; of a job "
     "its id",
     "event": "what happened: `state`, `removed`, `task-failed`, `source-stuck`, `onvif`, `device-found`, "
@@ -83,9 +90,9 @@ class Channel:
     receivers: tuple[Party, ...]
     """Who subscribes, watches or gets, or answers."""
     stream: str = ""
-    """Of a work queue: where JetStream keeps it,"""
+    """Of what JetStream keeps: where,"""
     consumer: str = ""
-    """and what its workers share."""
+    """and of a work queue what its workers share."""
     bucket: str = ""
     read: Literal["", "get", "watch"] = ""
     """How receivers read a bucket."""

@@ -87,8 +87,15 @@ class OutOfSpace(Unavailable):
         super().__init__(f"{what}: {needed_bytes} bytes needed, {free_bytes} bytes free; {fix}" if fix else what)
 
 
+class Forbidden(Unavailable):
+    """The bus does not let this party do that; the text names the subject and the party."""
+
+    code = 403
+
+
 _BY_CODE: dict[int, type[MeshError]] = {
     400: BadRequest,
+    403: Forbidden,
     404: NotFound,
     409: Conflict,
     429: TooMany,

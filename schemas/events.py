@@ -25,3 +25,6 @@ class Event(Struct, frozen=True, kw_only=True):
     """The state after a transition (event `state`)."""
     error: ErrorInfo | None = None
     detail: dict[str, Any] = field(default_factory=dict)
+    trace_id: str = ""
+    """Of the story that it is part of, 32 hexadecimal digits, as W3C trace context has it; empty: it began by
+    itself."""

@@ -13,7 +13,7 @@ from schemas.units import DurationText, SizeText, parse_duration, parse_size
 MixLayout = Literal["free", "grid", "picture-in-picture", "focus"]
 MixFit = Literal["contain", "cover", "fill"]
 OnInputLoss = Literal["hold", "slate", "hide"]
-MixState = Literal["starting", "running", "failed", "ended"]
+MixState = Literal["starting", "running", "failed", "ended", "away"]
 InputState = Literal["waiting", "live", "lost", "ended"]
 Colour = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$", examples=["#1e90ff"])]
 Share = Annotated[float, Meta(ge=0, lt=1)]

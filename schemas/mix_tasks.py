@@ -60,6 +60,8 @@ class TaskRecord(Struct, frozen=True, kw_only=True):
     """Sources that are lost."""
     node: str = ""
     """Where it runs."""
+    traceparent: str = ""
+    """Of the story of its newest change that somebody asked for."""
     place: TaskPlace = "local"
     cloud_task: str = ""
     """Its id there."""

@@ -174,9 +174,10 @@ class LayerInfo(Struct, frozen=True, kw_only=True):
     """Received during the last seconds, bit/s."""
 
 
-StreamState = Literal["connecting", "live", "stalled", "frozen", "reconnecting", "failed", "off"]
-RenditionState = Literal["idle", "starting", "running", "failed"]
-OutputState = Literal["waiting", "connecting", "running", "retrying", "failed", "finished"]
+StreamState = Literal["connecting", "live", "stalled", "frozen", "reconnecting", "failed", "off", "away"]
+RenditionState = Literal["idle", "starting", "running", "failed", "away"]
+OutputState = Literal["waiting", "connecting", "running", "retrying", "failed", "finished", "away"]
+"""`away`, of each: whoever reports it has not been heard of; said by who looks, never by who reports."""
 
 
 class StreamActual(Struct, frozen=True, kw_only=True):
@@ -184,6 +185,8 @@ class StreamActual(Struct, frozen=True, kw_only=True):
 
     stream: Id
     node: Id
+    instance: int = 1
+    """Of the captures that share the node's streams, the one that has it."""
     revision: int
     """Revision in `mesh_desired` that this state is the answer to."""
     state: StreamState
@@ -268,6 +271,10 @@ class Presence(Struct, frozen=True, kw_only=True):
     service: Id
     node: Id
     instance: str
+    number: int = 1
+    """Of the instances that share the node's work."""
+    hostname: str = ""
+    """Of its container, or of the host."""
     version: str
     pid: int
     started_ns: int
@@ -285,3 +292,5 @@ class Presence(Struct, frozen=True, kw_only=True):
     """How often its launcher has started it again; 0 where something else looks after it."""
     dropped: dict[str, int] = {}
     """What was left out since its start, by reason, where it tells so: of gateways."""
+    at_ns: int = 0
+    """CLOCK_REALTIME of its node when it wrote this: beside the bus's own time it shows a clock that is wrong."""

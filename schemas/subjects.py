@@ -17,7 +17,9 @@ USAGE_BUCKET = "mesh_usage"
 SAMPLES_BUCKET = "mesh_samples"
 MIX_TASKS_BUCKET = "mesh_mix_tasks"
 MIX_LEASES_BUCKET = "mesh_mix_leases"
+SCHEMA_BUCKET = "mesh_schema"
 EVENTS_STREAM = "mesh_events"
+AUDIT_STREAM = "mesh_audit"
 JOBS_STREAM = "mesh_jobs_queue"
 # The one consumer of the stream, which all workers share.
 JOBS_CONSUMER = "workers"
@@ -80,6 +82,12 @@ def ingest_key_frame(node: str, stream: str) -> str:
     return f"{PREFIX}.ingest-key-frame.{check_id(node, 'node')}.{check_id(stream, 'stream')}"
 
 
+def same_host() -> tuple[str, ...]:
+    """Families of subjects that are of no use on another host: pictures that lie in shared memory, raw sound, and the
+    credits of both."""
+    return tuple(f"{PREFIX}.{family}.>" for family in ("frames", "audio", "ack"))
+
+
 def packets(stream: str, rendition: str, track: str = "*") -> str:
     """Encoded packets; `track` is `video`, `opus`, `aac` or `*` for all."""
     if track != "*":
@@ -115,6 +123,16 @@ def events_like(pattern: str) -> str:
 
 def all_events() -> str:
     return f"{PREFIX}.evt.>"
+
+
+def audit(service: str, verb: str) -> str:
+    """That a command was given which changes something."""
+    return f"{PREFIX}.audit.{check_id(service, 'service')}.{check_id(verb, 'verb')}"
+
+
+def all_audits(service: str = "*") -> str:
+    """Every command's, or those that one service answered."""
+    return f"{PREFIX}.audit.{service if service == '*' else check_id(service, 'service')}.*"
 
 
 def state_key(service: str, resource: str) -> str:
@@ -193,8 +211,10 @@ def usage_key(owner: str, day: str) -> str:
     return f"{check_id(owner, 'owner')}.{check_id(day, 'day')}"
 
 
-def presence_key(service: str, node: str) -> str:
-    return f"{check_id(service, 'service')}.{check_id(node, 'node')}"
+def presence_key(service: str, node: str, number: int = 1) -> str:
+    """`number`: of the instances that share the node's work."""
+    more = f"--{number}" if number > 1 else ""
+    return f"{check_id(service, 'service')}.{check_id(node, 'node')}{more}"
 
 
 def _check_resource(resource: str) -> str:

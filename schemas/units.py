@@ -1,5 +1,6 @@
 """Numbers as people write them: `4M`, `2s`, `1280x720`."""
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Annotated
@@ -8,9 +9,11 @@ from msgspec import Meta
 
 from schemas.errors import InvalidValue
 
-_BITRATE = re.compile(r"^(\d+(?:\.\d+)?)([kKmM]?)$")
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
-_BYTES = re.compile(r"^(\d+(?:\.\d+)?)([kKmMgGtT]?)$")
+# As many digits as anybody means: a float of hundreds of them is infinite.
+_NUMBER = r"^(\d{1,18}(?:\.\d{1,18})?)"
+_BITRATE = re.compile(_NUMBER + r"([kKmM]?)$")
+_DURATION = re.compile(_NUMBER + r"(ms|s|m|h|d)$")
+_BYTES = re.compile(_NUMBER + r"([kKmMgGtT]?)$")
 _SIZE = re.compile(r"^(\d{1,5})x(\d{1,5})$")
 _CROP = re.compile(r"^(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})$")
 _BINNING = re.compile(r"^([1-8])x([1-8])$")
@@ -18,6 +21,9 @@ _BITRATE_FACTOR = {"": 1, "k": 1_000, "K": 1_000, "m": 1_000_000, "M": 1_000_000
 _BYTES_FACTOR = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _DURATION_FACTOR = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 MAX_EDGE_PIXELS = 16_384
+_MAX_DURATION_SECONDS = 36_500 * 86_400.0  # a century: in nanoseconds, added to today, it still is a number of 64 bits
+_MAX_BITRATE_BPS = 1_000_000_000_000  # nothing here is a thousandth of it
+_MAX_BYTES = (1 << 63) - 1  # as file systems count
 _NS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,11 +46,11 @@ def parse_bitrate(text: str, field: str = "bitrate") -> int:
     """`4M` -> 4000000 bit/s.
 
     Raises:
-        InvalidValue: not a bitrate, or zero.
+        InvalidValue: not a bitrate, zero, or beyond every line's.
     """
     match = _BITRATE.match(text)
     value = int(float(match[1]) * _BITRATE_FACTOR[match[2]]) if match else 0
-    if value <= 0:
+    if not 0 < value <= _MAX_BITRATE_BPS:
         raise InvalidValue(field, text, "write bit/s with k or M, for example 4M or 800k")
     return value
 
@@ -53,23 +59,24 @@ def parse_duration(text: str, field: str = "duration") -> float:
     """`2s` -> 2.0 seconds.
 
     Raises:
-        InvalidValue: not a duration.
+        InvalidValue: not a duration, or longer than a century.
     """
     match = _DURATION.match(text)
-    if not match:
-        raise InvalidValue(field, text, "write a number and ms, s, m, h or d, for example 2s")
-    return float(match[1]) * _DURATION_FACTOR[match[2]]
+    seconds = float(match[1]) * _DURATION_FACTOR[match[2]] if match else math.inf
+    if seconds > _MAX_DURATION_SECONDS:
+        raise InvalidValue(field, text, "write a number and ms, s, m, h or d, at most 36500d, for example 2s")
+    return seconds
 
 
 def parse_bytes(text: str, field: str) -> int:
     """`500M` -> 500000000 bytes.
 
     Raises:
-        InvalidValue: not a number of bytes, or zero.
+        InvalidValue: not a number of bytes, zero, or more than a file can have.
     """
     match = _BYTES.match(text)
     value = int(float(match[1]) * _BYTES_FACTOR[match[2].lower()]) if match else 0
-    if value <= 0:
+    if not 0 < value <= _MAX_BYTES:
         raise InvalidValue(field, text, "write bytes with k, M, G or T, for example 500M")
     return value
 
