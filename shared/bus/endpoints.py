@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import nats.errors
@@ -20,15 +20,19 @@ from nats.aio.client import Client
 from nats.micro.request import Request as MicroRequest
 from nats.micro.service import EndpointStats, Service
 
+from schemas.audit import is_audited
 from schemas.errors import BadRequest, ErrorInfo, InternalError, MeshError, TooMany
 from schemas.packets import UNREADABLE
 from shared.bus.arrivals import InOrder
-from shared.explain import explain_decode_error
+from shared.bus.forged import why_forged
+from shared.cause import Cause, doing, of_headers, tell
+from shared.explain import explain_decode_error, one_line
 
 log = logging.getLogger(__name__)
 
 _MAX_IN_FLIGHT = 256  # per service; beyond that callers are told to come back rather than queued without end
 _FINISH_TIMEOUT_SECONDS = 2.0
+OK = 200
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,29 @@ class Endpoint:
     @property
     def verb(self) -> str:
         return self.subject.rsplit(".", 1)[-1]
+
+    @property
+    def kind(self) -> str:
+        """`capture.restart`, of whichever stream."""
+        return f"{self.name.partition('.')[0]}.{self.verb}"
+
+    @property
+    def name(self) -> str:
+        """As people call it: `capture.start`."""
+        return self.subject.split(".cmd.", 1)[-1]
+
+
+class Answered(NamedTuple):
+    """One command that was answered."""
+
+    endpoint: Endpoint
+    request: bytes
+    reply_to: str
+    """The subject that the reply went to. It tells whose inbox that is, and proves nothing: whoever may give a command
+    may name any subject for its reply."""
+    reply: bytes
+    error: ErrorInfo | None
+    cause: Cause
 
 
 class Served:
@@ -87,8 +114,9 @@ async def serve(
     description: str,
     endpoints: list[Endpoint],
     metadata: dict[str, str],
+    answered: "Callable[[Answered], None]",
 ) -> Served:
-    """`order`: of all services of this client."""
+    """`order`: of all services of this client. `answered` hears of every command."""
     counted = {endpoint.subject: _Counted() for endpoint in endpoints}
     tasks: set[asyncio.Task[None]] = set()
     waiting: set[MicroRequest] = set()
@@ -103,9 +131,9 @@ async def serve(
     )
     for endpoint in endpoints:
         await service.add_endpoint(
-            name=endpoint.subject.split(".cmd.", 1)[-1].replace(".", "_"),
+            name=endpoint.name.replace(".", "_"),
             subject=endpoint.subject,
-            handler=_accept(endpoint, counted[endpoint.subject], tasks, waiting, order),
+            handler=_accept(endpoint, counted[endpoint.subject], tasks, waiting, order, answered),
             metadata={"request": endpoint.request.__name__, "reply": endpoint.reply.__name__},
         )
     return Served(client, service, tasks)
@@ -117,21 +145,27 @@ def _accept(
     tasks: set[asyncio.Task[None]],
     waiting: set[MicroRequest],
     order: InOrder,
+    answered: "Callable[[Answered], None]",
 ) -> Callable[[MicroRequest], Awaitable[None]]:
     decoder = msgspec.json.Decoder(endpoint.request)
 
     async def run(request: MicroRequest) -> None:
         started = time.monotonic()
+        cause = of_headers(request.headers)
         try:
-            reply, error = await _answer(endpoint, decoder, request.data)
+            with doing(cause):
+                reply, error = await _answer(endpoint, decoder, request.data)
         finally:
             counted.handling_seconds += time.monotonic() - started
         counted.errors += error is not None
+        if is_audited(endpoint.verb):  # who looks at figures once a second tells no story
+            tell(cause, endpoint.kind, "server", error.message if error else "", code=error.code if error else OK)
+        answered(Answered(endpoint, request.data, request._msg.reply, reply, error, cause))
         try:
             if error is None:
                 await request.respond(reply)
             else:
-                await request.respond_error(str(error.code), error.message, data=reply)
+                await request.respond_error(str(error.code), one_line(error.message), data=reply)
         except (nats.errors.Error, ValueError) as failure:  # ValueError: published without a reply subject
             log.debug("%s: reply not sent: %s", endpoint.subject, failure)
 
@@ -143,6 +177,11 @@ def _accept(
 
     async def accept(request: MicroRequest) -> None:
         counted.requests += 1
+        if why := why_forged(request.subject, endpoint.subject, request._msg.reply, request.headers):
+            # No answer: it would go to whom a stranger chose.
+            counted.errors += 1
+            log.warning("command %s not taken: %s", endpoint.name, ascii(why))
+            return
         if len(tasks) + len(waiting) >= _MAX_IN_FLIGHT:
             counted.errors += 1
             busy = TooMany(f"{_MAX_IN_FLIGHT} commands are under way; try again")

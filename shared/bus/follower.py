@@ -12,7 +12,8 @@ from nats.js.errors import NotFoundError
 from nats.js.kv import KV_DEL, KV_OP, KV_PURGE
 
 from schemas.errors import Unavailable
-from shared.bus.kv import CALL_TIMEOUT_SECONDS, RETRY_SECONDS, Bucket
+from shared.bus.jetstream_ready import CALL_TIMEOUT_SECONDS, RETRY_SECONDS
+from shared.bus.kv import Bucket
 from shared.tasks import end_tasks, set_within, start_task
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,10 @@ class Follower:
     async def caught_up(self, timeout_seconds: float) -> bool:
         """Wait until all that there was at the start has been told; False when the time is over first."""
         return await set_within(self._caught_up, timeout_seconds)
+
+    def look_again(self) -> None:
+        """Go on where it was, as after a reconnect: the bucket was out of reach, and is not any more."""
+        self._again.set()
 
     async def close(self) -> None:
         self._forget_hook()

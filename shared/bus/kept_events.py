@@ -8,11 +8,13 @@ from typing import TypeVar
 import nats.errors
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
-from schemas.errors import Unavailable
+from schemas.errors import Forbidden, Unavailable
 from schemas.subjects import EVENTS_STREAM, all_events
-from shared.bus.kv import when_jetstream_answers
+from shared.bus.jetstream_ready import when_jetstream_answers
+from shared.bus.refusals import NotAllowed
+from shared.bus.replicas import fit_replicas, same_or_raise
 from shared.bus.subscription import Message
 
 log = logging.getLogger(__name__)
@@ -25,10 +27,11 @@ _READ_AT_ONCE = 50  # requests on their way; more would only wait in the server
 _READ_SECONDS = 10.0  # of asking again, where 500 events take 0.05 s: a server that is so late has other troubles
 
 
-async def ensure_events(jetstream: JetStreamContext) -> None:
-    """Make it where it does not exist.
+async def ensure_events(jetstream: JetStreamContext, replicas: int = 1) -> None:
+    """Make it where it does not exist, kept by `replicas` servers.
 
     Raises:
+        InvalidValue: there are not so many.
         Unavailable: the server has no JetStream.
     """
     config = StreamConfig(
@@ -38,6 +41,7 @@ async def ensure_events(jetstream: JetStreamContext) -> None:
         max_bytes=_MAX_BYTES,
         discard=DiscardPolicy.OLD,
         storage=StorageType.FILE,
+        num_replicas=replicas,
     )
 
     async def ensure() -> None:
@@ -46,10 +50,12 @@ async def ensure_events(jetstream: JetStreamContext) -> None:
         except NotFoundError:
             try:
                 await jetstream.add_stream(config)
-            except BadRequestError as error:  # another service made it first
+            except APIError as error:  # another service made it first
+                same_or_raise(error, replicas)
                 log.debug("events stream: %s", error)
+        await fit_replicas(jetstream, EVENTS_STREAM, replicas)
 
-    await when_jetstream_answers(EVENTS_STREAM, ensure)
+    await when_jetstream_answers(EVENTS_STREAM, ensure, jetstream)
 
 
 async def read_events(jetstream: JetStreamContext, after: int, most: int) -> tuple[int, list[Message]]:
@@ -85,6 +91,8 @@ async def read_events(jetstream: JetStreamContext, after: int, most: int) -> tup
         found: list[Message | None] = []
         for start in range(first, state.last_seq + 1, _READ_AT_ONCE):
             found += await asyncio.gather(*map(one, range(start, min(start + _READ_AT_ONCE, state.last_seq + 1))))
+    except NotAllowed as error:
+        raise Forbidden(f"{error}; see who may in ops/nats/permissions.md") from None
     except (nats.errors.Error, TimeoutError) as error:
         raise Unavailable(f"the kept events cannot be read ({type(error).__name__}); try again") from None
     return state.last_seq, [message for message in found if message is not None]

@@ -1,44 +1,48 @@
-"""Key-value buckets with compare-and-set."""
+"""One key-value bucket, with compare-and-set."""
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import nats.errors
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, Header, KeyValueConfig, StorageType
+from nats.js.api import ConsumerConfig, Header, KeyValueConfig
 from nats.js.errors import (
     APIError,
     BucketNotFoundError,
     KeyNotFoundError,
-    KeyWrongLastSequenceError,
+    NoStreamResponseError,
     NotFoundError,
+    ServiceUnavailableError,
 )
 from nats.js.kv import KV_OP, KV_PURGE, MSG_ROLLUP_SUBJECT, KeyValue
 
-from schemas.errors import Conflict, NotFound, Unavailable
+from schemas.buckets import form_of
+from schemas.trace import TRACEPARENT
+from shared.bus.jetstream_ready import CALL_TIMEOUT_SECONDS, RETRY_SECONDS
+from shared.bus.kv_errors import bucket_error, changed_meanwhile, last_revision_in
+from shared.bus.own_keys import read_own_key
+from shared.bus.refusals import NotAllowed
+from shared.bus.replicas import same_or_raise
+from shared.bus.watching import FORGOTTEN_SECONDS, listed_by, with_heartbeat
+from shared.cause import TOLD_SECONDS
 
 if TYPE_CHECKING:
-    from shared.bus.connection import Bus
+    from shared.bus.bus import Bus
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-CALL_TIMEOUT_SECONDS = 5.0
-DEFAULT_BUCKET_BYTES = 64 * 1024 * 1024
-RETRY_SECONDS = 0.2
-# How long the server keeps a watch that nobody listens to any more. nats-py's five minutes let those who ask for the
-# state now and then pile up watches by the thousand, and the server slowed down until it did not answer in time.
-_FORGOTTEN_SECONDS = 5.0
+# Servers that lose the leader of a bucket choose another 4 to 9 s later, and nothing can be set about that.
+_ELECTION_SECONDS = 9.0
+_BEHIND_SECONDS = 0.02  # a server of the same cluster has a write within some milliseconds of its leader
 _HEARTBEAT_SECONDS = 5.0  # JetStream's flow control asks for one
-_STORE_FAILED = 10077  # error code of JetStream: with the limit that was reached as its text
-_WRONG_LAST_SEQUENCE = (10071, 10164)  # error codes of JetStream, which nats-py maps for updates only
-
-
-class BucketFull(Unavailable):
-    """It takes no more until what is in it is removed or lapses: trying again does not help."""
+_CAUSE_SECONDS = 0.5  # a server that is there answers within a millisecond
+_NO_REVISION = str(2**63 - 1)  # that no key ever has
 
 
 class Entry(NamedTuple):
@@ -50,6 +54,9 @@ class Entry(NamedTuple):
 class Bucket:
     """One key-value bucket."""
 
+    revisions_grow = True
+    """With each write; not those of a copy, whose original may be another one by now."""
+
     def __init__(self, bus: "Bus", jetstream: JetStreamContext, config: KeyValueConfig) -> None:
         self.name = config.bucket
         self._prefix = f"$KV.{config.bucket}."
@@ -57,6 +64,8 @@ class Bucket:
         self._jetstream = jetstream
         self._config = config
         self._kv: KeyValue | None = None
+        self._leaderless = False
+        """Of what was asked last: no server answered for the bucket."""
 
     async def open(self) -> KeyValue:
         """The bucket, made where it does not exist (memory buckets vanish with the server)."""
@@ -66,6 +75,7 @@ class Bucket:
             try:
                 self._kv = await self._jetstream.create_key_value(self._config)
             except APIError as error:  # another service made it between the two calls
+                same_or_raise(error, self._config.replicas)
                 log.debug("bucket %s: %s", self.name, error)
                 self._kv = await self._jetstream.key_value(self.name)
         return self._kv
@@ -73,11 +83,78 @@ class Bucket:
     async def get(self, key: str, revision: int | None = None) -> Entry | None:
         """The current value, or the one of an earlier revision that the bucket's history still has; else None."""
         async with self._answered(key):
-            try:
-                entry = await (self._kv or await self.open()).get(key, revision)
-            except KeyNotFoundError:
-                return None
-        return Entry(key, entry.value or b"", entry.revision or 0)
+            return await self._with_leader(lambda: self._read(self._get(key, revision)))
+
+    async def _get(self, key: str, revision: int | None) -> Entry | None:
+        kv = self._kv or await self.open()
+        try:
+            if form_of(self.name).own_keys and not kv._direct:
+                subject = f"{self._prefix}{key}"
+                own = await read_own_key(self._jetstream, f"KV_{self.name}", subject, revision, CALL_TIMEOUT_SECONDS)
+                return Entry(key, *own) if own else None
+            entry = await kv.get(key, revision)
+        except KeyNotFoundError:
+            return None
+        return self.entry_of(entry)
+
+    async def cause(self, key: str, revision: int | None = None) -> str:
+        """What led to a write of `key`, as `traceparent`; None: to the last one, which may be its removal. Empty: that
+        is not known, or not in time; nobody has to wait for a story."""
+        try:
+            async with asyncio.timeout(_CAUSE_SECONDS):
+                kept = await self._jetstream.get_msg(
+                    f"KV_{self.name}",
+                    seq=revision,
+                    subject=None if revision else f"{self._prefix}{key}",
+                    direct=(self._kv or await self.open())._direct,
+                )
+        except (nats.errors.Error, TimeoutError) as error:
+            log.debug("cause of %s: %s", key, error or type(error).__name__)
+            return ""
+        if kept.time is None or (datetime.now(UTC) - kept.time).total_seconds() > TOLD_SECONDS:
+            return ""  # who acts on it only now was started since
+        return str((kept.headers or {}).get(TRACEPARENT, ""))
+
+    async def newest(self, key: str) -> Entry | None:
+        """As `get`, for who changes what is there. In a cluster any server that has the bucket answers `get`: it may be
+        a moment behind, and one that is cut off stays behind, so the leader is asked whether that is the last write.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
+        if not self.bus.clustered:
+            return await self.get(key)
+        async with self._answered(key):
+            return (await self._with_leader(lambda: self._read(self._look_at_newest(key))))[0]
+
+    async def _look_at_newest(self, key: str) -> tuple[Entry | None, int]:
+        while True:
+            found, revision = await self._look(key)
+            if revision == await self._last_revision(key):
+                return found, revision
+            await asyncio.sleep(_BEHIND_SECONDS)
+
+    async def _look(self, key: str) -> tuple[Entry | None, int]:
+        """The current value, and the revision of the last write, which may be its removal."""
+        try:
+            entry = await (self._kv or await self.open()).get(key)
+        except KeyNotFoundError as error:
+            removed = error.entry.revision if error.entry else 0
+            return None, removed or 0
+        return Entry(key, entry.value or b"", entry.revision or 0), entry.revision or 0
+
+    async def _last_revision(self, key: str) -> int:
+        """Of the last write of `key`, as the leader has it, who says it where it refuses one: the only question that
+        permissions tell from one about another key."""
+        headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: _NO_REVISION}
+        try:
+            await self._jetstream.publish(f"{self._prefix}{key}", headers=headers)
+        except APIError as error:
+            last = last_revision_in(error)
+            if last is None:
+                raise
+            return last
+        raise AssertionError("no key has that revision")
 
     async def put(self, key: str, value: bytes) -> int:
         """Write whatever is there; returns the new revision.
@@ -85,11 +162,21 @@ class Bucket:
         Raises:
             Unavailable: the bus did not take it in time.
         """
-        async with self._answered(key):
+
+        async def put() -> int:
             try:
                 return await (self._kv or await self.open()).put(key, value)
             except (NotFoundError, nats.errors.NoRespondersError):  # a memory bucket after a server restart
                 return await (await self.open()).put(key, value)
+            except NotAllowed:
+                raise
+            except TimeoutError:  # its server was lost, or the leader was; twice is as well as once
+                if not self.bus.clustered:
+                    raise
+                raise NoStreamResponseError from None
+
+        async with self._answered(key):
+            return await self._with_leader(put)
 
     async def update(self, key: str, value: bytes, revision: int) -> int:
         """Compare-and-set: write when the key's revision still is `revision` (0: does not exist).
@@ -98,9 +185,26 @@ class Bucket:
             Conflict: somebody else was first.
             Unavailable: the bus did not take it in time.
         """
-        async with self._answered(key):
+
+        async def update() -> int:
             kv = self._kv or await self.open()
-            return await (kv.update(key, value, last=revision) if revision else kv.create(key, value))
+            try:
+                return await (kv.update(key, value, last=revision) if revision else kv.create(key, value))
+            except NotAllowed:
+                raise
+            except TimeoutError:
+                if not self.bus.clustered:
+                    raise
+            # Whether it was taken is not known: its server was lost, or the leader was.
+            found, last = await self._look_at_newest(key)
+            if found is not None and found.value == value and last > revision:
+                return last
+            if last != revision and (found is not None or revision):
+                raise changed_meanwhile(key)
+            raise NoStreamResponseError  # it was not: again
+
+        async with self._answered(key):
+            return await self._with_leader(update)
 
     async def delete(self, key: str, revision: int | None = None) -> None:
         """Remove the key; with `revision` only when it still has that revision.
@@ -109,8 +213,12 @@ class Bucket:
             Conflict: somebody else was first.
             Unavailable: the bus did not take it in time.
         """
-        async with self._answered(key):
+
+        async def delete() -> None:
             await (self._kv or await self.open()).delete(key, last=revision)
+
+        async with self._answered(key):
+            await self._with_leader(delete)
 
     async def purge(self, key: str, revision: int | None = None) -> None:
         """Remove the key and every earlier revision of it; with `revision` only when it still has that revision.
@@ -124,7 +232,7 @@ class Bucket:
         if revision is not None:
             headers[Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(revision)
         async with self._answered(key):
-            await self._jetstream.publish(f"{self._prefix}{key}", headers=headers)
+            await self._with_leader(lambda: self._jetstream.publish(f"{self._prefix}{key}", headers=headers))
 
     async def entries(self, keys: str = ">") -> dict[str, Entry]:
         """Everything under `keys` (a subject pattern) right now."""
@@ -138,7 +246,9 @@ class Bucket:
     async def watch(self, keys: str, *, afresh: bool = False) -> KeyValue.KeyWatcher:
         """A watch of `keys`; whoever made it stops it. `afresh`: the bucket may have vanished with its server."""
         kv = self._kv if self._kv and not afresh else await self.open()
-        return await kv.watch(keys, inactive_threshold=_FORGOTTEN_SECONDS)
+        if self.bus.clustered:
+            kv = KeyValue(self.name, f"KV_{self.name}", self._prefix, with_heartbeat(self._jetstream), direct=True)
+        return await kv.watch(keys, inactive_threshold=FORGOTTEN_SECONDS)
 
     async def changes(
         self, keys: str, place: ConsumerConfig, receive: Callable[[Msg], Awaitable[None]]
@@ -154,34 +264,24 @@ class Bucket:
             idle_heartbeat=_HEARTBEAT_SECONDS,
         )
 
+    def entry_of(self, kept: KeyValue.Entry) -> Entry:
+        """What was written, of what the server keeps."""
+        return Entry(kept.key, kept.value or b"", kept.revision or 0)
+
     def key_of(self, subject: str) -> str:
         """The key whose writes come under `subject`."""
         return subject.removeprefix(self._prefix)
 
-    async def snapshot(self, watcher: KeyValue.KeyWatcher, keys: str) -> dict[str, Entry]:
-        """What a new watch of `keys` lists before it follows changes.
+    async def snapshot(
+        self, watcher: KeyValue.KeyWatcher, keys: str, on_listed: Callable[[], None] = lambda: None
+    ) -> dict[str, Entry]:
+        """What a new watch of `keys` lists before it follows changes; `on_listed` is called for each as it comes.
 
-        nats-py takes a watch for empty when nothing is pending and nothing has come, but what is no longer pending
-        may still be on its way: an empty listing is believed only when the server counts no keys.
+        Raises:
+            NotFound: the watch was stopped.
         """
-        found: dict[str, Entry] = {}
-        listed = on_the_way = False
-        while True:
-            update = await watcher.updates(timeout=CALL_TIMEOUT_SECONDS)  # type: ignore[no-untyped-call]
-            if update is None:
-                if listed or not await self._count(keys):
-                    return found
-                on_the_way = True
-                continue
-            if not isinstance(update, KeyValue.Entry):
-                raise NotFound("the watch was stopped")
-            listed = True  # also by a deleted key, which is all there may be
-            if update.operation in ("DEL", "PURGE"):
-                found.pop(update.key, None)
-            else:
-                found[update.key] = Entry(update.key, update.value or b"", update.revision or 0)
-            if on_the_way and not update.delta:  # the last of those that were on their way; no end mark follows it
-                return found
+        listed = await listed_by(watcher, lambda: self._count(keys), on_listed)
+        return {key: self.entry_of(entry) for key, entry in listed.items()}
 
     async def _count(self, keys: str) -> int:
         """How many keys there are under `keys`, deleted ones included."""
@@ -193,64 +293,42 @@ class Bucket:
         status = await (self._kv or await self.open()).status()
         return int(status.stream_info.state.last_seq)
 
+    async def _read(self, asking: Awaitable[T]) -> T:
+        """What is asked for; in a cluster one that nobody answers may be asked again: its server was lost, or the
+        leader, which answers where there are no direct gets."""
+        try:
+            return await asking
+        except NotAllowed:
+            raise
+        except TimeoutError:
+            if not self.bus.clustered:
+                raise
+            raise NoStreamResponseError from None
+
+    async def _with_leader(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """`attempt`, in a cluster again for as long as the bucket has no leader: nothing was written then."""
+        while True:
+            try:
+                return await attempt()
+            except (NoStreamResponseError, ServiceUnavailableError):
+                if not self.bus.clustered:
+                    raise
+                self._leaderless = True
+            await asyncio.sleep(RETRY_SECONDS)
+
     @contextlib.asynccontextmanager
     async def _answered(self, key: str) -> AsyncIterator[None]:
         """A deadline for what is asked of the server, and its errors as the mesh's own."""
+        self._leaderless = False
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
+            async with asyncio.timeout(_ELECTION_SECONDS if self.bus.clustered else CALL_TIMEOUT_SECONDS):
                 yield
         except (nats.errors.Error, TimeoutError) as error:
-            if isinstance(error, KeyWrongLastSequenceError) or (
-                isinstance(error, APIError) and error.err_code in _WRONG_LAST_SEQUENCE
-            ):
-                raise Conflict(f"{key} was changed meanwhile; read it again and retry") from None
-            if (
-                isinstance(error, APIError)
-                and error.err_code == _STORE_FAILED
-                and "maximum" in (error.description or "")
-            ):
-                raise BucketFull(
-                    f"{self.name} is full on the bus, with {self._config.max_bytes} bytes; give it more with "
-                    f"`nats stream edit KV_{self.name} --max-bytes`, or wait until what is in it lapses"
-                ) from None
-            raise Unavailable(f"the bus did not answer for {self.name} ({type(error).__name__}); try again") from None
-
-
-async def open_bucket(
-    jetstream: JetStreamContext,
-    bus: "Bus",
-    name: str,
-    *,
-    ttl_seconds: float | None,
-    memory: bool,
-    history: int,
-    max_bytes: int,
-) -> Bucket:
-    config = KeyValueConfig(
-        bucket=name,
-        history=history,
-        ttl=ttl_seconds,
-        storage=StorageType.MEMORY if memory else StorageType.FILE,
-        max_bytes=max_bytes,
-        direct=True,
-    )
-    bucket = Bucket(bus, jetstream, config)
-    await when_jetstream_answers(name, bucket.open)
-    return bucket
-
-
-async def when_jetstream_answers(what: str, attempt: Callable[[], Awaitable[object]]) -> None:
-    """Run `attempt` until it succeeds: right after its start a server answers before its JetStream does.
-
-    Raises:
-        Unavailable: not within about 5 s.
-    """
-    for number in range(25):
-        try:
-            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
-                await attempt()
-            return
-        except (nats.errors.Error, TimeoutError) as error:
-            log.debug("%s, attempt %d: %s", what, number, error or type(error).__name__)
-            await asyncio.sleep(RETRY_SECONDS)
-    raise Unavailable(f"JetStream does not answer at this server; framemesh needs it (nats-server -js) for {what}")
+            raise bucket_error(
+                error,
+                self.name,
+                key,
+                self._config.max_bytes or 0,
+                leaderless=self._leaderless,
+                clustered=self.bus.clustered,
+            ) from None

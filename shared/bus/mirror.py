@@ -13,7 +13,8 @@ import nats.errors
 from nats.js.kv import KeyValue
 
 from schemas.errors import Unavailable
-from shared.bus.kv import CALL_TIMEOUT_SECONDS, RETRY_SECONDS, Bucket, Entry
+from shared.bus.jetstream_ready import CALL_TIMEOUT_SECONDS, RETRY_SECONDS
+from shared.bus.kv import Bucket, Entry
 from shared.tasks import end_tasks, set_within, start_task
 
 log = logging.getLogger(__name__)
@@ -34,18 +35,23 @@ class Mirror:
         self._on_change = on_change
         self._changed = asyncio.Condition()
         self._synced = asyncio.Event()
+        self._listed = 0
+        """Entries that have come in lists: tens of thousands take longer than any deadline for an answer."""
         self._rewatch = asyncio.Event()
         self._forget_hook = bucket.bus.on_reconnect(self._rewatch.set)
         self._task = start_task(self._run(), f"mirror {bucket.name}")
 
     async def synced(self, timeout_seconds: float = 10.0) -> None:
-        """Wait for the first complete copy.
+        """Wait for the first complete copy, which takes as long as there is much to be copied.
 
         Raises:
-            Unavailable: not within the time.
+            Unavailable: nothing more has come within the time.
         """
-        if not await set_within(self._synced, timeout_seconds):
-            raise Unavailable(f"the bus did not list {self._bucket.name} in time")
+        listed = 0
+        while not await set_within(self._synced, timeout_seconds):
+            if self._listed == listed:
+                raise Unavailable(f"the bus did not list {self._bucket.name} in time")
+            listed = self._listed
 
     async def wait_for(self, predicate: Callable[[dict[str, Entry]], bool], timeout_seconds: float) -> bool:
         """Wait until the entries satisfy `predicate`; False when the time is over first."""
@@ -55,6 +61,10 @@ class Mirror:
         except TimeoutError:
             return predicate(self.entries)
         return True
+
+    def look_again(self) -> None:
+        """List everything anew, as after a reconnect: the bucket was out of reach, and is not any more."""
+        self._rewatch.set()
 
     async def close(self) -> None:
         self._forget_hook()
@@ -76,8 +86,7 @@ class Mirror:
             watcher = await self._bucket.watch(self._keys, afresh=True)
             seen = await self._bucket.last_sequence()
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
-                await self._replace(await self._bucket.snapshot(watcher, self._keys))
+            await self._replace(await self._bucket.snapshot(watcher, self._keys, self._count_listed))
             self._synced.set()
             while not self._rewatch.is_set():
                 update = asyncio.ensure_future(watcher.updates(timeout=_RESYNC_SECONDS))  # type: ignore[no-untyped-call]
@@ -108,16 +117,19 @@ class Mirror:
             except (nats.errors.Error, TimeoutError):
                 log.debug("watch of %s ended with its connection", self._bucket.name)
 
+    def _count_listed(self) -> None:
+        self._listed += 1
+
     async def _apply(self, entry: KeyValue.Entry) -> None:
         if entry.operation in ("DEL", "PURGE"):
             if self.entries.pop(entry.key, None) is not None:
                 await self._tell(entry.key, None)
             return
-        known = self.entries.get(entry.key)
-        if known and known.revision >= (entry.revision or 0):
+        known, now = self.entries.get(entry.key), self._bucket.entry_of(entry)
+        if known and (known == now or (known.revision >= now.revision and self._bucket.revisions_grow)):
             return
-        self.entries[entry.key] = Entry(entry.key, entry.value or b"", entry.revision or 0)
-        await self._tell(entry.key, self.entries[entry.key])
+        self.entries[entry.key] = now
+        await self._tell(entry.key, now)
 
     async def _replace(self, snapshot: dict[str, Entry]) -> None:
         for key in [key for key in self.entries if key not in snapshot]:

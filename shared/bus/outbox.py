@@ -18,6 +18,8 @@ class BusStats(msgspec.Struct):
     dropped_full: int = 0
     dropped_error: int = 0
     reconnects: int = 0
+    refused: int = 0
+    """What the server did not let this party publish or subscribe to."""
     unreadable: int = 0
     """Messages received that were not what their subject promises."""
 

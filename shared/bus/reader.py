@@ -5,6 +5,7 @@ three copies of each picture. What returns at once needs none of that; the rest 
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
 from urllib.parse import ParseResult
 
@@ -103,14 +104,12 @@ class _Protocol(asyncio.StreamReaderProtocol):
 
 
 class ReadingTransport(TcpTransport):
-    """nats-py's way to a server over TCP, with a reader of our own before its streams.
-
-    After `connect_tls` nats-py reads by itself: there our bytes would be ciphers.
-    """
+    """nats-py's way to a server over TCP, and over TLS within, with a reader of our own before its streams."""
 
     def __init__(self, receivers: Mapping[bytes, Receive]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._receivers = receivers
+        self._plain: _Protocol | None = None
 
     def __bool__(self) -> bool:
         return True  # before it is connected too: nats-py would take one of its own instead
@@ -122,5 +121,30 @@ class ReadingTransport(TcpTransport):
         protocol = _Protocol(stream, self._receivers)
         async with asyncio.timeout(connect_timeout):
             transport, _ = await loop.create_connection(lambda: protocol, uri.hostname or "", uri.port or 0)
+        self._plain = protocol
         self._bare_io_reader = self._io_reader = stream
         self._bare_io_writer = self._io_writer = asyncio.StreamWriter(transport, protocol, stream, loop)
+
+    async def connect_tls(
+        self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
+    ) -> None:
+        """As of nats-py; raises OSError, ssl.SSLError, TimeoutError."""
+        loop = asyncio.get_running_loop()
+        assert self._io_writer is not None, "connected first"
+        stream = asyncio.StreamReader(limit=buffer_size)
+        protocol = _Protocol(stream, self._receivers)
+        name = uri if isinstance(uri, str) else uri.hostname or ""
+        try:
+            async with asyncio.timeout(connect_timeout):
+                transport = await loop.start_tls(self._io_writer.transport, protocol, ssl_context, server_hostname=name)
+        except BaseException:
+            # Nobody else tells the first protocol, for whose end nats-py would wait without one.
+            self._io_writer.transport.abort()
+            if self._plain is not None:
+                self._plain.connection_lost(None)
+            raise
+        assert transport is not None, "the handshake is done"
+        # What asyncio leaves to us here; without it nothing would hold back a server that sends more than is read.
+        protocol.connection_made(transport)
+        self._io_reader = stream
+        self._io_writer = asyncio.StreamWriter(transport, protocol, stream, loop)

@@ -10,10 +10,14 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError, BadRequestError, NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
-from schemas.errors import BadRequest, TooMany, Unavailable
-from shared.bus.kv import CALL_TIMEOUT_SECONDS, when_jetstream_answers
+from schemas.errors import BadRequest, Forbidden, TooMany, Unavailable
+from schemas.trace import TRACEPARENT
+from shared.bus.hub import HubJetStream
+from shared.bus.jetstream_ready import CALL_TIMEOUT_SECONDS, when_jetstream_answers
+from shared.bus.refusals import NotAllowed
+from shared.bus.replicas import fit_replicas, same_or_raise
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,10 @@ class Work:
 
     def __init__(self, message: Msg) -> None:
         self.data = message.data
+        self.traceparent = (message.headers or {}).get(TRACEPARENT, "")
+        """What led to it; empty: that is not known."""
+        self.attempt = message.metadata.num_delivered
+        """How often it was taken, this time included."""
         self._message = message
 
     async def going_on(self) -> None:
@@ -69,15 +77,17 @@ class WorkQueue:
         give_up_seconds: float,
         max_items: int,
         max_age_seconds: float,
+        replicas: int = 1,
     ) -> None:
         """Args:
         give_up_seconds: an item whose worker is silent for so long goes to another.
         max_items: more are refused.
         max_age_seconds: what nobody has done until then is dropped.
+        replicas: so many servers keep it.
         """
         self._jetstream = jetstream
         self._name, self._subject, self._consumer = name, subject, consumer
-        self._max_items = max_items
+        self._max_items, self._replicas = max_items, replicas
         self._stream_config = StreamConfig(
             name=name,
             subjects=[subject],
@@ -88,6 +98,7 @@ class WorkQueue:
             max_bytes=_MAX_BYTES,
             max_age=max_age_seconds,
             duplicate_window=min(_SAME_ITEM_SECONDS, max_age_seconds),
+            num_replicas=replicas,
         )
         self._consumer_config = ConsumerConfig(
             durable_name=consumer,
@@ -101,9 +112,10 @@ class WorkQueue:
         """Make stream and consumer where they do not exist; both are as this queue says, whoever made them.
 
         Raises:
+            InvalidValue: there are fewer servers than it shall be kept by.
             Unavailable: the server has no JetStream, or no room.
         """
-        await when_jetstream_answers(self._name, self._fit)
+        await when_jetstream_answers(self._name, self._fit, self._jetstream)
 
     async def put(self, item: str, data: bytes) -> None:
         """Add an item; one of the same name that came within the last hour is not added again.
@@ -123,6 +135,11 @@ class WorkQueue:
                 few = "bytes" in (error.description or "")  # that are large
                 waiting = "too many bytes" if few else self._max_items
                 raise TooMany(f"{waiting} are waiting already; try again later") from None
+            if isinstance(self._jetstream, HubJetStream):
+                raise Unavailable(
+                    f"this host is cut off from its hub, which keeps {self._name}: the job was not taken; try again "
+                    "when the link is back"
+                ) from None
             # What nats-server does when its disk is full: it writes no more, answers no more, and needs a restart.
             raise Unavailable(
                 f"the bus did not take the job ({type(error).__name__}); try again, and see whether its disk is full"
@@ -148,9 +165,13 @@ class WorkQueue:
 
     async def _fit(self) -> None:
         await self._ensure()
+        await fit_replicas(self._jetstream, self._name, self._replicas)
         config = (await self._jetstream.stream_info(self._name)).config
         if config.max_msgs != self._max_items:
-            await self._jetstream.update_stream(config.evolve(max_msgs=self._max_items))
+            try:
+                await self._jetstream.update_stream(config.evolve(max_msgs=self._max_items))
+            except NotAllowed:  # in a locked mesh one party makes what is kept, and no other changes it
+                log.warning("%s stays at %s items: nobody lets this service change it", self._name, config.max_msgs)
 
     async def _ensure(self) -> None:
         try:
@@ -158,7 +179,8 @@ class WorkQueue:
         except NotFoundError:
             try:
                 await self._jetstream.add_stream(self._stream_config)
-            except BadRequestError as error:  # another worker made it first
+            except APIError as error:  # another worker made it first
+                same_or_raise(error, self._replicas)
                 log.debug("stream %s: %s", self._name, error)
         try:
             info = await self._jetstream.consumer_info(self._name, self._consumer)
@@ -205,5 +227,7 @@ async def _answered(name: str) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
             yield
+    except NotAllowed as error:
+        raise Forbidden(f"{error}; see who may in ops/nats/permissions.md") from None
     except (nats.errors.Error, TimeoutError) as error:
         raise Unavailable(f"the bus did not answer for {name} ({type(error).__name__}); try again") from None
