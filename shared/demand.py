@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from schemas.buckets import DEMAND_TTL_SECONDS
 from schemas.errors import MeshError
 from schemas.subjects import DEMAND_BUCKET, demand_key
 from shared.bus import Bucket, Bus, Entry, Mirror
@@ -19,7 +20,6 @@ from shared.tasks import end_tasks, set_within, start_task
 
 log = logging.getLogger(__name__)
 
-TTL_SECONDS = 5.0
 _REFRESH_SECONDS = 2.0  # two may be lost before the demand lapses
 _EXPIRY_CHECK_SECONDS = 0.5
 
@@ -87,7 +87,7 @@ class Wants:
             await set_within(self._poke, _REFRESH_SECONDS)
 
     async def _put_all(self) -> None:
-        bucket = await self._bus.bucket(DEMAND_BUCKET, ttl_seconds=TTL_SECONDS, memory=True)
+        bucket = await self._bus.bucket(DEMAND_BUCKET)
         await self._put_new(bucket)
         while self._gone:
             key = self._gone.pop()
@@ -109,7 +109,7 @@ class DemandBoard:
     """What others need from this node. `on_change` is called in the event loop when consumers come or go."""
 
     def __init__(self, bus: "Bus", bucket: "Bucket", node: str, on_change: Callable[[], None]) -> None:
-        self._bus = bus
+        self._bus, self._bucket = bus, bucket
         self._node = node
         self._on_change = on_change
         self._seen_seconds: dict[str, float] = {}
@@ -121,7 +121,7 @@ class DemandBoard:
     @classmethod
     async def open(cls, bus: "Bus", node: str, on_change: Callable[[], None]) -> Self:
         """A board that already knows the demand of this moment."""
-        bucket = await bus.bucket(DEMAND_BUCKET, ttl_seconds=TTL_SECONDS, memory=True)
+        bucket = await bus.bucket(DEMAND_BUCKET)
         board = cls(bus, bucket, node, on_change)
         await board._mirror.synced()
         return board
@@ -153,7 +153,7 @@ class DemandBoard:
             return
         # Withdrawn. But right after a reconnect a missing key only means that the bus lost its memory: the consumer
         # has a TTL's time to say it again.
-        settled = time.monotonic() - self._reconnected_seconds > TTL_SECONDS
+        settled = time.monotonic() - self._reconnected_seconds > DEMAND_TTL_SECONDS
         if settled and self._seen_seconds.pop(key, None) is not None:
             self._on_change()
 
@@ -163,7 +163,7 @@ class DemandBoard:
             self._seen_seconds[key] = now
 
     def _lapsed(self) -> list[str]:
-        old = time.monotonic() - TTL_SECONDS
+        old = time.monotonic() - DEMAND_TTL_SECONDS
         return [key for key, seen in self._seen_seconds.items() if seen < old]
 
     async def _expire(self) -> None:
@@ -172,7 +172,7 @@ class DemandBoard:
             await asyncio.sleep(_EXPIRY_CHECK_SECONDS)
             if not self._bus.connected or not self._lapsed():
                 continue
-            if not await self._bus.answers():  # a server that hangs keeps the consumers' word from us
+            if not await self._heard():  # a server that hangs keeps the consumers' word from us
                 silent = True
                 continue
             if silent:
@@ -182,6 +182,24 @@ class DemandBoard:
             # What the server had not passed on when it answered has the time of one more check.
             await asyncio.sleep(_EXPIRY_CHECK_SECONDS)
             if lapsed := self._lapsed():
+                if not await self._heard():
+                    silent = True
+                    continue
+                lapsed = self._lapsed()
                 for key in lapsed:
                     del self._seen_seconds[key]
                 self._on_change()
+
+    async def _heard(self) -> bool:
+        """Whether the consumers' word could come to us. In a cluster our server may answer while the one that keeps it,
+        or the one that passes it on, is lost: there what is written is looked at, and counts as heard."""
+        if not self._bus.clustered:
+            return await self._bus.answers()
+        try:
+            there = await self._bucket.entries(f"{self._node}.>")
+        except MeshError as error:
+            log.debug("demand: %s", error)
+            return False
+        now = time.monotonic()
+        self._seen_seconds.update((key, now) for key in self._seen_seconds.keys() & there.keys())
+        return True

@@ -4,7 +4,7 @@ A spec is written to `mesh_desired` by compare-and-set; the owner notices and ac
 `mesh_actual` shows a settled state at or after that revision.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from schemas.resources import Actual, Spec
 from schemas.subjects import DESIRED_BUCKET, state_key
 from shared.bus import Entry
 from shared.secret_store import SecretField
-from shared.state import DESIRED_HISTORY, StateMirrors, read_entry
+from shared.state import StateMirrors, read_entry
 
 SpecT = TypeVar("SpecT", bound=Spec)
 ActualT = TypeVar("ActualT", bound=Actual)
@@ -57,8 +57,9 @@ class Desired(Generic[SpecT, ActualT]):
 
     def spec(self, resource: str) -> tuple[SpecT, int] | None:
         """The spec and its revision, or None when nobody asked for it."""
-        entry = self._mirrors.desired.entries.get(state_key(self._service, resource))
-        spec = read_entry(entry, self._spec_type)
+        key = state_key(self._service, resource)
+        entry = self._mirrors.desired.entries.get(key)
+        spec = self._mirrors.desired_readings.get(key, self._spec_type)
         return (spec, entry.revision) if entry and spec else None
 
     async def find(self, resource: str) -> tuple[SpecT, int] | None:
@@ -85,31 +86,39 @@ class Desired(Generic[SpecT, ActualT]):
         Raises:
             Unavailable: the bus does not answer.
         """
-        bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
+        bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET)
         entry = await bucket.get(state_key(self._service, resource), revision)
         return (msgspec.json.decode(entry.value, type=self._spec_type), entry.revision) if entry else None
 
+    async def cause(self, resource: str, revision: int | None) -> str:
+        """What led to that revision, or to the removal, as `traceparent`; empty: it is not known."""
+        if revision == 0:  # nobody asked for it
+            return ""
+        bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET)
+        return await bucket.cause(state_key(self._service, resource), revision)
+
     def actual(self, resource: str) -> ActualT | None:
-        return read_entry(self._mirrors.actual.entries.get(state_key(self._service, resource)), self._actual_type)
+        return self._mirrors.actual_readings.get(state_key(self._service, resource), self._actual_type)
 
     def all(self) -> list[tuple[str, SpecT, int, ActualT | None]]:
         """(id, spec, revision, actual) of each, by id."""
+        return [(resource, spec, revision, self.actual(resource)) for resource, spec, revision in self._specs()]
+
+    def _specs(self) -> Iterator[tuple[str, SpecT, int]]:
+        """(id, spec, revision) of each, by id."""
         prefix = f"{self._service}."
-        found = []
-        for key, entry in sorted(self._mirrors.desired.entries.items()):
-            if key.startswith(prefix):
-                resource = key.removeprefix(prefix)
-                spec = read_entry(entry, self._spec_type)
-                if spec is not None:
-                    found.append((resource, spec, entry.revision, self.actual(resource)))
-        return found
+        entries = self._mirrors.desired.entries
+        for key in sorted(key for key in entries if key.startswith(prefix)):
+            spec = self._mirrors.desired_readings.get(key, self._spec_type)
+            if spec is not None:
+                yield key.removeprefix(prefix), spec, entries[key].revision
 
     def unasked(self) -> list[ActualT]:
         """States of resources that exist although nobody asked for them, by id."""
         prefix = f"{self._service}."
         found = (
-            read_entry(entry, self._actual_type)
-            for key, entry in sorted(self._mirrors.actual.entries.items())
+            self._mirrors.actual_readings.get(key, self._actual_type)
+            for key in sorted(self._mirrors.actual.entries)
             if key.startswith(prefix) and key not in self._mirrors.desired.entries
         )
         return [actual for actual in found if actual is not None]
@@ -119,7 +128,7 @@ class Desired(Generic[SpecT, ActualT]):
         # A sample has no node of its own: it goes with its stream.
         return {
             resource: (spec, revision)
-            for resource, spec, revision, _ in self.all()
+            for resource, spec, revision in self._specs()
             if getattr(spec, "node", None) == node
         }
 
@@ -177,10 +186,10 @@ class Desired(Generic[SpecT, ActualT]):
 
     async def _put(self, resource: str, spec: SpecT, expected_revision: int | None) -> tuple[int, SpecT | None, SpecT]:
         """As `put`; the revision, the spec that was there before, and the one that is there now."""
-        bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
+        bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET)
         key = state_key(self._service, resource)
         for _ in range(_CAS_ATTEMPTS):
-            current = await bucket.get(key)
+            current = await bucket.newest(key)
             revision = current.revision if current else 0
             if expected_revision is not None and expected_revision != revision:
                 raise Conflict(f"{key} is at revision {revision}, not {expected_revision}; read it again and retry")
@@ -207,10 +216,10 @@ class Desired(Generic[SpecT, ActualT]):
 
     async def _remove(self, resource: str, expected_revision: int | None) -> tuple[int, SpecT | None] | None:
         """As `remove`; the revision and the spec, None for the spec when it was not readable."""
-        bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
+        bucket = await self._mirrors.bus.bucket(DESIRED_BUCKET)
         key = state_key(self._service, resource)
         for _ in range(_CAS_ATTEMPTS):
-            current = await bucket.get(key)
+            current = await bucket.newest(key)
             if current is None:
                 return None
             revision = current.revision
@@ -230,13 +239,8 @@ class Desired(Generic[SpecT, ActualT]):
         key = state_key(self._service, resource)
 
         def settled(entries: dict[str, Entry]) -> bool:
-            actual = read_entry(entries.get(key), self._actual_type)
-            if actual is None:
-                return False
-            # What waits for something outside the mesh has arrived as far as it can by itself.
-            waits = bool(getattr(actual, "waiting_for", ""))
-            on_its_way = actual.state in _TRANSIENT_STATES and actual.error is None and not waits
-            return actual.revision >= revision and not on_its_way
+            actual = self._mirrors.actual_readings.get(key, self._actual_type)
+            return actual is not None and actual.revision >= revision and not is_on_its_way(actual)
 
         if not await self._mirrors.actual.wait_for(settled, timeout_seconds):
             return None
@@ -247,11 +251,18 @@ class Desired(Generic[SpecT, ActualT]):
         key = state_key(self._service, resource)
 
         def gone(entries: dict[str, Entry]) -> bool:
-            actual = read_entry(entries.get(key), self._actual_type)
+            actual = self._mirrors.actual_readings.get(key, self._actual_type)
             # Something else may have taken its place: a newer spec, or the default that is there on demand.
             return actual is None or actual.revision != revision
 
         return await self._mirrors.actual.wait_for(gone, timeout_seconds)
+
+
+def is_on_its_way(actual: Actual) -> bool:
+    """Whether it will be another one without anybody's doing."""
+    # What waits for something outside the mesh has arrived as far as it can by itself.
+    waits = bool(getattr(actual, "waiting_for", ""))
+    return actual.state in _TRANSIENT_STATES and actual.error is None and not waits
 
 
 def error_in_reply(reply: Any) -> Any:

@@ -28,7 +28,7 @@ async def next_epoch(bus: "Bus", name: str, at_least: int = 0) -> int:
         check_id(part, "stream")
     bucket = await bus.bucket(EPOCH_BUCKET)
     for _ in range(_ATTEMPTS):
-        current = await bucket.get(name)
+        current = await bucket.newest(name)
         # What is not a number was written by hand, or cut short by a power cut: the clock is enough to go on from.
         last = int(current.value) if current and current.value.isdigit() else 0
         epoch = max(time.time_ns() // 1_000_000, last + 1, at_least)

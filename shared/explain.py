@@ -11,12 +11,31 @@ from schemas.packets import UNREADABLE
 from shared.urls import redact
 
 _SHOWN_VALUE_CHARACTERS = 120  # a hostile value must not flood a terminal or a log
+MAX_ERROR_CHARACTERS = 2_000  # all fields of the largest request are named in half of it
 _STEP = re.compile(r"\.?([A-Za-z0-9_]+)|\[(\d+|\.\.\.)\]")  # of msgspec's paths: `.name`, `[0]`, `[...]` in a mapping
 _ANY_KEY = "..."
 
 
 def explain_decode_error(error: Exception, request: type[Any], data: bytes) -> str:
     """msgspec's text as a person says it: the field, its value, and what is allowed or which fields there are."""
+    # Names of fields come from outside as they are; the text becomes a header of the reply.
+    return one_line(_explained(error, request, data))
+
+
+def one_line(text: str, most_characters: int = MAX_ERROR_CHARACTERS) -> str:
+    """`text` without what could not be printed, and no longer than that: its beginning and its end."""
+    plain = "".join(character if character.isprintable() else " " for character in _cut(text, most_characters))
+    return plain.strip()
+
+
+def _cut(text: str, most_characters: int) -> str:
+    if len(text) <= most_characters:
+        return text
+    half = (most_characters - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def _explained(error: Exception, request: type[Any], data: bytes) -> str:
     text, _, path = str(error).partition(" - at `$")
     path = path.rstrip("`").removeprefix(".")
     if not isinstance(error, msgspec.ValidationError):

@@ -23,7 +23,7 @@ from schemas.sessions import (
 )
 from schemas.subjects import PRESENCE_BUCKET, command
 from shared.bus import Bus
-from shared.state import PRESENCE_TTL_SECONDS, read_entry
+from shared.state import read_entry
 
 SERVICE = "webrtc-gateway"
 MIN_ID_CHARACTERS = 4
@@ -135,7 +135,7 @@ def check_kick(request: KickSessions) -> None:
 
 async def present_gateways(bus: Bus) -> list[Presence]:
     """Those of this moment, for who does not follow the mesh's state."""
-    bucket = await bus.bucket(PRESENCE_BUCKET, ttl_seconds=PRESENCE_TTL_SECONDS, memory=True)
+    bucket = await bus.bucket(PRESENCE_BUCKET)
     entries = await bucket.entries(f"{SERVICE}.>")
     found = (read_entry(entry, Presence) for entry in entries.values())
     return [presence for presence in found if presence is not None]

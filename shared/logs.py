@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from schemas.errors import InvalidValue
+from shared.cause import trace_id
 
 _FIELDS = ("stream", "rendition", "output", "session", "sequence", "epoch")
 _LEVELS = ("debug", "info", "warning", "error")
@@ -71,6 +72,8 @@ class _JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             **_fields(record),
         }
+        if trace := trace_id():
+            line["trace"] = trace
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line, enc_hook=str).decode()

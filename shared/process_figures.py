@@ -22,18 +22,27 @@ class ProcessFigures(NamedTuple):
 
 
 class ProcessWatch:
-    """Looks at this process; the first look has no time before it."""
+    """Looks at a process, this one when none is named; the first look has no time before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int = 0) -> None:
+        self._pid = pid or os.getpid()
         self._before: dict[int, int] = {}
         self._before_s = time.monotonic()
+        self._ticks = 0
+        self.rss_bytes = 0
+        """At the last look."""
         self.look()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Until the last look; of children that had ended by then, until the look before."""
+        return self._ticks / _TICKS_PER_SECOND
 
     def look(self) -> ProcessFigures:
         """Takes a fraction of a millisecond for each process."""
         ticks: dict[int, int] = {}
         rss_bytes = 0
-        for pid in _family(os.getpid()):
+        for pid in _family(self._pid):
             if (found := _read(pid)) is not None:
                 ticks[pid], rss = found
                 rss_bytes += rss
@@ -41,6 +50,8 @@ class ProcessWatch:
         spent = sum(count - self._before.get(pid, 0) for pid, count in ticks.items())
         elapsed_s = now_s - self._before_s
         self._before, self._before_s = ticks, now_s
+        self._ticks += max(0, spent)
+        self.rss_bytes = rss_bytes
         percent = 100 * spent / _TICKS_PER_SECOND / elapsed_s if elapsed_s > 0 else 0.0
         return ProcessFigures(round(percent, 1), rss_bytes)
 

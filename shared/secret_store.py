@@ -22,8 +22,6 @@ SpecT = TypeVar("SpecT", bound=Spec)
 log = logging.getLogger(__name__)
 
 _SCHEME = "secret://"
-# A reference names a revision; a refused command may have written newer ones, which must not be used in its place.
-_HISTORY = 16
 
 
 class SecretField(Generic[SpecT]):
@@ -68,12 +66,12 @@ class SecretField(Generic[SpecT]):
 
 async def keep_secret(bus: "Bus", service: str, resource: str, value: str, in_use: str = "") -> str:
     """Store `value` for a resource; returns the reference, which is `in_use` when that has this very value."""
-    bucket = await bus.bucket(SECRETS_BUCKET, history=_HISTORY)
+    bucket = await bus.bucket(SECRETS_BUCKET)
     key = state_key(service, resource)
     known = await bucket.get(key)
-    if known and known.value.decode() == value and in_use == f"{_SCHEME}{key}@{known.revision}":
+    if known and known.value.decode() == value and in_use == reference_to(key, known.revision):
         return in_use
-    return f"{_SCHEME}{key}@{await bucket.put(key, value.encode())}"
+    return reference_to(key, await bucket.put(key, value.encode()))
 
 
 async def read_secret(bus: "Bus", reference: str) -> str:
@@ -83,7 +81,7 @@ async def read_secret(bus: "Bus", reference: str) -> str:
         NotFound: it was removed, or the reference is not one.
     """
     key, revision = _parse(reference)
-    bucket = await bus.bucket(SECRETS_BUCKET, history=_HISTORY)
+    bucket = await bus.bucket(SECRETS_BUCKET)
     entry = await bucket.get(key) if revision else None
     if entry and entry.revision != revision:
         # By its key where that will do: the permissions of a service let it read its own keys, not any revision.
@@ -98,7 +96,7 @@ async def forget_secret(bus: "Bus", reference: str) -> None:
     key, revision = _parse(reference)
     if not revision:
         return
-    bucket = await bus.bucket(SECRETS_BUCKET, history=_HISTORY)
+    bucket = await bus.bucket(SECRETS_BUCKET)
     try:
         await bucket.purge(key, revision)
     except Conflict:  # started again while it was being stopped
@@ -107,7 +105,12 @@ async def forget_secret(bus: "Bus", reference: str) -> None:
 
 async def forget_secrets(bus: "Bus", service: str, resource: str) -> None:
     """Remove all that was ever kept for a resource whose name nobody has again."""
-    await (await bus.bucket(SECRETS_BUCKET, history=_HISTORY)).purge(state_key(service, resource))
+    await (await bus.bucket(SECRETS_BUCKET)).purge(state_key(service, resource))
+
+
+def reference_to(key: str, revision: int) -> str:
+    """What specs say in place of the secret."""
+    return f"{_SCHEME}{key}@{revision}"
 
 
 def _parse(reference: str) -> tuple[str, int]:

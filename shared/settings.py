@@ -16,6 +16,8 @@ from msgspec import Meta, Struct
 
 from schemas.errors import BadRequest, InvalidValue, NotFound
 from schemas.ids import check_id, id_from_hostname
+from schemas.units import BytesText, DurationText
+from shared.bus_access import BusAccess
 
 PREFIX = "FRAMEMESH_"
 Port = Annotated[int, Meta(ge=0, le=65_535, description="0 takes any free port")]
@@ -28,14 +30,31 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "framemesh"
 
 
+Replicas = Annotated[
+    int, Meta(ge=1, le=5, description="how many servers of the cluster keep state: 1 alone, 3 where one may be lost")
+]
+
+
+def _hostname() -> str:
+    return os.environ.get(f"{PREFIX}HOSTNAME", "").strip() or socket.gethostname()
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """What every service needs to know."""
 
     nats_url: str = "nats://127.0.0.1:4222"
+    """One server, or those of a cluster with commas between them, the nearest first."""
+    nats_replicas: Replicas = 1
     nats_credentials: str = ""
-    """Path of a NATS credentials file; empty where the server asks for none."""
-    node: str = msgspec.field(default_factory=lambda: id_from_hostname(socket.gethostname()))
-    """Name of this host in the mesh: one shared-memory domain."""
+    """Path of a NATS credentials file, `.creds` or the seed of an nkey; empty where the server asks for none."""
+    nats_ca: str = ""
+    """Path, PEM: the CA of the server's certificate. With it the server must speak TLS."""
+    nats_certificate: str = ""
+    nats_key: str = ""
+    """Paths, PEM: what the server sees of this process, where it asks for client certificates."""
+    node: str = msgspec.field(default_factory=lambda: id_from_hostname(_hostname()))
+    """Name of this host in the mesh: one shared-memory domain. Made of the host's own name when it is not given; of
+    FRAMEMESH_HOSTNAME where that is set, as by Kubernetes, whose pods have names of their own."""
     shm_dir: Path = Path("/dev/shm/framemesh")  # noqa: S108  # a folder of our own, mode 2770, not a guessable file
     data_dir: Path = msgspec.field(default_factory=default_data_dir)
     log: str = "info"
@@ -43,6 +62,25 @@ class Settings(Struct, frozen=True, kw_only=True):
     bind: str = "127.0.0.1"
     """Address that HTTP, metrics and WebRTC listen on; 0.0.0.0 for all."""
     metrics_port: Port = 0
+    instance: Annotated[str, Meta(pattern=r"^(any|[1-9][0-9]?)$(?!\n)", description="a number from 1 on, or any")] = "1"
+    """Which of the instances that share this node's work; `any`: the lowest number that is free. Of services of which
+    there is one on a node: 1."""
+    audit_keep: DurationText = "90d"
+    audit_bytes: BytesText = "256M"
+    """Who commanded what is kept for so long, and so much of it; read when the first service of a mesh makes the stream
+    `mesh_audit`."""
+
+    otlp_endpoint: str = ""
+    """`http://collector:4318`: spans of commands, jobs and tasks go there over OTLP/HTTP; empty: nowhere."""
+
+    def bus_access(self) -> BusAccess:
+        """What is shown to the bus, and asked of it."""
+        return BusAccess(
+            credentials=self.nats_credentials,
+            ca=self.nats_ca,
+            certificate=self.nats_certificate,
+            key=self.nats_key,
+        )
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)

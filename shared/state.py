@@ -4,10 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from schemas.buckets import PRESENCE_TTL_SECONDS
 from schemas.errors import BadRequest
 from schemas.packets import UNREADABLE
 from schemas.resources import Presence
@@ -18,8 +19,30 @@ StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 log = logging.getLogger(__name__)
 
-PRESENCE_TTL_SECONDS = 10.0
-DESIRED_HISTORY = 5
+
+class Readings:
+    """What the entries of a mirror say, read once each: all of them are looked at after each change of any."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self._read: dict[str, tuple[Entry, type[msgspec.Struct], Any]] = {}
+
+    def get(self, key: str, kind: type[StructT]) -> StructT | None:
+        """As `read_entry` of the entry that is there now."""
+        entry = self._mirror.entries.get(key)
+        if entry is None:
+            return None
+        known = self._read.get(key)
+        if known is not None and known[0] is entry and known[1] is kind:
+            value: StructT | None = known[2]
+            return value
+        value = read_entry(entry, kind)
+        self._read[key] = (entry, kind, value)
+        return value
+
+    def forget(self, key: str) -> None:
+        """It has changed, or is gone."""
+        self._read.pop(key, None)
 
 
 class StateMirrors:
@@ -30,10 +53,12 @@ class StateMirrors:
         self._listeners: list[Callable[[], None]] = []
         self._desired_listeners: list[Callable[[], None]] = []
         self._seen_seconds: dict[str, float] = {}
+        self._reconnected_seconds = float("-inf")
         self._forget_hook = bus.on_reconnect(self._reconnected)
         self.desired: Mirror = Mirror(desired, on_change=self._desired_changed)
-        self.actual: Mirror = Mirror(actual, on_change=self._changed)
+        self.actual: Mirror = Mirror(actual, on_change=self._actual_changed)
         self.presence: Mirror = Mirror(presence, on_change=self._presence_changed)
+        self.desired_readings, self.actual_readings = Readings(self.desired), Readings(self.actual)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` in the event loop after every change of any of the three."""
@@ -49,7 +74,12 @@ class StateMirrors:
         for listener in self._listeners:
             listener()
 
+    def _actual_changed(self, key: str, entry: Entry | None) -> None:
+        self.actual_readings.forget(key)
+        self._changed(key, entry)
+
     def _desired_changed(self, key: str, entry: Entry | None) -> None:
+        self.desired_readings.forget(key)
         for listener in tuple(self._desired_listeners):
             listener()
         self._changed(key, entry)
@@ -63,14 +93,15 @@ class StateMirrors:
 
     def _reconnected(self) -> None:
         """Nobody could say that they are there; they have a TTL's time to say it now."""
-        self._seen_seconds = dict.fromkeys(self._seen_seconds, time.monotonic())
+        self._reconnected_seconds = time.monotonic()
+        self._seen_seconds = dict.fromkeys(self._seen_seconds, self._reconnected_seconds)
 
     @classmethod
     async def open(cls, bus: Bus) -> "StateMirrors":
         buckets = await asyncio.gather(
-            bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY),
+            bus.bucket(DESIRED_BUCKET),
             bus.bucket(ACTUAL_BUCKET),
-            bus.bucket(PRESENCE_BUCKET, ttl_seconds=PRESENCE_TTL_SECONDS, memory=True),
+            bus.bucket(PRESENCE_BUCKET),
         )
         mirrors = cls(bus, *buckets)
         try:
@@ -96,6 +127,13 @@ class StateMirrors:
             if (service is None or key.startswith(f"{service}.")) and self._seen_seconds.get(key, 0.0) >= oldest
         )
         return [presence for presence in found if presence is not None]
+
+    def heard_of(self, service: str, node: str) -> bool:
+        """Whether the service runs on the node, as far as anybody can know: right after a reconnect nobody has said so
+        yet."""
+        if not self.bus.connected or time.monotonic() - self._reconnected_seconds < PRESENCE_TTL_SECONDS:
+            return True
+        return any(presence.node == node for presence in self.present(service))
 
     def choose_node(self, service: str, wish: str | None, here: str) -> str:
         """The node that shall own a resource of `service`.

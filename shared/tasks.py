@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Coroutine
 from typing import Any
 
@@ -50,3 +51,14 @@ async def set_within(event: asyncio.Event, seconds: float | None) -> bool:
 def _ended(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()):
         log.error("background task %s failed", task.get_name(), exc_info=error)
+
+
+def tell_untold(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An event loop's handler of errors that nobody waits for.
+
+    Says nothing of a name that was not found: who asked has gone on when its deadline was over, and uvloop leaves the
+    look-up behind, once for each try while a server and so its name is away.
+    """
+    if "future" in context and isinstance(context.get("exception"), socket.gaierror):
+        return
+    loop.default_exception_handler(context)

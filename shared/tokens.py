@@ -5,7 +5,6 @@ The key decides the algorithm, never the token: a secret is for HS256, an Ed2551
 
 import hashlib
 import secrets
-import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,13 @@ from typing import Any, Literal
 
 import jwt
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from schemas.errors import BadRequest, InvalidValue, NotFound
+from schemas.errors import BadRequest, InvalidValue
 from schemas.tokens import AUDIENCE, TokenClaims
+from shared.private_file import read_private
 
 Algorithm = Literal["HS256", "EdDSA"]
 
@@ -33,7 +33,6 @@ _FIXES = {
     "sub": "give 1-64 of A-Z, a-z, 0-9 and . _ @ -, beginning with a letter or digit",
 }
 _PEM = b"-----BEGIN "
-_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class TokenRefused(ValueError):
@@ -50,27 +49,6 @@ class TokenKey:
     """None of a public key."""
     fingerprint: str
     """Tells keys apart, and nothing else."""
-
-
-def read_private(path: Path, what: str, *, secret: bool = True) -> bytes:
-    """The bytes of a file that only its owner may change and, when it is `secret`, only owner and group may read.
-
-    Raises:
-        NotFound: there is none.
-        BadRequest: others may do too much with it, or it is too long; names the file and what to do.
-    """
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(path.stat().st_mode)
-            data = file.read(_MAX_KEY_FILE_BYTES * 16 + 1)
-    except OSError as error:
-        raise NotFound(f"{what} {str(path)!r}: {error.strerror}") from None
-    if len(data) > _MAX_KEY_FILE_BYTES * 16:
-        raise BadRequest(f"{what} {str(path)!r}: longer than {_MAX_KEY_FILE_BYTES * 16} bytes; is it the right file?")
-    too_much = _WRITABLE_BY_OTHERS | (stat.S_IROTH if secret else 0)
-    if mode & too_much:
-        raise BadRequest(f"{what} {str(path)!r}: mode {mode:04o} lets others use it; chmod 600 it")
-    return data
 
 
 def read_key(path: Path, what: str = "token key file") -> TokenKey:
@@ -103,7 +81,8 @@ def parse_key(data: bytes, what: str) -> TokenKey:
             public = serialization.load_pem_public_key(data)
             if isinstance(public, Ed25519PublicKey):
                 return _ed25519(public, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a password
+    # TypeError: it has a password. InternalError: what OpenSSL says of some damaged ones.
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         pass
     raise BadRequest(f"{what}: not an Ed25519 key without password; framemesh token --new-key --algorithm EdDSA")
 

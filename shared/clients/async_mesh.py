@@ -17,6 +17,7 @@ from schemas.ids import check_id
 from schemas.resources import StreamActual
 from schemas.subjects import ACTUAL_BUCKET, state_key
 from shared.bus import Bus, Entry, Mirror
+from shared.bus_access import BusAccess
 from shared.clients.commands import Commands
 from shared.clients.events import EventStream, application_event
 from shared.clients.frames import FrameStream
@@ -67,6 +68,7 @@ class AsyncMesh(Commands):
         shm_dir: Path | str | None = None,
         name: str = "app",
         timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+        access: BusAccess | None = None,
     ) -> AsyncIterator[Self]:
         """`async with AsyncMesh.connect() as mesh`: connected until the end of the block.
 
@@ -74,6 +76,8 @@ class AsyncMesh(Commands):
             nats_url, node, shm_dir: left out, what `FRAMEMESH_NATS_URL`, `_NODE` and `_SHM_DIR` say, and their
                 defaults, as for the services.
             name: of the application, shown to whoever looks.
+            access: what is shown to a locked bus; left out, what `FRAMEMESH_NATS_CREDENTIALS`, `_CA`, `_CERTIFICATE`
+                and `_KEY` say.
 
         Raises:
             InvalidValue: a setting that is none.
@@ -88,7 +92,7 @@ class AsyncMesh(Commands):
         bus = await Bus.connect(
             settings.nats_url,
             name=f"{check_id(name, 'name')}@{settings.node}",
-            credentials_file=settings.nats_credentials or None,
+            access=access or settings.bus_access(),
             timeout_seconds=timeout_seconds,
         )
         mesh = cls(bus, settings, name)
@@ -142,9 +146,15 @@ class AsyncMesh(Commands):
             keeper=self._keeper,
         )
 
-    def events(self, *, service: str | None = None, stream: str | None = None) -> EventStream:
-        """Iterate what happens from now on: all of it, or of one service, or of what belongs to one stream."""
-        return EventStream(self._bus, self._keeper, service=service, stream=stream)
+    def events(
+        self, *, service: str | None = None, stream: str | None = None, timeout_seconds: float | None = None
+    ) -> EventStream:
+        """Iterate what happens from now on: all of it, or of one service, or of what belongs to one stream.
+
+        Args:
+            timeout_seconds: raise `NoEvents` when nothing happens for so long; None waits for ever.
+        """
+        return EventStream(self._bus, self._keeper, service=service, stream=stream, timeout_seconds=timeout_seconds)
 
     def tell(self, resource: str, name: str, about: FrameRef | None = None, **detail: Any) -> None:
         """Post an event of this application, for rules and whoever listens: `mesh.tell("line1", "ng", frame.ref)` is

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from schemas import subjects
-from schemas.errors import InvalidValue, MeshError
+from schemas.errors import InvalidValue, MeshError, Unavailable
 from schemas.events import Event
 from schemas.frames import FrameRef
 from schemas.ids import COMPOUND_SEPARATOR, check_id
@@ -45,6 +45,13 @@ def application_event(resource: str, name: str, node: str, about: FrameRef | Non
             "detail", tuple(detail), f"give numbers, texts, lists and mappings of them ({error})"
         ) from None
     return told
+
+
+class NoEvents(Unavailable, TimeoutError):
+    """Nothing has happened in time. The iteration goes on when it is asked again, and nothing is missed between."""
+
+    def __init__(self, waited_seconds: float) -> None:
+        super().__init__(f"no event within {waited_seconds:g} s")
 
 
 class EventQueue:
@@ -86,9 +93,12 @@ class EventStream:
     "Now" is when the iteration begins, or the `async with` block.
     """
 
-    def __init__(self, bus: Bus, keeper: Keeper, *, service: str | None, stream: str | None) -> None:
+    def __init__(
+        self, bus: Bus, keeper: Keeper, *, service: str | None, stream: str | None, timeout_seconds: float | None
+    ) -> None:
         self._bus = bus
         self._keeper = keeper
+        self._timeout_seconds = timeout_seconds
         self._queue = EventQueue(service, stream)
         if service is not None:
             check_id(service, "service")
@@ -104,14 +114,23 @@ class EventStream:
         return self
 
     async def __anext__(self) -> Event:
-        """The next event; waits for it without a deadline, wrap it in `asyncio.timeout` for one."""
+        """The next event.
+
+        Raises:
+            NoEvents: none came within the timeout.
+        """
         await self._open()
-        queue = self._queue
+        queue, limit = self._queue, self._timeout_seconds
+        deadline = None if limit is None else asyncio.get_running_loop().time() + limit
         while not queue.waiting:
             if queue.closed:
                 raise StopAsyncIteration
             queue.arrived.clear()
-            await queue.arrived.wait()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await queue.arrived.wait()
+            except TimeoutError:
+                raise NoEvents(limit or 0) from None
         return queue.waiting.popleft()
 
     async def _open(self) -> None:

@@ -43,6 +43,20 @@ class Frame:
         """
         return self._lease.array
 
+    @property
+    def luma(self) -> Picture:
+        """How bright each pixel is: shape (height, width), read-only, in the ring, not copied; values as of `array`.
+
+        Of yuv420p and nv12 their Y plane, of bgr24 and rgb24 the green, of gray and bayer pictures all of it.
+
+        Raises:
+            RuntimeError: the frame was released.
+        """
+        array = self._lease.array
+        if self.ref.pixel_format in pixel_formats.PACKED:
+            return array[:, :, 1]
+        return array[: self.ref.height]
+
     def bgr(self) -> Bgr:
         """A copy as OpenCV has it: uint8, shape (height, width, 3), blue first, writable.
 

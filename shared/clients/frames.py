@@ -22,7 +22,6 @@ from shared.demand import Wants
 from shared.lossless_order import LosslessOrder
 from shared.ring import Lease, LeaseError, LeaseLimit
 from shared.settings import Settings
-from shared.state import DESIRED_HISTORY
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +110,7 @@ class FrameStream:
             OtherNode: at once, for waiting would not help.
         """
         node = self._settings.node
-        bucket = await self._bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
+        bucket = await self._bus.bucket(DESIRED_BUCKET)
         entry = await bucket.get(state_key("capture", self.stream))
         if entry is not None:
             spec = msgspec.json.decode(entry.value, type=StreamSpec)

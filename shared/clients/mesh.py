@@ -24,7 +24,7 @@ from schemas.errors import BadRequest, Conflict, InternalError, InvalidValue, Me
 from schemas.frames import FrameRef
 from shared.clients.async_mesh import DEFAULT_CONSUMER, AsyncMesh
 from shared.clients.errors import NoFrames, NoSuchStream, OtherNode, PicturesHeld
-from shared.clients.events import EventStream
+from shared.clients.events import EventStream, NoEvents
 from shared.clients.frame import Frame
 from shared.clients.frames import FrameCounts, FrameStream
 from shared.clients.packets import NoPackets, Packet, PacketCounts, PacketStream
@@ -49,6 +49,7 @@ __all__ = [
     "InvalidValue",
     "Mesh",
     "MeshError",
+    "NoEvents",
     "NoFrames",
     "NoPackets",
     "NoSuchStream",

@@ -22,7 +22,6 @@ from shared.demand import Wants
 from shared.packet_ring import PacketRingReader
 from shared.packets import PacketSubscription
 from shared.ring import RingError
-from shared.state import DESIRED_HISTORY
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +172,7 @@ class PacketStream:
     async def _open(self) -> None:
         if self._opened or self._inbox.closed:
             return
-        bucket = await self._bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
+        bucket = await self._bus.bucket(DESIRED_BUCKET)
         entry = await bucket.get(state_key("capture", self.stream))
         if entry is None:
             raise NotFound(f"stream {self.stream!r} does not exist; `framemesh status` lists those that do")

@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, Protocol, Self, TypeVar
 from schemas.commands import KeyFrameReply, MeshStatus, OutputChanged, RenditionChanged, StreamChanged, StreamEntry
 from schemas.events import Event
 from schemas.frames import Clock, FrameRef
+from shared.bus_access import BusAccess
 from shared.clients.async_mesh import CONNECT_TIMEOUT_SECONDS, AsyncMesh
 from shared.clients.frame import Frame
 from shared.clients.frames import FrameCounts, FrameStream
@@ -202,12 +203,13 @@ class Mesh:
         shm_dir: Path | str | None = None,
         name: str = "app",
         timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+        access: BusAccess | None = None,
     ) -> Iterator[Self]:
         """`with Mesh.connect() as mesh`: connected until the end of the block. Arguments and errors as `AsyncMesh`."""
         loop = _Loop()
         try:
             connection = AsyncMesh.connect(
-                nats_url, node=node, shm_dir=shm_dir, name=name, timeout_seconds=timeout_seconds
+                nats_url, node=node, shm_dir=shm_dir, name=name, timeout_seconds=timeout_seconds, access=access
             )
             with _entered(loop, connection) as inner:
                 yield cls(loop, inner)
@@ -236,8 +238,11 @@ class Mesh:
     def frames(self, stream: str, *, timeout_seconds: float | None = None, consumer: str | None = None) -> Frames:
         return Frames(self._loop, self._inner.frames(stream, timeout_seconds=timeout_seconds, consumer=consumer))
 
-    def events(self, *, service: str | None = None, stream: str | None = None) -> Items[Event]:
-        return Items(self._loop, self._inner.events(service=service, stream=stream))
+    def events(
+        self, *, service: str | None = None, stream: str | None = None, timeout_seconds: float | None = None
+    ) -> Items[Event]:
+        events = self._inner.events(service=service, stream=stream, timeout_seconds=timeout_seconds)
+        return Items(self._loop, events)
 
     def tell(self, resource: str, name: str, about: FrameRef | None = None, **detail: Any) -> None:
         async def tell(mesh: AsyncMesh) -> None:

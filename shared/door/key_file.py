@@ -11,7 +11,7 @@ import yaml
 
 from schemas.errors import BadRequest, InvalidValue
 from schemas.ids import check_id
-from shared.tokens import read_private
+from shared.private_file import read_private
 
 
 class NamedKey(NamedTuple):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from schemas.errors import BadRequest, InvalidValue, NotFound
 from shared.door.file_watch import FileWatch
+from shared.private_file import read_private
 from shared.settings import PREFIX
-from shared.tokens import read_private
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,13 @@ def check_literal(url: str, policy: Policy, field: str = "source") -> None:
         InvalidValue: as `check`.
     """
     guarded = _parse(url, policy, field)
-    if guarded.scheme not in LOCAL_SCHEMES and (found := _literal(guarded)):
+    if guarded.scheme in LOCAL_SCHEMES:
+        return
+    try:
+        found = _literal(guarded)
+    except UnicodeError as error:  # a part of the name is empty, or longer than 63 characters
+        raise _unresolved(guarded, error) from None
+    if found:
         _admit(guarded, found)
 
 

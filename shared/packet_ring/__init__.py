@@ -6,7 +6,16 @@ pre-roll, and a publisher that was killed goes on where it was. `layout` documen
 
 from shared.packet_ring.folder import sweep, writers_of
 from shared.packet_ring.reader import PacketRingReader
-from shared.packet_ring.size import RingSize, check_history, ring_size
+from shared.packet_ring.size import PacketRingSettings, RingSize, check_history, ring_size
 from shared.packet_ring.writer import PacketRingWriter
 
-__all__ = ["PacketRingReader", "PacketRingWriter", "RingSize", "check_history", "ring_size", "sweep", "writers_of"]
+__all__ = [
+    "PacketRingReader",
+    "PacketRingSettings",
+    "PacketRingWriter",
+    "RingSize",
+    "check_history",
+    "ring_size",
+    "sweep",
+    "writers_of",
+]

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schemas.ids import compound_id
+from shared.kernel_locks import is_write_locked
 from shared.packet_ring.layout import WRITER_LOCK_OFFSET
 from shared.ring.errors import BadRing
 from shared.ring.file import TEMPORARY_SUFFIX
 from shared.ring.folder import open_ring
-from shared.ring.locks import is_write_locked
 
 _SUFFIX = ".pring"
 _NAME = re.compile(r"(?P<id>[a-z0-9-]{4,128})\.(?P<run>\d{1,20})\.[0-9a-f]{16}\.pring\Z")

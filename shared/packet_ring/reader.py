@@ -11,6 +11,7 @@ from pathlib import Path
 
 from schemas.errors import BadRequest, NotFound
 from schemas.packets import PacketHeader, unpack_packet
+from shared.kernel_locks import is_write_locked
 from shared.packet_ring.folder import NamedRing, rings_of
 from shared.packet_ring.layout import (
     HEADER_BYTES,
@@ -25,7 +26,6 @@ from shared.packet_ring.layout import (
 )
 from shared.ring.errors import BadRing
 from shared.ring.folder import open_ring
-from shared.ring.locks import is_write_locked
 
 Packet = tuple[PacketHeader, bytes]
 

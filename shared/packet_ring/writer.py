@@ -9,6 +9,7 @@ from typing import Final
 
 from schemas.errors import InvalidValue
 from schemas.packets import PacketHeader, pack
+from shared.kernel_locks import LockFile
 from shared.packet_ring.folder import new_name, sweep
 from shared.packet_ring.layout import (
     HEADER_BYTES,
@@ -22,7 +23,6 @@ from shared.packet_ring.layout import (
     State,
 )
 from shared.ring.file import make_locked_file
-from shared.ring.locks import LockFile
 from shared.shm_folder import ensure_folder
 
 DEFAULT_SECONDS: Final = 15.0  # a killed publisher is back in 2 s; pre-roll is asked for in seconds, 5 or 10

@@ -18,6 +18,7 @@ from shared.ring.layout import RingGeometry, RingHeader
 from shared.ring.lease import Lease
 from shared.ring.lossless import LosslessGate
 from shared.ring.newest import kept_pictures, newest_picture
+from shared.ring.occupancy import Occupancy, occupancy
 from shared.ring.reader import LeaseCounts, RingReader
 from shared.ring.slot import WritableSlot, WriterCounts
 from shared.ring.stream_writer import StreamWriter
@@ -32,6 +33,7 @@ __all__ = [
     "LeaseLimit",
     "LosslessGate",
     "NotConsumed",
+    "Occupancy",
     "RingEntry",
     "RingError",
     "RingGeometry",
@@ -46,5 +48,6 @@ __all__ = [
     "kept_pictures",
     "list_rings",
     "newest_picture",
+    "occupancy",
     "sweep",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from schemas.errors import OutOfSpace
-from shared.ring.locks import LockFile, write_lock
+from shared.kernel_locks import LockFile, write_lock
 
 FILE_MODE: Final = 0o640  # only the writer's user may write: no consumer can damage what is in it
 TEMPORARY_SUFFIX: Final = ".making"
@@ -15,7 +15,8 @@ _LINK_ATTEMPTS: Final = 5  # only the fallback can lose its file to a sweep, and
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG)
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 _FIX = (
-    "enlarge that tmpfs (in compose: `size` of its volume; also `ulimit -f`), or set FRAMEMESH_SHM_DIR to a larger one"
+    "enlarge that tmpfs (in compose: FRAMEMESH_SHM_SIZE, see docs/deploy.md; also `ulimit -f`), "
+    "or set FRAMEMESH_SHM_DIR to a larger one"
 )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shared.kernel_locks import is_write_locked
 from shared.ring.errors import BadRing
 from shared.ring.layout import (
     HEADER_BYTES,
@@ -17,7 +18,6 @@ from shared.ring.layout import (
     WRITER_LOCK_OFFSET,
     RingHeader,
 )
-from shared.ring.locks import is_write_locked
 from shared.shm_folder import ensure_folder as ensure_folder
 
 _log = logging.getLogger(__name__)

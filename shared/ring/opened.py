@@ -4,9 +4,9 @@ import mmap
 import os
 from pathlib import Path
 
+from shared.kernel_locks import LockFile, read_lock, unlock
 from shared.ring.folder import open_ring, read_header
 from shared.ring.layout import CLOSED_WORD, slot_header_offset
-from shared.ring.locks import LockFile, read_lock, unlock
 
 
 class OpenRing:

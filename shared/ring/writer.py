@@ -20,6 +20,7 @@ from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.errors import InvalidValue
 from schemas.frames import Clock, Delivery, FrameRef
 from schemas.ids import check_id
+from shared.kernel_locks import TO_FILE_END, LockFile, unlock, write_lock
 from shared.ring.errors import Superseded
 from shared.ring.file import make_locked_file
 from shared.ring.folder import ensure_folder, newest_epoch, supersede_older, sweep
@@ -38,7 +39,6 @@ from shared.ring.layout import (
     colour_word,
     slot_header_offset,
 )
-from shared.ring.locks import TO_FILE_END, LockFile, unlock, write_lock
 from shared.ring.slot import NO_METADATA, Metadata, WritableSlot, WriterCounts
 from shared.ring.slot_order import DEFAULT_HISTORY, DEFAULT_KEEP_SECONDS, SlotOrder
 

@@ -27,7 +27,7 @@ class Decoder:
         self._size = (0, 0)
         self._fps = 0.0
         try:
-            container = av.open(self._path)
+            container = av.open(self._path, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:
             log.error("Decoder: %s: %s", self._path, error)
             return

@@ -3,13 +3,15 @@
 import logging
 
 from schemas.commands import MeshStatus, StreamChanged
-from schemas.errors import InvalidValue, MeshError, NotFound
+from schemas.errors import InvalidValue, MeshError, NotFound, Unavailable
 from shared.clients.smartvision.connection import abnormal, answers, ask, empty_text, mesh, nothing
 from shared.clients.smartvision.inventory import KnownCamera, camera_at, known_cameras
 from shared.clients.smartvision.log import say
+from shared.clients.smartvision.owners import answers_now, owner_of, restart_owner
 from shared.service import VERSION
 
 _RUNNING, _NOT_REGISTERED, _ABNORMAL = 2, 0, 4
+_NOT_DONE_YET = 202
 _ALIVE = frozenset({"live", "connecting", "off"})
 
 
@@ -17,18 +19,23 @@ _ALIVE = frozenset({"live", "connecting", "off"})
 def qmm_status(idx: int = 0) -> int:
     """2: the camera's service runs; 0: there is no such camera; 4: it does not run, or the camera is lost.
 
-    From the presence that capture shows on the stream's node, and the stream's state.
+    From the presence of the capture that has the stream, the stream's state, and what that capture answers.
     """
     try:
         camera = camera_at(idx)
     except (NotFound, InvalidValue):
         return _NOT_REGISTERED
-    return _status(mesh().status(), camera)
+    status = _status(mesh().status(), camera)
+    return status if status != _RUNNING or answers_now(camera) else _ABNORMAL
 
 
 @answers(nothing)
 def qmm_cleanup(cam_id: int = 0) -> None:
-    """End a camera's stream, by `capture.stop`. It is made again by `open` only of a device, or with a `source`."""
+    """End a camera's stream, by `capture.stop`. It is made again by `open` only of a device, or with a `source`.
+
+    Where the process or container that has it hangs, that one is ended and started again, by `fleet.<node>.restart`;
+    that needs the credentials of who operates the mesh.
+    """
     camera = camera_at(cam_id)
     if camera.entry is None:
         raise NotFound(f"camera {cam_id} has no stream")
@@ -45,7 +52,8 @@ def qmm_cleanup_all() -> None:
 def qmm_cleanup_invalid() -> None:
     """As `qmm_cleanup`, of every camera that delivers nothing though it should: `qmm_status` is 4."""
     status = mesh().status()
-    lost = [one for one in known_cameras().values() if one.entry and _status(status, one) == _ABNORMAL]
+    cameras = [one for one in known_cameras().values() if one.entry]
+    lost = [one for one in cameras if _status(status, one) == _ABNORMAL or not answers_now(one)]
     _end_each(lost)
 
 
@@ -58,10 +66,9 @@ def get_build_version() -> str:
 def _status(status: MeshStatus, camera: KnownCamera) -> int:
     if camera.entry is None:
         return _NOT_REGISTERED
-    node, actual = camera.entry.spec.node, camera.entry.actual
-    present = any(one.service == "capture" and one.node == node for one in status.services)
-    alive = present and actual is not None and actual.state in _ALIVE and actual.error is None
-    return _RUNNING if alive else _ABNORMAL
+    actual = camera.entry.actual
+    alive = actual is not None and actual.state in _ALIVE and actual.error is None
+    return _RUNNING if alive and owner_of(status, camera.entry) else _ABNORMAL
 
 
 def _end_each(cameras: list[KnownCamera]) -> None:
@@ -73,5 +80,13 @@ def _end_each(cameras: list[KnownCamera]) -> None:
 
 
 def _end(camera: KnownCamera) -> None:
-    ask("capture.stop", StreamChanged, stream=camera.stream)
+    try:
+        hangs = ask("capture.stop", StreamChanged, stream=camera.stream).code == _NOT_DONE_YET
+        ended = True
+    except Unavailable:  # the only capture of the mesh may be what hangs
+        hangs, ended = True, False
+    if hangs:
+        restart_owner(camera)
+    if not ended:
+        ask("capture.stop", StreamChanged, stream=camera.stream)
     say(logging.INFO, "camera %d: stream %s has ended", camera.index, camera.stream)

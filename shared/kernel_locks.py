@@ -28,6 +28,11 @@ def write_lock(offset: int) -> bytes:
     return _FLOCK.pack(F_WRLCK, os.SEEK_SET, offset, 1, 0)
 
 
+def any_lock(offset: int, length: int) -> bytes:
+    """The packed request that conflicts with every lock of others on `length` bytes (`TO_FILE_END`: all)."""
+    return _FLOCK.pack(F_WRLCK, os.SEEK_SET, offset, length, 0)
+
+
 def unlock(offset: int, length: int = 1) -> bytes:
     """The packed request that gives up whatever lock there is on `length` bytes (`TO_FILE_END`: all)."""
     return _FLOCK.pack(F_UNLCK, os.SEEK_SET, offset, length, 0)
@@ -71,6 +76,18 @@ class LockFile:
 def is_write_locked(fd: int, offset: int) -> bool:
     """Whether another open file description holds a write lock on the byte; read locks do not count."""
     answer = fcntl(fd, F_OFD_GETLK, read_lock(offset))
+    return bool(_FLOCK.unpack(answer)[0] != F_UNLCK)
+
+
+def is_read_locked(fd: int, offset: int) -> bool:
+    """Whether another open file description holds a read lock on the byte, and none a write lock."""
+    answer = fcntl(fd, F_OFD_GETLK, write_lock(offset))
+    return bool(_FLOCK.unpack(answer)[0] == F_RDLCK)
+
+
+def is_locked(fd: int) -> bool:
+    """Whether another open file description holds any lock on the file."""
+    answer = fcntl(fd, F_OFD_GETLK, any_lock(0, TO_FILE_END))
     return bool(_FLOCK.unpack(answer)[0] != F_UNLCK)
 
 

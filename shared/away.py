@@ -1,0 +1,30 @@
+"""States of what nobody reports any more: whoever has them on the bus has them from before."""
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from schemas.errors import ErrorInfo, Unavailable
+from schemas.resources import StreamActual
+from shared.state import StateMirrors
+
+ActualT = TypeVar("ActualT", bound=Any)
+
+_OVER: Final = frozenset({"failed", "finished", "ended"})
+"""States that stay true whoever is there; of streams `off` too."""
+
+
+def as_heard(mirrors: StateMirrors, service: str, actual: ActualT | None) -> ActualT | None:
+    """`actual`, as `away` where the service that reports it has not been heard of for ten seconds."""
+    if actual is None or mirrors.heard_of(service, actual.node):
+        return actual
+    if actual.state in _OVER or (isinstance(actual, StreamActual) and actual.state == "off"):
+        return actual
+    text = (
+        f"{service} on {actual.node} is not heard of: it has ended, or its host is off or cut off; "
+        f"it was {actual.state} when it was"
+    )
+    changed: ActualT = msgspec.structs.replace(
+        actual, state="away", error=ErrorInfo(code=Unavailable.code, message=text)
+    )
+    return changed
