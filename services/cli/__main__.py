@@ -12,6 +12,8 @@ import msgspec
 from schemas.errors import MeshError
 from services.cli import (
     apply,
+    audit,
+    backup,
     call,
     channels,
     clip,
@@ -19,17 +21,24 @@ from services.cli import (
     doctor,
     extract,
     fetch,
+    fleet,
     jobs,
     mix,
+    nats_config,
+    nats_setup,
     profile,
     record,
     recordings,
+    restore,
+    secrets,
     sessions,
     signal,
     snapshot,
     stats,
     status,
     token,
+    top,
+    trace,
     up,
 )
 from shared.logs import setup_logging
@@ -91,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     for module in (
         up,
         status,
+        top,
         stats,
+        fleet,
         sessions,
         channels,
         devices,
@@ -106,11 +117,18 @@ def _parser() -> argparse.ArgumentParser:
         signal,
         profile,
         apply,
+        backup,
+        restore,
         call,
+        audit,
+        trace,
         token,
+        secrets,
+        nats_config,
+        nats_setup,
         doctor,
     ):
-        name = module.__name__.rsplit(".", 1)[-1]
+        name = module.__name__.rsplit(".", 1)[-1].replace("_", "-")
         text = (module.__doc__ or "").strip()
         command = commands.add_parser(
             name,

@@ -65,7 +65,7 @@ def describe(lists: list[DeviceList]) -> str:
 async def _nodes(bus: Bus) -> list[str]:
     mirrors = await StateMirrors.open(bus)
     try:
-        nodes = [presence.node for presence in mirrors.present("capture")]
+        nodes = sorted({presence.node for presence in mirrors.present("capture")})
     finally:
         await mirrors.close()
     if not nodes:

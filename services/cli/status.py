@@ -26,9 +26,11 @@ from schemas.signal_resources import (
     SignalSpec,
 )
 from services.cli.connection import add_nats_argument, connected
+from services.cli.fleet_text import member_name
 from services.cli.mix_text import mix_table
 from services.cli.signal_text import input_table, rule_table, signal_table, troubles
 from services.cli.table import printable, table
+from shared.away import as_heard
 from shared.desired import Desired
 from shared.state import StateMirrors
 from shared.status import mesh_status
@@ -65,15 +67,25 @@ def whole_status(mirrors: StateMirrors) -> WholeStatus:
     rules = Desired(RULE_STATES, RuleSpec, RuleActual, mirrors)
     return WholeStatus(
         **msgspec.structs.asdict(mesh_status(mirrors)),
-        signals=tuple(SignalEntry(revision=rev, spec=spec, actual=act) for _, spec, rev, act in signals.all()),
-        inputs=tuple(InputEntry(revision=rev, spec=spec, actual=act) for _, spec, rev, act in inputs.all()),
-        rules=tuple(RuleEntry(revision=rev, spec=spec, actual=act) for _, spec, rev, act in rules.all()),
+        signals=tuple(
+            SignalEntry(revision=rev, spec=spec, actual=as_heard(mirrors, "io-signal", act))
+            for _, spec, rev, act in signals.all()
+        ),
+        inputs=tuple(
+            InputEntry(revision=rev, spec=spec, actual=as_heard(mirrors, "io-signal", act))
+            for _, spec, rev, act in inputs.all()
+        ),
+        rules=tuple(
+            RuleEntry(revision=rev, spec=spec, actual=as_heard(mirrors, "io-signal", act))
+            for _, spec, rev, act in rules.all()
+        ),
     )
 
 
 def describe(status: WholeStatus) -> str:
     """The state of the mesh as a text of a few tables."""
-    lines = ["SERVICES  " + ("  ".join(f"{p.service}@{p.node}" for p in status.services) or "none are running")]
+    names = [f"{member_name(p.service, p.number)}@{p.node}" for p in status.services]
+    lines = ["SERVICES  " + ("  ".join(names) or "none are running")]
     lines += [f"PULL      {p.rtsp_url}<stream>[/<rendition>]" for p in status.services if p.rtsp_url]
     if not status.streams:
         lines += [

@@ -5,11 +5,13 @@ examples:
   framemesh up --source clip.mp4                   a file, looped, as stream cam0
   framemesh up --source rtsp://user:pw@camera/1    a camera
   framemesh up mesh.yaml                           everything from a file
+  framemesh up --secure mesh.yaml                  with a bus that lets each service do its own work and no more
   framemesh up --json                              one JSON object when ready, for scripts
 """
 
 import argparse
 import asyncio
+import shlex
 import sys
 
 import msgspec
@@ -17,6 +19,7 @@ import msgspec
 from schemas.commands import StartStream
 from schemas.mesh_file import MeshPlan
 from services.cli.apply import show_applied
+from services.cli.connection import begin_story
 from services.cli.paths import path_argument, source_argument
 from services.launcher.up import Mesh, Ready, UpOptions, until_signal
 from shared.mesh_file import load_mesh_file
@@ -37,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="add a stream of this URL or file as cam0 (again: cam1, …)",
     )
     parser.add_argument("--nats", metavar="URL", default="", help="use this NATS server instead of the bundled one")
+    parser.add_argument(
+        "--secure", action="store_true", help="lock the bundled server: TLS, and a user for each service"
+    )
     parser.add_argument("--auto-ports", action="store_true", help="take free ports where the usual ones are taken")
     parser.add_argument("--verbose", action="store_true", help="show the services' logs from level info")
 
@@ -48,7 +54,13 @@ async def run(options: argparse.Namespace) -> int:
     plan = msgspec.structs.replace(plan, streams=(*plan.streams, *added))
     if not options.json:
         print("starting …", file=sys.stderr, flush=True)
-    up_options = UpOptions(plan=plan, nats_url=options.nats, auto_ports=options.auto_ports, verbose=options.verbose)
+    up_options = UpOptions(
+        plan=plan,
+        nats_url=options.nats,
+        auto_ports=options.auto_ports,
+        secure=options.secure,
+        verbose=options.verbose,
+    )
     await until_signal(_up(up_options, as_json=options.json))
     return 0
 
@@ -57,6 +69,7 @@ async def _up(options: UpOptions, *, as_json: bool) -> None:
     async with Mesh.up(options) as mesh:
         print(msgspec.json.encode(mesh.ready).decode() if as_json else _one_line(mesh.ready), flush=True)
         if options.plan != MeshPlan():
+            begin_story()
             await show_applied(mesh.apply(options.plan), as_json=as_json)
         elif not as_json:
             print("  no streams yet; the console shows how to add one", flush=True)
@@ -70,7 +83,8 @@ async def _up(options: UpOptions, *, as_json: bool) -> None:
 def _one_line(ready: Ready) -> str:
     metrics = " ".join(ready.metrics[service] for service in sorted(ready.metrics))
     rtsp = f"  rtsp {ready.rtsp}<stream>" if ready.rtsp else ""
+    locked = f'\n  locked: eval "$(framemesh secrets env {shlex.quote(ready.secrets)} cli)"' if ready.secrets else ""
     return (
         f"framemesh is up: console {ready.console}  whep {ready.whep}<stream>{rtsp}  "
-        f"extraction {ready.extraction}  nats {ready.nats}  metrics {metrics}"
+        f"extraction {ready.extraction}  nats {ready.nats}  metrics {metrics}{locked}"
     )

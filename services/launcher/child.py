@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 # times in a row. One that cannot live is left more and more time.
 _RESTART_DELAYS_SECONDS = (0.0, 0.1, 0.3, 1.0, 2.0, 5.0, 10.0)
 _STABLE_AFTER_SECONDS = 10.0
-_LAST_LINES = 20
+_LAST_LINES = 1000  # for who asks for its log; a mesh's take 2 MB
+_LINE_CHARACTERS = 2000  # kept of one
 _TERMINATE_SECONDS = 10.0
 _LAST_WORDS_SECONDS = 0.2
 _CANNOT_BE_STARTED = 127  # as a shell says it
@@ -52,16 +53,41 @@ class Child:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self.lines_told = 0
+        """How many there have been, those that are no longer kept among them."""
+        self.spoke = asyncio.Event()
+        """Set at its next line; of the line after that there is another one."""
+        self.ready = asyncio.Event()
+        """Set while the process that runs now is ready."""
+        self.started_ns = 0
+        """CLOCK_REALTIME, of its last start."""
         self.exited_at_start: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         """Set to the exit status when the very first start fails: what cannot start at all is not restarted."""
         self.refusal: tuple[int, str] | None = None
         """Code and text of the service's own reason not to start, while it has never been ready."""
         self._ever_ready = False
+        self._restarting = False
         self.restarts = 0
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process and self._process.returncode is None else None
+
+    @property
+    def failed(self) -> bool:
+        """It could not even start, and is left alone."""
+        return self.exited_at_start.done()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopping
+
+    async def restart(self) -> None:
+        """Ask it to end, or make it; it is started again at once, and counted."""
+        if self.pid is not None:
+            self._restarting = True
+            await self._end()
+            self.ready.clear()  # the one that has ended was
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._supervise(), name=f"child {self.name}")
@@ -69,6 +95,12 @@ class Child:
     async def stop(self) -> None:
         """Ask it to end, wait, then make it."""
         self._stopping = True
+        await self._end()
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _end(self) -> None:
         process = self._process
         if process and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -80,9 +112,6 @@ class Child:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _supervise(self) -> None:
         attempt = 0
@@ -99,8 +128,11 @@ class Child:
             if time.monotonic() - started > _STABLE_AFTER_SECONDS:
                 attempt = 0
             delay = _RESTART_DELAYS_SECONDS[min(attempt, len(_RESTART_DELAYS_SECONDS) - 1)]
-            attempt += 1
             self.restarts += 1
+            if self._restarting:  # somebody wants it so
+                self._restarting = False
+                continue
+            attempt += 1
             log.warning(
                 "%s ended (%s); starting it again%s", self.name, _say(status), f" in {delay} s" if delay else ""
             )
@@ -108,6 +140,8 @@ class Child:
 
     async def _run_once(self) -> tuple[int, bool]:
         """Start it and wait for its end: (exit status, whether it became ready)."""
+        self.ready.clear()
+        self.started_ns = time.time_ns()
         read_fd = write_fd = -1
         environment = dict(self._environment)
         if self._ready_variable:
@@ -137,6 +171,7 @@ class Child:
         listener = asyncio.create_task(self._listen(process))
         waiting = asyncio.create_task(self._wait_ready(read_fd)) if read_fd >= 0 else None
         status = await process.wait()
+        self.ready.clear()
         # Its last words; not its end of file, which a process of its own that outlives it may hold back.
         await asyncio.wait({listener}, timeout=_LAST_WORDS_SECONDS)
         listener.cancel()
@@ -155,8 +190,10 @@ class Child:
             line = await reader.readline()
         finally:
             transport.close()
-        if line and self._on_ready:
-            self._on_ready(line)
+        if line:
+            self.ready.set()
+            if self._on_ready:
+                self._on_ready(line)
         return bool(line)
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
@@ -170,7 +207,10 @@ class Child:
             if not line:
                 return
             text = line.decode(errors="replace").rstrip()
-            self.last_lines.append(text)
+            self.last_lines.append(text[:_LINE_CHARACTERS])
+            self.lines_told += 1
+            self.spoke.set()
+            self.spoke = asyncio.Event()
             if not self._ever_ready and (found := _REFUSAL.fullmatch(text)):
                 self.refusal = int(found[1]), found[2]  # whoever started it says so, once
                 continue

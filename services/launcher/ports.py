@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import Conflict, Unavailable
+from schemas.service_table import BY_NAME
 
 NATS_PORT = 4222
-HTTP_PORT = 8889
-UDP_PORT = 8189
-RTSP_PORT = 8554
+HTTP_PORT = BY_NAME["webrtc-gateway"].http_port
+UDP_PORT = BY_NAME["webrtc-gateway"].udp_port
+RTSP_PORT = BY_NAME["publisher"].rtsp_port
 _FREE_PORTS = range(20000, 65536)  # well above the usual ones of services
 _EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _TRIES = 1000

@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 import fcntl
-import importlib.util
 import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -17,37 +15,25 @@ from typing import Any
 
 import msgspec
 
-from schemas.errors import Conflict, InternalError, InvalidValue, MeshError, Unavailable, error_from_code
+from schemas.errors import BadRequest, Conflict, InvalidValue, MeshError, Unavailable
 from schemas.mesh_file import MeshPlan
-from schemas.resources import Presence
+from schemas.service_table import BY_NAME
 from services.launcher.bundled_nats import nats_server_program, write_configuration
 from services.launcher.child import Child
+from services.launcher.fleet.processes import SERVICES, ProcessFleet
+from services.launcher.fleet.service import FleetService
 from services.launcher.folders import allow, media_folder
+from services.launcher.lock import access_environment, mesh_secrets, set_up
 from services.launcher.ports import HTTP_PORT, RTSP_PORT, UDP_PORT, Ports, choose_ports, free_port, port_turn
+from services.launcher.secret_folder import SecretFolder
 from shared.apply import Applied, apply_plan
-from shared.bus import Bus
-from shared.service import READY_FD_VARIABLE
+from shared.audit import Audit
+from shared.bus import Bus, shown_servers
+from shared.kernel_locks import is_locked
 from shared.settings import Settings, load_settings
-from shared.urls import redact
 
 log = logging.getLogger(__name__)
 
-_ALWAYS = {
-    "capture": "services.capture",
-    "hw-encode": "services.hw_encode",
-    "publisher": "services.publisher",
-    "webrtc-gateway": "services.webrtc_gateway",
-}
-# Those that a mesh does without where their extra is not installed, and what of it nothing else brings.
-_WHERE_INSTALLED = {
-    "frame-extractor": ("services.frame_extractor", "obstore"),
-    "cloud-mix-proxy": ("services.cloud_mix_proxy", "PIL"),
-    "io-signal": ("services.io_signal", "re2"),
-}
-SERVICES = {
-    **_ALWAYS,
-    **{name: module for name, (module, needs) in _WHERE_INSTALLED.items() if importlib.util.find_spec(needs)},
-}
 _READY_TIMEOUT_SECONDS = 30.0
 _OWN_NATS_SECONDS = 10.0  # a store of millions of events takes a while to open
 _OTHER_NATS_SECONDS = 3.0  # whoever names a server waits at the keyboard; services started by hand wait for ever
@@ -62,6 +48,8 @@ class UpOptions:
     nats_url: str = ""
     """An existing server; empty: the bundled one."""
     auto_ports: bool = False
+    secure: bool = False
+    """Lock the bundled server: TLS, and a user for each service."""
     verbose: bool = False
 
 
@@ -78,6 +66,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     mixing: str = ""
     """Where programs ask for CloudMix tasks; empty: not served."""
     nats: str
+    secrets: str = ""
+    """Of a locked mesh: the folder for `framemesh secrets env FOLDER cli`, who operates it."""
     metrics: dict[str, str]
     seconds: float
     """From start to ready."""
@@ -86,10 +76,9 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 class Mesh:
     """A mesh on this machine; use as `async with Mesh.up(options) as mesh`."""
 
-    def __init__(self, ready: Ready, bus: Bus, children: dict[str, Child]) -> None:
+    def __init__(self, ready: Ready, bus: Bus) -> None:
         self.ready = ready
         self.bus = bus
-        self.children = children
 
     def apply(self, plan: MeshPlan) -> AsyncIterator[Applied]:
         return apply_plan(self.bus, plan)
@@ -106,6 +95,8 @@ class Mesh:
         started = time.monotonic()
         settings = load_settings(Settings, "launcher")
         own_nats = not (options.nats_url or "FRAMEMESH_NATS_URL" in os.environ)
+        if options.secure and not own_nats:
+            raise BadRequest("--secure locks the bundled server; leave out --nats and FRAMEMESH_NATS_URL")
         async with contextlib.AsyncExitStack() as stack:
             turn = await stack.enter_async_context(contextlib.AsyncExitStack())
             if options.auto_ports:
@@ -118,18 +109,28 @@ class Mesh:
                 udp=_port("FRAMEMESH_WEBRTC_GATEWAY_UDP_PORT", UDP_PORT),
                 rtsp=_rtsp_port(options),
             )
-            nats_url = f"nats://127.0.0.1:{ports.nats}" if own_nats else options.nats_url or settings.nats_url
+            scheme = "tls" if options.secure else "nats"
+            nats_url = f"{scheme}://127.0.0.1:{ports.nats}" if own_nats else options.nats_url or settings.nats_url
             environment = _environment(options, settings, nats_url, ports)
             stack.callback(_sweep, settings.shm_dir)
+            access, secrets = settings.bus_access(), None
             if own_nats:
                 folder = settings.data_dir / "nats"
                 stack.enter_context(_only_mesh(folder))
-                await _start_nats(stack, folder, ports.nats)
+                secrets = await asyncio.to_thread(mesh_secrets, settings.data_dir) if options.secure else None
+                await _start_nats(stack, folder, ports.nats, secrets)
+                if secrets is not None:
+                    await set_up(nats_url, secrets, settings, _OWN_NATS_SECONDS)
+                    environment |= access_environment(secrets, SERVICES)
+                    access = secrets.access("cli")
             timeout_seconds = _OWN_NATS_SECONDS if own_nats else _OTHER_NATS_SECONDS
-            bus = await Bus.connect(nats_url, name="launcher", timeout_seconds=timeout_seconds)
+            bus = await Bus.connect(nats_url, name="launcher", access=access, timeout_seconds=timeout_seconds)
             stack.push_async_callback(bus.drain)
-            children, present = await _start_services(stack, environment)
+            fleet = ProcessFleet(settings.node, settings.bind, environment)
+            stack.push_async_callback(fleet.close)
+            present = await fleet.up(_READY_TIMEOUT_SECONDS)
             await turn.aclose()
+            await _serve_fleet(stack, fleet, bus, settings, nats_url, secrets)
             console = present["webrtc-gateway"].http_url
             ready = Ready(
                 console=console,
@@ -137,11 +138,12 @@ class Mesh:
                 rtsp=present["publisher"].rtsp_url,
                 extraction=present["frame-extractor"].http_url,
                 mixing=present["cloud-mix-proxy"].http_url if "cloud-mix-proxy" in present else "",
-                nats=redact(nats_url)[0],
+                nats=shown_servers(nats_url),
+                secrets=str(secrets.path) if secrets else "",
                 metrics={service: presence.metrics_url for service, presence in present.items()},
                 seconds=round(time.monotonic() - started, 2),
             )
-            yield cls(ready, bus, children)
+            yield cls(ready, bus)
 
 
 @contextlib.contextmanager
@@ -170,8 +172,8 @@ def _only_mesh(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-async def _start_nats(stack: contextlib.AsyncExitStack, folder: Path, port: int) -> None:
-    configuration = write_configuration(folder, "127.0.0.1", port)
+async def _start_nats(stack: contextlib.AsyncExitStack, folder: Path, port: int, secrets: SecretFolder | None) -> None:
+    configuration = await asyncio.to_thread(write_configuration, folder, "127.0.0.1", port, secrets)
     server = Child(
         "nats-server", [nats_server_program(), "-c", str(configuration), "-l", str(folder / "nats.log")], os.environ
     )
@@ -179,45 +181,28 @@ async def _start_nats(stack: contextlib.AsyncExitStack, folder: Path, port: int)
     stack.push_async_callback(server.stop)
 
 
-async def _start_services(
-    stack: contextlib.AsyncExitStack, environment: dict[str, str]
-) -> tuple[dict[str, Child], dict[str, Presence]]:
-    """Start all at once, wait for all."""
-    present: dict[str, Presence] = {}
-    all_ready = asyncio.Event()
-
-    def ready(line: bytes) -> None:
-        presence = msgspec.json.decode(line, type=Presence)
-        present[presence.service] = presence
-        if len(present) == len(SERVICES):
-            all_ready.set()
-
-    children = {}
-    for service, module in SERVICES.items():
-        command = [sys.executable, "-m", module]
-        children[service] = Child(service, command, environment, ready_variable=READY_FD_VARIABLE, on_ready=ready)
-    for child in children.values():
-        child.start()
-    stack.push_async_callback(_stop_all, list(children.values()))
-    waiting: asyncio.Future[object] = asyncio.ensure_future(all_ready.wait())
-    failures: list[asyncio.Future[object]] = [child.exited_at_start for child in children.values()]
-    done, _ = await asyncio.wait(
-        {waiting, *failures}, timeout=_READY_TIMEOUT_SECONDS, return_when=asyncio.FIRST_COMPLETED
-    )
-    if waiting in done:
-        return children, present
-    waiting.cancel()
-    for service, child in children.items():
-        if child.exited_at_start.done():
-            code, text = child.refusal or (InternalError.code, child.last_lines[-1] if child.last_lines else "?")
-            raise error_from_code(code, f"{service} could not start: {text}")
-    missing = ", ".join(sorted(set(SERVICES) - set(present)))
-    raise Unavailable(f"not ready within {_READY_TIMEOUT_SECONDS:g} s: {missing}")
-
-
-async def _stop_all(children: list[Child]) -> None:
-    """Consumers before producers would drop what is in flight; all at once each drains what it has."""
-    await asyncio.gather(*(child.stop() for child in children))
+async def _serve_fleet(
+    stack: contextlib.AsyncExitStack,
+    fleet: ProcessFleet,
+    bus: Bus,
+    settings: Settings,
+    nats_url: str,
+    secrets: SecretFolder | None,
+) -> None:
+    """Answer for the processes of this node; with a name of its own on the bus where its access is set."""
+    own = load_settings(Settings, "fleet")
+    access = secrets.access("fleet") if secrets else own.bus_access()
+    if own.nats_url != settings.nats_url:
+        nats_url = own.nats_url
+    elif access == settings.bus_access():
+        nats_url = ""
+    if nats_url:
+        bus = await Bus.connect(nats_url, name="fleet", access=access, timeout_seconds=_OTHER_NATS_SECONDS)
+        stack.push_async_callback(bus.drain)
+    audit = Audit(bus, "fleet", own)
+    stack.push_async_callback(audit.close)
+    served = await FleetService.serve(bus, settings.node, fleet)
+    stack.push_async_callback(served.close)
 
 
 def _environment(options: UpOptions, settings: Settings, nats_url: str, ports: Ports) -> dict[str, str]:
@@ -242,7 +227,7 @@ def _environment(options: UpOptions, settings: Settings, nats_url: str, ports: P
     if options.auto_ports:
         # Concrete free ports, not 0: a service that is restarted must be found where it was.
         for service in SERVICES:
-            name = f"FRAMEMESH_{service.upper().replace('-', '_')}_METRICS_PORT"
+            name = f"{BY_NAME[service].environment_prefix}METRICS_PORT"
             environment.setdefault(name, str(free_port(settings.bind, socket.SOCK_STREAM)))
         for service in ("FRAME_EXTRACTOR", "CLOUD_MIX_PROXY"):
             port = free_port(settings.bind, socket.SOCK_STREAM)
@@ -277,9 +262,10 @@ def _sweep(folder: Path) -> None:
             with contextlib.suppress(OSError):
                 sweep(folder)
     for lock in folder.glob(".*.lock"):
-        with contextlib.suppress(OSError), lock.open() as handle:
+        with contextlib.suppress(OSError), lock.open("r+b") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while somebody lives by it
-            lock.unlink(missing_ok=True)
+            if not is_locked(handle.fileno()):  # nor by a byte of it
+                lock.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()
 
