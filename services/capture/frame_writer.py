@@ -22,6 +22,7 @@ from services.capture.settings import CaptureSettings
 from services.capture.shaping import Shaped
 from services.capture.stillness import RingPicture, Stillness, luma_of
 from shared.media import timecode
+from shared.metrics import STAGE_BOUNDS_SECONDS, Distribution
 from shared.ring import RingGeometry, StreamWriter
 from shared.ring.slot import NO_METADATA, Metadata
 from shared.service import Context
@@ -84,6 +85,8 @@ class FrameWriter:
         """Written in place of a lost source's."""
         self.written_at = 0.0
         """Monotonic seconds."""
+        self.latency = Distribution(STAGE_BOUNDS_SECONDS)
+        """From capture of a picture of the source to its reference on the bus."""
         self.last_ns = 0
         """CLOCK_REALTIME of the newest picture of the source."""
 
@@ -157,6 +160,7 @@ class FrameWriter:
             )
             self._publish(ref, masks)
             self.written += 1
+            self.latency.observe((time.time_ns() - captured_ns) / 1e9)
         self.last_ns = now_ns
         self.written_at = monotonic_ns / 1e9
 

@@ -70,28 +70,33 @@ async def build(context: Context[CaptureSettings]) -> None:
     context.stack.push_async_callback(stream_commands.close)
     context.spawn(stream_commands.run(), "stream-commands")
     await follow_values(context, reconciler.runners)
-    register_metrics(context.figures, reconciler.runners)
+    register_metrics(context.figures, reconciler.runners, context.settings.shm_dir)
     context.spawn(Watch(reconciler.runners).run(), "watch")
 
-    def wanted() -> dict[str, tuple[StreamSpec, int]]:
-        owned = streams.owned(context.node)
-        stream_commands.keep_only(owned)
-        return owned
+    reconciler.keep(streams, lambda: streams.owned(context.node), stream_commands.keep_only)
+    commands = _Commands(context, mirrors, streams)
+    served = await context.bus.serve(SERVICE, VERSION, "Live sources become streams.", commands.endpoints())
+    context.stack.push_async_callback(served.close)
+    # One of those that share the node knows its cameras, and tells of them.
+    share = context.share
+    if share is None or share.leads():
+        await _know_devices(context, streams)
+    else:
+        share.on_lead(lambda: context.spawn(_know_devices(context, streams), "know-devices"))
 
-    reconciler.keep(streams, wanted)
+
+async def _know_devices(context: Context[CaptureSettings], streams: Streams) -> None:
     inventory = Inventory(context, streams, FINDERS)
     context.stack.push_async_callback(inventory.close)
     context.spawn(inventory.look(network=False), "first-look-for-devices")
-    commands = _Commands(context, mirrors, streams, inventory)
-    served = await context.bus.serve(SERVICE, VERSION, "Live sources become streams.", commands.endpoints())
+    subject = command(SERVICE, "devices", context.node)
+    answer = Endpoint(subject, ListDevices, DeviceList, inventory.devices)
+    served = await context.bus.serve(SERVICE, VERSION, "Cameras of this node.", [answer], {"node": context.node})
     context.stack.push_async_callback(served.close)
 
 
 class _Commands:
-    def __init__(
-        self, context: Context[CaptureSettings], mirrors: StateMirrors, streams: Streams, inventory: Inventory
-    ) -> None:
-        self._inventory = inventory
+    def __init__(self, context: Context[CaptureSettings], mirrors: StateMirrors, streams: Streams) -> None:
         self._context = context
         self._mirrors = mirrors
         self._streams = streams
@@ -101,7 +106,6 @@ class _Commands:
             Endpoint(command(SERVICE, "start"), StartStream, StreamChanged, self.start, error_in_reply),
             Endpoint(command(SERVICE, "stop"), StopStream, StreamChanged, self.stop),
             Endpoint(command(SERVICE, "list"), ListResources, StreamList, self.list),
-            Endpoint(command(SERVICE, "devices", self._context.node), ListDevices, DeviceList, self._inventory.devices),
         ]
 
     async def start(self, request: StartStream) -> StreamChanged:

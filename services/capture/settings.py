@@ -5,21 +5,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from shared.packet_ring import RingSize, ring_size
-from shared.settings import Settings
+from shared.packet_ring import PacketRingSettings
 
 
-class CaptureSettings(Settings, frozen=True, kw_only=True):
+class CaptureSettings(PacketRingSettings, frozen=True, kw_only=True):
     file_roots: tuple[Path, ...] = ()
     """Folders that file:// sources may be in; files elsewhere are refused."""
     ring_slots: Annotated[int, Meta(ge=4, le=64)] = 8
     """Pictures a frame ring holds: what readers may lease at once plus what the writer needs to go on."""
-    packet_ring_seconds: Annotated[float, Meta(ge=1, le=600)] = 15.0
-    """How far back the packets of rendition `source` reach: joins, pre-roll, resuming after a crash."""
-    packet_ring_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 32)] = 32 << 20
-    """Upper bound of one packet ring; it grows with the `history` of a stream."""
-    history_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 34)] = 256 << 20
-    """Upper bound of the packet ring of a stream with `history`: 60 s of 35 Mbit/s. All of it is reserved."""
     open_timeout_seconds: Annotated[float, Meta(gt=0, le=120)] = 5.0
     read_timeout_seconds: Annotated[float, Meta(gt=0, le=120)] = 5.0
     """A source that sends nothing for this long is reconnected."""
@@ -36,7 +29,3 @@ class CaptureSettings(Settings, frozen=True, kw_only=True):
     """Network interfaces, by name or address, where GigE cameras are looked for; empty: all but loopback."""
     onvif_interfaces: tuple[str, ...] = ()
     """Network interfaces, by name, where ONVIF cameras are looked for; empty: all."""
-
-    def ring_size(self, history: str | None) -> RingSize:
-        """Of the packet ring of a stream with so much `history`."""
-        return ring_size(RingSize(self.packet_ring_seconds, self.packet_ring_bytes), history, self.history_bytes)

@@ -24,6 +24,7 @@ def stream_stats(stream: str, context: Context[CaptureSettings], runner: StreamR
     return StreamStats(
         stream=stream,
         node=context.node,
+        instance=context.share.number if context.share else 1,
         state=actual.state,
         status=_STATUS.get(actual.state, _NO_DELIVERY),
         error=actual.error,

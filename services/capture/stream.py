@@ -150,6 +150,7 @@ class StreamRunner:
             StreamActual(
                 stream=self._stream,
                 node=self._context.node,
+                instance=self._context.share.number if self._context.share else 1,
                 revision=revision,
                 state="connecting",
                 source=spec.source,

@@ -3,6 +3,7 @@
 import secrets
 from functools import partial
 
+from schemas.buckets import JOB_LIFE_SECONDS
 from schemas.errors import BadRequest
 from schemas.extraction import (
     CancelJob,
@@ -25,7 +26,6 @@ from services.frame_extractor.jobs.jobs import Jobs
 from services.frame_extractor.jobs.memory import MemoryBudget
 from services.frame_extractor.jobs.records import Records
 from services.frame_extractor.jobs.shown import JobPictures
-from services.frame_extractor.jobs.states import JOB_LIFE_SECONDS
 from services.frame_extractor.jobs.usage import Meter
 from services.frame_extractor.jobs.worker import Worker, watch_queue
 from services.frame_extractor.las.door import serve_las

@@ -25,6 +25,12 @@ def register_metrics(
                 stream, _, rendition = rendition_id.partition("--")
                 yield {"stream": stream, "rendition": rendition}, pipeline
 
+    def choices() -> Iterator[tuple[dict[str, str], str, bool]]:
+        for rendition_id, runner in tuple(runners.items()):
+            if isinstance(runner, RenditionRunner) and (choice := runner.choice):
+                stream, _, rendition = rendition_id.partition("--")
+                yield {"stream": stream, "rendition": rendition}, *choice
+
     def each(read: Callable[[Pipeline], float]) -> Callable[[], list[Sample]]:
         return lambda: [(labels, read(pipeline)) for labels, pipeline in encoding()]
 
@@ -60,6 +66,24 @@ def register_metrics(
         "framemesh_hw_encode_lost_frames",
         "Pictures that were inside an encoder when it failed.",
         each(lambda p: p.video.counts.lost),
+    )
+    figures.histograms(
+        "framemesh_hw_encode_start_latency_seconds",
+        "From capture of a picture to when the encoder begins with it.",
+        lambda: [(labels, pipeline.video.start_latency) for labels, pipeline in encoding()],
+    )
+    figures.gauge(
+        "framemesh_hw_encode_encoder_info",
+        "1, of each rendition that is encoded and the encoder in use.",
+        lambda: [
+            ({**labels, "encoder": name, "kind": "hardware" if hardware else "software"}, 1.0)
+            for labels, name, hardware in choices()
+        ],
+    )
+    figures.gauge(
+        "framemesh_hw_encode_hardware",
+        "1 while a rendition's encoder is hardware.",
+        lambda: [(labels, float(hardware)) for labels, _, hardware in choices()],
     )
     figures.gauge(
         "framemesh_hw_encode_history_seconds",

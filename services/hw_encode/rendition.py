@@ -62,6 +62,12 @@ class RenditionRunner:
         self._task: asyncio.Task[Any] | None = None
         self.pipeline: Pipeline | None = None
 
+    @property
+    def choice(self) -> tuple[str, bool] | None:
+        """The encoder in use and whether it is hardware; None: nothing is encoded."""
+        actual = self._actual
+        return (actual.encoder, actual.hardware) if self.pipeline and actual and actual.encoder else None
+
     # -- the reconciler's side -------------------------------------------------------------------------------
 
     async def start(self, spec: RenditionSpec, revision: int) -> None:

@@ -23,6 +23,7 @@ from services.hw_encode.placement import wanted_size
 from services.hw_encode.rendition_packets import Inside, RenditionPackets
 from shared.fps_limit import FpsLimit
 from shared.lossless_order import LosslessOrder
+from shared.metrics import STAGE_BOUNDS_SECONDS, Distribution
 from shared.packets import PacketPublisher
 from shared.ring import Lease, LeaseError, RingReader
 
@@ -86,6 +87,8 @@ class VideoEncoder:
         self._key_interval_ns = _key_interval_ns(spec)
         self.inbox = PictureQueue(spec, reader, on_bound)
         self.counts = VideoCounts()
+        self.start_latency = Distribution(STAGE_BOUNDS_SECONDS)
+        """From capture of a picture to when the encoder begins with it."""
         self._consumer = f"hw-encode-{spec.rendition}"
         self._order = LosslessOrder()
         self._credits = OwedCredits(self._consumer, acknowledge)
@@ -213,6 +216,7 @@ class VideoEncoder:
             self._packets.publish(self._encoder.change(spec))
 
     def _encode(self, ref: FrameRef, lease: Lease) -> None:
+        self.start_latency.observe((time.time_ns() - ref.captured_ns) / _NS)
         # An encoder that reorders takes only times that grow; others go on after a clock that was set back.
         steps_back = ref.pts_ns <= self._last_pts_ns
         if not self._encoder.fits(ref) or (self._spec.b_frames and steps_back):

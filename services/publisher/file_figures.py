@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Final
 
 import av
+from av.video.codeccontext import VideoCodecContext
 from msgspec import Struct
 
 from schemas.resources import VideoInfo
 from services.publisher.mp4_fragments import boxes
+from shared.netguard.libav import ANY_TEXT
 
 _log = logging.getLogger(__name__)
 
@@ -39,9 +41,11 @@ def read_figures(path: Path) -> FileFigures:
         if path.suffix == ".mp4":  # what is cut off of the others costs players nothing but itself
             cut_broken_end(path)
         size_bytes = path.stat().st_size
-        with av.open(path, mode="r", format=_FORMATS[path.suffix]) as container:
+        with av.open(path, mode="r", format=_FORMATS[path.suffix], metadata_errors=ANY_TEXT) as container:
             picture = container.streams.video[0]
-            context = picture.codec_context
+            context: VideoCodecContext | None = picture.codec_context  # None: libav has no decoder for what it says
+            if context is None:
+                raise LookupError("it has no pictures of a known kind")
             return FileFigures(
                 size_bytes=size_bytes,
                 duration_ns=(container.duration or 0) * _MICROSECOND_NS,

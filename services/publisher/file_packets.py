@@ -21,6 +21,7 @@ from services.publisher.catch_up import Packet
 from shared.media import bitstream
 from shared.media.adts import strip_adts
 from shared.media.configuration import configuration
+from shared.netguard.libav import ANY_TEXT
 from shared.recording_index import KEY, Records
 
 _log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class FilePackets:
         try:
             with (
                 _FromFragment(self._entry.path, int(records["offset"][0]), offset) as source,
-                av.open(source, "r", format=DEMUXERS[header.format]) as container,
+                av.open(source, "r", format=DEMUXERS[header.format], metadata_errors=ANY_TEXT) as container,
             ):
                 video = container.streams.video[0]
                 sound = container.streams.audio[0] if container.streams.audio else None

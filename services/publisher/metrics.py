@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from services.publisher.output_runner import OutputRunner
 from services.publisher.progress import OutputProgress
 from services.publisher.rtsp.counters import RtspCounters
 from shared.metrics import Figures, Sample
+from shared.service_figures import disk_figures
 
 
 def register_rtsp_metrics(figures: Figures, counters: RtspCounters) -> None:
@@ -22,7 +24,9 @@ def register_rtsp_metrics(figures: Figures, counters: RtspCounters) -> None:
     counter("framemesh_publisher_rtsp_refused", "RTSP requests refused.", each("status", counters.refused))
 
 
-def register_metrics(figures: Figures, runners: Mapping[str, OutputRunner]) -> None:
+def register_metrics(figures: Figures, runners: Mapping[str, OutputRunner], roots: tuple[Path, ...]) -> None:
+    """`roots`: folders that recordings may lie in."""
+
     def each(read: Callable[[OutputProgress], float]) -> Callable[[], list[Sample]]:
         return lambda: [(labels, read(progress)) for labels, progress in _progress(runners)]
 
@@ -36,7 +40,7 @@ def register_metrics(figures: Figures, runners: Mapping[str, OutputRunner]) -> N
         lambda: [
             ({**labels, "reason": reason}, count)
             for labels, progress in _progress(runners)
-            for reason, count in progress.dropped.items()
+            for reason, count in tuple(progress.dropped.items())
         ],
     )
     counter(
@@ -45,8 +49,23 @@ def register_metrics(figures: Figures, runners: Mapping[str, OutputRunner]) -> N
         lambda: [
             ({**labels, "reason": reason}, count)
             for labels, progress in _progress(runners)
-            for reason, count in progress.deleted.items()
+            for reason, count in tuple(progress.deleted.items())
         ],
+    )
+    figures.histograms(
+        "framemesh_publisher_latency_seconds",
+        "From capture of a picture to when it was handed to the destination.",
+        lambda: [
+            (_labels(output_id), writer.latency)
+            for output_id, runner in tuple(runners.items())
+            if (writer := runner.writer)  # looked at once: it may go meanwhile
+        ],
+    )
+    disk_figures(
+        figures,
+        "framemesh_publisher_disk",
+        "the disk of a folder for recordings",
+        lambda: [({"root": str(root)}, root) for root in roots],
     )
     figures.gauge(
         "framemesh_publisher_running", "1 while packets reach the destination.", each(lambda p: p.state == "running")
@@ -56,7 +75,11 @@ def register_metrics(figures: Figures, runners: Mapping[str, OutputRunner]) -> N
 def _progress(runners: Mapping[str, OutputRunner]) -> list[tuple[dict[str, str], OutputProgress]]:
     found = []
     for output_id, runner in tuple(runners.items()):
-        if runner.writer:
-            stream, _, output = output_id.partition("--")
-            found.append(({"stream": stream, "output": output}, runner.writer.progress))
+        if writer := runner.writer:  # looked at once: it may go meanwhile
+            found.append((_labels(output_id), writer.progress))
     return found
+
+
+def _labels(output_id: str) -> dict[str, str]:
+    stream, _, output = output_id.partition("--")
+    return {"stream": stream, "output": output}

@@ -52,8 +52,8 @@ def repair_index(file: Path) -> IndexSummary | None:
         return read_summary(path)
     except FileNotFoundError:
         return None
-    except BadIndex as error:
-        _log.warning("an index is ignored: %s", error)
+    except (BadIndex, OverflowError) as error:  # OverflowError: a damaged index, or file, has numbers of no picture
+        _log.warning("the index of %s is ignored: %s", file.name, error)
         return None
 
 
@@ -75,6 +75,8 @@ def cut_before(file: Path, run: int, index: int) -> int | None:
         return 0
     offset = int(records[place]["offset"])
     if int(records[place - 1]["offset"]) == offset:  # in the middle of a fragment
+        return None
+    if offset > file.stat().st_size:  # a damaged index: cutting there would make the file longer
         return None
     os.truncate(file, offset)
     cut_index(index_path(file), place)

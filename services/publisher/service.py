@@ -77,7 +77,7 @@ async def build(context: Context[PublisherSettings]) -> None:
 
     reconciler: Reconciler[OutputSpec, OutputRunner] = Reconciler(context, reporter, make, failed)
     context.stack.push_async_callback(reconciler.close)
-    register_metrics(context.figures, reconciler.runners)
+    register_metrics(context.figures, reconciler.runners, context.settings.outputs.file_roots)
     await asyncio.to_thread(
         forget_all_but,
         context.settings.outputs.state_dir,

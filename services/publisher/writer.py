@@ -26,6 +26,7 @@ from services.publisher.pump import Pump
 from services.publisher.segments import SegmentLimits
 from services.publisher.timeline import Place
 from shared.backoff import Backoff
+from shared.metrics import STAGE_BOUNDS_SECONDS, Distribution
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ class OutputWriter:
         self._thread = threading.Thread(target=self._run, name=f"output-{self.id}", daemon=True)
         self._progress = OutputProgress(state="waiting", since_ns=time.time_ns())
         self._error: ErrorInfo | None = None
+        self.latency = Distribution(STAGE_BOUNDS_SECONDS)
+        """From capture of a picture to when it was handed to the destination."""
         self._reported_at = 0.0
         self._retries = self._begun = 0
         self._bytes_before = 0
@@ -225,6 +228,8 @@ class OutputWriter:
 
     def _written(self, output: Output, header: PacketHeader, place: Place) -> None:
         self._files.written(output, header, place)
+        if header.track == "video":
+            self.latency.observe(max(0.0, (time.time_ns() - header.captured_ns) / 1e9))
         if self._progress.state != "running" and output.confirmed:
             self._backoff.succeeded()
             self._error = None

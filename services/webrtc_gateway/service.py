@@ -84,7 +84,11 @@ async def build(context: Context[GatewaySettings]) -> None:
     origins = Origins(settings.cors_origins)
     parts: list[Routes] = [
         WhipRoutes(ingest, ice_servers),
-        CommandRoutes(context.bus, at_home={**at_home(gateways), **channels_at_home(ChannelsEverywhere(gateways))}),
+        CommandRoutes(
+            context.bus,
+            at_home={**at_home(gateways), **channels_at_home(ChannelsEverywhere(gateways))},
+            audit=context.audit,
+        ),
         PictureRoutes(context.bus),
         JobPictureRoutes(context.bus),
         RecordingRoutes(context.bus),

@@ -6,6 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from schemas.ids import Id
+from schemas.service_table import BY_NAME
 from schemas.units import BitrateText
 from services.webrtc_gateway.auth.settings import DoorSettings
 from services.webrtc_gateway.datachannels.bridge import DEFAULT_SUBJECTS
@@ -21,8 +22,8 @@ SignalingUrl = Annotated[
 
 
 class GatewaySettings(DoorSettings, frozen=True, kw_only=True):
-    http_port: Port = 8889
-    udp_port: Port = 8189
+    http_port: Port = BY_NAME["webrtc-gateway"].http_port
+    udp_port: Port = BY_NAME["webrtc-gateway"].udp_port
     """The one UDP port of every WebRTC session. Several gateways on one host have one each: see docs/egress.md."""
     tcp_port: Port | None = None
     """Where WebRTC comes over TCP, for networks that let no UDP out; none as it comes. May have UDP's number."""

@@ -29,6 +29,7 @@ from services.capture.sources.container import ContainerPlayer
 from services.capture.sources.container_source import ContainerSource
 from services.capture.sources.udp_socket import listen_at
 from shared.netguard import Policy, check, explain_av_error
+from shared.netguard.libav import ANY_TEXT
 from shared.parent import killed_with_parent
 from shared.urls import scrub
 
@@ -91,7 +92,7 @@ class SrtSource(ContainerSource):
         open_seconds = math.inf if self.listens else self.settings.open_timeout_seconds
         pipe = _Pipe(child, open_seconds, self.settings.read_timeout_seconds, stop)
         try:
-            container = av.open(pipe, "r", format="nut", options=_PROBING)
+            container = av.open(pipe, "r", format="nut", options=_PROBING, metadata_errors=ANY_TEXT)
         except (av.FFmpegError, ValueError) as error:
             if pipe.ended:
                 return

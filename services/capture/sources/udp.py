@@ -24,6 +24,7 @@ from services.capture.sources.container import PROBING, ContainerPlayer
 from services.capture.sources.container_source import ContainerSource
 from services.capture.sources.udp_socket import listen_at
 from shared.netguard import GuardedUrl, Policy, check, explain_av_error
+from shared.netguard.libav import ANY_TEXT
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class UdpSource(ContainerSource):
 
     def _play(self, receiver: "Receiver", sink: StreamSink, stop: threading.Event) -> None:
         try:
-            container = av.open(receiver, "r", format="mpegts", container_options=PROBING)
+            container = av.open(receiver, "r", format="mpegts", container_options=PROBING, metadata_errors=ANY_TEXT)
         except (av.FFmpegError, ValueError, Unavailable) as error:
             if stop.is_set():
                 return

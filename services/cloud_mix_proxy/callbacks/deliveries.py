@@ -20,6 +20,7 @@ from services.cloud_mix_proxy.callbacks.post import TIMEOUT_SECONDS, post, reaso
 from services.cloud_mix_proxy.tasks import full_rules
 from services.cloud_mix_proxy.tasks.records import Records
 from shared.bus import Taker, Work, WorkQueue
+from shared.cause import step, traceparent
 from shared.service import Context
 from shared.tasks import end_tasks, start_task
 from shared.urls import MASK
@@ -56,7 +57,8 @@ class Deliveries:
         self._tries: OrderedDict[tuple[str, int], int] = OrderedDict()
         """By task and number; one that was delivered or given up is not here."""
         self.delivered = 0
-        self.failed: Counter[str] = Counter()
+        # Zeros too: what an alert sees for the first time at 1 has not grown.
+        self.failed: Counter[str] = Counter(not_delivered=0, refused=0, given_up=0)
         self._workers = [context.spawn(self._deliver(), f"callbacks {number}") for number in range(_DELIVERERS)]
 
     async def close(self) -> None:
@@ -70,7 +72,8 @@ class Deliveries:
                 try:
                     work = await taker.take(_TAKE_SECONDS)
                     if work is not None:
-                        await self._one(work)
+                        with step(work.traceparent, "callback", "client", attempt=work.attempt):
+                            await self._one(work)
                 except Unavailable as error:  # what was taken comes again
                     log.debug("callbacks: %s", error)
                     await asyncio.sleep(_BUS_AWAY_SECONDS)
@@ -128,7 +131,8 @@ class Deliveries:
             url = (await full_rules.unseal(self._bus, record)).callback_url
             if MASK in url:  # its secret is forgotten: what may be shown leads nowhere
                 raise NotFound("the address is known no more, as the task has been done for long")
-            send = partial(post, url, envelope(item, self._key, int(time.time())), allow_private=self._allow_private)
+            body = envelope(item, self._key, int(time.time()))
+            send = partial(post, url, body, allow_private=self._allow_private, traceparent=traceparent())
             await asyncio.get_running_loop().run_in_executor(self._threads, send)
         except MeshError as error:
             return error

@@ -6,6 +6,7 @@ import time
 from typing import Final
 
 from schemas.errors import MeshError, Unavailable
+from schemas.trace import TRACEPARENT
 from shared.netguard import Policy, check
 from shared.netguard.pinned_connection import PinnedConnection
 
@@ -14,8 +15,10 @@ TIMEOUT_SECONDS: Final = 4.0
 _SUCCESS: Final = 200  # and no other: a redirect is not followed
 
 
-def post(url: str, body: bytes, *, allow_private: bool) -> None:
+def post(url: str, body: bytes, *, allow_private: bool, traceparent: str = "") -> None:
     """Deliver `body`; returns when the receiver has answered 200. Blocks for 4 s at most; what it says is not read.
+
+    `traceparent`: what led to it, for the receiver's own traces; empty: that is not known.
 
     Raises:
         InvalidValue: the address may not be reached.
@@ -31,6 +34,8 @@ def post(url: str, body: bytes, *, allow_private: bool) -> None:
     watchdog.daemon = True
     watchdog.start()
     headers = {"Content-Type": "application/json", "User-Agent": "framemesh", "Connection": "close"}
+    if traceparent:
+        headers[TRACEPARENT] = traceparent
     try:
         connection.request("POST", guarded.target, body, headers)
         status = connection.getresponse().status

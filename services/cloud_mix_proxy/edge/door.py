@@ -30,17 +30,19 @@ async def serve_edge(context: Context[Any], settings: EdgeSettings, tasks: Tasks
     door = ServiceDoor(context, settings)
     admission = Admission(None, door.clients, settings.requests_per_second)
     await _keep_keys(door, admission, settings)
-    exchange = Exchange(tasks, admission, trusted=trusted)
+    exchange = Exchange(tasks, admission, trusted=trusted, audit=context.audit)
     port = await door.open(exchange.app())
     context.figures.counter(
         "framemesh_cloud_mix_proxy_http_answers",
         "Requests of the CloudMix API answered, by action (none: of no known one) and HTTP status.",
-        lambda: [({"action": action, "status": status}, count) for (action, status), count in exchange.answers.items()],
+        lambda: [
+            ({"action": action, "status": status}, count) for (action, status), count in tuple(exchange.answers.items())
+        ],
     )
     context.figures.counter(
         "framemesh_cloud_mix_proxy_signatures_refused",
         "Requests of the CloudMix API whose signature was no good, by code.",
-        lambda: [({"code": code}, count) for code, count in admission.refused.items()],
+        lambda: [({"code": code}, count) for code, count in tuple(admission.refused.items())],
     )
     return port
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -14,10 +15,12 @@ from services.cloud_mix_proxy.edge.admission import Admission, target_of
 from services.cloud_mix_proxy.edge.answers import DEFAULT_REGION, VERSION, Asked, new_request_id, refused, success
 from services.cloud_mix_proxy.edge.body import MAX_BODY_BYTES, parse_body, read_body
 from services.cloud_mix_proxy.edge.refusal import INVALID, LATE, MISSING, Refusal, internal, refusal_of
+from shared.audit import Audit
 from shared.door.body import BODY_SECONDS
 from shared.door.expectation import CONTINUE
 from shared.door.quiet_logs import keep_tokens_out
 from shared.door.sending import send
+from shared.door.told import told
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +29,8 @@ ACTION_SECONDS: Final = 8.0
 _ANY_BYTES: Final = frozenset({"cookie", "user-agent"})
 _SHOWN_CHARACTERS: Final = 64  # of an action or a version that nobody here knows
 _ASKED: Final = web.RequestKey("asked", Asked)
+# Actions that change something, by what the mesh's own commands call that.
+_CHANGING: Final = {CREATE: "create", "UpdateCloudMixTask": "update", "DeleteCloudMixTask": "delete"}
 _HEADERS: Final = {
     # Nothing that is answered here is a page.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
@@ -46,12 +51,14 @@ class Exchange:
         trusted: bool = False,
         body_seconds: float = BODY_SECONDS,
         action_seconds: float = ACTION_SECONDS,
+        audit: Audit | None = None,
     ) -> None:
         """`trusted`: see `Actions`."""
         self.answers: Counter[tuple[str, str]] = Counter()
         """By action and HTTP status."""
         self._actions, self._admission = Actions(tasks, trusted=trusted).by_name, admission
         self._body_seconds, self._action_seconds = body_seconds, action_seconds
+        self._audit = audit
 
     def app(self) -> web.Application:
         keep_tokens_out()
@@ -96,10 +103,18 @@ class Exchange:
         self._admission.take(owner, name)
         body = parse_body(data)
         try:
-            async with asyncio.timeout(self._action_seconds):
-                return success(asked, await action(owner, body))
+            with self._told(request, name, data, owner):
+                async with asyncio.timeout(self._action_seconds):
+                    return success(asked, await action(owner, body))
         except TimeoutError:
             raise Refusal(LATE, f"{name} was not done within {self._action_seconds:g} s; look whether it was") from None
+
+    def _told(self, request: web.Request, name: str, data: bytes, owner: str) -> AbstractContextManager[None]:
+        verb = _CHANGING.get(name)
+        if verb is None:
+            return nullcontext()
+        judged = self._admission.keys is not None
+        return told(self._audit, request, f"cloud-mix-proxy.{verb}", data, owner, judged=judged)
 
     def _named(self, request: web.Request) -> tuple[str, Action]:
         """The action that is asked for."""

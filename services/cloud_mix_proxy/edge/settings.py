@@ -5,13 +5,14 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from schemas.service_table import BY_NAME
 from shared.settings import Network, Port, Settings
 
 
 class EdgeSettings(Settings, frozen=True, kw_only=True):
     """Files are read again when they change."""
 
-    http_port: Port = 8890
+    http_port: Port = BY_NAME["cloud-mix-proxy"].http_port
     """Of the CloudMix API."""
     access_keys_file: Path | None = None
     """`name: <access key>:<secret key>` lines, for nobody else to read. Without any key only programs of this machine

@@ -69,7 +69,7 @@ async def _talk() -> int:
         Bus.connect(
             setup.nats_url,
             name=f"mixer of {setup.mix}@{setup.node}",
-            credentials_file=setup.nats_credentials or None,
+            access=setup.nats_access,
         ),
         name="connecting",
     )

@@ -14,6 +14,7 @@ from msgspec import Struct
 from schemas.errors import ErrorInfo
 from schemas.ids import Id
 from schemas.mix_resources import Box, MixInputActual, MixSpec
+from shared.bus_access import BusAccess
 
 MODULE: Final = "services.cloud_mix_proxy.mixer"
 MAX_LINE_BYTES: Final = 32 << 20
@@ -33,7 +34,7 @@ class Setup(Struct, frozen=True, kw_only=True, tag="setup"):
     mix: Id
     node: Id
     nats_url: str
-    nats_credentials: str = ""
+    nats_access: BusAccess = BusAccess()
     shm_dir: str
     log: str = "info"
     delay_ms: int = 80

@@ -43,7 +43,7 @@ class MixParts:
             mix=mix,
             node=settings.node,
             nats_url=settings.nats_url,
-            nats_credentials=settings.nats_credentials,
+            nats_access=settings.bus_access(),
             shm_dir=str(settings.shm_dir),
             log=settings.log,
             delay_ms=settings.delay_ms,

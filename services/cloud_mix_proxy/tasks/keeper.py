@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from schemas.errors import ErrorInfo, MeshError, NotFound
 from schemas.mix_tasks import LIVE_STATUSES, CallbackItem, TaskPlace, TaskRecord
+from schemas.trace import read_traceparent
 from services.cloud_mix_proxy.tasks import full_rules
 from services.cloud_mix_proxy.tasks.changes import told, with_seen, with_status
 from services.cloud_mix_proxy.tasks.full_rules import FullRules
@@ -19,6 +20,7 @@ from services.cloud_mix_proxy.tasks.place import Place, Refused
 from services.cloud_mix_proxy.tasks.records import Records
 from services.cloud_mix_proxy.tasks.remains import GIVE_UP_SECONDS, Remains
 from shared.bus import Bus, WorkQueue
+from shared.cause import Cause, begin, doing, nobody
 from shared.service import Context
 from shared.tasks import end_tasks, set_within
 
@@ -98,14 +100,14 @@ class Keeper:
         """Until it is done, or another node has it."""
         changed = self._changed[task]
         self._begun[task] = time.monotonic()
-        said = ""
+        said, cause = "", None
         try:
             while self._leases.holds(task):
                 changed.clear()
                 record = None
                 try:
                     async with asyncio.timeout(_STEP_SECONDS):
-                        record = await self._step(task)
+                        record, cause = await self._step_of(task, cause)
                 except NotFound:  # somebody has removed the record
                     return
                 except MeshError as error:
@@ -129,8 +131,8 @@ class Keeper:
             self._begun.pop(task, None)
             self._remains.leave(task)
 
-    async def _step(self, task: str) -> TaskRecord:
-        """One look at a task, and what follows from it.
+    async def _step_of(self, task: str, cause: Cause | None) -> tuple[TaskRecord, Cause | None]:
+        """One look at a task, as a part of the story of its newest change; `cause`: that of the look before.
 
         Raises:
             NotFound: there is no record of it.
@@ -139,7 +141,16 @@ class Keeper:
         known = await self._records.get(task)
         if known is None:
             raise NotFound(f"task {task!r} does not exist")
-        record = known.record
+        parent = read_traceparent(known.record.traceparent)
+        if parent is None:
+            cause = None
+        elif cause is None or (cause.trace_id, cause.parent_id) != parent:
+            cause = begin(parent)
+        with doing(cause) if cause else nobody():
+            return await self._step(known.record), cause
+
+    async def _step(self, record: TaskRecord) -> TaskRecord:
+        """What follows from what is written of a task."""
         if record.status in LIVE_STATUSES:
             place = self._places[record.place]
             if record.stopping or record.status == "prestop":

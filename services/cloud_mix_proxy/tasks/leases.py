@@ -5,13 +5,13 @@ import logging
 import time
 from typing import Final
 
+from schemas.buckets import MIX_LEASE_TTL_SECONDS
 from schemas.errors import Conflict, MeshError
 from schemas.subjects import MIX_LEASES_BUCKET, mix_lease_key
 from shared.bus import Bucket, Bus
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS: Final = 6.0
 """A node that says nothing for so long has lost its tasks to another."""
 _RENEW_SECONDS: Final = 2.0
 
@@ -27,12 +27,12 @@ class Leases:
     @classmethod
     async def open(cls, bus: Bus, node: str) -> "Leases":
         # In a file: after a restart of the server each still knows whose it was.
-        return cls(await bus.bucket(MIX_LEASES_BUCKET, ttl_seconds=LEASE_SECONDS), node)
+        return cls(await bus.bucket(MIX_LEASES_BUCKET), node)
 
     def holds(self, task: str) -> bool:
         """Whether this node still has it, as far as it knows."""
         held = self._held.get(task)
-        return held is not None and time.monotonic() - held[1] < LEASE_SECONDS
+        return held is not None and time.monotonic() - held[1] < MIX_LEASE_TTL_SECONDS
 
     async def hold(self, task: str) -> bool:
         """Take the lease or keep it; False when another node has it. Call it more often than every 2 s or so."""

@@ -18,6 +18,7 @@ from services.cloud_mix_proxy.tasks.full_rules import FullRules
 from services.cloud_mix_proxy.tasks.plan import Limits, plan
 from services.cloud_mix_proxy.tasks.records import Records
 from shared.bus import Bus
+from shared.cause import traceparent
 from shared.netguard import Policy, check_form
 
 _TASK_BYTES: Final = 8
@@ -87,6 +88,7 @@ class Tasks:
             updated_ns=now_ns,
             node=self._node,
             place=self._place_of(name),
+            traceparent=traceparent(),
         )
         try:
             await self._records.create(noticed(record), name_revision)
@@ -121,6 +123,7 @@ class Tasks:
                 rules=seen.rules,
                 rules_secret=reference,
                 last_operation=now.last_operation + 1,
+                traceparent=traceparent(),
                 operation_error=None,
                 updated_ns=time.time_ns(),
             )
@@ -139,7 +142,7 @@ class Tasks:
         def change(now: TaskRecord) -> TaskRecord:
             if now.stopping or now.status not in LIVE_STATUSES:
                 return now
-            return replace(now, stopping=True, updated_ns=time.time_ns())
+            return replace(now, stopping=True, updated_ns=time.time_ns(), traceparent=traceparent() or now.traceparent)
 
         await self._records.change(task, change)
 

@@ -4,7 +4,7 @@ from collections import Counter
 from functools import partial
 from typing import get_args
 
-from schemas.extraction import Job, JobState
+from schemas.extraction import ENDED_STATES, Job, JobState
 from services.frame_extractor.jobs.memory import MemoryBudget
 from services.frame_extractor.jobs.records import Records
 from services.frame_extractor.storage.counts import StorageCounts, StorageFigures
@@ -15,6 +15,7 @@ _SECONDS_BOUNDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _MAX_OWNERS = 200  # labels are kept for ever; who comes later is `other`
 _OTHER = "other"
 _PREFIX = "framemesh_frame_extractor"
+_NO_ENDED = {(state, ""): 0 for state in ENDED_STATES}
 _STORAGE = {
     "written": ("written_pictures", "Pictures that were written, of jobs and of samples."),
     "written_bytes": ("written_bytes", "Of these pictures."),
@@ -70,7 +71,8 @@ class JobFigures:
         figures.counter(
             f"{_PREFIX}_ended_jobs",
             "Jobs that this instance has brought to an end.",
-            lambda: [({"state": s, "failure": f}, n) for (s, f), n in sorted(self._ended.copy().items())],
+            # Zeros too: what an alert sees for the first time at 1 has not grown.
+            lambda: [({"state": s, "failure": f}, n) for (s, f), n in sorted((_NO_ENDED | self._ended).items())],
         )
         figures.counter(
             f"{_PREFIX}_retried_jobs",

@@ -12,7 +12,6 @@ import msgspec
 from schemas.errors import InternalError
 from schemas.extraction import ExtractedFrame, JobRecord
 from schemas.subjects import JOB_PAGES_BUCKET, job_page_key
-from services.frame_extractor.jobs.states import JOB_LIFE_SECONDS
 
 if TYPE_CHECKING:  # jobs' own processes start in half the time without the bus
     from shared.bus import Bus
@@ -20,9 +19,7 @@ if TYPE_CHECKING:  # jobs' own processes start in half the time without the bus
 _PAGE_PICTURES = 2000
 # Of a page as JSON; two fit into the 1 MiB that a server takes unless it is told otherwise.
 _PAGE_BYTES = 400_000
-_BUCKET_BYTES = 512 << 20  # compressed, a picture takes some ten bytes
 # They are written before the job's last record, and shall not be gone before it.
-_LIFE_SECONDS = JOB_LIFE_SECONDS + 600
 _decoder = msgspec.json.Decoder(tuple[ExtractedFrame, ...])
 
 
@@ -53,7 +50,7 @@ async def keep_pages(bus: "Bus", job: str, attempt: int, pages: Sequence[bytes])
     Raises:
         Unavailable: the bus did not take them in time.
     """
-    bucket = await bus.bucket(JOB_PAGES_BUCKET, ttl_seconds=_LIFE_SECONDS, max_bytes=_BUCKET_BYTES)
+    bucket = await bus.bucket(JOB_PAGES_BUCKET)
     for number, data in enumerate(pages):
         await bucket.put(job_page_key(job, str(attempt), str(number)), data)
 
@@ -68,7 +65,7 @@ async def read_page(bus: "Bus", record: JobRecord, first: int) -> tuple[tuple[Ex
     if not record.pages or first >= record.job.done:
         return (), False
     number = bisect_right(record.pages, first) - 1
-    bucket = await bus.bucket(JOB_PAGES_BUCKET, ttl_seconds=_LIFE_SECONDS, max_bytes=_BUCKET_BYTES)
+    bucket = await bus.bucket(JOB_PAGES_BUCKET)
     entry = await bucket.get(job_page_key(record.job.id, str(record.job.attempt), str(number)))
     if entry is None:
         raise InternalError(f"the pictures of {record.job.id} are no longer listed; submit it again")

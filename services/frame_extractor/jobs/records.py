@@ -11,17 +11,16 @@ from typing import NamedTuple
 
 import msgspec
 
+from schemas.buckets import JOB_LIFE_SECONDS
 from schemas.errors import Conflict, InternalError, NotFound, Unavailable
 from schemas.extraction import Job, JobRecord, JobState, ListJobs
 from schemas.packets import UNREADABLE
 from schemas.subjects import JOBS_BUCKET, job_key, job_name_key
 from services.frame_extractor.jobs.index import JobIndex, Row
-from services.frame_extractor.jobs.states import JOB_LIFE_SECONDS
 from shared.bus import Bucket, Bus, Change, Follower
 
 log = logging.getLogger(__name__)
 
-_BUCKET_BYTES = 128 << 20  # some hundred thousand jobs of three days
 _LISTED_SECONDS = 5.0  # to read what there is of a hundred thousand takes three
 _READ_AT_ONCE = 32  # requests on their way; more would only wait in the server
 _REPLY_BYTES = 512 << 10  # half of the message that every server takes
@@ -53,7 +52,7 @@ class Records:
     @classmethod
     async def open(cls, bus: Bus) -> "Records":
         """Ready at once: what there is already is read meanwhile."""
-        return cls(await bus.bucket(JOBS_BUCKET, ttl_seconds=JOB_LIFE_SECONDS, max_bytes=_BUCKET_BYTES))
+        return cls(await bus.bucket(JOBS_BUCKET))
 
     async def close(self) -> None:
         await self._follower.close()

@@ -6,7 +6,6 @@ from msgspec.structs import replace
 
 from schemas.extraction import ENDED_STATES, FailureKind, Job, JobRecord, JobTask, VideoFacts
 
-JOB_LIFE_SECONDS = 3 * 86_400  # as long as the service that this one stands in for keeps a task
 # What may pass by itself: the network, a storage's moment of weakness, a crash.
 PASSING: frozenset[FailureKind] = frozenset(("download", "storage", "internal"))
 _FIRST_RETRY_SECONDS = 1.0

@@ -11,8 +11,6 @@ from schemas.extraction import GetUsage, Job, Usage, UsageRecord, UsageReply
 from schemas.subjects import USAGE_BUCKET, usage_key
 from shared.bus import Bucket, Bus
 
-_LIFE_SECONDS = 400 * 86_400  # a year and the month in which its bill is questioned
-_BUCKET_BYTES = 128 << 20  # 400 days of 36 owners with as many jobs as are remembered, 9 KB each
 # Jobs that may end in the seconds between counting one and noting so; its worker counts again only in those.
 _REMEMBERED_JOBS = 256
 _ATTEMPTS = 20
@@ -28,7 +26,7 @@ class Meter:
 
     @classmethod
     async def open(cls, bus: Bus) -> "Meter":
-        return cls(await bus.bucket(USAGE_BUCKET, ttl_seconds=_LIFE_SECONDS, max_bytes=_BUCKET_BYTES))
+        return cls(await bus.bucket(USAGE_BUCKET))
 
     async def count(self, job: Job) -> None:
         """Add a completed job to its owner's day; nothing when it is in it.

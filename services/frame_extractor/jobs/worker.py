@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import math
 
 from schemas.errors import MeshError
 from services.frame_extractor.jobs.attempt import GivenUp, Parts, begin
 from services.frame_extractor.jobs.process import JobProcess
 from shared.bus import Taker, Work, WorkQueue
+from shared.cause import step
 from shared.tasks import end_tasks, start_task
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,12 @@ class Worker:
             return None
 
     async def _one(self, work: Work, process: JobProcess) -> None:
+        with step(work.traceparent, "job", "consumer", attempt=work.attempt) as cause:
+            if cause is not None:
+                cause.until_s = math.inf  # it may take hours, and all of them were asked for
+            await self._attempt(work, process)
+
+    async def _attempt(self, work: Work, process: JobProcess) -> None:
         try:
             attempt = await begin(self._parts, work)
             if attempt is None:

@@ -53,12 +53,14 @@ async def serve_las(
     pictures = Pictures(store, links, settings.link_seconds, door.clients, settings.public_url)
     exchange = Exchange()
     about = AboutRoutes(lambda: context.bus.connected)
-    app = build_app(exchange, (TaskRoutes(jobs, admission, pictures), pictures, about, *parts(admission)))
+    app = build_app(
+        exchange, (TaskRoutes(jobs, admission, pictures, audit=context.audit), pictures, about, *parts(admission))
+    )
     port = await door.open(app, exchange.turned_away)
     context.figures.counter(
         "framemesh_frame_extractor_http_answers",
         "HTTP requests answered, by status.",
-        lambda: [({"status": status}, count) for status, count in exchange.answers.items()],
+        lambda: [({"status": status}, count) for status, count in tuple(exchange.answers.items())],
     )
     return port
 

@@ -14,7 +14,7 @@ import msgspec
 
 from schemas.errors import BadRequest, Unavailable
 from services.frame_extractor.las.failures import LINK_INVALID, Refused
-from shared.tokens import read_private
+from shared.private_file import read_private
 
 _KEY_BYTES: Final = 32
 _MARK_BYTES: Final = 16  # 128 bits: nobody guesses one

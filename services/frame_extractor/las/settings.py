@@ -5,6 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from schemas.service_table import BY_NAME
 from services.frame_extractor.storage.settings import StorageSettings
 from shared.settings import Network, Port
 
@@ -14,7 +15,7 @@ HttpUrl = Annotated[str, Meta(pattern=r"^(https?://[^/?#@\s]+(/[^?#\s]*)?)?$(?!\
 class LasSettings(StorageSettings, frozen=True, kw_only=True):
     """Files are read again when they change."""
 
-    http_port: Port = 8891
+    http_port: Port = BY_NAME["frame-extractor"].http_port
     api_keys_file: Path | None = None
     """`name: key` lines, for nobody else to read. Without it only programs of this machine are answered, with any
     key."""

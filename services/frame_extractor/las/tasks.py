@@ -16,8 +16,10 @@ from services.frame_extractor.las.body import parse_body, read_body
 from services.frame_extractor.las.failures import INTERNAL, PARAMETER_INVALID, TASK_NOT_FOUND, Refused
 from services.frame_extractor.las.pictures import Pictures
 from services.frame_extractor.las.submission import parse_poll, parse_submission
+from shared.audit import Audit
 from shared.door.body import BODY_SECONDS
 from shared.door.sending import PIECE_BYTES, PiecewiseResponse, send
+from shared.door.told import told
 
 _TASK_ID: Final = re.compile(r"task-[0-9]{14}-[0-9a-z]{6,20}", re.ASCII)  # `schemas.extraction.JobId`
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
@@ -39,8 +41,14 @@ class TaskRoutes:
     """For whoever has a key."""
 
     def __init__(
-        self, jobs: Jobs, admission: Admission, pictures: Pictures, body_seconds: float = BODY_SECONDS
+        self,
+        jobs: Jobs,
+        admission: Admission,
+        pictures: Pictures,
+        body_seconds: float = BODY_SECONDS,
+        audit: Audit | None = None,
     ) -> None:
+        self._audit = audit
         self._jobs, self._admission, self._pictures, self._body_seconds = jobs, admission, pictures, body_seconds
         self._long_lists = asyncio.Semaphore(_LONG_LISTS)
 
@@ -51,9 +59,11 @@ class TaskRoutes:
     async def _submit(self, request: web.Request) -> web.StreamResponse:
         owner = self._admission.owner(request)
         with self._admission.one(owner):
-            body = parse_body(await read_body(request, self._body_seconds))
-            job = parse_submission(body, owner, _idempotency_key(request))
-            submitted = await self._jobs.submit(job)
+            data = await read_body(request, self._body_seconds)
+            judged = self._admission.keys is not None
+            with told(self._audit, request, "frame-extractor.submit", data, owner, judged=judged):
+                job = parse_submission(parse_body(data), owner, _idempotency_key(request))
+                submitted = await self._jobs.submit(job)
             return response(200, msgspec.json.encode(accepted(submitted.job, request[REQUEST_ID])))
 
     async def _poll(self, request: web.Request) -> web.StreamResponse:

@@ -13,6 +13,7 @@ from schemas.subjects import command
 from services.frame_extractor.live.found import Found
 from services.frame_extractor.live.packet_pictures import decode_until
 from shared.bus import Bus
+from shared.netguard.libav import ANY_TEXT
 
 if TYPE_CHECKING:
     from av.packet import Packet as AvPacket
@@ -90,7 +91,7 @@ async def _fetch(bus: Bus, stream: str, moment: FileMoment, offset: int, end: in
 def _decode(data: bytes, moment: FileMoment) -> "VideoFrame":
     """Raises: MeshError: the file is damaged there."""
     try:
-        with av.open(io.BytesIO(data), "r", format=_FORMATS[moment.format]) as container:
+        with av.open(io.BytesIO(data), "r", format=_FORMATS[moment.format], metadata_errors=ANY_TEXT) as container:
             video = container.streams.video[0]
             group: list[AvPacket[Any]] = []
             first_ns = None

@@ -23,7 +23,7 @@ async def serve_live(context: Context[Any], places: Places) -> Moments:
     context.figures.counter(
         "framemesh_frame_extractor_moments",
         "Pictures of a moment, by where they came from.",
-        lambda: [({"origin": origin}, float(count)) for origin, count in moments.taken.items()],
+        lambda: [({"origin": origin}, float(count)) for origin, count in tuple(moments.taken.items())],
     )
     context.figures.counter(
         "framemesh_frame_extractor_moments_refused",

@@ -151,7 +151,7 @@ class OutputDevice:
             self._keep.about_to_begin(self.spec, asked)
         error = await self._try(asked.on, asked)
         if error is None:
-            self._has(asked.on, "command", asked)
+            self._has(asked.on, "command", asked, asked)
             job.done(edge_ns=self.state.edge_ns, until_ns=self.state.until_ns)
             return
         job.refuse(error)
@@ -186,7 +186,7 @@ class OutputDevice:
         if self._owed is not owed:  # something else came meanwhile
             return
         if error is None:
-            self._has(owed.on, owed.cause, None, by=owed.by, why=owed.why)
+            self._has(owed.on, owed.cause, None, owed)
             return
         if error.code == BadRequest.code:  # it is not allowed, now or later
             self._owed = None
@@ -221,7 +221,7 @@ class OutputDevice:
 
     # -- its state -------------------------------------------------------------------------------------------
 
-    def _has(self, on: bool, cause: Cause, asked: Switch | None, by: str = "", why: str = "") -> None:
+    def _has(self, on: bool, cause: Cause, asked: Switch | None, told: Switch | Owed) -> None:
         """The device has it: the keep time begins, nothing is owed."""
         milliseconds = keep_ms(self.spec, asked) if asked is not None and on else 0
         until_ns = self._keep.begin(milliseconds, self.state.edge_ns, self._tries.timeout_seconds)
@@ -239,8 +239,9 @@ class OutputDevice:
             until_ns=until_ns,
             keep_ms=milliseconds,
             kind=(asked.kind or self.spec.type or "") if asked is not None and on else "",
-            by=asked.by if asked is not None else by,
-            why=asked.why if asked is not None else why,
+            by=told.by,
+            why=told.why,
+            trace_id=told.trace_id,
             asked_ns=asked.asked_ns if asked is not None else 0,
             changes=before.changes + (not before.known or before.on != on),
             error=None,
@@ -248,7 +249,8 @@ class OutputDevice:
         self._say(changed=True)
 
     def _keep_over(self) -> None:
-        self._owe(Owed(on=False, cause="keep", by=self.state.by, why=self.state.why))
+        before = self.state
+        self._owe(Owed(on=False, cause="keep", by=before.by, why=before.why, trace_id=before.trace_id))
 
     def _go_safe(self, safe: SafeState, cause: Cause, *, kept: bool = False, by: str = "", why: str = "") -> bool:
         # What is being set at this moment might last for a keep time, which nobody would end.

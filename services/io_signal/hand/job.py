@@ -96,6 +96,7 @@ class Owed:
     cause: Cause
     by: str = ""
     why: str = ""
+    trace_id: str = ""
     next_seconds: float = 0.0
     """When to try again, by the event loop's clock."""
     tries: int = 0

@@ -72,6 +72,8 @@ class Switch(Struct, frozen=True, kw_only=True, tag="switch"):
     sequence: int | None = None
     by: str = ""
     why: str = ""
+    trace_id: str = ""
+    """The story that the command belongs to; so it is told of what the output does."""
     asked_ns: int = 0
     """CLOCK_REALTIME when the service had the command."""
 
@@ -167,6 +169,7 @@ class Output(Struct, frozen=True, kw_only=True, tag="output"):
     """`SignalType`, as it was told."""
     by: str = ""
     why: str = ""
+    trace_id: str = ""
     waiting: int = 0
     changes: int = 0
     retries: int = 0

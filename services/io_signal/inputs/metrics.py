@@ -20,7 +20,7 @@ def register_metrics(figures: Figures, runners: Mapping[str, InputRunner], follo
         return [
             ({"input": name, "reason": reason}, float(count))
             for name, runner in tuple(runners.items())
-            for reason, count in runner.actual.dropped.items()
+            for reason, count in tuple(runner.actual.dropped.items())
         ]
 
     def frames() -> list[Sample]:
@@ -42,5 +42,5 @@ def register_metrics(figures: Figures, runners: Mapping[str, InputRunner], follo
     figures.counter(
         f"{_PREFIX}_instants_left_out",
         "Instants that were not joined to a picture, as too many waited.",
-        lambda: [({"stream": stream}, float(count)) for stream, count in following.left_out.items()],
+        lambda: [({"stream": stream}, float(count)) for stream, count in tuple(following.left_out.items())],
     )

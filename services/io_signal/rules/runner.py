@@ -20,6 +20,7 @@ from services.io_signal.rules.limits import Limits
 from services.io_signal.rules.matching import has_fields, is_about, read_event, subject_of
 from services.io_signal.rules.planning import NodeOf, instant_of, plan
 from shared.bus import Message, Subscription
+from shared.cause import begin, doing, of_trace
 from shared.metrics import Distribution
 from shared.service import Context
 from shared.tasks import end_tasks
@@ -136,7 +137,10 @@ class RuleRunner:
         planned = plan(self._spec, event, chain, self._node_of, time.time_ns())
         began_ns = time.monotonic_ns()
         self._delays.observe((began_ns - came_ns) / _NS)
-        done = [await self._deeds.do(one, event) for one in planned]
+        # On with the story of the event; one that began by itself begins a story.
+        cause = begin(of_trace(event.trace_id), actor=f"rule {self._rule}")
+        with doing(cause, f"rule {self._rule}", "consumer"):
+            done = [await self._deeds.do(one, event) for one in planned]
         errors = [deed.error for deed in done if deed.error]
         self.fired, self._fired_ns = self.fired + 1, time.time_ns()
         self.failed += len(errors)
@@ -150,7 +154,7 @@ class RuleRunner:
             "took_ns": time.monotonic_ns() - began_ns,
             "done": msgspec.to_builtins(done),
         }
-        self._context.event(self._rule, "fired", error=self._error, detail=detail)
+        self._context.event(self._rule, "fired", error=self._error, detail=detail, trace_id=cause.trace_id)
 
     async def _tell(self) -> None:
         """Report what has changed, at most once a second."""

@@ -54,10 +54,17 @@ class Audit:
         }
         if output.asked_ns:
             detail["latency_ns"] = max(output.edge_ns - output.asked_ns, 0)
-        self.post(output.signal, "changed", detail, at_ns=output.edge_ns)
+        self.post(output.signal, "changed", detail, at_ns=output.edge_ns, trace_id=output.trace_id)
 
     def post(
-        self, resource: str, name: str, detail: dict[str, Any], *, error: ErrorInfo | None = None, at_ns: int = 0
+        self,
+        resource: str,
+        name: str,
+        detail: dict[str, Any],
+        *,
+        error: ErrorInfo | None = None,
+        at_ns: int = 0,
+        trace_id: str = "",
     ) -> None:
         event = Event(
             service=self._context.service,
@@ -67,6 +74,7 @@ class Audit:
             at_ns=at_ns or time.time_ns(),
             error=error,
             detail=detail,
+            trace_id=trace_id,
         )
         if self._context.bus.connected:
             self._context.bus.post_event(event)

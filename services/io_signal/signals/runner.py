@@ -15,6 +15,7 @@ from services.io_signal.link.hand_link import ASK_SECONDS
 from services.io_signal.signals.parts import SERVICE, SignalParts
 from services.io_signal.signals.signal_state import SignalStateTeller
 from shared.bus import Endpoint, Served
+from shared.cause import trace_id
 from shared.service import VERSION
 
 log = logging.getLogger(__name__)
@@ -150,6 +151,8 @@ class SignalRunner:
         told = {} if isinstance(request, ClearSignal) else {"kind": request.type or "", "stream": request.stream or ""}
         sequence = None if isinstance(request, ClearSignal) else request.sequence
 
+        story = trace_id()
+
         def switch(number: int) -> Switch:
             return Switch(
                 number=number,
@@ -159,6 +162,7 @@ class SignalRunner:
                 sequence=sequence,
                 by=request.by,
                 why=request.why,
+                trace_id=story,
                 asked_ns=arrived_ns,
                 **told,
             )

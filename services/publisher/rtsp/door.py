@@ -4,6 +4,7 @@ import ipaddress
 import logging
 
 from schemas.errors import Conflict
+from schemas.service_table import BY_NAME
 from services.publisher.metrics import register_rtsp_metrics
 from services.publisher.rtsp.counters import RtspCounters
 from services.publisher.rtsp.credentials import parse_users
@@ -16,7 +17,7 @@ from shared.state import StateMirrors
 
 log = logging.getLogger(__name__)
 
-_USUAL_PORT = 8554
+_USUAL_PORT = BY_NAME["publisher"].rtsp_port
 _LOOPBACK = "127.0.0.1"
 
 

@@ -21,7 +21,7 @@ from schemas.errors import BadRequest
 from schemas.tokens import Actions, StreamPatterns, TokenName
 from services.webrtc_gateway.auth.grant import Grant
 from services.webrtc_gateway.auth.tokens import Tokens
-from shared.tokens import read_private
+from shared.private_file import read_private
 
 COOKIE_SECONDS = 12 * 3600  # a working day; an open page renews it
 _KEY_BYTES = 32

@@ -18,7 +18,7 @@ from msgspec import Meta
 from schemas.errors import BadRequest
 from schemas.tokens import Actions, StreamPatterns, TokenName
 from services.webrtc_gateway.auth.grant import Grant
-from shared.tokens import read_private
+from shared.private_file import read_private
 
 MAX_ENTRIES = 256  # every one is compared with what comes
 MIN_TOKEN_CHARACTERS = 20  # of 64 different ones that is 120 bits: nobody guesses it at the rate of a network

@@ -11,9 +11,11 @@ from aiohttp import web
 
 from schemas.errors import InternalError, MeshError, TooMany
 from services.webrtc_gateway.auth.denials import require
-from services.webrtc_gateway.auth.grant import grant_of
+from services.webrtc_gateway.auth.grant import EVERYTHING, grant_of
 from services.webrtc_gateway.commands.table import COMMANDS, find_command
 from services.webrtc_gateway.signalling.whep import refusal, refused
+from shared.audit import Audit
+from shared.door.told import told
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +73,11 @@ class CommandRoutes:
         bus: Asker,
         in_flight: InFlight | None = None,
         at_home: Mapping[str, Callable[[Any], Awaitable[Any]]] | None = None,
+        audit: Audit | None = None,
     ) -> None:
-        """`at_home`: by name, commands that this process answers itself."""
-        self._bus, self._at_home = bus, at_home or {}
+        """`at_home`: by name, commands that this process answers itself. `audit`: where commands are written down,
+        with whose token they came."""
+        self._bus, self._at_home, self._audit = bus, at_home or {}, audit
         self._in_flight = in_flight or InFlight()
 
     def add_to(self, app: web.Application) -> None:
@@ -122,7 +126,18 @@ class CommandRoutes:
         if command.action == "control":
             logger.info("%s of %s by %s", command.channel.name, resource or ",".join(streams), grant.name)
         asked = command.narrowed(asked, grant)
-        with self._in_flight.one():
+        with (
+            self._in_flight.one(),
+            told(
+                # Without tokens everybody is `anyone`, whom nobody has judged.
+                self._audit,
+                request,
+                command.channel.name,
+                body,
+                grant.name,
+                judged=grant is not EVERYTHING,
+            ),
+        ):
             reply = await self._answer(command.channel.name, subject, asked)
         return _json(_status(reply), command.visible(reply, grant))
 

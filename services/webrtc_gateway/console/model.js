@@ -12,11 +12,12 @@ const STREAM_STATES = {
   frozen: ["Frozen", "warn"],
   failed: ["Failed", "bad"],
   off: ["Off", "off"],
+  away: ["Not heard of", "bad"],
   pending: ["Waiting for capture", "off"],
 };
-const OUTPUT_TONES = { running: "good", waiting: "off", connecting: "busy", retrying: "warn", failed: "bad", finished: "off" };
+const OUTPUT_TONES = { running: "good", waiting: "off", connecting: "busy", retrying: "warn", failed: "bad", finished: "off", away: "bad" };
 const LOST = new Set(["stalled", "reconnecting", "failed"]);
-const RENDITION_TONES = { running: "good", starting: "busy", idle: "off", failed: "bad" };
+const RENDITION_TONES = { running: "good", starting: "busy", idle: "off", failed: "bad", away: "bad" };
 
 /** Every stream of a MeshStatus as a tile shows it, by name. */
 export function streamsOf(status) {

@@ -14,6 +14,7 @@ from services.webrtc_gateway.egress.history import TrackHistory
 from services.webrtc_gateway.egress.key_frames import KEY_REQUEST_SECONDS, KeyFrameMaker, KeyFrames
 from services.webrtc_gateway.egress.packetizer import MAX_EXTENSION_BYTES, MAX_PAYLOAD_BYTES, RtpUnit
 from services.webrtc_gateway.egress.source import REORDERED_WHY, codec_why
+from shared.metrics import STAGE_BOUNDS_SECONDS, Distribution
 from shared.rtp.clock import VIDEO_CLOCK_HZ
 from shared.rtp.opus import OPUS_CLOCK_HZ, packetize_opus
 
@@ -58,6 +59,8 @@ class RenditionFeed:
         """Of the pictures, once one has come or viewers have been promised it."""
         self.forces_key_frames = True
         self.viewers: tuple[FeedViewer, ...] = ()
+        self.latency = Distribution(STAGE_BOUNDS_SECONDS)
+        """From capture of a picture to when it has been sent to everybody whose line is free."""
         self._counters = counters
         self._key_frames = KeyFrames(counters)
         self._held: list[tuple[PacketHeader, memoryview]] | None = []
@@ -187,6 +190,9 @@ class RenditionFeed:
         if unit.key:
             self._key_frames.came()
         self._each(lambda viewer: viewer.send_video(unit))
+        if self.viewers and self._held is None:  # of those that were kept, the age says nothing
+            # By two clocks, where it was captured on another host.
+            self.latency.observe(max(0.0, (time.time_ns() - header.captured_ns) / 1e9))
 
     def _audio(self, header: PacketHeader, payload: memoryview) -> None:
         track = self.audio

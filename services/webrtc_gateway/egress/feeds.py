@@ -43,6 +43,11 @@ class Feeds:
         """By stream, while somebody holds or awaits one."""
         self._closing: set[asyncio.Task[None]] = set()
 
+    @property
+    def open(self) -> tuple[OpenFeed, ...]:
+        """Each once; safe from any thread."""
+        return tuple({id(entry): entry for entry in tuple(self._open.values())}.values())
+
     async def acquire(self, stream: str, rendition: str | None) -> OpenFeed:
         """The feed, opened when need be; `release` it once. It may close earlier, when its stream is removed.
 

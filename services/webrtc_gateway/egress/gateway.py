@@ -247,6 +247,11 @@ class WhepGateway:
         return len(self._viewers)
 
     @property
+    def open_feeds(self) -> tuple[OpenFeed, ...]:
+        """Of the renditions that are viewed, or were a moment ago; safe from any thread."""
+        return self._feeds.open
+
+    @property
     def thin_count(self) -> int:
         """Viewers that have less than they asked for, as their lines are thin; safe from any thread."""
         return self._adaptation.thin_count if self._adaptation else 0

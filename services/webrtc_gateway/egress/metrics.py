@@ -1,5 +1,6 @@
 """Metrics of webrtc-gateway, read from the engine's counters when scraped."""
 
+from services.webrtc_gateway.egress.feeds import OpenFeed
 from services.webrtc_gateway.egress.gateway import WhepGateway
 from services.webrtc_gateway.transport.tcp_transport import TcpTransport
 from shared.metrics import Figures, Sample, by_reason, one
@@ -52,8 +53,22 @@ def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
         "Datagrams the full socket buffer refused.",
         one(lambda: transport.dropped_send_full),
     )
+    figures.gauge(
+        "framemesh_webrtc_viewers",
+        "Viewers of a rendition now.",
+        lambda: [(_labels(entry), len(entry.feed.viewers)) for entry in gateway.open_feeds],
+    )
+    figures.histograms(
+        "framemesh_webrtc_send_latency_seconds",
+        "From capture of a picture to when it has been sent.",
+        lambda: [(_labels(entry), entry.feed.latency) for entry in gateway.open_feeds],
+    )
     figures.gauge("framemesh_webrtc_thin_sessions", "Sessions given less than asked.", one(lambda: gateway.thin_count))
     figures.gauge("framemesh_webrtc_sessions", "Sessions open now.", one(lambda: gateway.session_count))
+
+
+def _labels(entry: OpenFeed) -> dict[str, str]:
+    return {"stream": entry.feed.stream, "rendition": entry.subscription.rendition}
 
 
 def register_tcp_metrics(figures: Figures, transport: TcpTransport) -> None:

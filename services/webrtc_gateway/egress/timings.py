@@ -31,6 +31,8 @@ class Timings:
             registry=None,
             buckets=_JOIN_BUCKETS_SECONDS,
         )
+        for step in ("sent", "presented"):  # what is seen for the first time at 1 has not grown
+            self._join.labels(step)
 
     def register(self, registry: CollectorRegistry) -> None:
         registry.register(self._glass_to_glass)

@@ -192,8 +192,10 @@ class Packagers:
             raise Unavailable(f"{entry.packager.name} sent no two key pictures within {START_SECONDS:.0f} s") from None
         if window.failed:
             raise Conflict(window.failed)
-        if not window.segments:
-            raise Unavailable("this gateway is shutting down; try again in a moment")
+        if not any(one.complete for one in window.segments):  # it ended with half of its first one
+            if self._closed:
+                raise Unavailable("this gateway is shutting down; try again in a moment")
+            raise NotFound(f"{entry.packager.name} was removed a moment ago")
 
     def _stop(self, key: tuple[str, str], entry: PackagedRendition | None = None) -> None:
         found = self._open.get(key)

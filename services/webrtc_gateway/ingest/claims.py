@@ -24,7 +24,6 @@ from shared.tasks import end_tasks, start_task
 
 logger = logging.getLogger(__name__)
 
-TTL_SECONDS = 4.0
 _REFRESH_SECONDS = 1.0  # two may be lost before the claim lapses
 _GIVE_WAY_SECONDS = 3.0  # a publisher is listened for half of that
 _ATTEMPTS = 4
@@ -98,7 +97,7 @@ class Claims:
                 await asyncio.gather(*(self.give_back(stream) for stream in tuple(self._held)))
 
     async def _bucket(self) -> Bucket:
-        return await self._bus.bucket(CLAIM_BUCKET, ttl_seconds=TTL_SECONDS)
+        return await self._bus.bucket(CLAIM_BUCKET)
 
     async def _try(self, stream: str, beaten: int = 0) -> tuple[Entry, PublishClaim] | None:
         """Take the claim where it is free, or still has the revision `beaten`; else who has it."""

@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta
 
 from schemas.errors import BadRequest, InvalidValue
-from shared.tokens import read_private
+from shared.private_file import read_private
 
 # RFC 7064 and RFC 7065; only TURN has a transport.
 _HOST = r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?"

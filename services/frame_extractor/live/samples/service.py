@@ -121,7 +121,7 @@ class Samples:
 
     def _register(self) -> None:
         def counted(field: str) -> list[tuple[dict[str, str], float]]:
-            actuals = [runner.actual for runner in self._reconciler.runners.values()]
+            actuals = [runner.actual for runner in tuple(self._reconciler.runners.values())]
             return [
                 ({"stream": actual.stream, "sample": actual.sample}, float(getattr(actual, field)))
                 for actual in actuals
