@@ -14,7 +14,7 @@ from tests.support.pace import Patience
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 LONG = bool(os.environ.get("FRAMEMESH_TEST_LONG"))
-JOBS = 200 if LONG else 40
+JOBS = 200 if LONG else 20
 KILL_SECONDS = (0.8, 2.5) if LONG else (0.1, 0.5)
 NODES = ("edge1", "edge2")
 FPS = 4

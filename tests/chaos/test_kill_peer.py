@@ -23,7 +23,7 @@ from tests.support.state_log import StateLog
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 LONG = bool(os.environ.get("FRAMEMESH_TEST_LONG"))
-KILLS = 20 if LONG else 2
+KILLS = 20 if LONG else 1
 BACK_SECONDS = 2.0
 BUSY_SECONDS = 1.5  # more, on a machine that does other things too; of one kill in four
 PLAY_SECONDS = (2.2, 4.0)

@@ -119,7 +119,7 @@ def test_nats_killed_three_times_in_a_row(playing: Playing) -> None:
     mesh.wait_for(lambda: _settled(mesh) == before, 10, f"the same state as before: {before}")
 
 
-@pytest.mark.parametrize("frozen_seconds", [5.0, 8.0])
+@pytest.mark.parametrize("frozen_seconds", [5.0, pytest.param(8.0, marks=pytest.mark.long)])
 def test_nats_frozen(playing: Playing, frozen_seconds: float) -> None:
     """5 s is within the clients' patience, 8 s is not: they give the connection up and make another."""
     mesh, watch = playing

@@ -1,85 +1,89 @@
-"""A recording for minutes while its publisher is killed again and again: `make soak`, or
+"""Steady load for half an hour, and what grows meanwhile: `make soak`, or
 
-    python -m tests.soak [SECONDS] [KILLS]
+    python -m tests.soak [--minutes 30] [--results FOLDER]
 
-Prints one line of JSON; exits with 1 when a rule is broken.
+A mesh encodes, records, mixes and serves viewers, while small things come and go (`tests.soak.load`). Memory, file
+descriptors, threads, tasks, latencies, sound beside its pictures, disk, shared memory and the bus' stores are looked at
+every few seconds; each has a slope, a limit and a verdict (`tests.soak.verdicts`). Writes soak.json, soak.md and
+soak.svg; exits with 1 when one grows by more than it may, a turn fails, or a process was started again.
 """
 
-import json
-import random
+import argparse
+import os
 import sys
 import time
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from shared.recording_index import index_path, read_index
-from tests.support.mesh import RunningMesh
-from tests.support.recorded_set import check_set
+from tests.soak import report
+from tests.soak.load import LONG, Load, Pace, soak_mesh
+from tests.soak.looks import Look, Watcher
+from tests.soak.verdicts import judge
+from tests.support.pace import slowness_now
 
-_SECONDS = 600.0
-_KILLS = 10
-_SEGMENT_SECONDS = 20
-_FPS = 30
-_MAX_LOST_PICTURES_PER_KILL = _FPS  # one fragment of a second
-_MAX_AV_OFFSET_MS = 40.0
-_SEED = 1
-
-
-def kill_times(seconds: float, kills: int) -> Iterator[float]:
-    """One in each part of the time, somewhere in its middle half."""
-    moments = random.Random(_SEED)
-    for number in range(kills):
-        yield (number + moments.uniform(0.25, 0.75)) * seconds / kills
+RESULTS = Path(__file__).parent / "results"
+_MINUTES = 30.0
+_LOOK_SECONDS = 5.0
+_THOROUGH_SECONDS = 30.0  # these looks take half a second of a core
+_TOLD_SECONDS = 60.0
+# A machine so slow that looks are rare makes a soak longer, to a bound: fewer than these give no slope.
+_FEWEST_THOROUGH = 6
+_LATEST = 4.0
 
 
-def run(seconds: float, kills: int) -> dict[str, object]:
-    segment_seconds = min(_SEGMENT_SECONDS, max(1, int(seconds / kills / 3)))
-    with RunningMesh() as mesh:
-        mesh.call("capture.start", stream="cam0", source=f"test://?size=640x360&fps={_FPS}", wait_s=10)
-        to = "file://soak/{start:%Y%m%d-%H%M%S}.mp4"
-        mesh.call("publisher.start", stream="cam0", output="soak", to=to, segment=f"{segment_seconds}s", wait_s=10)
-        began = time.monotonic()
-        for due in kill_times(seconds, kills):
-            time.sleep(max(0.0, began + due - time.monotonic()))
-            mesh.kill("publisher")
-        time.sleep(max(0.0, began + seconds - time.monotonic()))
-        mesh.call("publisher.stop", stream="cam0", output="soak", wait_s=10)
-        files = sorted((mesh.media_dir / "soak").glob("*.mp4"), key=_started)
-        found = check_set(files)
-        report: dict[str, object] = {
-            "seconds": seconds,
-            "kills": kills,
-            "files": len(files),
-            "pictures": sum(found.pictures),
-            "lost": found.lost,
-            "doubled": found.doubled,
-            "estimated": found.estimated,
-            "largest_av_offset_ms": round(found.largest_av_offset_ms, 1),
-            "monotonic": _monotonic(files),
-            "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
-        }
-        report["good"] = (
-            found.lost <= kills * _MAX_LOST_PICTURES_PER_KILL
-            and found.doubled == 0
-            and found.largest_av_offset_ms < _MAX_AV_OFFSET_MS
-            and bool(report["monotonic"])
+def soak(seconds: float, pace: Pace, look_seconds: float, thorough_seconds: float) -> dict[str, Any]:
+    """One soak; what it found, as it is written."""
+    load_before, slow_before = os.getloadavg()[0], slowness_now()
+    looks: list[Look] = []
+    fewest = float("inf")
+    with soak_mesh() as mesh, Load(mesh, pace) as load:
+        load.turn()  # the first of everything loads modules and makes pools
+        watcher = Watcher(mesh)
+        began = looked = turned = time.monotonic()
+        thorough = told = began - thorough_seconds
+        packets, packets_at, deep_looks = load.packets(), began, 0
+        while (spent := (now := time.monotonic()) - began) < seconds or (
+            deep_looks < _FEWEST_THOROUGH and spent < seconds * _LATEST
+        ):
+            if now - turned >= pace.turn_seconds:
+                turned = now
+                load.turn()
+            if deep := now - thorough >= thorough_seconds:
+                thorough, deep_looks = now, deep_looks + 1
+            looks.append(watcher.look(thorough=deep))
+            before, before_at = packets, packets_at
+            packets, packets_at = load.packets(), time.monotonic()
+            if packets_at - before_at >= look_seconds / 2:
+                fewest = min(fewest, (packets - before) / (packets_at - before_at))
+            if now - told >= _TOLD_SECONDS:
+                told = now
+                print(f"{now - began:5.0f} s: {load.turns} turns, {len(load.failed)} failed", flush=True)
+            looked += look_seconds
+            looked = max(looked, time.monotonic())  # a look took longer than it may: not two at once
+            time.sleep(max(0.0, looked - time.monotonic()))
+        looks.append(watcher.look(thorough=True))
+        slow = max(slow_before, slowness_now())
+        return report.make(
+            seconds=looks[-1].at_seconds,
+            verdicts=judge(looks, slow),
+            turns=load.turns,
+            failed=load.failed,
+            restarts=watcher.restarts,
+            fewest_packets_per_second=fewest,
+            machine={"slowness": round(slow, 2), "load_before": round(load_before, 2)},
         )
-        return report
 
 
-def _started(file: Path) -> int:
-    return int(read_index(index_path(file), 0, 1).records[0]["captured_ns"])
-
-
-def _monotonic(files: list[Path]) -> bool:
-    """Over all files, in their order, every picture is later than the one before."""
-    times = [int(time_ns) for file in files for time_ns in read_index(index_path(file)).records["captured_ns"]]
-    return all(b > a for a, b in pairwise(times))
+def main() -> int:
+    parser = argparse.ArgumentParser(description="What grows in a mesh under steady load.")
+    parser.add_argument("--minutes", type=float, default=_MINUTES)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for soak.json, soak.md and soak.svg")
+    given = parser.parse_args()
+    found = soak(given.minutes * 60, LONG, _LOOK_SECONDS, _THOROUGH_SECONDS)
+    report.write(found, given.results)
+    print(report.markdown(found))
+    return 0 if found["good"] else 1
 
 
 if __name__ == "__main__":
-    given = [float(argument) for argument in sys.argv[1:3]]
-    told = run(given[0] if given else _SECONDS, int(given[1]) if len(given) > 1 else _KILLS)
-    print(json.dumps(told))
-    sys.exit(0 if told["good"] else 1)
+    sys.exit(main())
