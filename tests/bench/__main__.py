@@ -13,7 +13,11 @@ BENCHES = {
     "extract": "pictures out of videos, beside ffmpeg, OpenCV, decord and PyAV",
     "mix": "four and eight inputs as one picture, beside ffmpeg's filters",
     "io": "commands to machines, and how long pulses last",
+    "bus_scale": "packets, changes and the state of thousands of streams on the bus",
     "glass": "capture to browser, and joining, beside the targets",
+    "startup": "one command to a picture, beside Python's imports",
+    "restart": "kill -9 of each service until its work is there again, beside its imports",
+    "scale": "one more stream, recording, viewer and job",
 }
 
 
@@ -28,6 +32,9 @@ def main() -> int:
         print(f"\n== {name}: {BENCHES[name]}", flush=True)
         # A process of its own for each: none inherits another's threads, memory or warm caches.
         failed += subprocess.run([sys.executable, "-m", f"tests.bench.{name}"]).returncode != 0
+    # What is goal, what ours and what a peer's: the summary, its picture and its page, of all results that there are.
+    for module in ("tests.bench.summary", "ops.generate"):
+        failed += subprocess.run([sys.executable, "-m", module]).returncode != 0
     return 1 if failed else 0
 
 

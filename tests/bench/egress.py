@@ -28,6 +28,7 @@ from services.webrtc_gateway.egress.sent_record import SentRecord
 from services.webrtc_gateway.transport.datagrams import DatagramSender
 from services.webrtc_gateway.transport.srtp import PacketBatch, SrtpSender
 from shared.rtp.h264 import packetize_h264
+from tests.bench.dated import keep
 from tests.bench.egress_peers import HOW_TO_GET_JANUS, JANUS, aiortc_server, answers, copied, janus_server
 from tests.support.mesh import RunningMesh
 from tests.support.peers import free_port, wait_until
@@ -278,7 +279,7 @@ def main() -> None:
         "times_framemesh": ratios,
         "runs": runs,
     }
-    RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+    keep(RESULTS, report)
 
 
 if __name__ == "__main__":

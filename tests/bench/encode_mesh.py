@@ -9,7 +9,6 @@ while the rendition runs, its shared memory included.
 """
 
 import asyncio
-import json
 import os
 import platform
 import re
@@ -35,6 +34,7 @@ from services.hw_encode.kinds import ENCODERS
 from services.hw_encode.libav_codec import TIME_BASE, open_encoder
 from shared.clients.mesh import AsyncMesh
 from shared.media.frames import picture_frame
+from tests.bench.dated import keep
 from tests.support.mesh import RunningMesh, bunny
 
 RESULTS = Path(__file__).parent / "results" / "encode_mesh.json"
@@ -315,8 +315,7 @@ def main() -> None:
         "versions": known,
         "results": results,
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+    keep(RESULTS, report)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ the system's temporary ones: 4 minutes.
 """
 
 import contextlib
-import json
 import os
 import platform
 import statistics
@@ -28,6 +27,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.bench.dated import keep
 from tests.bench.extract_clips import CLIPS, clip, exhaustive
 from tests.bench.extract_peers import DECODING, SEEKING
 from tests.bench.extract_proof import alike, colour_error, equal, right_colours
@@ -216,7 +216,7 @@ def main() -> int:
             "python": platform.python_version(),
             "load": [min(loads), max(loads)],
         }
-        RESULTS.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
+        keep(RESULTS, {"about": about, "results": results})
     slow = [
         one["case"]
         for one in results

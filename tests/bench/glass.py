@@ -7,7 +7,6 @@ travels with the packets (abs-capture-time) and by the time code burnt into it. 
 from the encoder's own histogram and from what the browser says of each picture (requestVideoFrameCallback).
 """
 
-import json
 import os
 import platform
 import statistics
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.bench.dated import keep
 from tests.bench.egress_peers import HOW_TO_GET_JANUS, JANUS
 from tests.bench.glass_janus import janus_page, watch_janus
 from tests.support.console import ConsolePage, console_page
@@ -142,8 +142,7 @@ def main() -> int:
     }
     print(table(report))
     if not quick:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+        keep(RESULTS, report)
     return 0
 
 

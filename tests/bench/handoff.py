@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from tests.bench.dated import keep
 from tests.bench.handoff_roles import Job
 from tests.support.peers import free_port
 
@@ -196,9 +197,8 @@ def main() -> None:
             path.unlink(missing_ok=True)
     print(table(results))
     if not quick and not words:
-        RESULTS.parent.mkdir(exist_ok=True)
         machine = {"cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
-        RESULTS.write_text(json.dumps({"machine": machine, "rounds": rounds, "cases": results}, indent=2) + "\n")
+        keep(RESULTS, {"machine": machine, "rounds": rounds, "cases": results})
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ import msgspec
 
 from schemas.subjects import PREFIX, command
 from shared.bus import Bus, Message
+from tests.bench.dated import keep
 from tests.bench.io_peers import NO_SEQUENCE
 from tests.support.io_node import IoNode
 
@@ -223,8 +224,7 @@ def main() -> int:
         f"\nall arrived, in order: {'yes' if whole else 'NO'}; goals, idle: {'reached' if reached else 'NOT reached'}"
     )
     if not quick:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+        keep(RESULTS, report)
     return 0 if whole else 1
 
 

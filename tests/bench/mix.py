@@ -9,7 +9,6 @@ clip the newest picture up to each moment, so a picture of the one is that of th
 
 import argparse
 import itertools
-import json
 import math
 import os
 import platform
@@ -41,6 +40,7 @@ from services.cloud_mix_proxy.mixer.sound_input import SAMPLE_RATE, SoundInput
 from services.cloud_mix_proxy.mixer.stills import decode, still_tile
 from shared.pixel_formats import planes
 from shared.ring import RingGeometry
+from tests.bench.dated import keep
 from tests.support.mesh import bunny
 
 RESULTS = Path(__file__).parent / "results" / "mix.json"
@@ -337,7 +337,7 @@ def bench(quick: bool) -> int:
             "load": os.getloadavg()[1],
         }
         result = {"machine": machine, "pictures": pictures, "rounds": rounds, "tiles_db": decibels, "cases": found}
-        RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+        keep(RESULTS, result)
     return 0 if met else 1
 
 

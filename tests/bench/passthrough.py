@@ -6,7 +6,6 @@ is shown beside. Measured is the process of capture: all of its CPU time, its th
 the points has the cost of one more source as its slope.
 """
 
-import json
 import os
 import platform
 import sys
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tests.bench.dated import keep
 from tests.support.gst_rtsp import GstRtspServer, elementary_video
 from tests.support.mesh import RunningMesh
 from tests.support.metrics import total
@@ -140,8 +140,7 @@ def main() -> None:
         "line": line,
         "points": [point._asdict() for point in points],
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+    keep(RESULTS, report)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ it is shorter and writes nothing. One thread; a real picture, scaled to 1080p an
 """
 
 import io
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from schemas.sampling import PictureOptions
 from services.frame_extractor.pictures import make_picture, picture_array
+from tests.bench.dated import keep
 from tests.support.mesh import bunny
 
 RESULTS = Path(__file__).parent / "results" / "pictures.json"
@@ -102,7 +102,7 @@ def main() -> None:
     for way in next(iter(found.values())):
         print(f"{way:24}" + "".join(f"{times[way]:10.1f}" for times in found.values()))
     if not quick:
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+        keep(RESULTS, found)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ the price of making packets at all. `python -m tests.bench.rtsp`; result in resu
 """
 
 import contextlib
-import json
 import select
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.bench.dated import keep
 from tests.support.gst_rtsp import GstRtspServer
 from tests.support.rtsp_rig import Client
 
@@ -121,7 +121,7 @@ def main() -> None:
                     "percent_without": round(100 * float(rest), 2),
                 }
                 print(f"{name:10} {transport}: {result[f'{name} {transport}']}", flush=True)
-    _RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    keep(_RESULT, dict(result))
 
 
 if __name__ == "__main__":
