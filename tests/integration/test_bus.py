@@ -182,7 +182,7 @@ async def test_posting_while_away_drops_counts_and_never_waits() -> None:
 async def test_a_put_half_a_second_after_a_restart_is_seen_within_two() -> None:
     with NatsServer() as server:
         bus = await Bus.connect(server.url, name="watcher", timeout_seconds=5)
-        bucket = await bus.bucket("mesh_desired", history=5)
+        bucket = await bus.bucket("mesh_desired")
         mirror = Mirror(bucket, "capture.>")
         await mirror.synced()
         await bucket.put("capture.before", b"1")
@@ -191,7 +191,7 @@ async def test_a_put_half_a_second_after_a_restart_is_seen_within_two() -> None:
         server.start()
         writer = await Bus.connect(server.url, name="writer", timeout_seconds=5)
         await asyncio.sleep(0.5)
-        await (await writer.bucket("mesh_desired", history=5)).put("capture.after", b"1")
+        await (await writer.bucket("mesh_desired")).put("capture.after", b"1")
         assert await mirror.wait_for(lambda entries: "capture.after" in entries, 2)
         assert "capture.before" in mirror.entries, "what was there is still there"
         await writer.drain()

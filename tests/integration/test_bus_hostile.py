@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from schemas.buckets import BucketForm
 from schemas.commands import StartStream, StreamChanged
 from shared.bus import Bus, Endpoint, Message
 from tests.support.nats import NatsServer
@@ -75,7 +76,7 @@ async def test_a_subject_that_is_no_text_costs_its_own_message_at_most(server: N
 
 
 async def test_a_key_that_is_no_text_hides_no_other(server: NatsServer, bus: Bus) -> None:
-    bucket = await bus.bucket("hostile", memory=True)
+    bucket = await bus.bucket("hostile", BucketForm(memory=True))
     await say(server, b"PUB $KV.hostile.\xff 1\r\n1\r\n", b"HPUB $KV.hostile.odd 14 15\r\nNATS/1.0 \xff\r\n\r\n1\r\n")
     await bucket.put("known", b"2")
     async with asyncio.timeout(WAIT_SECONDS):

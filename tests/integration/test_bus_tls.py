@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from schemas.buckets import BucketForm
 from schemas.commands import StartStream, StreamChanged
 from shared.bus import Bus, Endpoint, Message, Mirror
 from tests.support.nats import NatsServer
@@ -36,7 +37,7 @@ async def carries_everything(server: NatsServer, scheme: str) -> None:
     came: list[Message] = []
     subscription = await bus.subscribe("mesh.v1.packets.>", came.append)
     served = await bus.serve("capture", "0.1.0", "test", [Endpoint(SUBJECT, StartStream, StreamChanged, started)])
-    mirror = Mirror(await bus.bucket("tls", memory=True))
+    mirror = Mirror(await bus.bucket("tls", BucketForm(memory=True)))
     await mirror.synced()
     for picture in PICTURES:
         other.post("mesh.v1.packets.cam0", picture)
@@ -45,7 +46,7 @@ async def carries_everything(server: NatsServer, scheme: str) -> None:
             await asyncio.sleep(0.01)
     assert [message.data for message in came] == PICTURES
     assert (await other.request(SUBJECT, StartStream(stream="cam0", source="pattern:"), StreamChanged)).id == "cam0"
-    await (await other.bucket("tls", memory=True)).put("key", b"value")
+    await (await other.bucket("tls", BucketForm(memory=True))).put("key", b"value")
     assert await mirror.wait_for(lambda entries: "key" in entries, 2)
     await mirror.close()
     await served.close()

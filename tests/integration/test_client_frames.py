@@ -100,7 +100,7 @@ async def test_a_kept_picture_stays_and_too_many_are_refused(mesh):
 async def test_demand_ends_with_the_loop(mesh):
     async with async_client(mesh) as app:
         bus = await Bus.connect(mesh.ready["nats"], name="look", timeout_seconds=5)
-        bucket = await bus.bucket(DEMAND_BUCKET, ttl_seconds=5, memory=True)
+        bucket = await bus.bucket(DEMAND_BUCKET)
         key = f"test.demo.raw.{app.name}"
         async for _frame in app.frames("demo", timeout_seconds=10):
             assert key in await bucket.entries()

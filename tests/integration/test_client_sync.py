@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from shared.clients.mesh import NoSuchStream, NotConsumed, NotFound, Unavailable
+from shared.clients.mesh import NoEvents, NoSuchStream, NotConsumed, NotFound, Unavailable
 from tests.support.client import client
 from tests.support.mesh import RunningMesh
 
@@ -121,6 +121,15 @@ def test_closing_wakes_an_iteration_that_waits_in_another_thread(mesh):
         frames.close()
         assert ended.wait(2)
         app.stop_stream("silent")
+
+
+def test_waiting_for_events_has_a_limit_and_misses_none(mesh):
+    with client(mesh) as app, app.events(service="app", timeout_seconds=0.1) as events:
+        with pytest.raises(NoEvents, match="no event within"):
+            next(events)
+        app.tell("line1", "ng", score=1)
+        time.sleep(0.2)  # nobody waits while it comes
+        assert next(events).detail == {"score": 1}
 
 
 def test_no_mesh_is_one_clear_error(mesh):

@@ -19,11 +19,14 @@ import nats.js.errors
 import numpy as np
 import pytest
 from aiortc import RTCPeerConnection
+from nats.aio.client import Client
 
-from schemas.channels import CHANNELS, RUNNING_SERVICES
+from schemas.channels import CHANNELS
 from schemas.subjects import command, demand_key, frames
+from services.launcher.secret_folder import SecretFolder
+from shared.bus_access import BusAccess
 from shared.clients.mesh import AsyncMesh
-from tests.support.guarded_nats import GuardedNats
+from tests.support.access import plain_client
 from tests.support.mesh import CallFailed, RunningMesh, bunny
 from tests.support.peers import free_port
 
@@ -37,30 +40,40 @@ FORBIDDEN_TO_ALL = "forbidden.to.all"
 
 @dataclass
 class Guarded:
-    server: GuardedNats
+    """A mesh as `up --secure` has it."""
+
     mesh: RunningMesh
+
+    @property
+    def url(self) -> str:
+        return str(self.mesh.ready["nats"])
+
+    def access(self, party: str) -> BusAccess:
+        return SecretFolder(Path(self.mesh.ready["secrets"])).access(party)
+
+    async def connect(self, party: str, refused: asyncio.Queue[str] | None = None) -> Client:
+        return await plain_client(self.url, party, self.access(party), refused)
+
+    def violations(self) -> list[str]:
+        """Lines of the server's log that say that somebody was refused something."""
+        log = self.mesh.folder / "data" / "nats" / "nats.log"
+        return [line for line in log.read_text().splitlines() if "Violation" in line]
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
-    with GuardedNats(folder) as server:
-        urls = {
-            f"FRAMEMESH_{service.upper().replace('-', '_')}_NATS_URL": server.url(service)
-            for service in RUNNING_SERVICES
-        }
-        output = folder / "do1"
-        output.touch()
-        urls["FRAMEMESH_IO_SIGNAL_FILE_ROOTS"] = str(folder)
-        with RunningMesh("--demo", "--nats", server.url("cli"), environment=urls) as mesh:
-            mesh.wait_for(lambda: (mesh.actual("streams", "demo") or {}).get("state") == "live", what="demo is live")
-            mesh.call("io-signal.start", signal="do1", mode="io", address=f"file://{output}", keep="100ms")
-            yield Guarded(server, mesh)
+    output = folder / "do1"
+    output.touch()
+    with RunningMesh("--demo", "--secure", environment={"FRAMEMESH_IO_SIGNAL_FILE_ROOTS": str(folder)}) as mesh:
+        mesh.wait_for(lambda: (mesh.actual("streams", "demo") or {}).get("state") == "live", what="demo is live")
+        mesh.call("io-signal.start", signal="do1", mode="io", address=f"file://{output}", keep="100ms")
+        yield Guarded(mesh)
 
 
 async def _endpoints(guarded: Guarded) -> dict[str, tuple[str, str]]:
     """(request, reply) by subject, as the services tell it to whoever asks."""
-    client = await guarded.server.connect("cli")
+    client = await guarded.connect("cli")
     inbox = client.new_inbox()
     answers = await client.subscribe(inbox)
     await client.publish("$SRV.INFO", reply=inbox)
@@ -99,6 +112,9 @@ async def test_everything_legitimate_works(guarded: Guarded) -> None:
     assert refused.value.code == 503
     assert mesh.call("io-signal.on", signal="do1")["signals"] == ["do1"]
     assert mesh.call("io-signal.off-mode", active=False) == {"active": False, "signals": []}
+    assert mesh.call("capture.demo.snapshot")["width"] == 1280
+    mesh.call("cloud-mix-proxy.create", mix="wall", inputs=[{"input": "demo", "source": "mesh://demo"}])
+    mesh.call("cloud-mix-proxy.delete", mix="wall")
     _count(mesh)
     await _extract(mesh)
     await _view(mesh)
@@ -109,7 +125,7 @@ async def test_everything_legitimate_works(guarded: Guarded) -> None:
     mesh.call("capture.stop", stream="cam")
     mesh.call("publisher.stop", stream="demo", output="push")
     mesh.call("publisher.stop", stream="demo", output="archive")
-    assert guarded.server.violations() == []
+    assert guarded.violations() == []
 
 
 def _count(mesh: RunningMesh) -> None:
@@ -147,13 +163,13 @@ async def _extract(mesh: RunningMesh) -> None:
 
 
 async def test_applications_that_make_a_stream_and_a_rendition_may(guarded: Guarded) -> None:
-    mesh, before = guarded.mesh, guarded.server.violations()
-    here: dict[str, Any] = {"node": "test", "shm_dir": mesh.shm_dir}
+    mesh, before = guarded.mesh, guarded.violations()
+    here: dict[str, Any] = {"nats_url": guarded.url, "node": "test", "shm_dir": mesh.shm_dir}
     async with (
         asyncio.timeout(20),
-        AsyncMesh.connect(guarded.server.url("writer"), **here) as writer,
-        AsyncMesh.connect(guarded.server.url("transformer"), **here) as transformer,
-        AsyncMesh.connect(guarded.server.url("client"), **here) as client,
+        AsyncMesh.connect(access=guarded.access("writer"), **here) as writer,
+        AsyncMesh.connect(access=guarded.access("transformer"), **here) as transformer,
+        AsyncMesh.connect(access=guarded.access("client"), **here) as client,
         writer.publish("made", width=64, height=48) as made,
         transformer.transform("demo", into="copy", make=lambda _, payload: payload) as copy,
         client.packets("demo", "copy", timeout_seconds=10) as packets,
@@ -161,7 +177,7 @@ async def test_applications_that_make_a_stream_and_a_rendition_may(guarded: Guar
         assert await made.write(np.zeros((48, 64, 3), np.uint8)) is not None
         assert (await anext(packets)).header.rendition == "copy"
         assert copy.wanted
-    assert guarded.server.violations() == before
+    assert guarded.violations() == before
 
 
 async def _view(mesh: RunningMesh) -> None:
@@ -181,7 +197,7 @@ async def _view(mesh: RunningMesh) -> None:
 async def _is_refused(guarded: Guarded, user: str, subject: str, *, subscribe: bool = False) -> bool:
     """Whether the server refuses `user` to publish to, or subscribe to, a subject."""
     refused: asyncio.Queue[str] = asyncio.Queue()
-    client = await guarded.server.connect(user, refused)
+    client = await guarded.connect(user, refused)
     try:
         if subscribe:
             await client.subscribe(subject)
@@ -205,7 +221,7 @@ async def _is_refused(guarded: Guarded, user: str, subject: str, *, subscribe: b
         ("client", command("publisher", "start")),
         ("client", frames("test", "demo")),
         ("client", "$KV.mesh_desired.capture.demo"),
-        ("client", "$JS.API.DIRECT.GET.KV_mesh_secrets.$KV.mesh_secrets.capture.demo"),
+        ("client", "$JS.API.CONSUMER.CREATE.KV_mesh_secrets.x.$KV.mesh_secrets.capture.demo"),
         ("writer", "$KV.mesh_desired.capture.demo"),
         ("writer", "mesh.v1.packets.demo.main.video"),
         ("console", command("capture", "start")),
@@ -217,14 +233,14 @@ async def _is_refused(guarded: Guarded, user: str, subject: str, *, subscribe: b
         ("console", "$JS.API.STREAM.CREATE.copy"),
         ("console", "$JS.API.CONSUMER.CREATE.KV_mesh_secrets"),
         ("cli", "$KV.mesh_desired.capture.demo"),
-        ("cli", "$JS.API.DIRECT.GET.KV_mesh_secrets.$KV.mesh_secrets.capture.demo"),
+        ("cli", "$JS.API.CONSUMER.CREATE.KV_mesh_secrets.x.$KV.mesh_secrets.capture.demo"),
         ("hw-encode", "$KV.mesh_desired.capture.demo"),
         ("hw-encode", command("publisher", "start")),
-        ("hw-encode", "$JS.API.DIRECT.GET.KV_mesh_secrets.$KV.mesh_secrets.capture.demo"),
+        ("hw-encode", "$JS.API.CONSUMER.CREATE.KV_mesh_secrets.x.$KV.mesh_secrets.capture.demo"),
         ("webrtc-gateway", "mesh.v1.packets.demo.main.video"),
         ("webrtc-gateway", "$KV.mesh_actual.capture.demo"),
         ("publisher", "mesh.v1.evt.capture.demo.state"),
-        ("publisher", "$JS.API.DIRECT.GET.KV_mesh_secrets.$KV.mesh_secrets.capture.demo"),
+        ("publisher", "$JS.API.CONSUMER.CREATE.KV_mesh_secrets.x.$KV.mesh_secrets.capture.demo"),
     ],
 )
 async def test_publishing_is_refused(guarded: Guarded, user: str, subject: str) -> None:
@@ -259,7 +275,7 @@ async def test_the_console_reads_the_state_but_no_secret(guarded: Guarded) -> No
     guarded.mesh.call(
         "publisher.start", stream="demo", output="push", to=f"rtmp://127.0.0.1:9/app/{STREAM_KEY}", wait_s=0
     )
-    client = await guarded.server.connect("console")
+    client = await guarded.connect("console")
     try:
         jetstream = client.jetstream(timeout=1)
         spec = await (await jetstream.key_value("mesh_desired")).get("publisher.demo--push")
@@ -276,4 +292,5 @@ async def test_the_console_reads_the_state_but_no_secret(guarded: Guarded) -> No
 
 def test_every_party_has_a_user() -> None:
     document: dict[str, Any] = json.loads((Path(__file__).parents[2] / "ops/nats/permissions.json").read_text())
-    assert set(document) == {party for channel in CHANNELS for party in (*channel.senders, *channel.receivers)}
+    speakers = {party for channel in CHANNELS for party in (*channel.senders, *channel.receivers)}
+    assert set(document) == {*speakers, "setup", "backup"}

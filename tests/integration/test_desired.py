@@ -103,7 +103,7 @@ async def test_an_entry_nobody_can_read_is_left_alone_and_disturbs_no_other(
 ) -> None:
     heard: list[int] = []
     mirrors.on_desired(lambda: heard.append(len(streams.owned("n1"))))
-    bucket = await bus.bucket("mesh_desired", history=5)
+    bucket = await bus.bucket("mesh_desired")
     await bucket.put("capture.hostile", b'{"stream":"hostile","source":"test://","node":"n1","colour":1}')
     await bucket.put("capture.garbage", b"\xff\x00")
     before = len(heard)
@@ -120,7 +120,7 @@ async def test_an_entry_nobody_can_read_is_left_alone_and_disturbs_no_other(
 async def test_a_node_must_be_named_when_several_could_own_it(bus: Bus, mirrors: StateMirrors) -> None:
     assert mirrors.choose_node("capture", None, "n1") == "n1"
     assert mirrors.choose_node("capture", "n7", "n1") == "n7"
-    bucket = await bus.bucket("mesh_presence", ttl_seconds=10, memory=True)
+    bucket = await bus.bucket("mesh_presence")
     for node in ("n1", "n2"):
         presence = Presence(service="capture", node=node, instance="a", version="0", pid=1, started_ns=1)
         await bucket.put(presence_key("capture", node), msgspec.json.encode(presence))
@@ -139,7 +139,7 @@ def guarded(bus: Bus, mirrors: StateMirrors) -> Desired[StreamSpec, StreamActual
 
 
 async def reference_of(bus: Bus, stream: str) -> str:
-    entry = await (await bus.bucket("mesh_desired", history=5)).get(f"capture.{stream}")
+    entry = await (await bus.bucket("mesh_desired")).get(f"capture.{stream}")
     assert entry is not None
     assert b"password" not in entry.value
     return msgspec.json.decode(entry.value, type=StreamSpec).source_secret

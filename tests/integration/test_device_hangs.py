@@ -31,6 +31,7 @@ def cameras(tmp_path: Any) -> Iterator[FakeCameras]:
     fake.close()
 
 
+@pytest.mark.long
 def test_a_camera_that_hangs_holds_nobody_up(cameras: FakeCameras) -> None:
     with RunningMesh(environment=cameras.environment) as mesh:
         mesh.call("capture.start", stream="other", source="test://?size=640x360&fps=5")

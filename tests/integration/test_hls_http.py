@@ -197,6 +197,18 @@ async def test_a_stream_that_is_removed_ends() -> None:
         assert opened.packagers.count == 0
 
 
+async def test_a_stream_that_is_removed_with_half_of_its_first_segment_is_not_found() -> None:
+    async with door() as opened:
+        asked = asyncio.create_task(opened.get("index.m3u8", 404))
+        async with patience(3):
+            while not any(entry.in_use and entry.window.segments for entry in opened.packagers._open.values()):
+                await asyncio.sleep(0.001)
+        [entry] = opened.packagers._open.values()
+        assert not any(segment.complete for segment in entry.window.segments)
+        opened.stream.on_ended[0]("removed")
+        assert "was removed a moment ago" in await asked
+
+
 async def test_a_loss_is_a_discontinuity_and_playing_goes_on() -> None:
     async with door() as opened:
         await opened.listed()

@@ -6,10 +6,11 @@ import time
 import msgspec
 import pytest
 
+from schemas.buckets import FORMS
 from schemas.errors import NotFound
 from schemas.extraction import CancelJob, ExtractedFrame, JobRecord, JobTask, ListJobs, PollJob, SubmitJob, VideoFacts
-from schemas.subjects import JOB_PAGES_BUCKET, JOBS_CONSUMER, JOBS_STREAM, SECRETS_BUCKET, job_tasks
-from services.frame_extractor.jobs import pages, records, states
+from schemas.subjects import JOB_PAGES_BUCKET, JOBS_BUCKET, JOBS_CONSUMER, JOBS_STREAM, SECRETS_BUCKET, job_tasks
+from services.frame_extractor.jobs import records, states
 from services.frame_extractor.jobs.jobs import Jobs
 from services.frame_extractor.jobs.pages import keep_pages, make_pages
 from services.frame_extractor.jobs.records import Records
@@ -39,7 +40,8 @@ async def test_a_job_that_needs_more_memory_than_it_may_have_names_the_setting()
 
 async def test_after_its_life_nothing_of_a_job_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "JOB_LIFE_SECONDS", LIFE_SECONDS)
-    monkeypatch.setattr(pages, "_LIFE_SECONDS", LIFE_SECONDS)
+    for name in (JOBS_BUCKET, JOB_PAGES_BUCKET):
+        monkeypatch.setitem(FORMS, name, msgspec.structs.replace(FORMS[name], ttl_seconds=LIFE_SECONDS))
     with NatsServer() as server:
         bus = await Bus.connect(server.url, name="test")
         known = await Records.open(bus)
@@ -56,7 +58,7 @@ async def test_after_its_life_nothing_of_a_job_is_left(monkeypatch: pytest.Monke
             await asyncio.sleep(0.05)
 
         # Of a job that nobody takes any more nobody needs the password.
-        vault = await bus.bucket(SECRETS_BUCKET, history=16)
+        vault = await bus.bucket(SECRETS_BUCKET)
         assert any(PASSWORD.encode() in entry.value for entry in (await vault.entries()).values())
         await jobs.cancel(CancelJob(job=waiting))
         assert await vault.entries() == {}

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from schemas.buckets import BucketForm
 from schemas.errors import InternalError, TooMany
 from schemas.extraction import Job, JobTask, ListJobs, SubmitJob
 from schemas.sampling import Sampling
@@ -105,7 +106,7 @@ async def test_a_completed_job_is_not_given_back_by_a_worker_that_stops(parts: P
 
 
 async def test_usage_that_is_full_stops_no_worker(parts: Parts) -> None:
-    small = await parts.bus.bucket("small", max_bytes=1000)
+    small = await parts.bus.bucket("small", BucketForm(max_bytes=1000))
     with pytest.raises(BucketFull, match="small is full on the bus, with 1000 bytes"):
         await small.put("large", bytes(1500))
     await small.put("nearly", bytes(800))

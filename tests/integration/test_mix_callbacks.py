@@ -8,15 +8,19 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from schemas.errors import InvalidValue, Unavailable
+from schemas.trace import TraceContext
 from services.cloud_mix_proxy.callbacks import deliveries
 from services.cloud_mix_proxy.callbacks.post import TIMEOUT_SECONDS, post
 from services.cloud_mix_proxy.tasks import service
 from shared.bus import Bus
+from shared.cause import begin, doing
 from tests.support.mix_tasks import Parts, Receiver, receiver, rules, task_node
 from tests.support.nats import NatsServer
 from tests.support.pace import patience
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+TRACE = "56" * 16
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,8 @@ async def test_what_is_refused_is_tried_again_also_by_the_next_service(
     monkeypatch.setattr(service, "GIVE_UP_SECONDS", 2.0)
     hook.answers = [302, 500, 404, 204] * 6  # more than the quick tries of all the notices; a redirect is no success
     async with task_node(server.url) as first:
-        task = await first.tasks.create("robot", "again", rules(), hook.url)
+        with doing(begin(TraceContext(TRACE, ""))):
+            task = await first.tasks.create("robot", "again", rules(), hook.url)
         await first.until(task, status="runing", untold=())
         async with patience(5):
             while hook.tries < 6:
@@ -65,6 +70,7 @@ async def test_what_is_refused_is_tried_again_also_by_the_next_service(
         state = await second.records.callbacks(task)
         assert (state.given_up, state.last_number) == (0, 5)
         assert {one["number"] for one in hook.details()} == {1, 2, 3, 4, 5}
+        assert any(one.startswith(f"00-{TRACE}-") for one in hook.traceparents), "the receiver learns whose story it is"
 
 
 async def test_a_notice_that_is_too_old_is_given_up(

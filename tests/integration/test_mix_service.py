@@ -293,7 +293,7 @@ def test_a_password_is_shown_nowhere_and_kept_by_who_moves_a_box(mesh: RunningMe
 
 def secrets(mesh: RunningMesh) -> list[str]:
     async def keys(bus: Bus) -> list[str]:
-        return list(await (await bus.bucket(SECRETS_BUCKET, history=16)).entries())
+        return list(await (await bus.bucket(SECRETS_BUCKET)).entries())
 
     return mesh.ask(keys)
 

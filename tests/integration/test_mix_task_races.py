@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from msgspec.structs import replace
 
+from schemas.buckets import MIX_LEASE_TTL_SECONDS
 from schemas.errors import Conflict, TooMany
 from schemas.mix_tasks import TaskRecord
 from schemas.subjects import MIX_LEASES_BUCKET, SECRETS_BUCKET, mix_lease_key
 from services.cloud_mix_proxy.tasks import full_rules, keeper, leases, names, records
-from services.cloud_mix_proxy.tasks.leases import LEASE_SECONDS, Leases
+from services.cloud_mix_proxy.tasks.leases import Leases
 from services.cloud_mix_proxy.tasks.local import LocalPlace
 from services.cloud_mix_proxy.tasks.place import Seen
 from services.cloud_mix_proxy.tasks.retention import forget_one
@@ -75,11 +76,11 @@ async def test_a_name_has_one_task_also_where_clocks_differ(
 async def test_a_lease_is_kept_when_only_the_answer_was_lost(server: NatsServer) -> None:
     bus = await Bus.connect(server.url, name="leases", timeout_seconds=5)
     one, other = await Leases.open(bus, "edge1"), await Leases.open(bus, "edge2")
-    bucket = await bus.bucket(MIX_LEASES_BUCKET, ttl_seconds=LEASE_SECONDS)
+    bucket = await bus.bucket(MIX_LEASES_BUCKET)
     assert await one.hold("t")
     assert not await other.hold("t")
     assert not other.holds("t")
-    long_ago = time.monotonic() - LEASE_SECONDS / 2
+    long_ago = time.monotonic() - MIX_LEASE_TTL_SECONDS / 2
     await bucket.put(mix_lease_key("t"), b"edge1")  # written, and nobody was told so
     one._held["t"] = (one._held["t"][0], long_ago)
     assert await one.renew("t")
@@ -107,7 +108,7 @@ async def test_a_lease_is_kept_while_a_step_takes_long(
     monkeypatch.setattr(keeper, "_LOOK_SECONDS", 0.1)
     async with task_node(server.url) as node:
         task = await node.tasks.create("robot", "slow", rules(), None)
-        bucket = await node.context.bus.bucket(MIX_LEASES_BUCKET, ttl_seconds=LEASE_SECONDS)
+        bucket = await node.context.bus.bucket(MIX_LEASES_BUCKET)
         revisions: set[int] = set()
         async with patience(8):
             while len(revisions) < 3:
@@ -149,7 +150,7 @@ async def test_nobody_there_for_an_hour_and_then_no_cloud_either(
 async def test_nothing_secret_outlives_a_task(server: NatsServer, parts: Parts) -> None:
     """Also not what an update has left that came as the task ended, or one that had no secret any more."""
     async with task_node(server.url) as node:
-        bucket = await node.context.bus.bucket(SECRETS_BUCKET, history=16)
+        bucket = await node.context.bus.bucket(SECRETS_BUCKET)
         with_secret, without = await asyncio.gather(
             node.tasks.create("robot", "late", rules(SECRET), None),
             node.tasks.create("robot", "plain", rules(SECRET), None),
@@ -179,7 +180,7 @@ async def test_nothing_secret_is_left_of_a_task_that_was_never_made(
         raise asyncio.CancelledError
 
     async with task_node(server.url) as node:
-        bucket = await node.context.bus.bucket(SECRETS_BUCKET, history=16)
+        bucket = await node.context.bus.bucket(SECRETS_BUCKET)
         before = set(await bucket.entries())
         with monkeypatch.context() as dies:
             dies.setattr(records.Records, "create", killed)

@@ -9,7 +9,7 @@ from schemas.errors import Conflict, ErrorInfo, InvalidValue, NotFound, TooMany
 from schemas.mix_resources import MixInputActual
 from schemas.mix_tasks import ListMixTasks
 from schemas.subjects import MIX_LEASES_BUCKET, mix_lease_key
-from services.cloud_mix_proxy.tasks import leases, service
+from services.cloud_mix_proxy.tasks import service
 from services.cloud_mix_proxy.tasks.plan import input_of
 from shared.bus import Bus
 from tests.support.mix_tasks import Parts, Receiver, receiver, rules, task_node
@@ -168,7 +168,7 @@ async def test_another_node_goes_on_where_one_is_gone(server: NatsServer, parts:
                 await second.tasks.delete("robot", task)
             await asyncio.sleep(0.5)  # as long as the other one's word holds it is its own
             assert (await second.task(task)).node == "edge1"
-            bucket = await second.context.bus.bucket(MIX_LEASES_BUCKET, ttl_seconds=leases.LEASE_SECONDS)
+            bucket = await second.context.bus.bucket(MIX_LEASES_BUCKET)
             await bucket.purge(mix_lease_key(task))  # as its time is over
             if not stopping:
                 moved = await second.until(task, node="edge2", status="runing", last_success_operation=1)

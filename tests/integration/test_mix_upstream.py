@@ -12,7 +12,6 @@ from schemas.subjects import MIX_LEASES_BUCKET, mix_lease_key
 from services.cloud_mix_proxy.edge.admission import Admission
 from services.cloud_mix_proxy.edge.exchange import Exchange
 from services.cloud_mix_proxy.tasks import keeper, remains
-from services.cloud_mix_proxy.tasks.leases import LEASE_SECONDS
 from services.cloud_mix_proxy.upstream import cloud as cloud_module
 from services.cloud_mix_proxy.upstream.client import printable
 from services.cloud_mix_proxy.upstream.cloud import CloudPlace
@@ -129,7 +128,7 @@ async def test_a_node_without_the_cloud_leaves_it_to_those_who_have_it(
         async with task_node(here.url, **upstream(port)) as node:
             running = await node.until(task, status="runing")
             await node.kill()
-            bucket = await other.context.bus.bucket(MIX_LEASES_BUCKET, ttl_seconds=LEASE_SECONDS)
+            bucket = await other.context.bus.bucket(MIX_LEASES_BUCKET)
             await bucket.purge(mix_lease_key(task))  # as its time is over
             await asyncio.sleep(0.7)
             assert await other.task(task) == running

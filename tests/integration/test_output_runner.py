@@ -75,7 +75,7 @@ async def publisher(bus: Bus, tmp_path: Path) -> AsyncIterator[Publisher]:
 
 
 async def say_stream(bus: Bus, node: str | None) -> None:
-    bucket = await bus.bucket("mesh_desired", history=5)
+    bucket = await bus.bucket("mesh_desired")
     if node is None:
         await bucket.delete("capture.cam0")
     else:

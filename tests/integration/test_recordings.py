@@ -20,7 +20,6 @@ from schemas.recordings import RECORDING_OUTPUT
 from schemas.subjects import DESIRED_BUCKET, state_key
 from shared.bus import Bus
 from shared.recording_index import index_path, read_index
-from shared.state import DESIRED_HISTORY
 from tests.support.mesh import CallFailed, RunningMesh, bunny
 from tests.support.peers import probe
 
@@ -178,7 +177,7 @@ async def _ask_to_finish(mesh: RunningMesh, stream: str) -> None:
     """What stop-recording writes, without waiting for what comes of it."""
     bus = await Bus.connect(mesh.ready["nats"], name="test", timeout_seconds=5)
     try:
-        bucket = await bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
+        bucket = await bus.bucket(DESIRED_BUCKET)
         key = state_key("publisher", compound_id(stream, RECORDING_OUTPUT))
         entry = await bucket.get(key)
         assert entry is not None

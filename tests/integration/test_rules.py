@@ -280,10 +280,10 @@ def test_the_command_line(mesh: RunningMesh) -> None:
             assert watch.wait(10) == 130
         finally:
             watch.kill()  # else what fails here would wait for it without end
-    on = mesh.run("signal", "on", "do2", "--keep", "10s", "--why", "lamp test", "--by", "anna")
+    on = mesh.run("signal", "on", "do2", "--keep", "60s", "--why", "lamp test", "--by", "anna")
     assert on.returncode == 0, on
     assert on.stdout.startswith("do2: on after ")
-    assert on.stdout.rstrip().endswith("for 10000 ms")
+    assert on.stdout.rstrip().endswith("for 60000 ms")
     status = mesh.run("status").stdout
     [line] = [line for line in status.splitlines() if line.startswith("do2")]
     assert line.split()[1] == "on"

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from schemas.buckets import DEMAND_TTL_SECONDS
 from schemas.errors import NotFound
 from schemas.packets import PacketHeader
 from schemas.resources import RenditionActual, RenditionSpec, StreamActual, StreamSpec
@@ -17,7 +18,7 @@ from schemas.subjects import DEMAND_BUCKET
 from services.webrtc_gateway.egress.bus_source import BusPacketSource
 from services.webrtc_gateway.egress.source import NotViewable
 from shared.bus import Bus, Mirror
-from shared.demand import TTL_SECONDS, Wants
+from shared.demand import Wants
 from shared.desired import Desired
 from shared.packet_ring import PacketRingReader
 from shared.packets import PacketPublisher
@@ -59,7 +60,7 @@ class Mesh:
         await self.until(lambda: nodes_now() == sorted(nodes))
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(TTL_SECONDS / 2):  # demand is withdrawn, not left to lapse
+        async with asyncio.timeout(DEMAND_TTL_SECONDS / 2):  # demand is withdrawn, not left to lapse
             while not holds():
                 await asyncio.sleep(0.01)
 
@@ -68,7 +69,7 @@ class Mesh:
 async def mesh(server: NatsServer, folder: Path) -> AsyncIterator[Mesh]:
     bus = await Bus.connect(server.url, name="test", timeout_seconds=5)
     mirrors, wants = await StateMirrors.open(bus), Wants(bus)
-    demand = Mirror(await bus.bucket(DEMAND_BUCKET, ttl_seconds=TTL_SECONDS, memory=True))
+    demand = Mirror(await bus.bucket(DEMAND_BUCKET))
     await demand.synced()
     yield Mesh(bus, mirrors, demand, BusPacketSource(bus, mirrors, wants, folder))
     await demand.close()
@@ -118,7 +119,7 @@ async def test_a_spec_nobody_can_read_ends_nothing(mesh: Mesh) -> None:
     subscription = await mesh.source.open("odd", None, ignore)
     reasons: list[str] = []
     subscription.on_ended(reasons.append)
-    await (await mesh.bus.bucket("mesh_desired", history=5)).put("capture.odd", b'{"from":"the future"}')
+    await (await mesh.bus.bucket("mesh_desired")).put("capture.odd", b'{"from":"the future"}')
     await mesh.until(lambda: mesh.streams.spec("odd") is None)
     await mesh.wanted_on("odd", "n1")
     assert reasons == []
@@ -150,10 +151,10 @@ async def test_what_was_started_a_moment_ago_elsewhere_is_there(mesh: Mesh) -> N
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(opening), 0.2)
     # As the news of both, a moment late.
-    await (await mesh.bus.bucket("mesh_desired", history=5)).put(
+    await (await mesh.bus.bucket("mesh_desired")).put(
         "capture.late", msgspec.json.encode(StreamSpec(stream="late", source="test://", node="n2"))
     )
-    await (await mesh.bus.bucket("mesh_desired", history=5)).put("hw-encode.late--thick", msgspec.json.encode(thick))
+    await (await mesh.bus.bucket("mesh_desired")).put("hw-encode.late--thick", msgspec.json.encode(thick))
     with pytest.raises(NotViewable, match="it has B-frames"):
         await opening
 

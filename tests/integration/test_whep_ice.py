@@ -1,9 +1,12 @@
 """The shared UDP port: who is who, and who is nobody. Real sockets on loopback."""
 
 import asyncio
+import json
 import socket
+import subprocess
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aioice import stun
@@ -117,6 +120,16 @@ async def test_the_peer_moves_only_when_it_nominates(transport: SharedIceTranspo
     second.socket.close()
 
 
+def _addresses_of_bridges() -> set[str]:
+    shown = subprocess.run(["ip", "-json", "address"], capture_output=True, check=True, timeout=10).stdout
+    return {
+        address["local"]
+        for interface in json.loads(shown)
+        if Path(f"/sys/class/net/{interface['ifname']}/bridge").exists()
+        for address in interface["addr_info"]
+    }
+
+
 async def test_alone_on_its_machine_only_that_is_heard() -> None:
     transport = SharedIceTransport.open(0, bind="127.0.0.1")
     try:
@@ -127,6 +140,8 @@ async def test_alone_on_its_machine_only_that_is_heard() -> None:
         peer = IcePeer(Receiver())
         transport.add(peer)
         for address in told:
+            if address in _addresses_of_bridges():  # containers' own: rules of the host write another sender into it
+                continue
             client = Client(transport.port, address)
             assert await client.check(peer)
             client.socket.close()

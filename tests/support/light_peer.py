@@ -62,9 +62,10 @@ class LightPeer:
     async def connect(self, answer: str) -> None:
         """Check connectivity with the gateway of `answer`, and shake hands."""
         found = {name: _value(answer, name) for name in ("ice-ufrag", "ice-pwd")}
-        port = re.search(r" 127\.0\.0\.1 (\d+) typ host", answer)
-        assert port is not None
-        self._socket.connect(("127.0.0.1", int(port[1])))
+        # This machine's own address where it is one of them, else that of the host that answers.
+        places = re.findall(r" (\d+\.\d+\.\d+\.\d+) (\d+) typ host", answer)
+        address, port = next((place for place in places if place[0] == "127.0.0.1"), places[0])
+        self._socket.connect((address, int(port)))
         request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
         request.attributes["USERNAME"] = f"{found['ice-ufrag']}:them"
         request.attributes["ICE-CONTROLLING"] = 1

@@ -6,7 +6,6 @@ import msgspec
 
 from schemas.extraction import Job, JobRecord, JobState, VideoFacts
 from schemas.subjects import JOBS_BUCKET, job_key
-from services.frame_extractor.jobs.states import JOB_LIFE_SECONDS
 from shared.bus import Bus
 
 OWNERS = ("shop", "bakery", "mesh")
@@ -17,7 +16,7 @@ _APART_NS = 1_000_000
 
 async def write_jobs(bus: Bus, count: int) -> list[str]:
     """Returns their ids, the oldest first. One in fifty has failed; each third one is of the same owner."""
-    bucket = await bus.bucket(JOBS_BUCKET, ttl_seconds=JOB_LIFE_SECONDS, max_bytes=128 << 20)
+    bucket = await bus.bucket(JOBS_BUCKET)
     before = await bucket.last_sequence()
     begun_ns = time.time_ns() - count * _APART_NS
     jobs = []

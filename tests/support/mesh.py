@@ -20,9 +20,11 @@ import msgspec
 from schemas.commands import DEFAULT_WAIT_SECONDS
 from schemas.errors import MeshError
 from schemas.subjects import PREFIX
+from services.launcher.secret_folder import SecretFolder
 from shared.bus import Bus
 from shared.state import StateMirrors
 from shared.status import mesh_status
+from tests.support.access import access_environment, access_of
 from tests.support.pace import Patience
 
 FRAMEMESH = [sys.executable, "-m", "services.cli"]
@@ -83,6 +85,8 @@ class RunningMesh:
         # What `up` shows has no password: with a server of its own the test knows the whole URL.
         given = self._arguments[self._arguments.index("--nats") + 1] if "--nats" in self._arguments else ""
         self.environment["FRAMEMESH_NATS_URL"] = given or self.ready["nats"]
+        if self.ready.get("secrets"):
+            self.environment |= access_environment(SecretFolder(Path(self.ready["secrets"])).access("cli"))
         if {"--source", "--demo"} & set(self._arguments):  # it is asked for once the mesh is up
             self.wait_for(lambda: self.status()["streams"], what="the stream of the command line")
         return self
@@ -140,7 +144,7 @@ class RunningMesh:
             bus = await Bus.connect(
                 self.environment["FRAMEMESH_NATS_URL"],
                 name="test",
-                credentials_file=self.environment.get("FRAMEMESH_NATS_CREDENTIALS"),
+                access=access_of(self.environment),
                 timeout_seconds=_REPLY_SECONDS,
             )
             try:

@@ -29,7 +29,7 @@ from services.cloud_mix_proxy.tasks.tasks import Tasks
 from shared.bus import Bus, Endpoint
 from shared.metrics import Figures, Health
 from shared.service import VERSION, Context
-from shared.state import DESIRED_HISTORY, StateMirrors
+from shared.state import StateMirrors
 from tests.support.cloud_mix import mixed_rules
 from tests.support.pace import patience
 
@@ -126,7 +126,7 @@ class Parts:
         """A node whose state nobody takes away any more."""
 
     async def open(self) -> None:
-        self._desired = await self._bus.bucket(DESIRED_BUCKET, history=DESIRED_HISTORY)
+        self._desired = await self._bus.bucket(DESIRED_BUCKET)
         self._actual = await self._bus.bucket(ACTUAL_BUCKET)
         for service, endpoints in (
             (
@@ -270,6 +270,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
+        self.traceparents: list[str] = []
         self.answers: list[int] = []
         self.tries = 0
         receiver = self
@@ -281,6 +282,7 @@ class Receiver:
                 status = receiver.answers.pop(0) if receiver.answers else 200
                 if status == 200:
                     receiver.bodies.append(json.loads(body))
+                    receiver.traceparents.append(self.headers.get("traceparent", ""))
                 self.send_response(status)
                 self.send_header("Location", "http://127.0.0.1:1/")
                 self.send_header("Content-Length", "0")

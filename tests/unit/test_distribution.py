@@ -24,3 +24,15 @@ def test_a_value_on_a_bound_is_in_its_bucket_and_buckets_add_up() -> None:
         ("count", None): 6,
         ("sum", None): pytest.approx(14.65),
     }
+
+
+def test_sum_never_falls() -> None:
+    """Of a picture from a host whose clock is ahead; a sum that falls is that of a service that has begun anew."""
+    distribution = Distribution((0.1, 1.0))
+    for age_seconds in (0.5, -3.0):
+        distribution.observe(age_seconds)
+    [(_, total)] = [
+        (one.name, one.value) for one in distribution.family("age", "Age.").samples if one.name == "age_sum"
+    ]
+    assert total == 0.5
+    assert distribution.count == 2

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from schemas.capture_commands import ConfigureStream
-from shared.explain import explain_decode_error
+from shared.explain import MAX_ERROR_CHARACTERS, explain_decode_error
 
 pytestmark = pytest.mark.unit
 
@@ -38,3 +38,14 @@ def test_no_json_is_told_as_such() -> None:
     with pytest.raises(msgspec.DecodeError) as raised:
         msgspec.json.decode(b'{"profile"', type=ConfigureStream)
     assert explain_decode_error(raised.value, ConfigureStream, b'{"profile"').startswith("not JSON: ")
+
+
+def test_a_name_of_megabytes_is_cut_and_one_of_several_lines_is_one() -> None:
+    data = b'{"' + b"x" * 1_000_000 + b'\\r\\nNats-Service-Error-Code: 200\\u0000":1}'
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.json.decode(data, type=ConfigureStream)
+    told = explain_decode_error(raised.value, ConfigureStream, data)
+    assert told.startswith("object contains unknown field `xxx")
+    assert "; there are " in told
+    assert len(told) <= MAX_ERROR_CHARACTERS
+    assert told.isprintable()

@@ -11,6 +11,7 @@ import pytest
 from schemas.errors import InvalidValue
 from schemas.signal_resources import InputSpec
 from services.io_signal.hand.drivers.base import Limits
+from services.io_signal.hand.drivers.tcp_line_client import SO_TIMESTAMPNS
 from tests.support.listening import listening
 
 
@@ -28,10 +29,25 @@ def is_ended(connection: socket.socket) -> bool:
         return True
 
 
+@contextlib.contextmanager
+def stamping_kernel() -> Any:
+    """The kernel begins to stamp packets some time after the first socket has asked for it, and ends after the last."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        with client(server.getsockname()[1]) as sender, server.accept()[0] as receiver:
+            end = time.monotonic() + 10
+            ancillary: list[Any] = []
+            while not ancillary:
+                assert time.monotonic() < end, "the kernel stamps nothing"
+                sender.sendall(b".")
+                _, ancillary, _, _ = receiver.recvmsg(1, 64)
+            yield
+
+
 async def test_lines_are_readings_with_the_kernels_instant() -> None:
     async with listening() as inputs:
         port = await inputs.listen(value="text")
-        with client(port) as machine:
+        with stamping_kernel(), client(port) as machine:
             before_ns = time.time_ns()
             machine.sendall(b"first\n")
             after_ns = time.time_ns()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import InvalidValue, OutOfSpace
+from shared.kernel_locks import read_lock
 from shared.ring import (
     FrameOverwritten,
     RingGeometry,
@@ -24,7 +25,6 @@ from shared.ring import (
     sweep,
 )
 from shared.ring.layout import WRITER_LOCK_OFFSET
-from shared.ring.locks import read_lock
 from tests.support.ring import GRAY, fill, make_writer, put, ring_folder
 
 __all__ = ["ring_folder"]

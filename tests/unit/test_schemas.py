@@ -12,7 +12,7 @@ from schemas.errors import BadRequest, InvalidValue, MeshError, error_from_code
 from schemas.frames import AudioHeader, FrameRef
 from schemas.ids import Id, check_id, compound_id, id_from_hostname, split_compound_id
 from schemas.packets import PacketHeader, pack, unpack_audio, unpack_packet
-from schemas.units import parse_bitrate, parse_duration, parse_size
+from schemas.units import parse_bitrate, parse_bytes, parse_duration, parse_size
 
 GOOD_IDS = ["a", "cam0", "line-1", "0", "a" * 63]
 BAD_IDS = ["", "A", "cam_0", "-a", "a-", "a--b", "a" * 64, "a.b", "a*", ">", "a b", "cam0\n", "ä", "../x", "a/b"]
@@ -63,6 +63,19 @@ def test_bitrates(text: str, value: int) -> None:
 def test_bad_bitrates_teach(text: str) -> None:
     with pytest.raises(InvalidValue, match="for example 4M"):
         parse_bitrate(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 18, "9" * 400, "9" * 17 + ".5"])
+def test_numbers_that_nobody_means(text: str) -> None:
+    """Of hundreds of digits a float is infinite, and what does not fit into 64 bits is written nowhere."""
+    with pytest.raises(InvalidValue):
+        parse_bitrate(text)
+    for unit in ("s", "d"):
+        with pytest.raises(InvalidValue, match="36500d"):
+            parse_duration(text + unit)
+    with pytest.raises(InvalidValue):
+        parse_bytes(text + "T", "size")
+    assert parse_duration("36500d") * 1e9 < 2**63
 
 
 def test_durations_and_sizes() -> None:

@@ -68,3 +68,11 @@ def test_what_a_setting_is_set_to_that_nobody_knows_is_not_said_again() -> None:
 def test_a_secret_file_that_is_missing_is_named() -> None:
     with pytest.raises(NotFound, match="FRAMEMESH_NATS_URL_FILE '/nonexistent'"):
         load_settings(CaptureSettings, "capture", {"FRAMEMESH_NATS_URL_FILE": "/nonexistent"})
+
+
+def test_a_pod_is_named_after_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEMESH_HOSTNAME", "Edge_1.example.com")
+    assert load_settings(CaptureSettings, "capture", {}).node == "edge-1"
+    assert load_settings(CaptureSettings, "capture", {"FRAMEMESH_NODE": "cam-host"}).node == "cam-host"
+    monkeypatch.setenv("FRAMEMESH_HOSTNAME", "")
+    assert load_settings(CaptureSettings, "capture", {}).node

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
+import socket
 
 import pytest
+import uvloop
 
-from shared.tasks import end_tasks, set_within
+from shared.tasks import end_tasks, set_within, tell_untold
 
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(20)]
 
@@ -70,3 +73,28 @@ async def test_an_event_that_stays_set_leaves_others_their_turn() -> None:
     assert turns >= 9
     await end_tasks(task)
     assert not await set_within(asyncio.Event(), 0.01)
+
+
+def test_a_look_up_that_is_given_up_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """As each try to reach a server whose name is away with it."""
+
+    async def give_up() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(tell_untold)
+        for _ in range(3):
+            looking: asyncio.Future[None] = loop.create_future()
+            looking.set_exception(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+            with contextlib.suppress(TimeoutError):  # the real one, where there is time enough for it to fail
+                await asyncio.wait_for(asyncio.open_connection("nobody.invalid", 4222), 0.0005)
+            del looking
+        await asyncio.sleep(0.2)
+        gc.collect()
+        assert caplog.records == []
+        other = loop.create_future()
+        other.set_exception(ValueError("a bug"))
+        del other
+        gc.collect()
+        assert "a bug" in caplog.text
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(give_up())
