@@ -20,7 +20,7 @@ os.environ["DO_NOT_TRACK"] = "1"  # Daft would tell its makers of every import
 
 pytestmark = pytest.mark.integration
 
-PAGE = Path(__file__).parents[2] / "docs" / "frame-extractor.md"
+PAGE = Path(__file__).parents[2] / "docs" / "las-api.md"
 _made: "list[weakref.ref[Any]]" = []
 """Pixels of rows: here, where classes that are sent to workers find it."""
 _RUN_SECONDS = 90.0  # Ray takes fifteen to start, of a busy machine more

@@ -146,7 +146,7 @@ def test_the_two_requests_of_the_document(api: Api) -> None:
 
 
 def test_the_client_of_the_docs(api: Api) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "frame-extractor.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "las-api.md").read_text()
     program = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "/api/v1/" in block)
     for video, said in (
         ("sample", "0.5 tos://my-bucket/frames/frame_000.jpg"),
