@@ -70,7 +70,7 @@ BOARD = Board(
         "What is wrong",
         rows(
             "Alerts that fire",
-            "What each means and what to do: docs/observability.md.",
+            "What each means and what to do: docs/alerts.md.",
             Query('ALERTS{alertstate="firing"}'),
             hidden=("alertstate", "job"),
         ),

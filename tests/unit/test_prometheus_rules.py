@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "ops" / "prometheus"
-PAGE = ROOT / "docs" / "observability.md"
+PAGE = ROOT / "docs" / "alerts.md"
 
 
 def _load(name: str) -> Any:
@@ -36,8 +36,8 @@ def test_alert_says_what_to_do(alert: dict[str, Any]) -> None:
     told = alert["annotations"]
     assert 10 < len(told["summary"]) < 120
     assert len(told["description"]) > 40
-    assert told["runbook"] == f"docs/observability.md#{name.lower()}"
-    assert f"\n### {name}\n" in PAGE.read_text(), "its section is missing"
+    assert told["runbook"] == f"docs/alerts.md#{name.lower()}"
+    assert f"\n## {name}\n" in PAGE.read_text(), "its section is missing"
 
 
 def test_no_alert_is_untried() -> None:
