@@ -1,134 +1,12 @@
-"""The arithmetic of SCALING.md: its tables, from the benchmarks' results and from what is assumed.
+"""The tables of SCALING.md, of what `scaling_plan` computes.
 
-A number is measured (m) on the machine of the benchmarks, with its file; assumed (a), here and nowhere else; or
-computed (c) from those. `python -m ops.generate` writes the tables, and complains of those that are not what comes
-out now.
+`python -m ops.generate` writes them, and complains of those that are not what comes out now.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "tests" / "bench" / "results"
-_BIT = 8
-_US = 1e-6
-_DAY_SECONDS = 86_400
-
-# (a): a plan for cities, factories or shops, each with some dozen cameras behind a line of their own.
-CAMERAS = 10_000
-VIEWERS = 100_000
-CAMERAS_PER_EDGE = 50
-REGIONS = 10
-STREAMS_WATCHED = 1_000  # at once: a tenth of all, a hundred viewers each
-STREAMS_ENCODED = 200  # of those watched, whose own packets a browser cannot play
-CAMERA_BPS = 4e6
-FPS = 25
-RTP_BYTES = 1_200
-KEPT_DAYS = 7
-PICTURES_PER_MINUTE = 1  # that extractors take of each camera
-HOST_CORES = 16
-HOST_BPS = 10e9
-USABLE = 0.6  # of cores and lines: the rest is for a neighbour that is lost, and for the hour when all look
-PROCESSES_PER_EDGE = 4  # capture, hw-encode, publisher, io-signal
-SUBSCRIPTIONS_PER_PROCESS = 40  # commands, watches, discovery
-PRESENCE_SECONDS = 3.0
-DEMAND_SECONDS = 2.0
-CHANGES_PER_DAY = 24  # of the state of each stream: a line that is lost, a source that comes back
-
-
-def _result(name: str) -> Any:
-    return json.loads((RESULTS / f"{name}.json").read_text())
-
-
-class Measured:
-    """What the benchmarks found, each with the file it is from."""
-
-    def __init__(self) -> None:
-        packets = (bus := _result("bus_scale"))["packets"]
-        self.packet_bytes: float = packets["bytes"]
-        self.nats_in_us: float = packets["server"]["us_per_packet_in"]
-        self.nats_out_us: float = packets["server"]["us_per_packet_out"]
-        self.post_us: float = packets["python"]["us_per_packet_posted"]
-        self.take_us: float = packets["python"]["us_per_packet_taken"]
-        self.changes: Mapping[str, Mapping[str, float]] = bus["changes_by_replicas"]
-        self.states: list[Mapping[str, Any]] = bus["state"]
-        passthrough = _result("passthrough")
-        self.camera_core: float = passthrough["line"]["core_percent_per_source"] / 100
-        few, many = passthrough["points"][0], passthrough["points"][-1]
-        self.camera_bytes: float = (many["resident_bytes"] - few["resident_bytes"]) / (many["sources"] - few["sources"])
-        self.rtp_us: float = _result("egress")["us_per_packet_medians"]["framemesh, no GSO"]["32"]
-        self.encode_ms: float = _result("encode_mesh")["results"]["libx264-ultrafast-1080p"]["cpu_ms_per_picture"][
-            "mesh"
-        ]
-        extract = next(one for one in _result("extract")["results"] if one["case"].startswith("h264-1080p, 1 a second"))
-        self.extract_s: float = extract["ways"]["framemesh"]["cpu_s"] / extract["pictures"]
-
-    def state(self, streams: int, watchers: int) -> Mapping[str, Any]:
-        """What `watchers` that begin at once see of a mesh of so many streams."""
-        found = next(one for one in self.states if one["streams"] == streams)
-        return next(dict(one, **found) for one in found["watching"] if one["watchers"] == watchers)
-
-
-def edges() -> int:
-    return math.ceil(CAMERAS / CAMERAS_PER_EDGE)
-
-
-def edge_cores(m: Measured) -> float:
-    """Capture, the server between, and a recorder of all."""
-    packets = CAMERAS_PER_EDGE * FPS
-    return CAMERAS_PER_EDGE * m.camera_core + packets * (m.nats_in_us + m.nats_out_us + m.take_us) * _US
-
-
-def viewer_packets() -> float:
-    return CAMERA_BPS / _BIT / RTP_BYTES
-
-
-def gateway_cores(m: Measured) -> float:
-    """Of all gateways: each viewer's packets."""
-    return VIEWERS * viewer_packets() * m.rtp_us * _US
-
-
-def gateways(m: Measured) -> tuple[int, int]:
-    """How many hosts CPU asks for, and how many their lines."""
-    cores = math.ceil(gateway_cores(m) / (HOST_CORES * USABLE))
-    return cores, math.ceil(VIEWERS * CAMERA_BPS / (HOST_BPS * USABLE))
-
-
-def streams_per_gateway(by_stream: bool, count: int) -> float:
-    """That a gateway takes from the bus, when viewers come to it by their stream, or by chance."""
-    if by_stream:
-        return STREAMS_WATCHED / count
-    return STREAMS_WATCHED * (1 - math.pow(1 - 1 / STREAMS_WATCHED, VIEWERS / count))
-
-
-def demand_keys() -> int:
-    """That are put again and again: each recording, and each stream at each gateway that shows it."""
-    return CAMERAS + STREAMS_WATCHED
-
-
-def writes_per_second(share: float) -> dict[str, float]:
-    """To JetStream, of such a share of the mesh."""
-    processes = (edges() * PROCESSES_PER_EDGE + sum(hosts_of_roles().values())) * share
-    return {
-        "presence": processes / PRESENCE_SECONDS,
-        "demand": demand_keys() * share / DEMAND_SECONDS,
-        "state": CAMERAS * share * 2 * CHANGES_PER_DAY / _DAY_SECONDS,
-    }
-
-
-def hosts_of_roles(m: Measured | None = None) -> dict[str, int]:
-    """All but the edges."""
-    m = m or Measured()
-    encoders = math.ceil(STREAMS_ENCODED * FPS * m.encode_ms / 1e3 / (HOST_CORES * USABLE))
-    pictures = CAMERAS * PICTURES_PER_MINUTE / 60
-    return {
-        "gateways": max(gateways(m)),
-        "encoders": encoders,
-        "extractors": math.ceil(pictures * m.extract_s / (HOST_CORES * USABLE)),
-        "hub servers": 3 * REGIONS,
-    }
+from ops import scaling_plan as plan
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -147,20 +25,24 @@ def assumptions() -> str:
     rows = [
         (
             "cameras",
-            f"{CAMERAS:,}",
-            f"{CAMERAS_PER_EDGE} on an edge host, {_n(CAMERA_BPS / 1e6)} Mbit/s, {FPS} a second",
+            f"{plan.CAMERAS:,}",
+            f"{plan.CAMERAS_PER_EDGE} on an edge host, {_n(plan.CAMERA_BPS / 1e6)} Mbit/s, {plan.FPS} a second",
         ),
-        ("viewers", f"{VIEWERS:,}", f"of {STREAMS_WATCHED:,} streams at once, in {REGIONS} regions"),
-        ("encoded", f"{STREAMS_ENCODED}", "streams that browsers cannot play as they come"),
-        ("recordings", f"{KEPT_DAYS} days", "of every camera, on its edge host"),
-        ("pictures", f"{PICTURES_PER_MINUTE} a minute", "taken of each camera by extractors"),
-        ("host", f"{HOST_CORES} cores", f"{_n(HOST_BPS / 1e9)} Gbit/s; {_n(USABLE * 100)} % of both are planned with"),
+        ("viewers", f"{plan.VIEWERS:,}", f"of {plan.STREAMS_WATCHED:,} streams at once, in {plan.REGIONS} regions"),
+        ("encoded", f"{plan.STREAMS_ENCODED}", "streams that browsers cannot play as they come"),
+        ("recordings", f"{plan.KEPT_DAYS} days", "of every camera, on its edge host"),
+        ("pictures", f"{plan.PICTURES_PER_MINUTE} a minute", "taken of each camera by extractors"),
+        (
+            "host",
+            f"{plan.HOST_CORES} cores",
+            f"{_n(plan.HOST_BPS / 1e9)} Gbit/s; {_n(plan.USABLE * 100)} % of both are planned with",
+        ),
     ]
     return _table(("assumed (a)", "", ""), rows)
 
 
 def measured() -> str:
-    m = Measured()
+    m = plan.Measured()
     one, three = m.changes["1"], m.changes["3"]
     rows = [
         ("a packet into nats-server", f"{_n(m.nats_in_us)} us", f"{m.packet_bytes:,.0f} bytes", "bus_scale"),
@@ -191,27 +73,27 @@ def measured() -> str:
 
 
 def hosts() -> str:
-    m = Measured()
-    cpu, line = gateways(m)
-    roles = hosts_of_roles(m)
-    edge_mbps = CAMERAS_PER_EDGE * CAMERA_BPS / 1e6
-    up_mbps = STREAMS_WATCHED * CAMERA_BPS / edges() / 1e6
-    terabytes = edge_mbps * 1e6 / _BIT * KEPT_DAYS * _DAY_SECONDS / 1e12
-    per_gateway = VIEWERS / roles["gateways"]
+    m = plan.Measured()
+    cpu, line = plan.gateways(m)
+    roles = plan.hosts_of_roles(m)
+    edge_mbps = plan.CAMERAS_PER_EDGE * plan.CAMERA_BPS / 1e6
+    up_mbps = plan.STREAMS_WATCHED * plan.CAMERA_BPS / plan.edges() / 1e6
+    terabytes = edge_mbps * 1e6 / plan.BIT * plan.KEPT_DAYS * plan.DAY_SECONDS / 1e12
+    per_gateway = plan.VIEWERS / roles["gateways"]
     return _table(
         ("role (c)", "hosts", "each", "what bounds it"),
         [
             (
                 "edge",
-                f"{edges()}",
-                f"{_n(edge_cores(m))} cores, {_n(edge_mbps)} Mbit/s in, {_n(up_mbps)} up, {_n(terabytes)} TB",
+                f"{plan.edges()}",
+                f"{_n(plan.edge_cores(m))} cores, {_n(edge_mbps)} Mbit/s in, {_n(up_mbps)} up, {_n(terabytes)} TB",
                 "disk",
             ),
-            ("hub", f"{roles['hub servers']}", f"three servers in each of {REGIONS} regions", "failure, not load"),
+            ("hub", f"{roles['hub servers']}", f"three servers in each of {plan.REGIONS} regions", "failure, not load"),
             (
                 "gateway",
                 f"{roles['gateways']}",
-                f"{_n(per_gateway)} viewers, {_n(gateway_cores(m) / roles['gateways'])} cores",
+                f"{_n(per_gateway)} viewers, {_n(plan.gateway_cores(m) / roles['gateways'])} cores",
                 f"its line: {line} hosts; CPU alone {cpu}",
             ),
             ("encoder", f"{roles['encoders']}", "x264, as there is no hardware", "CPU"),
@@ -221,19 +103,19 @@ def hosts() -> str:
 
 
 def placement() -> str:
-    m = Measured()
-    count = max(gateways(m))
+    m = plan.Measured()
+    count = max(plan.gateways(m))
     rows = []
     for text, by_stream in (("by their stream", True), ("by chance", False)):
-        streams = streams_per_gateway(by_stream, count)
-        packets = streams * FPS
+        streams = plan.streams_per_gateway(by_stream, count)
+        packets = streams * plan.FPS
         rows.append(
             (
                 text,
                 _n(streams),
-                f"{_n(packets * m.take_us * _US)} cores",
-                f"{_n(streams * CAMERA_BPS / 1e9)} Gbit/s",
-                f"{_n(streams * count * CAMERA_BPS / 1e9)} Gbit/s",
+                f"{_n(packets * m.take_us * plan.US)} cores",
+                f"{_n(streams * plan.CAMERA_BPS / 1e9)} Gbit/s",
+                f"{_n(streams * count * plan.CAMERA_BPS / 1e9)} Gbit/s",
             )
         )
     return _table(
@@ -242,7 +124,7 @@ def placement() -> str:
 
 
 def state() -> str:
-    m = Measured()
+    m = plan.Measured()
     rows = []
     for found in m.states:
         alone, eight = m.state(found["streams"], 1), m.state(found["streams"], 8)
@@ -272,11 +154,11 @@ def state() -> str:
 
 
 def writes() -> str:
-    m = Measured()
+    m = plan.Measured()
     most = m.states[-1]["writes_per_second"]
     rows = []
-    for text, share in (("one mesh for all", 1.0), ("a mesh in each region", 1 / REGIONS)):
-        found = writes_per_second(share)
+    for text, share in (("one mesh for all", 1.0), ("a mesh in each region", 1 / plan.REGIONS)):
+        found = plan.writes_per_second(share)
         total = sum(found.values())
         rows.append(
             (
@@ -293,41 +175,46 @@ def writes() -> str:
 
 
 def connections() -> str:
-    roles = hosts_of_roles()
+    roles = plan.hosts_of_roles()
     rows = []
-    for text, share in (("one mesh for all, no leaves", 1.0), ("a region, its edges as leaves", 1 / REGIONS)):
-        edge_hosts = edges() * share
+    for text, share in (("one mesh for all, no leaves", 1.0), ("a region, its edges as leaves", 1 / plan.REGIONS)):
+        edge_hosts = plan.edges() * share
         others = sum(roles.values()) * share
         leaves = share < 1
-        clients = others + (0 if leaves else edge_hosts * PROCESSES_PER_EDGE)
-        subscriptions = (others + edge_hosts * PROCESSES_PER_EDGE) * SUBSCRIPTIONS_PER_PROCESS
+        clients = others + (0 if leaves else edge_hosts * plan.PROCESSES_PER_EDGE)
+        subscriptions = (others + edge_hosts * plan.PROCESSES_PER_EDGE) * plan.SUBSCRIPTIONS_PER_PROCESS
         rows.append((text, _n(clients), _n(edge_hosts if leaves else 0), _n(subscriptions)))
     return _table(("at the hub (c)", "connections", "leaves", "subscriptions known"), rows)
 
 
 def costs() -> str:
-    m = Measured()
-    camera = edge_cores(m) / CAMERAS_PER_EDGE
-    viewer = gateway_cores(m) / VIEWERS
+    m = plan.Measured()
+    camera = plan.edge_cores(m) / plan.CAMERAS_PER_EDGE
+    viewer = plan.gateway_cores(m) / plan.VIEWERS
     return _table(
         ("each (c)", "CPU", "line", "memory or disk"),
         [
             (
                 "camera, recorded",
                 f"{_n(camera * 100)} % of a core",
-                f"{_n(CAMERA_BPS / 1e6)} Mbit/s in",
-                f"{_n(m.camera_bytes / 2**20)} MiB, {_n(CAMERA_BPS / _BIT * _DAY_SECONDS / 1e9)} GB a day",
+                f"{_n(plan.CAMERA_BPS / 1e6)} Mbit/s in",
+                f"{_n(m.camera_bytes / 2**20)} MiB, {_n(plan.CAMERA_BPS / plan.BIT * plan.DAY_SECONDS / 1e9)} GB a day",
             ),
-            ("camera, watched", f"{_n(FPS * m.take_us * _US * 100)} % at each gateway", "the same up, once", ""),
-            ("camera, encoded", f"{_n(FPS * m.encode_ms / 10)} % of a core", "", ""),
-            ("viewer", f"{_n(viewer * 100)} % of a core", f"{_n(CAMERA_BPS / 1e6)} Mbit/s out", ""),
+            (
+                "camera, watched",
+                f"{_n(plan.FPS * m.take_us * plan.US * 100)} % at each gateway",
+                "the same up, once",
+                "",
+            ),
+            ("camera, encoded", f"{_n(plan.FPS * m.encode_ms / 10)} % of a core", "", ""),
+            ("viewer", f"{_n(viewer * 100)} % of a core", f"{_n(plan.CAMERA_BPS / 1e6)} Mbit/s out", ""),
         ],
     )
 
 
 def one_more() -> str:
     """Slopes from one to eight of each, in one mesh."""
-    path = RESULTS / "scale.json"
+    path = plan.RESULTS / "scale.json"
     if not path.exists():
         return "Not measured on a quiet machine yet: `python -m tests.bench.scale`."
     found = json.loads(path.read_text())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ops import scaling, tables
+from ops import scaling_plan as plan
 
 PLAN = Path(scaling.__file__).with_name("SCALING.md")
 
@@ -21,7 +22,7 @@ def test_the_tables_are_of_these_results() -> None:
 
 
 def test_other_results_give_other_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = scaling._result
+    usual = plan.result
 
     def slower(name: str) -> Any:
         found = usual(name)
@@ -30,14 +31,14 @@ def test_other_results_give_other_tables(monkeypatch: pytest.MonkeyPatch) -> Non
         return found
 
     before = scaling.hosts()
-    monkeypatch.setattr(scaling, "_result", slower)
+    monkeypatch.setattr(plan, "result", slower)
     assert scaling.hosts() != before
-    cpu, line = scaling.gateways(scaling.Measured())
+    cpu, line = plan.gateways(plan.Measured())
     assert cpu > line, "then CPU bounds a gateway"
 
 
 def test_every_measured_number_is_there_and_sane() -> None:
-    m = scaling.Measured()
+    m = plan.Measured()
     for name, value in vars(m).items():
         if isinstance(value, float | int):
             assert math.isfinite(value), name
@@ -49,26 +50,26 @@ def test_every_measured_number_is_there_and_sane() -> None:
 def test_streams_by_chance() -> None:
     """Against counting: a viewer takes any of the streams, a gateway all that its viewers take."""
     count, draw = 67, random.Random(1)
-    viewers = scaling.VIEWERS // count
-    seen = [len({draw.randrange(scaling.STREAMS_WATCHED) for _ in range(viewers)}) for _ in range(50)]
-    assert scaling.streams_per_gateway(False, count) == pytest.approx(sum(seen) / len(seen), rel=0.02)
-    assert scaling.streams_per_gateway(True, count) * count == pytest.approx(scaling.STREAMS_WATCHED)
+    viewers = plan.VIEWERS // count
+    seen = [len({draw.randrange(plan.STREAMS_WATCHED) for _ in range(viewers)}) for _ in range(50)]
+    assert plan.streams_per_gateway(False, count) == pytest.approx(sum(seen) / len(seen), rel=0.02)
+    assert plan.streams_per_gateway(True, count) * count == pytest.approx(plan.STREAMS_WATCHED)
 
 
 def test_cores_of_gateways_by_hand() -> None:
-    m = scaling.Measured()
+    m = plan.Measured()
     by_hand = 100_000 * (4e6 / 8 / 1_200) * m.rtp_us / 1e6
-    assert scaling.gateway_cores(m) == pytest.approx(by_hand)
+    assert plan.gateway_cores(m) == pytest.approx(by_hand)
 
 
 def test_what_a_region_writes_is_its_share() -> None:
-    whole, part = scaling.writes_per_second(1.0), scaling.writes_per_second(0.1)
+    whole, part = plan.writes_per_second(1.0), plan.writes_per_second(0.1)
     assert sum(part.values()) == pytest.approx(sum(whole.values()) / 10)
-    assert whole["demand"] == (scaling.CAMERAS + scaling.STREAMS_WATCHED) / scaling.DEMAND_SECONDS
+    assert whole["demand"] == (plan.CAMERAS + plan.STREAMS_WATCHED) / plan.DEMAND_SECONDS
 
 
 def test_what_one_more_costs_is_shown_as_soon_as_it_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(scaling, "RESULTS", tmp_path)
+    monkeypatch.setattr(plan, "RESULTS", tmp_path)
     assert "tests.bench.scale" in scaling.one_more()
     line = {"each": 1.25, "without": 3.0, "worst": 0.5}
     kinds = {
