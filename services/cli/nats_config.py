@@ -15,13 +15,13 @@ more. What is printed holds no secret; the server reads its own in FOLDER/nats, 
 
 import argparse
 import asyncio
-import os
 import sys
 from pathlib import Path
 
 import msgspec
 
 from schemas.errors import BadRequest, InvalidValue, Unavailable
+from shared.whole_file import write_whole
 
 HELP = "print the configuration of the NATS server"
 _DEFAULT_PORT = 4222
@@ -58,10 +58,8 @@ def _write(options: argparse.Namespace) -> int:
     text = _KINDS[options.kind][2](options)
     if options.output:
         path = Path(options.output).expanduser()
-        temporary = path.with_name(f".{path.name}.new")
         try:
-            temporary.write_text(text)
-            os.replace(temporary, path)
+            write_whole(path, text.encode())
         except OSError as error:
             raise BadRequest(f"{path}: {error.strerror}") from None
     if options.json:

@@ -4,7 +4,6 @@ They are remembered in the data folder, because the streams and outputs are too:
 all, goes on with them.
 """
 
-import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +12,7 @@ from msgspec import Struct
 
 from schemas.errors import BadRequest, Unavailable
 from schemas.mesh_file import MeshPlan
+from shared.whole_file import write_whole
 
 _FILE = "allowed-folders.json"
 _MAX_FOLDERS = 256  # of each kind; the oldest go first
@@ -46,9 +46,7 @@ def allow(data_dir: Path, plan: MeshPlan) -> AllowedFolders:
     if now != before:
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".new")
-            temporary.write_bytes(msgspec.json.encode(now))
-            os.replace(temporary, path)
+            write_whole(path, msgspec.json.encode(now))
         except OSError as error:
             raise Unavailable(f"{path}: {error.strerror}; set FRAMEMESH_DATA_DIR") from None
     return now

@@ -5,7 +5,6 @@ the server, which gets its configuration too. Runs once at each start of compose
 missing, renews what ends soon, and leaves the rest as it is.
 """
 
-import os
 import secrets
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from schemas.errors import MeshError
 from services.launcher.nats_config import MONITOR, Standalone, standalone_lines
 from services.launcher.secret_folder import SERVER, SecretFolder
 from shared.permissions import PARTIES
+from shared.whole_file import write_whole
 
 _RENEW_DAYS = 30  # a host that is started once a month never sees one end
 _AT = Path("/run/framemesh")  # where each finds its own
@@ -30,7 +30,7 @@ def main(source: Path, parties: Path) -> None:
     folder.renew(_RENEW_DAYS)
     for party in sorted(path for path in parties.iterdir() if path.name != _GRAFANA):
         for file in (folder.path / party.name).iterdir():
-            _put(party / file.name, file.read_bytes())
+            write_whole(party / file.name, file.read_bytes(), mode=_OWN_MODE)
     server = Standalone(
         host="0.0.0.0",  # noqa: S104  # of its container; compose says who reaches that
         monitor="127.0.0.1:8222",
@@ -38,7 +38,7 @@ def main(source: Path, parties: Path) -> None:
         secrets_at=_AT,
         public_keys=folder.public_keys(),
     )
-    _put(parties / SERVER / "nats.conf", standalone_lines(server).encode())
+    write_whole(parties / SERVER / "nats.conf", standalone_lines(server).encode(), mode=_OWN_MODE)
     _grafana(parties / _GRAFANA)
 
 
@@ -46,17 +46,7 @@ def _grafana(folder: Path) -> None:
     """Its administrator's password; it runs as a user of its own, in our group."""
     if folder.is_dir() and not (folder / _PASSWORD_FILE).exists():
         folder.chmod(_GROUP_FOLDER_MODE)
-        _put(folder / _PASSWORD_FILE, secrets.token_urlsafe(_PASSWORD_BYTES).encode(), _GROUP_MODE)
-
-
-def _put(path: Path, data: bytes, mode: int = _OWN_MODE) -> None:
-    """At once or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    os.replace(temporary, path)
+        write_whole(folder / _PASSWORD_FILE, secrets.token_urlsafe(_PASSWORD_BYTES).encode(), mode=_GROUP_MODE)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from schemas.errors import BadRequest, Conflict, NotFound, Unavailable
 from schemas.ids import check_id
 from shared.bus_access import BusAccess
 from shared.nkey import new_seed, public_key, seed_file
+from shared.whole_file import write_whole
 
 if TYPE_CHECKING:  # it loads a large library, which who only looks for a path does without
     from services.launcher.certificates import Pair, Shown
@@ -240,18 +241,7 @@ def _files(pair: "Pair", authority: "Pair") -> dict[str, bytes]:
 
 
 def _write(path: Path, data: bytes, owner_of: Path | None = None) -> None:
-    """At once or not at all; with the owner of the folder, who may be another than us."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _FILE_MODE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        if owner_of is not None and os.geteuid() == 0:
-            about = owner_of.stat()
-            os.fchown(file.fileno(), about.st_uid, about.st_gid)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_whole(path, data, mode=_FILE_MODE, sync=True, owner_of=owner_of)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import shutil
 from pathlib import Path
 
@@ -14,13 +13,13 @@ from schemas.packets import UNREADABLE
 from services.publisher.failures import explain_file
 from services.publisher.recorded_files import files_in_journals
 from shared.recording_index import index_path
+from shared.whole_file import NEW_SUFFIX, write_whole
 
 _log = logging.getLogger(__name__)
 
 _ORDER = ".json"
 _PACKETS = ".packets"
 _STATE = ".state"
-_NEW = ".new"
 
 
 class ClipOrder(Struct, frozen=True, kw_only=True):
@@ -58,9 +57,7 @@ class ClipOrders:
         path = self._folder / f"{order.clip}{_ORDER}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(_NEW)
-            temporary.write_bytes(msgspec.json.encode(order))
-            os.replace(temporary, path)
+            write_whole(path, msgspec.json.encode(order))
         except OSError as error:
             raise explain_file(error, path) from None
 
@@ -85,7 +82,7 @@ class ClipOrders:
         for order in orders:
             self._take_away_begun(order)
         known = {order.clip for order in orders}
-        for path in [*self._folder.glob(f"*{_PACKETS}"), *self._folder.glob(f"*{_NEW}")]:
+        for path in [*self._folder.glob(f"*{_PACKETS}"), *self._folder.glob(f".*{NEW_SUFFIX}")]:
             if path.stem not in known:
                 with contextlib.suppress(OSError):
                     path.unlink()

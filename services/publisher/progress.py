@@ -1,7 +1,6 @@
 """What an output tells of itself, and what of it survives a crash."""
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from msgspec import Struct, field
 from schemas.errors import ErrorInfo
 from schemas.packets import UNREADABLE, Track
 from schemas.resources import OutputState, VideoInfo
+from shared.whole_file import write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -78,9 +78,7 @@ class SafePosition:
         self._saved_at, self._file = now, position.file
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(".new")
-            temporary.write_bytes(msgspec.json.encode(position))
-            os.replace(temporary, self._path)
+            write_whole(self._path, msgspec.json.encode(position))
         except OSError as error:  # the recording matters more than the record of it
             _log.warning("position of an output is not recorded: %s", error)
 

@@ -14,6 +14,7 @@ from schemas.errors import ErrorInfo
 from schemas.packets import UNREADABLE
 from schemas.resources import VideoInfo
 from services.publisher.file_figures import FileFigures, is_only_begun, read_figures
+from shared.whole_file import write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -192,9 +193,7 @@ class RecordedFiles:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(".new")
-            temporary.write_bytes(msgspec.json.encode(self._journal))
-            os.replace(temporary, self._path)
+            write_whole(self._path, msgspec.json.encode(self._journal))
         except OSError as error:  # the recording matters more than the record of it
             _log.warning("journal of an output is not recorded: %s", error)
 

@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import os
 import shutil
-import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
@@ -14,14 +12,14 @@ from typing import Final
 from schemas.mix_resources import MixActual, MixSpec
 from services.cloud_mix_proxy.mixes.stills import StillFile
 from shared.desired import Desired
+from shared.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
 MAX_KEPT_BYTES: Final = 512 << 20
 """Of all mixes together, a few thousand logos; what does not fit is fetched again."""
 _SWEEP_SECONDS: Final = 1.0  # the mesh may change a hundred times in it
-_PRIVATE: Final = 0o700  # a picture may be as secret as its address
-_WRITING: Final = ".part"
+_PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600  # a picture may be as secret as its address
 
 
 class KeptStills:
@@ -90,17 +88,6 @@ class KeptStills:
             if room < 0:
                 log.warning("pictures of %s are not kept: %d bytes of them are the limit", mix, self._max_bytes)
                 return
-            folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-            _write(folder / name, data)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """All of it, or nothing: who reads it checks its digest, so a disk that forgets costs a fetch and no more."""
-    handle, name = tempfile.mkstemp(_WRITING, dir=path.parent)  # 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(name, path)
-    except OSError:
-        os.unlink(name)
-        raise
+            folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+            # Who reads it checks its digest, so a disk that forgets costs a fetch and no more.
+            write_whole(folder / name, data, mode=_PRIVATE_FILE)

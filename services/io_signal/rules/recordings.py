@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from schemas.recordings import Recording, StartRecording, StopRecording
 from schemas.subjects import command
 from shared.bus import Bus
 from shared.tasks import set_within
+from shared.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +112,4 @@ class RuleRecordings:
 
     def _write(self, data: bytes) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        half = self._path.with_suffix(".part")
-        half.write_bytes(data)
-        os.replace(half, self._path)
+        write_whole(self._path, data)

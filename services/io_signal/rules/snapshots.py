@@ -9,6 +9,7 @@ from typing import Final
 
 from schemas.errors import Unavailable
 from schemas.moments import TakenPicture
+from shared.whole_file import write_whole
 
 _NS: Final = 1_000_000_000
 
@@ -36,14 +37,7 @@ class Snapshots:
     def _write(self, picture: TakenPicture) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / _name(picture)
-        half = path.with_name(f".{path.name}.part")
-        try:
-            half.write_bytes(picture.data)
-            os.replace(half, path)  # whole or not at all, also after a crash
-        except OSError:
-            with contextlib.suppress(OSError):
-                half.unlink()
-            raise
+        write_whole(path, picture.data)
         # Names begin with the time, so their order is that of the pictures.
         kept = sorted(item.name for item in os.scandir(self._folder) if not item.name.startswith("."))
         # The one just written stays, however old its picture is: its path is told.

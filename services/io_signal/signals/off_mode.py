@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from schemas.errors import Unavailable
+from shared.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +46,8 @@ class OffModeFile:
             self.active = active
 
     def _write(self, kept: _Kept) -> None:
-        new = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-            with new.open("wb") as file:
-                file.write(msgspec.json.encode(kept))
-                file.flush()
-                os.fsync(file.fileno())  # machines lose their power
-            os.replace(new, self._path)
+            write_whole(self._path, msgspec.json.encode(kept), sync=True)  # machines lose their power
         except OSError as error:
             raise Unavailable(f"{self._path}: {error.strerror}; set FRAMEMESH_DATA_DIR") from None
