@@ -34,7 +34,7 @@ def obus(temporal_unit: bytes) -> Iterator[Obu]:
         if not header & 0x02:
             raise BadRequest(f"OBU at byte {position} has no size")
         size_at = position + (2 if header & 0x04 else 1)
-        size, payload = _leb128(temporal_unit, size_at)
+        size, payload = read_leb128(temporal_unit, size_at)
         if payload + size > length:
             raise BadRequest(f"OBU at byte {position} is cut short")
         yield Obu(header >> 3 & 0x0F, position, payload, payload - size_at, payload + size)
@@ -53,11 +53,14 @@ def sequence_header(temporal_unit: bytes) -> bytes:
     return b""
 
 
-def _leb128(data: bytes, position: int) -> tuple[int, int]:
-    """The value at `position`, and where what follows it begins."""
+def read_leb128(data: bytes, position: int) -> tuple[int, int]:
+    """The value at `position`, and where what follows it begins.
+
+    Raises: BadRequest: it is cut short.
+    """
     value = 0
     for index, byte in enumerate(data[position : position + _LEB128_BYTES]):
         value |= (byte & 0x7F) << index * 7
         if not byte & 0x80:
             return value, position + index + 1
-    raise BadRequest(f"OBU size at byte {position} is cut short")
+    raise BadRequest(f"AV1 length at byte {position} is cut short")

@@ -6,12 +6,12 @@ Everything here takes bytes from the network: broken input raises BadRequest and
 from collections.abc import Iterator, Sequence
 
 from schemas.errors import BadRequest
+from shared.media.av1 import read_leb128
 
 _CONTINUES, _GOES_ON, _COUNT_SHIFT = 0x80, 0x40, 4  # Z, Y, W
 _HAS_SIZE, _HAS_EXTENSION = 0x02, 0x04
 _TEMPORAL_DELIMITER, _TILE_LIST, _PADDING = 2, 8, 15
 _LEFT_OUT = frozenset({_TEMPORAL_DELIMITER, _TILE_LIST, _PADDING})  # section 5: not sent, and ignored when they are
-_LEB128_BYTES = 8  # at most
 _MAX_OBUS = 4096  # a tile group of each tile of level 6.3, eight times; a million would hold the process up
 
 
@@ -52,7 +52,7 @@ def _elements(payload: bytes) -> Iterator[bytes]:
         if number == count:  # the last one of a counted packet has no length
             size = len(payload) - at
         else:
-            size, at = _leb128(payload, at)
+            size, at = read_leb128(payload, at)
         if not size or at + size > len(payload):
             raise BadRequest("AV1 element cut short")
         yield payload[at : at + size]
@@ -68,7 +68,7 @@ def _with_size(obu: bytes) -> bytes:
     if obu[0] >> 3 & 0x0F in _LEFT_OUT:
         return b""
     if obu[0] & _HAS_SIZE:
-        size, payload = _leb128(obu, header_bytes)
+        size, payload = read_leb128(obu, header_bytes)
         if payload + size > len(obu):
             raise BadRequest("OBU cut short")
         return obu[: payload + size]
@@ -83,13 +83,3 @@ def _as_leb128(value: int) -> bytes:
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
-
-
-def _leb128(data: bytes, position: int) -> tuple[int, int]:
-    """The value at `position`, and where what follows it begins."""
-    value = 0
-    for index, byte in enumerate(data[position : position + _LEB128_BYTES]):
-        value |= (byte & 0x7F) << index * 7
-        if not byte & 0x80:
-            return value, position + index + 1
-    raise BadRequest("AV1 length cut short")
