@@ -21,6 +21,7 @@ from ops import (
     manifests,
     performance,
     permissions,
+    recovery,
     scaling,
     scrape,
     systemd_units,
@@ -30,6 +31,7 @@ from ops import (
 OPS = Path(__file__).parent
 CONTRACT = OPS / "CONTRACT.md"
 SCALING = OPS / "SCALING.md"
+README = OPS.parent / "README.md"
 _SCHEMA_FOLDER = OPS / "json-schema"
 _DASHBOARD_FOLDER = OPS / "grafana" / "dashboards"
 _LINE_CHARACTERS = 120
@@ -54,6 +56,7 @@ def generated() -> dict[Path, str]:
         OPS / "prometheus" / "prometheus.yml": scrape.document(),
         CONTRACT: tables.refresh(CONTRACT.read_text()),
         SCALING: tables.refresh(SCALING.read_text(), scaling.TABLES),
+        README: tables.refresh(README.read_text(), recovery.TABLES),
         dependencies.PAGE: dependencies.document(),
         performance.PAGE: tables.refresh(performance.PAGE.read_text(), performance.TABLES),
         **{manifests.FOLDER / name: text for name, text in manifests.files().items()},

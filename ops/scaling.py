@@ -4,14 +4,10 @@
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from ops import scaling_plan as plan
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+from ops.tables import table
 
 
 def _n(value: float, digits: int = 2) -> str:
@@ -38,7 +34,7 @@ def assumptions() -> str:
             f"{_n(plan.HOST_BPS / 1e9)} Gbit/s; {_n(plan.USABLE * 100)} % of both are planned with",
         ),
     ]
-    return _table(("assumed (a)", "", ""), rows)
+    return table(("assumed (a)", "", ""), rows)
 
 
 def measured() -> str:
@@ -69,7 +65,7 @@ def measured() -> str:
         ("a 1080p picture encoded", f"{_n(m.encode_ms)} ms", "x264 ultrafast", "encode_mesh"),
         ("a picture taken out of 1080p", f"{_n(m.extract_s * 1e3)} ms", "", "extract"),
     ]
-    return _table(("measured (m)", "", "", "file"), rows)
+    return table(("measured (m)", "", "", "file"), rows)
 
 
 def hosts() -> str:
@@ -80,7 +76,7 @@ def hosts() -> str:
     up_mbps = plan.STREAMS_WATCHED * plan.CAMERA_BPS / plan.edges() / 1e6
     terabytes = edge_mbps * 1e6 / plan.BIT * plan.KEPT_DAYS * plan.DAY_SECONDS / 1e12
     per_gateway = plan.VIEWERS / roles["gateways"]
-    return _table(
+    return table(
         ("role (c)", "hosts", "each", "what bounds it"),
         [
             (
@@ -118,9 +114,7 @@ def placement() -> str:
                 f"{_n(streams * count * plan.CAMERA_BPS / 1e9)} Gbit/s",
             )
         )
-    return _table(
-        ("viewers come to gateways (c)", "streams at each", "to take them", "into each", "over the bus"), rows
-    )
+    return table(("viewers come to gateways (c)", "streams at each", "to take them", "into each", "over the bus"), rows)
 
 
 def state() -> str:
@@ -150,7 +144,7 @@ def state() -> str:
         "store",
         "of the hub's CPU, each",
     )
-    return _table(titles, rows)
+    return table(titles, rows)
 
 
 def writes() -> str:
@@ -171,7 +165,7 @@ def writes() -> str:
             )
         )
     titles = ("writes a second (c)", "presence", "demand", "state", "all", f"of {_n(most)} on one server (m)")
-    return _table(titles, rows)
+    return table(titles, rows)
 
 
 def connections() -> str:
@@ -184,14 +178,14 @@ def connections() -> str:
         clients = others + (0 if leaves else edge_hosts * plan.PROCESSES_PER_EDGE)
         subscriptions = (others + edge_hosts * plan.PROCESSES_PER_EDGE) * plan.SUBSCRIPTIONS_PER_PROCESS
         rows.append((text, _n(clients), _n(edge_hosts if leaves else 0), _n(subscriptions)))
-    return _table(("at the hub (c)", "connections", "leaves", "subscriptions known"), rows)
+    return table(("at the hub (c)", "connections", "leaves", "subscriptions known"), rows)
 
 
 def costs() -> str:
     m = plan.Measured()
     camera = plan.edge_cores(m) / plan.CAMERAS_PER_EDGE
     viewer = plan.gateway_cores(m) / plan.VIEWERS
-    return _table(
+    return table(
         ("each (c)", "CPU", "line", "memory or disk"),
         [
             (
@@ -233,7 +227,7 @@ def one_more() -> str:
             )
         )
     titles = ("one more (m)", "costs", "CPU", "furthest from the line", "memory", "without any")
-    return f"{_table(titles, rows)}\n\nOn {found['date']}, load {found['machine']['load_before']} before."
+    return f"{table(titles, rows)}\n\nOn {found['date']}, load {found['machine']['load_before']} before."
 
 
 TABLES: Mapping[str, Callable[[], str]] = {

@@ -1,4 +1,4 @@
-"""The generated tables of CONTRACT.md and nats/permissions.md."""
+"""Tables that are written into pages, and those of CONTRACT.md and nats/permissions.md."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,7 +50,8 @@ def permissions_document() -> str:
     return "\n".join(parts)
 
 
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown."""
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     return "\n".join([*lines, *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)])
 
@@ -70,7 +71,7 @@ def _some(parties: Sequence[str]) -> str:
 
 
 def _planes() -> str:
-    return _table(
+    return table(
         ("channel", "subject", "message", "delivery", "publishes", "subscribes"),
         (
             (c.name, _code(c.address), _payload(c), c.semantics, _some(c.senders), _some(c.receivers))
@@ -81,7 +82,7 @@ def _planes() -> str:
 
 
 def _commands() -> str:
-    return _table(
+    return table(
         ("command", "subject", "request", "reply", "may be called by", ""),
         (
             (
@@ -99,7 +100,7 @@ def _commands() -> str:
 
 
 def _state() -> str:
-    return _table(
+    return table(
         ("bucket", "key", "value", "written by", "read by", ""),
         (
             (_code(c.bucket), _code(c.key), _payload(c), _some(c.senders), _some(c.receivers), c.summary)
@@ -110,7 +111,7 @@ def _state() -> str:
 
 
 def _parameters() -> str:
-    return _table(("part", "meaning"), ((_code(f"{{{name}}}"), text) for name, text in PARAMETERS.items()))
+    return table(("part", "meaning"), ((_code(f"{{{name}}}"), text) for name, text in PARAMETERS.items()))
 
 
 def _errors() -> str:
@@ -119,7 +120,7 @@ def _errors() -> str:
         kind for kind in (*MeshError.__subclasses__(), OutOfSpace) if kind.__module__ == MeshError.__module__
     ]
     rows = sorted({(kind.code, kind.__name__, (kind.__doc__ or "").splitlines()[0]) for kind in kinds})
-    return _table(("code", "error", "meaning"), ((str(code), _code(name), text) for code, name, text in rows))
+    return table(("code", "error", "meaning"), ((str(code), _code(name), text) for code, name, text in rows))
 
 
 def _states() -> str:
@@ -128,14 +129,14 @@ def _states() -> str:
         ("rendition", resources.RenditionState),
         ("output", resources.OutputState),
     )
-    return _table(("resource", "states"), ((name, " ".join(map(_code, get_args(kind)))) for name, kind in kinds))
+    return table(("resource", "states"), ((name, " ".join(map(_code, get_args(kind)))) for name, kind in kinds))
 
 
 def _unknown_fields() -> str:
     refused = {kind.__name__ for kind in documented_types() if kind.__struct_config__.forbid_unknown_fields}
     ignored = {kind.__name__ for kind in documented_types()} - refused
     rows = [("refused", refused), ("ignored", ignored)]
-    return _table(("unknown fields", "messages"), ((word, " ".join(map(_code, sorted(names)))) for word, names in rows))
+    return table(("unknown fields", "messages"), ((word, " ".join(map(_code, sorted(names)))) for word, names in rows))
 
 
 def _messages() -> str:
@@ -145,7 +146,7 @@ def _messages() -> str:
         given = [_code(f.encode_name) for f in fields if f.required]
         others = [_code(f.encode_name) for f in fields if not f.required]
         rows.append((f"[{kind.__name__}](json-schema/{kind.__name__}.json)", " ".join(given), " ".join(others)))
-    return _table(("message", "always there", "with a default"), rows)
+    return table(("message", "always there", "with a default"), rows)
 
 
 _TABLES: dict[str, Callable[[], str]] = {
