@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PYTHON
+# Some machines switch it off; each service that a test starts would compile all of its modules again.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lint test test-unit test-long chaos fuzz soak soak-kills bench bench-table generate pictures clean images images-table

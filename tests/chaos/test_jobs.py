@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from schemas.errors import MeshError
 from schemas.sampling import Sampling
 from tests.support.extractors import Extractors, make_clip
-from tests.support.pace import Patience
+from tests.support.pace import Patience, patience
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -30,14 +31,24 @@ async def test_every_job_is_done_once_however_often_its_workers_die() -> None:
             extractors.start(node)
         await extractors.ready()
         sampling = Sampling(mode="fps", fps=FPS)
-        jobs = [
-            (await extractors.submit(clip, f"job{number}", key=str(number), sampling=sampling)).job
-            for number in range(JOBS)
-        ]
-        assert len(set(jobs)) == JOBS
+
+        async def submit(number: int) -> str:
+            patience = Patience(DONE_SECONDS)
+            while True:
+                try:
+                    return (await extractors.submit(clip, f"job{number}", key=str(number), sampling=sampling)).job
+                except MeshError:  # who was asked was killed; with a key it is safe to ask again
+                    if patience.is_over():
+                        raise
+
+        jobs = [await submit(number) for number in range(JOBS // 2)]
         chaos = _Chaos(extractors)
         killing = asyncio.create_task(chaos.run())
         try:
+            async with patience(DONE_SECONDS):
+                await chaos.server_was_killed.wait()
+            jobs += [await submit(number) for number in range(JOBS // 2, JOBS)]
+            assert len(set(jobs)) == JOBS
             replies = [await extractors.ended(job, DONE_SECONDS) for job in jobs]
         finally:
             killing.cancel()
@@ -76,6 +87,7 @@ class _Chaos:
         self._extractors = extractors
         self._chance = random.Random(7)
         self.workers = self.servers = 0
+        self.server_was_killed = asyncio.Event()
 
     async def run(self) -> None:
         while True:
@@ -90,3 +102,4 @@ class _Chaos:
                 await asyncio.sleep(SERVER_AWAY_SECONDS)
                 await asyncio.to_thread(self._extractors.nats.start)
                 self.servers += 1
+                self.server_was_killed.set()

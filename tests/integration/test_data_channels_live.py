@@ -33,7 +33,7 @@ WRITTEN = (
     "events <- mesh.v1.evt.capture.>",
     f"chat <-> {APP}.{{stream}}.chat 100/s 4k",
     f"click -> {APP}.{{stream}}.click 20/s 100",
-    f"raw <-> {APP}.{{stream}}.raw 1000/s 250k binary",
+    f"raw <-> {APP}.{{stream}}.raw 200/s 250k binary",
     f"private <-> {APP}.{{stream}}.private",
 )
 LARGE_BYTES = 200_000
