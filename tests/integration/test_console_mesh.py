@@ -477,8 +477,8 @@ def test_theme_is_the_system_s_until_chosen(mesh: RunningMesh, console: ConsoleP
 @pytest.mark.parametrize(
     ("size", "scheme"),
     [
-        ("desk", "dark"),
         ("phone", "light"),
+        pytest.param("desk", "dark", marks=pytest.mark.long),
         pytest.param("desk", "light", marks=pytest.mark.long),
         pytest.param("phone", "dark", marks=pytest.mark.long),
     ],

@@ -151,7 +151,9 @@ def test_killed_before_its_first_picture_is_on_the_disk(mesh):
     assert told["started_ns"] > begun["started_ns"]
 
 
-@pytest.mark.parametrize("name", ["cam0--recording.files.json", "cam0--recording.json"])
+@pytest.mark.parametrize(
+    "name", ["cam0--recording.files.json", pytest.param("cam0--recording.json", marks=pytest.mark.long)]
+)
 def test_a_journal_that_nobody_can_read_costs_no_recording(mesh, name):
     state = mesh.folder / "data" / "publisher"
     mesh.call("publisher.start-recording", stream="cam0", to="file://journal.mp4")

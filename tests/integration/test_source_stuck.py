@@ -40,6 +40,7 @@ if "services.capture" in sys.orig_argv:
 """
 
 
+@pytest.mark.long  # it waits for as long as a driver may hang
 async def test_a_driver_that_hangs(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(HANGING_DRIVER)
     environment = {

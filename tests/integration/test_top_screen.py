@@ -48,6 +48,7 @@ def test_one_frame_for_scripts(mesh: RunningMesh) -> None:
     assert "--once" in refused.stderr
 
 
+@pytest.mark.long
 def test_keys_sizes_and_a_bus_that_goes_away(mesh: RunningMesh, server: NatsServer) -> None:
     without = {**mesh.environment, "FRAMEMESH_NATS_URL": "nats://127.0.0.1:9", "NO_COLOR": "1"}
     with Terminal(TOP, mesh.environment) as terminal, Terminal(TOP, without) as waiting:
