@@ -13,9 +13,11 @@ _KEPT_GAPS: Final = 64  # of a flow; a disturbance makes a few
 class Flow:
     """Arrivals of one kind, on the monotonic clock; only its gaps are kept."""
 
-    def __init__(self, gap_seconds: float) -> None:
-        """`gap_seconds`: a longer time without an arrival is a gap."""
+    def __init__(self, gap_seconds: float, slowness: float = 1.0) -> None:
+        """`gap_seconds`: a longer time without an arrival is a gap. `slowness`: a machine so much slower has such gaps
+        while it is well; they count in what a disturbance cost, and are no reason to wait for calm."""
         self.gap_seconds = gap_seconds
+        self.patience_seconds = gap_seconds * slowness
         self.count = 0
         self._last = 0.0
         self._gaps: deque[tuple[float, float]] = deque(maxlen=_KEPT_GAPS)
@@ -28,7 +30,12 @@ class Flow:
         self.count += 1
 
     def told(self) -> dict[str, Any]:
-        return {"count": self.count, "last": self._last, "gap_seconds": self.gap_seconds, "gaps": list(self._gaps)}
+        return {
+            "count": self.count,
+            "last": self._last,
+            "patience_seconds": self.patience_seconds,
+            "gaps": list(self._gaps),
+        }
 
 
 class Back(NamedTuple):
@@ -41,12 +48,13 @@ class Back(NamedTuple):
 
 def back(name: str, told: dict[str, Any], since: float, now: float, steady_seconds: float) -> Back | None:
     """When a flow was whole again after `since`, once it has been so for `steady_seconds`; None: not yet."""
-    if told["last"] <= since or now - told["last"] > told["gap_seconds"]:
+    patience_seconds = told["patience_seconds"]
+    if told["last"] <= since or now - told["last"] > patience_seconds:
         return None
-    last_gap = max((end for _, end in told["gaps"] if end > since), default=since)
-    if now - last_gap < steady_seconds:
+    gaps = [(begin, end) for begin, end in told["gaps"] if end > since]
+    if now - max((end for begin, end in gaps if end - begin > patience_seconds), default=since) < steady_seconds:
         return None
-    return Back(last_gap - since, name)
+    return Back(max((end for _, end in gaps), default=since) - since, name)
 
 
 def write_seen(path: Path, seen: dict[str, Any]) -> None:

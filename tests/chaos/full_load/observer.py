@@ -69,13 +69,13 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 class Observer:
     def __init__(self, told: Told, bus: Bus, mirrors: StateMirrors) -> None:
         self._told, self._bus, self._mirrors = told, bus, mirrors
-        gap_seconds = _PICTURE_GAP_SECONDS * told.slowness
-        self._frames = {stream: Flow(gap_seconds) for stream in (*STREAMS, MIX)}
-        self._packets = {stream: Flow(gap_seconds) for stream in ENCODED}
-        self._viewers = [Flow(_VIEWER_GAP_SECONDS * told.slowness) for _ in VIEWED]
-        self._browser = Flow(_BROWSER_GAP_SECONDS * told.slowness)
-        self._state = Flow(_STATE_GAP_SECONDS * told.slowness)
-        self._done = Flow(_JOB_GAP_SECONDS * told.slowness)
+        slow = told.slowness
+        self._frames = {stream: Flow(_PICTURE_GAP_SECONDS, slow) for stream in (*STREAMS, MIX)}
+        self._packets = {stream: Flow(_PICTURE_GAP_SECONDS, slow) for stream in ENCODED}
+        self._viewers = [Flow(_VIEWER_GAP_SECONDS, slow) for _ in VIEWED]
+        self._browser = Flow(_BROWSER_GAP_SECONDS, slow)
+        self._state = Flow(_STATE_GAP_SECONDS, slow)
+        self._done = Flow(_JOB_GAP_SECONDS, slow)
         self.jobs = Jobs(bus, Path(told.clip), Path(told.pictures), self._done)
         self._machine = Machine(bus, Path(told.output), told.input_port, told.slowness, Path(told.hold))
         self._wholeness = Wholeness(Path(told.shm_dir), self._frames)
