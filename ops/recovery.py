@@ -34,7 +34,8 @@ def recovery() -> str:
         (
             table(("service", *_OF_SERVICES), by_service),
             table(("what else", "s", "what was last to be back"), others),
-            f"{found['disturbances']} of them in {found['seconds']} s, seed {found['seed']}.",
+            f"{found['disturbances']} of them in {found['seconds']} s, seed {found['seed']}; "
+            f"the machine was {found['slowness']:.1f} times as slow as that of the other figures.",
         )
     )
 
