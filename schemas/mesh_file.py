@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Struct, field
 
 from schemas.commands import StartOutput, StartRendition, StartStream
-from schemas.encoding import RateControl, check_encoding
+from schemas.encoding import AudioSampleRate, RateControl, check_encoding
 from schemas.errors import BadRequest
+from schemas.file_entry import read_entry
 from schemas.frames import Delivery
 from schemas.ids import Id, check_id
 from schemas.mix_file import mix_from_mapping
@@ -51,6 +52,7 @@ class RenditionInFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     queue: int | None = None
     when_full: WhenFull | None = None
     audio_bitrate: BitrateText | None = None
+    audio_sample_rate: AudioSampleRate | None = None
     always: bool | None = None
 
 
@@ -134,13 +136,13 @@ def plan_from_mapping(document: Any) -> MeshPlan:
     for key in document:
         if key not in _SECTIONS:
             raise BadRequest(f"{key}: no such section; there are {', '.join(sorted(_SECTIONS))}")
-    defaults = _convert(document.get("defaults") or {}, Defaults, "defaults")
+    defaults = read_entry(document.get("defaults") or {}, Defaults, "defaults")
     streams, mixes = [], []
     parts = _Parts(defaults)
     for name, raw in _mapping(document.get("streams"), "streams").items():
         path = f"streams.{name}"
         check_id(str(name), path)
-        entry = _convert({"source": raw} if isinstance(raw, str) else raw, StreamInFile, path)
+        entry = read_entry({"source": raw} if isinstance(raw, str) else raw, StreamInFile, path)
         fields = msgspec.structs.asdict(entry)
         del fields["renditions"], fields["outputs"], fields["samples"]
         check_pictures(entry, f"{path}.")
@@ -186,19 +188,19 @@ class _Parts:
         """Those of one stream or mix. Raises: BadRequest."""
         for rendition, text in renditions.items():
             where = f"{path}.renditions.{rendition}"
-            given = {**_given(self._defaults.renditions), **_given(_convert(text or {}, RenditionInFile, where))}
+            given = {**_given(self._defaults.renditions), **_given(read_entry(text or {}, RenditionInFile, where))}
             request = {"stream": name, "rendition": str(rendition), **given}
-            self.renditions.append(_check_units(_convert(request, StartRendition, where), where))
+            self.renditions.append(_check_units(read_entry(request, StartRendition, where), where))
         for output, text in outputs.items():
             where = f"{path}.outputs.{output}"
             fields = msgspec.structs.asdict(
-                _convert({"to": text} if isinstance(text, str) else text, OutputInFile, where)
+                read_entry({"to": text} if isinstance(text, str) else text, OutputInFile, where)
             )
-            self.outputs.append(_convert({"stream": name, "output": str(output), **fields}, StartOutput, where))
+            self.outputs.append(read_entry({"stream": name, "output": str(output), **fields}, StartOutput, where))
         for sample, text in samples.items():
             where = f"{path}.samples.{sample}"
-            fields = _given(_convert(text, SampleInFile, where))
-            start = _convert({"stream": name, "sample": str(sample), **fields}, StartSample, where)
+            fields = _given(read_entry(text, SampleInFile, where))
+            start = read_entry({"stream": name, "sample": str(sample), **fields}, StartSample, where)
             check_sample(start, f"{where}.")
             self.samples.append(start)
 
@@ -240,11 +242,3 @@ def _mapping(value: Any, path: str) -> dict[str, Any]:
 def _given(entry: RenditionInFile | SampleInFile) -> dict[str, Any]:
     given = {name: value for name, value in msgspec.structs.asdict(entry).items() if value is not None}
     return {**given, **{name: msgspec.to_builtins(value) for name, value in given.items() if name == "pictures"}}
-
-
-def _convert(value: Any, kind: Any, path: str) -> Any:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        text, _, inside = str(error).partition(" - at `$")
-        raise BadRequest(f"{path}{inside.rstrip('`')}: {text}") from None

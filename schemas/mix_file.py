@@ -4,10 +4,10 @@ import re
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 
 from schemas.errors import BadRequest
+from schemas.file_entry import read_entry
 from schemas.mix_resources import MixInput, MixLogo, MixSpec, MixText, check_mix
 
 _NO_NAME: Final = re.compile(r"[^a-z0-9]+")
@@ -73,9 +73,4 @@ def input_name(source: str, number: int) -> str:
 def _convert(value: Any, kind: Any, path: str) -> Any:
     if isinstance(value, Struct):
         return value
-    try:
-        # Of attributes too: entries have been made into their types already.
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        text, _, inside = str(error).partition(" - at `$")
-        raise BadRequest(f"{path}{inside.rstrip('`')}: {text}") from None
+    return read_entry(value, kind, path)

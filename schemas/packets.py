@@ -18,7 +18,6 @@ from schemas.ids import Id
 VideoCodec = Literal["h264", "hevc", "av1", "vp8", "vp9", "mjpeg"]
 NalCodec = Literal["h264", "hevc"]
 """Codecs of NAL units: those with parameter sets."""
-AudioCodec = Literal["opus", "aac"]
 Track = Literal["video", "opus", "aac"]
 
 _LENGTH_BYTES = 2

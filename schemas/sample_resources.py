@@ -39,7 +39,7 @@ class SampleSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     every: DurationText | None = None
     """The picture nearest to the beginning of each such piece of time, counted from 1970. 200ms at least."""
     event: str | None = None
-    """On each event of this service, id and name, with `*` and `>` as NATS has them: `io-signal.di1.rising`."""
+    """On each event of this service, id and name, with `*` and `>` as NATS has them: `io-signal.di1.edge`."""
     motion: Share | None = None
     """When so much of the picture changes: the share of its cells whose brightness moves by `levels`."""
     scene: Levels | None = None
@@ -103,7 +103,7 @@ def check_sample(spec: SampleSpec, path: str = "") -> None:
         raise InvalidValue(f"{path}at_most_every", spec.at_most_every, fix)
     parse_duration(spec.quiet_for, f"{path}quiet_for")
     if spec.event is not None and not _EVENT_PATTERN.fullmatch(spec.event):
-        fix = "write what stands behind mesh.v1.evt., for example capture.cam0.state or io-signal.*.rising"
+        fix = "write what stands behind mesh.v1.evt., for example capture.cam0.state or io-signal.*.edge"
         raise InvalidValue(f"{path}event", spec.event, fix)
     if spec.keep_for is not None:
         parse_duration(spec.keep_for, f"{path}keep_for")

@@ -1,16 +1,13 @@
 """How people write signals, inputs and rules in mesh.yaml."""
 
-from typing import Any, Final, TypeVar
-
-import msgspec
+from typing import Any, Final
 
 from schemas.errors import BadRequest, InvalidValue
+from schemas.file_entry import read_entry
 from schemas.rule_checks import check_rule
 from schemas.signal_resources import SignalMode
 from schemas.signals import StartInput, StartRule, StartSignal
 from schemas.units import parse_duration
-
-_StartT = TypeVar("_StartT")
 
 _MODE_OF_SCHEME: Final[dict[str, SignalMode]] = {"file": "io", "gpio": "gpio", "rtu": "modbus", "uart": "uart"}
 # YAML 1.1 takes `on` and `off` for true and false, as values and as names.
@@ -27,14 +24,14 @@ def signal_from_mapping(name: str, raw: Any, path: str) -> StartSignal:
     for key in ("safe", "initial"):
         if isinstance(given.get(key), bool):
             given[key] = _SWITCH[given[key]]
-    start = _convert({"signal": name, **given}, StartSignal, path)
+    start = read_entry({"signal": name, **given}, StartSignal, path)
     _check_durations(start, ("keep", "timeout", "bus_lost"), path)
     return start
 
 
 def input_from_mapping(name: str, raw: Any, path: str) -> StartInput:
     """The input that an entry stands for, as `signal_from_mapping`."""
-    start = _convert({"input": name, **_fields(raw, path)}, StartInput, path)
+    start = read_entry({"input": name, **_fields(raw, path)}, StartInput, path)
     _check_durations(start, ("debounce", "poll"), path)
     if start.attach is not None and start.stream is None:
         raise InvalidValue(f"{path}.attach", start.attach, "name the stream, too: stream: cam0")
@@ -52,7 +49,7 @@ def rule_from_mapping(name: str, raw: Any, path: str) -> StartRule:
     given = _switched(raw)
     if isinstance(given.get("do"), dict):
         given["do"] = [given["do"]]
-    start = _convert({**given, "rule": name}, StartRule, path)
+    start = read_entry({**given, "rule": name}, StartRule, path)
     check_rule(start, f"{path}.")
     return start
 
@@ -94,11 +91,3 @@ def _check_durations(start: Any, names: tuple[str, ...], path: str) -> None:
     for name in names:
         if (text := getattr(start, name)) is not None:
             parse_duration(text, f"{path}.{name}")
-
-
-def _convert(value: Any, kind: type[_StartT], path: str) -> _StartT:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        text, _, inside = str(error).partition(" - at `$")
-        raise BadRequest(f"{path}{inside.rstrip('`')}: {text}") from None

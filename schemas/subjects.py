@@ -1,5 +1,7 @@
 """Every subject, bucket and key of the mesh is built here and nowhere else."""
 
+from typing import Final
+
 from schemas.ids import check_id, split_compound_id
 
 PREFIX = "mesh.v1"
@@ -26,7 +28,7 @@ JOBS_CONSUMER = "workers"
 MIX_CALLBACKS_STREAM = "mesh_mix_callbacks"
 MIX_CALLBACKS_CONSUMER = "deliverers"
 
-SERVICES = (
+SERVICES: Final = (
     "capture",
     "hw-encode",
     "publisher",
@@ -138,11 +140,6 @@ def all_audits(service: str = "*") -> str:
 def state_key(service: str, resource: str) -> str:
     """Key of a resource in `mesh_desired` and `mesh_actual`: `capture.cam0`, `hw-encode.cam0--main`."""
     return f"{check_id(service, 'service')}.{_check_resource(resource)}"
-
-
-def split_state_key(key: str) -> tuple[str, str]:
-    service, _, resource = key.partition(".")
-    return check_id(service, "service"), _check_resource(resource)
 
 
 def demand_key(node: str, stream: str, rendition: str, consumer: str) -> str:

@@ -22,7 +22,6 @@ from shared.settings import Settings
 
 _OK: Final = 200
 _INBOX_OF: Final = re.compile(r"_INBOX_([a-z][a-z-]{0,31})\.")
-_NS: Final = 1_000_000_000
 _MS: Final = 1_000_000
 # Fields by which requests name what they are about, the first the stream's.
 _NAMES: Final = (

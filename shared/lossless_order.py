@@ -36,25 +36,20 @@ class LosslessOrder:
         self._lowest = 0
         self._waiting_since: float | None = None
         """When the first reference was refused since the last one was used."""
-        self.repeated = 0
-        """References that came again although they were used."""
-        self.early = 0
-        """References refused because an older one is missing; they come again."""
 
     def judge(self, ref: FrameRef) -> Verdict:
         """`use`: it is the next one. `repeated`: send the credit of `last` again. `early`: leave it alone."""
         if ref.epoch < self._epoch:
-            return self._refuse()
+            return "early"
         if ref.epoch > self._epoch:
             self._epoch, self.last, self._waiting_since = ref.epoch, 0, None
             self._join(ref)
         if ref.sequence <= self.last:
-            self.repeated += 1
             return "repeated"
         if ref.sequence == self.last + 1 or self._is_oldest(ref):
             self.last, self._joining, self._waiting_since = ref.sequence, False, None
             return "use"
-        return self._refuse()
+        return "early"
 
     def _is_oldest(self, ref: FrameRef) -> bool:
         """Whether, after long enough a look, nothing older than `ref` is in flight."""
@@ -71,7 +66,3 @@ class LosslessOrder:
 
     def _join(self, ref: FrameRef) -> None:
         self._joining, self._lowest = True, ref.sequence
-
-    def _refuse(self) -> Verdict:
-        self.early += 1
-        return "early"

@@ -57,7 +57,6 @@ class PacketPublisher:
         self._closed = False
         self.on_bus = True
         """False while nobody listens: packets go to the ring only."""
-        self.published_packets = 0
         self.published_bytes = 0
 
     def publish(self, payload: bytes, *, track: str, **fields: Any) -> None:
@@ -82,7 +81,6 @@ class PacketPublisher:
             subject = packets(self._stream, self._rendition, track)
             for message in packet_messages(header, payload, self._bus.max_payload_bytes):
                 self._bus.post_from_thread(subject, message)
-        self.published_packets += 1
         self.published_bytes += len(payload)
 
     @property

@@ -155,7 +155,7 @@ class IndexAppender:
         padding = -(len(line) + 1) % RECORD.itemsize
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(path, flags, _FILE_MODE)
-        self._body_offset = self._end = len(line) + padding + 1
+        self._end = len(line) + padding + 1
         try:
             self._write(line + b" " * padding + b"\n")
         except OSError:

@@ -26,7 +26,6 @@ LEEWAY_SECONDS = 5.0  # clocks of hosts that keep time differ by less
 MAX_TOKEN_CHARACTERS = 4096
 _MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: as long as the hash
 _NEW_SECRET_BYTES = 48
-_MAX_KEY_FILE_BYTES = 16 * 1024
 _FIXES = {
     "streams": "give stream ids, the beginning of ids and * (line-*), or * for all",
     "actions": "give view, publish or control",

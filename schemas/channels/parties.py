@@ -1,16 +1,9 @@
 """Who speaks and listens, by what they have in common."""
 
 from schemas.channel import Party
+from schemas.subjects import SERVICES
 
-RUNNING_SERVICES: tuple[Party, ...] = (
-    "capture",
-    "hw-encode",
-    "publisher",
-    "webrtc-gateway",
-    "frame-extractor",
-    "cloud-mix-proxy",
-    "io-signal",
-)
+RUNNING_SERVICES: tuple[Party, ...] = SERVICES
 OBSERVERS: tuple[Party, ...] = (*RUNNING_SERVICES, "writer", "transformer", "client", "cli", "console")
 APPLICATIONS: tuple[Party, ...] = ("writer", "client")
 FOR_PEOPLE: tuple[Party, ...] = ("webrtc-gateway", "io-signal")

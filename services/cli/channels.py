@@ -13,7 +13,6 @@ STREAM is what the mesh calls what a client publishes.
 
 import argparse
 import json
-import sys
 import time
 
 import msgspec
@@ -32,6 +31,7 @@ from schemas.sora import (
 from schemas.subjects import command
 from services.cli.connection import add_nats_argument, connected
 from services.cli.table import table
+from services.cli.unanswered import tell_unanswered
 from shared.bus import Bus
 
 HELP = "who is in which Sora channel"
@@ -65,7 +65,7 @@ async def run(options: argparse.Namespace) -> int:
 async def _list(bus: Bus, options: argparse.Namespace) -> int:
     request = ListChannels(channel=options.channel)
     listed = await bus.request(command(_SERVICE, "channels"), request, ChannelList, _REPLY_SECONDS)
-    _tell(listed.unanswered, "theirs are not listed")
+    tell_unanswered(listed.unanswered, "theirs are not listed")
     if options.json:
         print(msgspec.json.encode(listed.channels).decode())
         return 0
@@ -91,18 +91,12 @@ async def _end(bus: Bus, options: argparse.Namespace) -> int:
 
 
 def _done(connections: tuple[str, ...], unanswered: tuple[str, ...], what: str, as_json: bool) -> int:
-    _tell(unanswered, f"theirs may not be {what}")
+    tell_unanswered(unanswered, f"theirs may not be {what}")
     if as_json:
         print(msgspec.json.encode(connections).decode())
     else:
         print("\n".join(f"{what} {connection}" for connection in connections))
     return 0
-
-
-def _tell(unanswered: tuple[str, ...], so: str) -> None:
-    """On stderr: the list itself may be read by a program."""
-    if unanswered:
-        print(f"no answer from the gateway on {', '.join(unanswered)}: {so}", file=sys.stderr)
 
 
 def _row(channel: ChannelInfo, each: ChannelConnection) -> tuple[str, ...]:

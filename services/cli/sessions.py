@@ -14,7 +14,6 @@ second, SHOWN is what clients of channels tell that they decode; `low<main` is a
 """
 
 import argparse
-import sys
 
 import msgspec
 
@@ -23,6 +22,7 @@ from schemas.sessions import KickSessions, ListSessions, SessionInfo, SessionSta
 from schemas.subjects import DEFAULT_RENDITION
 from services.cli.connection import add_nats_argument, connected
 from services.cli.table import table
+from services.cli.unanswered import tell_unanswered
 from shared.gateways import Gateways, present_gateways
 
 HELP = "who watches over WebRTC, and how that goes"
@@ -58,7 +58,7 @@ async def run(options: argparse.Namespace) -> int:
 
 async def _list(gateways: Gateways, options: argparse.Namespace) -> int:
     listed = await gateways.sessions(ListSessions(stream=options.stream))
-    _tell(listed.unanswered, "theirs are not listed")
+    tell_unanswered(listed.unanswered, "theirs are not listed")
     if options.json:
         print(msgspec.json.encode(listed.sessions).decode())
     else:
@@ -77,18 +77,12 @@ async def _stats(gateways: Gateways, options: argparse.Namespace) -> int:
 async def _kick(gateways: Gateways, options: argparse.Namespace) -> int:
     request = KickSessions(session=options.session, stream=options.stream, reason=options.reason)
     kicked = await gateways.kick(request)
-    _tell(kicked.unanswered, "theirs may go on")
+    tell_unanswered(kicked.unanswered, "theirs may go on")
     if options.json:
         print(msgspec.json.encode(kicked.sessions).decode())
     else:
         print("\n".join(f"ended {session[:_SHOWN_ID_CHARACTERS]}" for session in kicked.sessions) or "nobody watched")
     return 0
-
-
-def _tell(unanswered: tuple[str, ...], so: str) -> None:
-    """On stderr: the list itself may be read by a program."""
-    if unanswered:
-        print(f"no answer from the gateway on {', '.join(unanswered)}: {so}", file=sys.stderr)
 
 
 def _row(info: SessionInfo) -> tuple[str, ...]:

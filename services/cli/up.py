@@ -83,8 +83,9 @@ async def _up(options: UpOptions, *, as_json: bool) -> None:
 def _one_line(ready: Ready) -> str:
     metrics = " ".join(ready.metrics[service] for service in sorted(ready.metrics))
     rtsp = f"  rtsp {ready.rtsp}<stream>" if ready.rtsp else ""
+    mixing = f"  mixing {ready.mixing}" if ready.mixing else ""
     locked = f'\n  locked: eval "$(framemesh secrets env {shlex.quote(ready.secrets)} cli)"' if ready.secrets else ""
     return (
         f"framemesh is up: console {ready.console}  whep {ready.whep}<stream>{rtsp}  "
-        f"extraction {ready.extraction}  nats {ready.nats}  metrics {metrics}{locked}"
+        f"extraction {ready.extraction}{mixing}  nats {ready.nats}  metrics {metrics}{locked}"
     )

@@ -47,7 +47,6 @@ class AudioEncoder:
         self._next_ns = 0
         self._last: AudioHeader | None = None
         self.dropped_blocks = 0
-        self.encoded_packets = 0
         self._thread = threading.Thread(target=self._run, name=f"audio {spec.stream}--{spec.rendition}", daemon=True)
 
     def start(self) -> None:
@@ -137,7 +136,6 @@ class AudioEncoder:
                 captured_ns=header.captured_ns,
                 **fields,
             )
-            self.encoded_packets += 1
 
 
 def _takes(header: AudioHeader) -> bool:

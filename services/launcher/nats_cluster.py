@@ -6,11 +6,11 @@ keys that are named here are taken, those of the servers themselves.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import BadRequest, InvalidValue, NotFound, Unavailable
+from services.launcher.nats_text import quoted
 
 CLUSTER_NAME = "framemesh"
 ROUTE_PORT = 6222
@@ -90,11 +90,11 @@ def _tls_lines(tls: RouteTls) -> list[str]:
         raise InvalidValue("keys", ", ".join(tls.keys), "give the SHA-256 of the servers' public keys, in hexadecimal")
     return [
         "tls {",
-        f"  ca_file: {_quoted(tls.ca)}",
-        f"  cert_file: {_quoted(tls.certificate)}",
-        f"  key_file: {_quoted(tls.key)}",
+        f"  ca_file: {quoted(tls.ca)}",
+        f"  cert_file: {quoted(tls.certificate)}",
+        f"  key_file: {quoted(tls.key)}",
         "  verify: true",
-        f"  pinned_certs: [{', '.join(_text(key) for key in dict.fromkeys(tls.keys))}]",
+        f"  pinned_certs: [{', '.join(quoted(key) for key in dict.fromkeys(tls.keys))}]",
         "  timeout: 5",
         "}",
     ]
@@ -125,11 +125,6 @@ def key_fingerprint(certificate: Path) -> str:
     return digest.finalize().hex()
 
 
-def client_urls(hosts: Sequence[str], port: int, *, tls: bool) -> str:
-    """FRAMEMESH_NATS_URL of a mesh with these servers, the nearest first."""
-    return ",".join(f"{'tls' if tls else 'nats'}://{host}:{port}" for host in hosts)
-
-
 def _check_name(option: str, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidValue(option, name, "give small letters, digits and -, for example n1")
@@ -143,14 +138,3 @@ def _address(option: str, address: str) -> str:
     if not found or (found[3] and not 0 < int(found[3]) <= _MAX_PORT):
         raise InvalidValue(option, address, f"give host or host:port, for example n1.local:{ROUTE_PORT}")
     return f"{found[1]}:{found[3] or ROUTE_PORT}"
-
-
-def _quoted(path: Path) -> str:
-    text = str(path)
-    if '"' in text or "\\" in text or any(ord(character) < ord(" ") for character in text):
-        raise BadRequest(f"{text!r}: nats-server's configuration has no way to write that path; rename it")
-    return f'"{text}"'
-
-
-def _text(word: str) -> str:
-    return f'"{word}"'  # a fingerprint of digits alone would be taken for a number

@@ -15,6 +15,7 @@ from typing import Any, cast
 from schemas.channel import Party
 from schemas.errors import InvalidValue
 from services.launcher.nats_leaf import LEAF_PARTY, leaf_permissions
+from services.launcher.nats_text import quoted
 from services.launcher.secret_folder import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 
 MESH_ACCOUNT, SYSTEM_ACCOUNT = "MESH", "SYS"
@@ -68,9 +69,9 @@ def standalone_lines(server: Standalone) -> str:
     if server.monitor and server.monitor.rpartition(":")[0].strip("[]") not in _PLAIN_HOSTS:
         raise InvalidValue("--monitor", server.monitor, "it is plain and open to all: 127.0.0.1:8222 is for loopback")
     lines = [
-        f"listen: {_text(f'{server.host}:{server.port}')}",
-        *([f"server_name: {_text(server.name)}"] if server.name else []),
-        *([f"http: {_text(server.monitor)}"] if server.monitor else []),
+        f"listen: {quoted(f'{server.host}:{server.port}')}",
+        *([f"server_name: {quoted(server.name)}"] if server.name else []),
+        *([f"http: {quoted(server.monitor)}"] if server.monitor else []),
         f"max_payload: {MAX_PAYLOAD_BYTES}",
         f"max_pending: {_MAX_PENDING_BYTES}",
         f"max_connections: {_MAX_CONNECTIONS}",
@@ -78,11 +79,11 @@ def standalone_lines(server: Standalone) -> str:
         f"max_control_line: {_MAX_CONTROL_LINE_BYTES}",
         'write_deadline: "2s"',
         "jetstream {",
-        f"  store_dir: {_text(str(server.store_dir))}",
+        f"  store_dir: {quoted(server.store_dir)}",
         f"  max_memory_store: {_MAX_MEMORY_BYTES}",
         f"  max_file_store: {_MAX_FILE_BYTES}",
         '  sync_interval: "1s"',
-        *([f"  domain: {_text(server.domain)}"] if server.domain else []),
+        *([f"  domain: {quoted(server.domain)}"] if server.domain else []),
         "}",
     ]
     if server.secrets_at is not None:
@@ -95,9 +96,9 @@ def tls_lines(secrets_at: Path) -> list[str]:
     """The `tls` block: who has no certificate of the mesh's CA gets no further."""
     return [
         "tls {",
-        f"  cert_file: {_text(str(secrets_at / CERTIFICATE_FILE))}",
-        f"  key_file: {_text(str(secrets_at / KEY_FILE))}",
-        f"  ca_file: {_text(str(secrets_at / CA_FILE))}",
+        f"  cert_file: {quoted(secrets_at / CERTIFICATE_FILE)}",
+        f"  key_file: {quoted(secrets_at / KEY_FILE)}",
+        f"  ca_file: {quoted(secrets_at / CA_FILE)}",
         "  verify: true",
         '  min_version: "1.3"',
         f"  timeout: {_AUTH_SECONDS}",
@@ -147,14 +148,3 @@ def authorization_lines(public_keys: Mapping[str, str], copies: int = 1, also: S
     if MONITOR in public_keys:
         lines += ["    users: [", f"      {{ nkey: {public_keys[MONITOR]} }}", "    ]"]
     return [*lines, "  }", "}"]
-
-
-def _text(value: str) -> str:
-    """As nats-server's configuration has it: in quotes, where a number would be one otherwise.
-
-    Raises:
-        InvalidValue: it has no way to write that.
-    """
-    if any(character in value for character in '"\\') or not value.isprintable():
-        raise InvalidValue("path", value, "nats-server's configuration cannot have it; rename it")
-    return f'"{value}"'

@@ -14,10 +14,11 @@ from typing import get_args
 from urllib.parse import urlsplit
 
 from schemas.channel import Party
-from schemas.errors import BadRequest, InvalidValue, MeshError
+from schemas.errors import InvalidValue, MeshError
 from schemas.ids import check_id
 from schemas.placements import HUB_DOMAIN, leaf_domain
 from schemas.subjects import PREFIX, same_host
+from services.launcher.nats_text import quoted
 
 LEAF_PORT = 7422
 SEED_VARIABLE = "FRAMEMESH_LEAF_SEED"
@@ -159,9 +160,9 @@ def _tls(tls: LeafTls | None, *, verify: bool) -> Iterable[str]:
         return ()
     lines = [
         "  tls {",
-        f"    ca_file: {_quoted(tls.ca)}",
-        f"    cert_file: {_quoted(tls.certificate)}",
-        f"    key_file: {_quoted(tls.key)}",
+        f"    ca_file: {quoted(tls.ca)}",
+        f"    cert_file: {quoted(tls.certificate)}",
+        f"    key_file: {quoted(tls.key)}",
         "    timeout: 5",
     ]
     return [*lines, *(["    verify: true"] if verify else []), "  }"]
@@ -182,10 +183,3 @@ def _hub_url(text: str) -> str:
         shown = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
         raise InvalidValue("--hub", shown, fix)
     return f"{url.scheme}://{_address('--hub', url.netloc)}"
-
-
-def _quoted(path: Path) -> str:
-    text = str(path)
-    if '"' in text or "\\" in text or any(ord(character) < ord(" ") for character in text):
-        raise BadRequest(f"{text!r}: nats-server's configuration has no way to write that path; rename it")
-    return f'"{text}"'

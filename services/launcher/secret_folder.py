@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # it loads a large library, which who only looks for a path d
 SERVER = "nats"
 CERTIFICATE_FILE, KEY_FILE, CA_FILE, SEED_FILE = "certificate.pem", "key.pem", "ca.pem", "seed.nk"
 DEFAULT_DAYS = 365
-MAX_DAYS = 3650
 USUAL_HOSTS = ("localhost", "127.0.0.1", "::1", SERVER)
 """Names that the server is reached by on one machine, and in compose."""
 _CA_KEY_FILE, _PARTIES_FILE = "ca.key", "parties.json"

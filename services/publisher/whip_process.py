@@ -13,10 +13,8 @@ import traceback
 from collections.abc import Callable
 from typing import BinaryIO, TypeVar
 
-import msgspec
-
 from schemas.errors import InternalError, MeshError, Unavailable
-from services.publisher.push_wire import PushJob, PushPacket, PushReport, read_job, read_packets
+from services.publisher.push_wire import PushJob, PushPacket, PushReport, read_job, read_packets, write_report
 from services.publisher.whip_endpoint import POLICY, WhipEndpoint, WhipSession
 from services.publisher.whip_ice_servers import IceServer
 from services.publisher.whip_peer import WhipPeer, tune_libraries
@@ -82,7 +80,7 @@ class WhipPush:
             for packet, payload in self._held:
                 peer.send(packet, payload)
             self._held.clear()
-            report(PushReport(dropped=self._dropped))
+            write_report(PushReport(dropped=self._dropped))
             self._dropped = 0
             await self._until_the_end(peer)
         finally:
@@ -140,7 +138,7 @@ class WhipPush:
         # Reports are read when packets come: while none do they must not fill the pipe, which nobody empties.
         if self._fed:
             self._fed = False
-            report(PushReport(key_wanted=True))
+            write_report(PushReport(key_wanted=True))
 
     def _lost(self, packets: int) -> None:
         self._dropped += packets
@@ -154,13 +152,8 @@ class WhipPush:
         now = asyncio.get_running_loop().time()
         if self._dropped and now - self._told_at >= _REPORT_SECONDS:
             self._told_at = now
-            report(PushReport(dropped=self._dropped))
+            write_report(PushReport(dropped=self._dropped))
             self._dropped = 0
-
-
-def report(said: PushReport) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
-    sys.stdout.buffer.flush()
 
 
 def main() -> int:
@@ -173,11 +166,11 @@ def main() -> int:
     try:
         asyncio.run(_push(job, sys.stdin.buffer))
     except MeshError as error:
-        report(PushReport(error=error.info))
+        write_report(PushReport(error=error.info))
         return 1
     except Exception as error:  # whatever the libraries make of a server's answer: the service has to hear of it
         traceback.print_tb(error.__traceback__)  # without its text, which may quote what is secret
-        report(PushReport(error=InternalError(f"{redact(job.url)[0]}: {type(error).__name__}; see the log").info))
+        write_report(PushReport(error=InternalError(f"{redact(job.url)[0]}: {type(error).__name__}; see the log").info))
         return 1
     return 0
 

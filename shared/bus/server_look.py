@@ -30,7 +30,6 @@ class StreamLook(Struct, frozen=True, kw_only=True):
     bytes: int = 0
     max_bytes: int = 0
     """0: no limit of its own."""
-    in_memory: bool = False
     replicas: int = 1
     behind: int = 0
     """Of its replicas, how many do not have everything, or are away."""
@@ -142,7 +141,6 @@ def _stream(name: str, answer: dict[str, Any]) -> StreamLook:
         name=name,
         bytes=_number(_mapping(answer, "state"), "bytes"),
         max_bytes=max(0, _number(config, "max_bytes")),
-        in_memory=config.get("storage") == "memory",
         replicas=max(1, _number(config, "num_replicas")),
         behind=sum(1 for one in others if not one.get("current") or one.get("offline")),
     )

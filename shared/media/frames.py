@@ -24,7 +24,7 @@ _DEEP_GRAY = frozenset[str](("gray10le", "gray12le", "gray16le"))
 _EIGHT_BIT = frozenset[str](("bgr24", "rgb24"))
 _JPEG_FORMATS = frozenset[str](("yuvj420p", "yuvj422p", "yuvj444p"))
 _NOT_SAID = 2  # AVCOL_SPC_UNSPECIFIED
-_MATRICES = {"bt709": Colorspace.ITU709, "smpte170m": Colorspace.ITU601}
+MATRICES = {"bt709": Colorspace.ITU709, "smpte170m": Colorspace.ITU601}
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _convert(frame: VideoFrame, pixel_format: str, width: int | None, height: in
         reformatter = reformatters[key] = VideoReformatter()
     # Webcams' JPEGs and some cameras' H.264 are full range; what says nothing, as most of the ring, is limited.
     limit = frame.color_range == ColorRange.JPEG and pixel_format in pixel_formats.SUBSAMPLED
-    matrix, wanted = _matrices(frame, pixel_format, _MATRICES[assumed_matrix(lines)])
+    matrix, wanted = _matrices(frame, pixel_format, MATRICES[assumed_matrix(lines)])
     return reformatter.reformat(
         frame,
         width,
@@ -179,16 +179,6 @@ def _cut(plane: Picture, area: Area, share: int) -> Picture:
 
 def _packed_frame(array: Any, pixel_format: str) -> VideoFrame:
     return VideoFrame.from_numpy_buffer(array, format=pixel_format)  # its types know no array of either sample type
-
-
-def copied_frame(array: Picture, pixel_format: PixelFormat, width: int, height: int) -> VideoFrame:
-    """A libav frame with memory of its own."""
-    frame = VideoFrame(width, height, pixel_format)
-    for target, source in zip(
-        frame_planes(frame, pixel_format), pixel_formats.planes(array, pixel_format, width, height), strict=True
-    ):
-        np.copyto(target, source)
-    return frame
 
 
 def copied(frame: VideoFrame) -> VideoFrame:

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-WIDTH, HEIGHT = 6, 7  # dots of one character, the free column included
+WIDTH = 6  # dots of one character, the free column included
 
 # Lines from top to bottom; bit 4 is the left dot.
 _ROWS: dict[str, tuple[int, ...]] = {

@@ -15,7 +15,7 @@ class Pacer:
     """Maps media time to CLOCK_MONOTONIC; the first media time asked for is due at once.
 
     Lateness up to `stall_seconds` is caught up, so the average rate is exact. Beyond it, and when media time
-    jumps ahead by more than `jump_seconds`, the anchor moves: this media time is due now, and `reanchors` counts up.
+    jumps ahead by more than `jump_seconds`, the anchor moves: this media time is due now.
     Not thread-safe: it belongs to the thread that plays.
     """
 
@@ -29,7 +29,6 @@ class Pacer:
         self._jump_ns = int(jump_seconds * _NS_PER_SECOND)
         self._clock_ns = clock_ns
         self._offset_ns: int | None = None
-        self.reanchors = 0
 
     def delay_seconds(self, media_ns: int) -> float:
         """Seconds until `media_ns` is due; 0 when it is due or late."""
@@ -39,13 +38,8 @@ class Pacer:
         ahead_ns = media_ns + self._offset_ns - now_ns
         if not -self._stall_ns <= ahead_ns <= self._jump_ns:
             self._offset_ns = now_ns - media_ns
-            self.reanchors += 1
             return 0.0
         return max(ahead_ns, 0) / _NS_PER_SECOND
-
-    def due_ns(self, media_ns: int) -> int:
-        """CLOCK_MONOTONIC at which `media_ns` is due on the present anchor; now when there is none yet."""
-        return self._clock_ns() if self._offset_ns is None else media_ns + self._offset_ns
 
     def wait(self, media_ns: int, stop: threading.Event) -> bool:
         """Wait until `media_ns` is due; False when `stop` was set first. Takes at most `jump_seconds`."""

@@ -1,6 +1,6 @@
-"""What a sequence parameter set says of the video: size, profile, level, reordering.
+"""What a sequence parameter set says of the video: its size, and whether pictures have fields.
 
-Sources: ITU-T H.264 7.3.2.1.1 and Annex E, ITU-T H.265 7.3.2.2 and 7.3.3.
+Sources: ITU-T H.264 7.3.2.1.1, ITU-T H.265 7.3.2.2 and 7.3.3.
 """
 
 from typing import NamedTuple
@@ -10,25 +10,18 @@ from schemas.packets import NalCodec
 from shared.media import bitstream
 from shared.media.bits import Bits
 
-_BASELINE = 66
 # Profiles whose SPS has the chroma and scaling fields (7.3.2.1.1).
 _HIGH_PROFILES = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135))
-_EXTENDED_SAR = 255
 _MACROBLOCK_PIXELS = 16
 _PROFILE_BITS, _LEVEL_BITS = 88, 8  # of profile_tier_level in H.265
 _MAX_EDGE_PIXELS = 16_888  # of the highest level of either codec
 
 
 class SequenceInfo(NamedTuple):
-    """Size in pixels after cropping, profile_idc, constraint flags (H.264), level_idc and picture reordering."""
+    """Size in pixels after cropping, and the kind of pictures."""
 
     width: int
     height: int
-    profile: int
-    constraints: int
-    level: int
-    max_num_reorder: int | None
-    """0: pictures come in display order (no B-frames); None: the SPS does not tell."""
     frames_only: bool = True
     """H.264: no picture is coded as two fields, and none as frames with fields in them."""
 
@@ -61,7 +54,8 @@ def parse_sps(sps: bytes, codec: NalCodec) -> SequenceInfo:
 
 def _parse_h264(bits: Bits) -> SequenceInfo:
     bits.u(8)  # NAL header
-    profile, constraints, level = bits.u(8), bits.u(8), bits.u(8)
+    profile = bits.u(8)
+    bits.u(8 + 8)  # constraint flags, level_idc
     bits.ue()  # seq_parameter_set_id
     chroma_format = 1
     if profile in _HIGH_PROFILES:
@@ -99,54 +93,7 @@ def _parse_h264(bits: Bits) -> SequenceInfo:
         unit_y *= 2 - frames_only
         width -= (bits.ue() + bits.ue()) * unit_x
         height -= (bits.ue() + bits.ue()) * unit_y
-    # Baseline has no B slices; with pic_order_cnt_type 2 output order is decoding order (8.2.1.3).
-    reorder = 0 if profile == _BASELINE or order == 2 else None
-    if bits.u(1):  # vui_parameters_present_flag
-        restriction = _vui_max_num_reorder(bits)
-        reorder = restriction if reorder is None else reorder
-    return SequenceInfo(width, height, profile, constraints, level, reorder, bool(frames_only))
-
-
-def _vui_max_num_reorder(bits: Bits) -> int | None:
-    """max_num_reorder_frames of the VUI (E.1.1), None without bitstream_restriction."""
-    if bits.u(1) and bits.u(8) == _EXTENDED_SAR:
-        bits.u(32)
-    if bits.u(1):  # overscan_info
-        bits.u(1)
-    if bits.u(1):  # video_signal_type
-        bits.u(4)
-        if bits.u(1):
-            bits.u(24)
-    if bits.u(1):  # chroma_loc_info
-        bits.ue()
-        bits.ue()
-    if bits.u(1):  # timing_info
-        bits.u(65)
-    nal_hrd = bits.u(1)
-    if nal_hrd:
-        _skip_hrd(bits)
-    vcl_hrd = bits.u(1)
-    if vcl_hrd:
-        _skip_hrd(bits)
-    if nal_hrd or vcl_hrd:
-        bits.u(1)  # low_delay_hrd_flag
-    bits.u(1)  # pic_struct_present_flag
-    if not bits.u(1):  # bitstream_restriction_flag
-        return None
-    bits.u(1)
-    for _ in range(4):
-        bits.ue()
-    return bits.ue()
-
-
-def _skip_hrd(bits: Bits) -> None:
-    count = _at_most(bits.ue(), 31) + 1
-    bits.u(8)
-    for _ in range(count):
-        bits.ue()
-        bits.ue()
-        bits.u(1)
-    bits.u(20)
+    return SequenceInfo(width, height, bool(frames_only))
 
 
 def _skip_scaling_list(bits: Bits, size: int) -> None:
@@ -160,10 +107,8 @@ def _skip_scaling_list(bits: Bits, size: int) -> None:
 def _parse_hevc(bits: Bits) -> SequenceInfo:
     bits.u(16 + 4)  # NAL header, sps_video_parameter_set_id
     sub_layers = bits.u(3)
-    bits.u(1 + 2 + 1)  # temporal_id_nesting, profile_space, tier
-    profile = bits.u(5)
-    bits.u(_PROFILE_BITS - 8)
-    level = bits.u(_LEVEL_BITS)
+    bits.u(1)  # sps_temporal_id_nesting_flag
+    bits.u(_PROFILE_BITS + _LEVEL_BITS)
     present = [(bits.u(1), bits.u(1)) for _ in range(sub_layers)]
     if sub_layers:
         bits.u(2 * (8 - sub_layers))
@@ -178,15 +123,7 @@ def _parse_hevc(bits: Bits) -> SequenceInfo:
         unit_x, unit_y = _crop_units(chroma_format)
         width -= (bits.ue() + bits.ue()) * unit_x
         height -= (bits.ue() + bits.ue()) * unit_y
-    bits.ue()  # bit_depth_luma_minus8
-    bits.ue()  # bit_depth_chroma_minus8
-    bits.ue()  # log2_max_pic_order_cnt_lsb_minus4
-    reorder = 0
-    for _ in range(sub_layers + 1 if bits.u(1) else 1):  # sps_sub_layer_ordering_info_present_flag
-        bits.ue()  # sps_max_dec_pic_buffering_minus1
-        reorder = bits.ue()  # of the highest sub-layer in the end
-        bits.ue()  # sps_max_latency_increase_plus1
-    return SequenceInfo(width, height, profile, 0, level, reorder)
+    return SequenceInfo(width, height)
 
 
 def _crop_units(chroma_format: int) -> tuple[int, int]:

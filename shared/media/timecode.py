@@ -27,7 +27,6 @@ _NEUTRAL_CHROMA = 128
 _LUMA_BLACK, _LUMA_WHITE = 16, 235  # limited range, as cameras and encoders use
 _RGB_BLACK, _RGB_WHITE = 0, 255
 _MIN_CONTRAST = 64  # less than this between the darkest and the lightest cell is no time code
-_BYTE_PIXELS = 8 * CELL_PIXELS
 
 
 def _crc_table() -> bytes:
@@ -88,22 +87,9 @@ def burn(picture: Picture, ms: int, pixel_format: PixelFormat = "yuv420p") -> No
         picture[height : height + HEIGHT_PIXELS // 2, :WIDTH_PIXELS] = _NEUTRAL_CHROMA
     elif pixel_format == "yuv420p":
         if not picture.flags.c_contiguous:  # reshape would write the chroma into a copy
-            raise InvalidValue("picture", "lines with padding", "pass the planes to burn_planes")
+            raise InvalidValue("picture", "lines with padding", "pass a copy without it")
         chroma = picture.reshape(-1)[height * width :].reshape(2, height // 2, width // 2)
         chroma[:, : HEIGHT_PIXELS // 2, : WIDTH_PIXELS // 2] = _NEUTRAL_CHROMA
-
-
-def burn_planes(luma: Picture, chroma_u: Picture, chroma_v: Picture, ms: int) -> None:
-    """Write the code into separate planes of a 4:2:0 picture, which may have padded lines.
-
-    Luma (height, width) of at least 384 x 32, both chroma planes (height // 2, width // 2).
-
-    Raises:
-        InvalidValue: the picture is smaller than 384 x 32.
-    """
-    burn(luma, ms, "gray")
-    for chroma in (chroma_u, chroma_v):
-        chroma[: HEIGHT_PIXELS // 2, : WIDTH_PIXELS // 2] = _NEUTRAL_CHROMA
 
 
 def read(plane: npt.NDArray[Any], now_ms: int, scale: float = 1.0) -> int | None:

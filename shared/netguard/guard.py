@@ -231,7 +231,9 @@ def _under_roots(guarded: GuardedUrl, text: str) -> Path:
         if path is None:
             places = ", ".join(map(str, roots)) or "no folder is allowed"
             raise InvalidValue(
-                guarded.field_name, guarded.shown, f"files must lie under: {places}; more are set with file_roots"
+                guarded.field_name,
+                guarded.shown,
+                f"files must lie under: {places}; more are set with FRAMEMESH_<SERVICE>_FILE_ROOTS",
             )
         mode = path.stat().st_mode
     except OSError as error:

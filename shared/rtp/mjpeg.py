@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 
 from schemas.errors import BadRequest
 
-_SOI, _EOI, _SOS, _DQT, _DHT, _DRI, _SOF0 = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xC0
+_SOS, _DQT, _DHT, _DRI, _SOF0 = 0xDA, 0xDB, 0xC4, 0xDD, 0xC0
 _BLOCK_PIXELS = 8
 _MAX_EDGE_PIXELS = 2040  # 255 blocks
 _TYPES = {(2, 1): 0, (2, 2): 1}  # RFC 2435 section 4.1, by the sampling of Y
 _RESTARTS = 64  # added to the type where there are restart intervals
 _TABLES_IN_BAND = 255  # of Q: the tables come with every picture
 _TABLE_BYTES = 64
-_HEADER_BYTES = 8
 # How many codes of each length the usual tables have, by class and number: enough to know them by.
 _USUAL_CODES = {
     0x00: bytes.fromhex("00010501010101010100000000000000"),

@@ -18,7 +18,7 @@ _LINK = re.compile(
 )
 # A file or folder of this repository by its path; what tests and benchmarks write is there once they have run.
 _PATH = re.compile(r"`((?:schemas|shared|services|ops|tests|docs|examples)/[\w./-]*)`")
-_WRITTEN = tuple(f"tests/{name}" for name in ("artefacts", "bench/results", "chaos/results", "fuzz/results"))
+_WRITTEN = ("tests/artefacts", *(f"tests/{name}/results" for name in ("bench", "chaos", "fuzz", "soak")))
 # Also those that are cut short: `framemesh_capture_stalls`, `_freezes`.
 _METRIC = re.compile(r"`(framemesh_[a-z0-9_]+)(?=[`{])")
 _OF_AN_EXTRA = {"framemesh_otlp_dropped_spans"}  # there where spans are sent alone, so no mesh of a test has it

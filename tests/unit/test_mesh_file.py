@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from schemas.errors import BadRequest, MeshError, NotFound
-from schemas.mesh_file import MeshPlan
+from schemas.mesh_file import MeshPlan, RenditionInFile
+from schemas.resources import RenditionSpec
 from shared.mesh_file import load_mesh_file
 
 
@@ -168,3 +170,9 @@ def test_an_error_shows_no_password(tmp_path: Path, text: str) -> None:
 def test_a_hostile_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadRequest, match=r"nested too deep|not YAML"):
         load(tmp_path, text)
+
+
+def test_all_of_a_rendition_may_be_said() -> None:
+    given = {field.name for field in msgspec.structs.fields(RenditionInFile)}
+    kept = {field.name for field in msgspec.structs.fields(RenditionSpec)}
+    assert kept - given == {"stream", "rendition", "node", "made_from"}, "these follow from where it stands"

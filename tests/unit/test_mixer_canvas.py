@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.cloud_mix_proxy.mixer.canvas import Canvas
-from services.cloud_mix_proxy.mixer.layer import Alpha, Fill, Layer, Part, blend, evenly
+from services.cloud_mix_proxy.mixer.layer import OPAQUE, Alpha, Fill, Layer, Part, blend
 from services.cloud_mix_proxy.mixer.rect import Rect
 from shared.pixel_formats import planes
 from shared.ring import RingGeometry
@@ -33,13 +33,17 @@ def even(low: int, high: int) -> st.SearchStrategy[int]:
     return st.integers(low // 2, high // 2).map(lambda half: 2 * half)
 
 
+def evenly(opacity: float) -> Alpha:
+    weights = np.full((1, 1), round(opacity * OPAQUE), np.uint16)
+    return Alpha(weights, weights)
+
+
 @st.composite
 def a_layer(draw: st.DrawFn) -> Layer:
     width, height = draw(even(2, WIDTH)), draw(even(2, HEIGHT))
     values = draw(st.tuples(*[st.integers(0, 255)] * 3))
     opacity = draw(st.sampled_from((1.0, 0.5, 0.1)))
-    alpha = evenly(opacity)
-    parts = None if alpha is None else [Part(Rect(0, 0, width, height), alpha)]
+    parts = None if opacity == 1.0 else [Part(Rect(0, 0, width, height), evenly(opacity))]
     return Layer(flat(width, height, values), draw(even(-20, WIDTH)), draw(even(-20, HEIGHT)), parts)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import BadRequest, InvalidValue, NotFound
-from services.launcher.nats_cluster import ClusterServer, RouteTls, client_urls, cluster_lines, key_fingerprint
+from services.launcher.nats_cluster import ClusterServer, RouteTls, cluster_lines, key_fingerprint
 from shared.bus.servers import server_urls, shown_servers
 from shared.settings import Settings, load_settings
 
@@ -102,7 +102,3 @@ def test_no_server_takes_every_key() -> None:
     for keys in ((), ("*",), ("a" * 64, "short")):
         with pytest.raises(InvalidValue, match="keys"):
             cluster_lines(ClusterServer(name="n1", routes=ROUTES, tls=RouteTls(place, place, place, keys)))
-
-
-def test_clients_have_the_nearest_first() -> None:
-    assert client_urls(["n2", "n1"], 4222, tls=True) == "tls://n2:4222,tls://n1:4222"

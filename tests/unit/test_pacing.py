@@ -31,7 +31,6 @@ def test_media_time_runs_with_the_clock(clock: Clock) -> None:
     assert pacer.delay_seconds(77 * SECOND + 40 * MS) == 0.04
     clock.now += 30 * MS
     assert pacer.delay_seconds(77 * SECOND + 40 * MS) == pytest.approx(0.01)
-    assert pacer.due_ns(77 * SECOND + 40 * MS) == 5 * SECOND + 40 * MS
 
 
 def test_a_short_delay_is_caught_up(clock: Clock) -> None:
@@ -40,7 +39,6 @@ def test_a_short_delay_is_caught_up(clock: Clock) -> None:
     clock.now += 450 * MS
     assert [pacer.delay_seconds(n * 100 * MS) for n in (1, 2, 3, 4)] == [0.0] * 4
     assert pacer.delay_seconds(500 * MS) == pytest.approx(0.05)
-    assert pacer.reanchors == 0
 
 
 def test_a_stall_is_not_played_as_a_burst(clock: Clock) -> None:
@@ -49,7 +47,6 @@ def test_a_stall_is_not_played_as_a_burst(clock: Clock) -> None:
     clock.now += 3 * SECOND
     assert pacer.delay_seconds(100 * MS) == 0.0
     assert pacer.delay_seconds(200 * MS) == pytest.approx(0.1)  # at its own pace again
-    assert pacer.reanchors == 1
 
 
 @pytest.mark.parametrize("jump_ns", [3_600 * SECOND, -3_600 * SECOND])
@@ -58,7 +55,6 @@ def test_a_jump_of_the_media_clock_moves_the_anchor(clock: Clock, jump_ns: int) 
     pacer.delay_seconds(0)
     assert pacer.delay_seconds(jump_ns) == 0.0
     assert pacer.delay_seconds(jump_ns + 40 * MS) == pytest.approx(0.04)
-    assert pacer.reanchors == 1
 
 
 def test_reset_plays_at_once(clock: Clock) -> None:
@@ -66,7 +62,6 @@ def test_reset_plays_at_once(clock: Clock) -> None:
     pacer.delay_seconds(0)
     pacer.reset()
     assert pacer.delay_seconds(2 * SECOND) == 0.0
-    assert pacer.reanchors == 0
 
 
 def test_the_rate_is_exact() -> None:

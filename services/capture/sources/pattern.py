@@ -26,7 +26,6 @@ from shared.ring import RingGeometry
 _NS = 1_000_000_000
 _BLOCK_SAMPLES = 960  # 20 ms at 48 kHz
 _CHANNELS = 2
-_IDLE_WAIT_SECONDS = 0.02  # how soon the pattern starts when somebody begins to look
 
 
 class _Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -61,7 +61,6 @@ class SetFormat:
     width: int
     height: int
     bytes_per_line: int
-    size_image: int
     colour_space: ColourSpace = UNSPECIFIED
     """Of YUV."""
 
@@ -163,7 +162,7 @@ class VideoDevice:
             taken = f"{pix.width}x{pix.height} {abi.fourcc_name(pix.pixelformat)}"
             raise Unavailable(f"{self.what} takes {taken} instead of {width}x{height} {fourcc}")
         plane = pix.plane_fmt[0] if self.multi_planar else pix
-        return SetFormat(pix.width, pix.height, plane.bytesperline, plane.sizeimage, driver_colours(pix))
+        return SetFormat(pix.width, pix.height, plane.bytesperline, driver_colours(pix))
 
     def set_rate(self, fps: Fraction) -> Fraction:
         """Agree on the rate; what the device makes of it, or `fps` where it does not tell."""

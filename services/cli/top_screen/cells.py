@@ -82,10 +82,6 @@ def _delay(row: StreamRow) -> str:
     return "›".join("-" if stage is None else f"{stage:.0f}" for stage in stages) or "-"
 
 
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
-
-
 def _last_delay(row: StreamRow) -> float:
     return next((one for one in (row.sent_ms, row.encoded_ms, row.ring_ms) if one is not None), -1.0)
 

@@ -1,17 +1,17 @@
 """From an input's colours to those of the canvas: another matrix, another range, or the light of HDR."""
 
 from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from schemas.colours import ColourSpace
 from shared.media.colour.colours import colours_of
 from shared.media.colour.facts import assumed_matrix, mark, said, stated
 from shared.media.colour.graphs import Step, run
 from shared.media.colour.steps import sample_steps
+from shared.media.frames import MATRICES
 
 _BT601 = frozenset(("smpte170m", "bt470bg"))
 _HDR_TRANSFERS = frozenset(("smpte2084", "arib-std-b67"))
-_MATRICES = {"bt709": Colorspace.ITU709, "smpte170m": Colorspace.ITU601}
 _ONE_THREAD = 1  # each input has a thread of its own
 
 
@@ -46,4 +46,4 @@ def in_canvas_colours(tile: VideoFrame, source_lines: int, canvas_lines: int) ->
 
 def _from_hdr(tile: VideoFrame, space: ColourSpace, wanted: str) -> VideoFrame:
     display = run(mark(tile, space), sample_steps(tile, (tile.width, tile.height), "rgb24"))
-    return VideoReformatter().reformat(display, format="yuv420p", dst_colorspace=_MATRICES[wanted], threads=_ONE_THREAD)
+    return VideoReformatter().reformat(display, format="yuv420p", dst_colorspace=MATRICES[wanted], threads=_ONE_THREAD)

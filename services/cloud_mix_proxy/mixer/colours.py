@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from services.cloud_mix_proxy.mixer.layer import OPAQUE, Alpha, Part, Weights
+from services.cloud_mix_proxy.mixer.layer import OPAQUE, Alpha, Part, weights_of
 from services.cloud_mix_proxy.mixer.rect import Rect
 from shared.media.colour.facts import HD_LINES
 
@@ -38,7 +38,7 @@ def planes_of(image: RgbImage, hd: bool) -> tuple[list[npt.NDArray[np.uint8]], A
     planes = [luma] + [_of_four(plane * opacity) / np.maximum(seen, 1e-6) for plane in colours]
     planes[1:] = [np.where(seen > 0, plane, _GREY) for plane in planes[1:]]
     rounded = [np.rint(plane).astype(np.uint8) for plane in planes]
-    return rounded, None if opacity.min() >= 1 else Alpha(_weights(opacity), _weights(seen))
+    return rounded, None if opacity.min() >= 1 else Alpha(weights_of(opacity), weights_of(seen))
 
 
 def seen_parts(alpha: Alpha | None, opacity: float, height: int, width: int) -> list[Part]:
@@ -72,7 +72,3 @@ def _of_four(plane: _Shares) -> _Shares:
     height, width = plane.shape
     mean: _Shares = plane.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
     return mean
-
-
-def _weights(opacity: _Shares) -> Weights:
-    return np.rint(opacity * OPAQUE).astype(np.uint16)

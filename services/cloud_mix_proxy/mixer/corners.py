@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.cloud_mix_proxy.mixer.colours import yuv_of
-from services.cloud_mix_proxy.mixer.layer import OPAQUE, Alpha, Layer, Part, Weights
+from services.cloud_mix_proxy.mixer.layer import Alpha, Layer, Part, Weights, weights_of
 from services.cloud_mix_proxy.mixer.rect import Rect
 
 _Shares = npt.NDArray[np.float32]
@@ -20,10 +20,10 @@ def rounded_parts(width: int, height: int, radius: int, opacity: float) -> list[
     radius = _fitting(radius, width, height)
     whole = Rect(0, 0, width, height)
     if opacity < 1 or not radius:
-        weights = _weights(rounded(width, height, radius) * np.float32(opacity))
+        weights = weights_of(rounded(width, height, radius) * np.float32(opacity))
         return [Part(whole, _alpha(weights))]
     edge = radius + radius % 2  # even: colour has half the samples
-    alpha = _alpha(_weights(rounded(width, height, radius)))
+    alpha = _alpha(weights_of(rounded(width, height, radius)))
     parts = [
         Part(Rect(edge, 0, width - edge, edge), None),
         Part(Rect(0, edge, width, height - edge), None),
@@ -45,7 +45,7 @@ def border(rect: Rect, thickness: int, radius: int, colour: str, opacity: float,
     if inner_width > 0 and inner_height > 0:
         inner = rounded(inner_width, inner_height, max(radius - thickness, 0))
         ring[thickness : height - thickness, thickness : width - thickness] -= inner
-    alpha = _alpha(_weights(np.clip(ring, 0, 1) * np.float32(opacity)))
+    alpha = _alpha(weights_of(np.clip(ring, 0, 1) * np.float32(opacity)))
     y, u, v = yuv_of(colour, canvas_height)
     planes = [
         np.full((height, width), y, np.uint8),
@@ -82,10 +82,6 @@ def rounded(width: int, height: int, radius: int) -> _Shares:
         inside[height - radius :, :radius] = corner[::-1]
         inside[height - radius :, width - radius :] = corner[::-1, ::-1]
     return inside
-
-
-def _weights(shares: _Shares) -> Weights:
-    return np.rint(shares * OPAQUE).astype(np.uint16)
 
 
 def _alpha(luma: Weights) -> Alpha:

@@ -18,11 +18,10 @@ class MixCounts:
     slow_tiles: int = 0
     lateness_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_LATENESSES))
 
-    def take_lateness_ms(self) -> tuple[float, float]:
-        """Median and 99th percentile since it was last asked for."""
+    def take_lateness_ms(self) -> float:
+        """The 99th percentile since it was last asked for."""
         taken = [self.lateness_ns.popleft() for _ in range(len(self.lateness_ns))]
         if not taken:
-            return 0.0, 0.0
+            return 0.0
         taken.sort()
-        median, worst = taken[len(taken) // 2], taken[min(len(taken) - 1, len(taken) * 99 // 100)]
-        return round(median / _NANOSECONDS_PER_MS, 3), round(worst / _NANOSECONDS_PER_MS, 3)
+        return round(taken[min(len(taken) - 1, len(taken) * 99 // 100)] / _NANOSECONDS_PER_MS, 3)

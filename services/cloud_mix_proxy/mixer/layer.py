@@ -24,6 +24,12 @@ _HALF: Final = 128  # of the last bit that is shifted away: rounds to the neares
 _versions = count(1)
 
 
+def weights_of(shares: npt.NDArray[np.floating]) -> Weights:
+    """Of shares of 0 to 1."""
+    weights: Weights = np.rint(shares * OPAQUE).astype(np.uint16)
+    return weights
+
+
 class Alpha(NamedTuple):
     """How opaque each sample is, 0 to 256, for the luma and for the colour: shapes as those planes', or (1, 1)."""
 
@@ -45,15 +51,6 @@ class Part(NamedTuple):
 
     rect: Rect
     alpha: Alpha | None
-
-
-def evenly(opacity: float) -> Alpha | None:
-    """The same everywhere; None: opaque."""
-    weight = round(opacity * OPAQUE)
-    if weight >= OPAQUE:
-        return None
-    weights: Weights = np.full((1, 1), weight, np.uint16)
-    return Alpha(weights, weights)
 
 
 class Layer:

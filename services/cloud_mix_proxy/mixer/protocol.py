@@ -113,7 +113,6 @@ class Report(Struct, frozen=True, kw_only=True, tag="report"):
     """Blocks of sound whose time had passed before they were made."""
     unusable_sound: int = 0
     """Blocks of inputs that are not 48 kHz, 16 bits."""
-    lateness_p50_ms: float = 0.0
     lateness_p99_ms: float = 0.0
     """Of the last report's pictures: how long after their moment they were handed over."""
 

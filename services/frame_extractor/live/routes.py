@@ -7,11 +7,11 @@ from aiohttp import web
 
 from schemas.errors import BadRequest, InvalidValue, MeshError, TooMany
 from schemas.moments import TakenPicture, TakePicture
+from schemas.still_format import MEDIA_TYPES
 from services.frame_extractor.las.admission import Admission
 from shared.door.connections import while_connected
 from shared.door.sending import PiecewiseResponse
 
-_TYPES: Final = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _GONE: Final = 499  # as proxies write it down: nobody gets this answer
 _FORBIDDEN: Final = 403
 _OF_PICTURE: Final = ("width", "height", "short_side", "quality", "format")
@@ -55,7 +55,7 @@ class FrameRoutes:
             "X-Framemesh-Off-Ns": str(picture.off_ns),
             "X-Framemesh-Origin": picture.origin,
         }
-        return PiecewiseResponse(picture.data, _TYPES[picture.format], headers)
+        return PiecewiseResponse(picture.data, MEDIA_TYPES[picture.format], headers)
 
 
 def _refused(code: int, message: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -105,8 +105,6 @@ class Fetch:
         self._stop = stop
         self._patience = Patience(limits, guarded.shown, stop)
         self._size_bytes: int | None = None
-        self.resumed = 0
-        """Times that the server was asked for the rest."""
 
     def run(self, reader: HttpReader, head: bytes) -> None:
         """Fetch it all; `head` has been read from `reader` already. Blocks.
@@ -153,7 +151,6 @@ class Fetch:
 
         Where that cannot be opened, the old one: its next read asks again, and fails or goes on where it was.
         """
-        self.resumed += 1
         self._counts.note(resumed=1)
         at = self._file.length_bytes if reader.seekable() else 0
         try:

@@ -22,7 +22,6 @@ _STATUS: Final = re.compile(r"status code: (\d{3})")
 _CODE: Final = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _PASSING_STATUSES: Final = frozenset((408, 425, 429))  # and all of 5xx
 _MAX_LINK_SECONDS: Final = 7 * 86_400  # of signature version 4
-CONTENT_TYPES: Final = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
 class ObjectStore:

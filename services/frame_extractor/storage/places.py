@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from schemas.errors import InvalidValue, MeshError
+from schemas.still_format import MEDIA_TYPES
 from schemas.stills import StillFormat
 from services.frame_extractor.storage.accounts import bucket_folders, s3_account, tos_account
 from services.frame_extractor.storage.attempts import attempt
@@ -18,7 +19,7 @@ from services.frame_extractor.storage.counts import StorageCounts
 from services.frame_extractor.storage.errors import StorageError, download_error
 from services.frame_extractor.storage.fetch import FetchLimits
 from services.frame_extractor.storage.folders import open_file, settle, write_file, write_first
-from services.frame_extractor.storage.objects import CONTENT_TYPES, ObjectStore
+from services.frame_extractor.storage.objects import ObjectStore
 from services.frame_extractor.storage.parts import MakeExcerpt
 from services.frame_extractor.storage.place import Place, is_place, parse_place
 from services.frame_extractor.storage.settings import StorageSettings
@@ -156,7 +157,7 @@ class Places:
             root, relative = self._root_of(place)
             write_file(root, relative, data)
         else:
-            self._store(place).put(place.bucket, place.key, data, CONTENT_TYPES[file_format])
+            self._store(place).put(place.bucket, place.key, data, MEDIA_TYPES[file_format])
 
     def claim(self, path: str, mark: bytes) -> bytes:
         """Whose `path` is among those who write a mark of theirs there: `mark`, or that of who was first. Blocks.
@@ -291,7 +292,8 @@ class Places:
                 if path != spelled and path.is_relative_to(spelled):
                     return root, str(path.relative_to(spelled))
         roots = ", ".join(map(str, self._settings.picture_folders))
-        raise StorageError("storage", f"{place.key}: pictures must lie under: {roots}; more are set with picture_roots")
+        more = "more are set with FRAMEMESH_FRAME_EXTRACTOR_PICTURE_ROOTS"
+        raise StorageError("storage", f"{place.key}: pictures must lie under: {roots}; {more}")
 
     def _settle(self, place: Place) -> None:
         if self._folder(place) is not None:

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from schemas.errors import BadRequest, InternalError, MeshError
 from schemas.extraction import FetchJobPicture, JobPicture
+from schemas.still_format import MEDIA_TYPES
 from schemas.subjects import command
 from services.webrtc_gateway.commands.routes import Asker, InFlight
 from services.webrtc_gateway.signalling.whep import refused
@@ -15,7 +16,6 @@ from shared.door.sending import PiecewiseResponse
 MAX_JOB_PICTURES_IN_FLIGHT = 16  # each is up to 8 MiB; a browser asks for six at a time
 _REPLY_SECONDS = 20.0  # of a store across a country, behind others
 _KEPT_SECONDS = 300  # by the browser: pages are left and come back to, and another job may write to the same place
-_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _PARAMETERS = ("max_width",)
 
 
@@ -41,7 +41,7 @@ class JobPictureRoutes:
         except MeshError as error:
             return refused(error)
         headers = {"Cache-Control": f"private, max-age={_KEPT_SECONDS}"}
-        return PiecewiseResponse(picture.data, _TYPES[picture.format], headers)
+        return PiecewiseResponse(picture.data, MEDIA_TYPES[picture.format], headers)
 
 
 def _asked(request: web.Request) -> FetchJobPicture:

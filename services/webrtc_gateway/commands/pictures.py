@@ -8,6 +8,7 @@ from aiohttp import web
 from schemas.capture_commands import Snapshot, SnapshotRequest
 from schemas.errors import BadRequest, InternalError, MeshError
 from schemas.moments import TakenPicture, TakePicture
+from schemas.still_format import MEDIA_TYPES
 from schemas.subjects import command
 from services.webrtc_gateway.auth.denials import require
 from services.webrtc_gateway.auth.grant import grant_of
@@ -16,7 +17,6 @@ from services.webrtc_gateway.signalling.whep import refused
 from shared.door.sending import PiecewiseResponse
 
 MAX_PICTURES_IN_FLIGHT = 16  # each is up to 8 MiB, and work for the stream's capture
-_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _FIELDS = {"width": "max_width", "quality": "quality", "format": "format", "wait": "wait_s"}
 _OF_PICTURE = ("width", "height", "quality", "format")
 _OF_MOMENT = {"at": "at", "within": "within", "wait": "wait_s"}
@@ -54,7 +54,7 @@ class PictureRoutes:
             "X-Framemesh-Sequence": str(picture.sequence),
             "X-Framemesh-Captured-Ns": str(picture.captured_ns),
         }
-        return PiecewiseResponse(picture.data, _TYPES[picture.format], headers)
+        return PiecewiseResponse(picture.data, MEDIA_TYPES[picture.format], headers)
 
     async def _of_moment(self, stream: str, request: web.Request) -> web.StreamResponse:
         """Raises: MeshError: the extractor's own, or that none answers."""
@@ -69,7 +69,7 @@ class PictureRoutes:
             "X-Framemesh-Off-Ns": str(picture.off_ns),
             "X-Framemesh-Origin": picture.origin,
         }
-        return PiecewiseResponse(picture.data, _TYPES[picture.format], headers)
+        return PiecewiseResponse(picture.data, MEDIA_TYPES[picture.format], headers)
 
 
 def _asked_moment(stream: str, request: web.Request) -> TakePicture:

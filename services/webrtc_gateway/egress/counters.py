@@ -29,8 +29,6 @@ class EgressCounters:
     """Key frames that viewers asked for (PLI and FIR)."""
     plis_withheld: int = 0
     """Of those, not passed on: the viewer asks for one after the other, and the others' pictures pay for each."""
-    key_requests: int = 0
-    """Key frames asked of producers, after the limit on how often."""
     sessions_opened: int = 0
     sessions_connected: int = 0
     substituted: int = 0

@@ -62,7 +62,7 @@ class RenditionFeed:
         self.latency = Distribution(STAGE_BOUNDS_SECONDS)
         """From capture of a picture to when it has been sent to everybody whose line is free."""
         self._counters = counters
-        self._key_frames = KeyFrames(counters)
+        self._key_frames = KeyFrames()
         self._held: list[tuple[PacketHeader, memoryview]] | None = []
         self._group: list[RtpUnit] = []
         self._group_packets = 0

@@ -4,8 +4,6 @@ import asyncio
 import time
 from typing import Protocol
 
-from services.webrtc_gateway.egress.counters import EgressCounters
-
 KEY_REQUEST_SECONDS = 0.3  # one key frame mends every viewer's loss within this time
 
 
@@ -16,8 +14,7 @@ class KeyFrameMaker(Protocol):
 class KeyFrames:
     """Lives in the event loop; asks nobody before `begin` and after `end`."""
 
-    def __init__(self, counters: EgressCounters) -> None:
-        self._counters = counters
+    def __init__(self) -> None:
         self._producer: KeyFrameMaker | None = None
         self._asked_s = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
@@ -55,5 +52,4 @@ class KeyFrames:
         self._timer = None
         if self._producer is not None:
             self._asked_s = time.monotonic()
-            self._counters.key_requests += 1
             self._producer.request_key_frame()

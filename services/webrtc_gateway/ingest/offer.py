@@ -21,6 +21,7 @@ from services.webrtc_gateway.signalling.offer import (
     check_transport,
     is_absent,
     payload_type_of,
+    repair_type_of,
 )
 from services.webrtc_gateway.transport.dtls import usable
 from shared.media.bitstream import START_CODE
@@ -122,7 +123,7 @@ def _match(section: MediaDescription, understood: Mapping[str, frozenset[str]]) 
             mid=section.rtp.muxId,
             payload_type=payload_type,
             clock_hz=VIDEO_CLOCK_HZ if video_codec else OPUS_CLOCK_HZ,
-            retransmission_type=_retransmission_type(section, payload_type) if video_codec else None,
+            retransmission_type=repair_type_of(section, payload_type) if video_codec else None,
             capture_time_id=capture_time_id if capture_time_id in _ONE_BYTE_IDS else None,
             audio_level_id=audio_level_id if video_codec is None and audio_level_id in _ONE_BYTE_IDS else None,
             feedback=understood.get(str(payload_type), frozenset()) | understood.get("*", frozenset()),
@@ -142,13 +143,6 @@ def _with_layers(media: IngestMedia, rids: Sequence[str], layered: Collection[Vi
         return media
     layers = LayerTerms(layer_names(rids[:MAX_LAYERS]), rid_id, repaired_id if repaired_id in _ONE_BYTE_IDS else None)
     return replace(media, terms=replace(terms, layers=layers))
-
-
-def _retransmission_type(section: MediaDescription, payload_type: int) -> int | None:
-    for offered in section.rtp.codecs:
-        if offered.mimeType.lower() == "video/rtx" and parameters(offered).get("apt") == str(payload_type):
-            return payload_type_of(section, offered)
-    return None
 
 
 def _feedback(text: str) -> dict[str, frozenset[str]]:

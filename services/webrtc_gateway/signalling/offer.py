@@ -182,14 +182,14 @@ def _match(section: MediaDescription, tracks: Sequence[str], video_codec: VideoC
     if (tracks and wanted not in tracks) or section.direction in ("sendonly", "inactive"):
         return Media(section, codec, None, video_codec)
     ids = {extension.uri: extension.id for extension in section.rtp.headerExtensions}
-    repair_type = _repair_type(section, payload_type) if ids.get(TRANSPORT_NUMBER) else None
+    repair_type = repair_type_of(section, payload_type) if ids.get(TRANSPORT_NUMBER) else None
     extensions = HeaderExtensions(
         section.rtp.muxId, ids.get(MID), ids.get(PLAYOUT_DELAY), ids.get(CAPTURE_TIME), ids.get(TRANSPORT_NUMBER)
     )
     return Media(section, codec, RtpTrack(payload_type, rate_hz, extensions, repair_type), video_codec)
 
 
-def _repair_type(section: MediaDescription, payload_type: int) -> int | None:
+def repair_type_of(section: MediaDescription, payload_type: int) -> int | None:
     """The payload type of what is sent again of another (RFC 4588 section 8.6)."""
     for codec in section.rtp.codecs:
         if codec.mimeType.lower() == "video/rtx" and parameters(codec).get("apt") == str(payload_type):

@@ -3,14 +3,11 @@
 from functools import cached_property
 
 from services.webrtc_gateway.sora.deflate import deflate
-from services.webrtc_gateway.sora.labels import HEADER_BYTES, Label
-
-FROM_THE_MESH = "0" * HEADER_BYTES
-"""The sender in the header of what comes from the bus; no connection_id has a 0."""
+from services.webrtc_gateway.sora.labels import Label
 
 
 class Letter:
-    """From a connection, or FROM_THE_MESH."""
+    """From the connection `sender`."""
 
     def __init__(self, sender: str, data: bytes) -> None:
         self.sender, self.data = sender, data

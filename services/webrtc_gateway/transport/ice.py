@@ -133,7 +133,6 @@ class SharedIceTransport:
         self.port: int = self._sockets[0].getsockname()[1]
         self.candidates = udp_candidates(self.hosts, self.port)
         """The value of each `a=candidate` line; others of this process add theirs."""
-        self.datagrams_sent = 0
         self.bytes_sent = 0
         self.dropped_send_full = 0
         """Datagrams that the full socket buffer refused."""
@@ -222,7 +221,6 @@ class SharedIceTransport:
             self.dropped_send_error += 1
             logger.debug("send to %s: %s", address, error)
             taken = len(batch)
-        self.datagrams_sent += taken
         self.bytes_sent += size
         return taken
 
@@ -241,7 +239,6 @@ class SharedIceTransport:
             taken = count
         if taken < count:
             self.dropped_send_full += count - taken
-        self.datagrams_sent += taken
         self.bytes_sent += min(taken * size, len(datagrams))
         return taken
 
