@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from schemas.errors import MeshError
 from services.frame_extractor.engine.coding import Coding
@@ -81,43 +83,14 @@ def read_index(
     with video.opened(halt, outline) as (container, stream):
         limits.check_size(stream.codec_context.width, stream.codec_context.height)
         coding = Coding(stream, content=outline is None)
-        rows: list[tuple[int, int, int, int, bool, bool, int, bool]] = []
-        note = ""
-        try:
-            for packet in packets_of(container, stream):
-                if not len(rows) % _LOOK_PACKETS and halt.is_set():
-                    break
-                if not packet.size:
-                    continue
-                look = coding.look(packet)
-                rows.append(
-                    (
-                        NO_TIME if packet.pts is None else packet.pts,
-                        NO_TIME if packet.dts is None else packet.dts,
-                        packet.size,
-                        packet.duration or 0,
-                        look.entry,
-                        look.disposable,
-                        look.layer,
-                        packet.is_discard,
-                    )
-                )
-        except MemoryError:  # of this machine, not of the video
-            raise
-        except (MeshError, av.FFmpegError, OSError) as error:
-            if not rows or isinstance(error, TooLong):  # a limit is no damage
-                raise video.explain(error) from None
-            note = f"after {len(rows)} packets it cannot be read: {video.explain(error).message}"
+        packets, note = _read_packets(video, container, stream, coding, halt)
         halt.check_time()
-        if not rows:
+        if packets is None:
             raise VideoError("video", f"{video.name} has no pictures in it")
+        pts, dts, size, durations, entry, disposable, layer, discard = packets
         told = container.duration is not None or stream.duration is not None
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate or _FALLBACK_RATE
         time_base = stream.time_base or 1 / rate
-        pts, dts, size, durations = (np.array([row[place] for row in rows], np.int64) for place in range(4))
-        entry, disposable = (np.array([row[place] for row in rows], np.bool_) for place in (4, 5))
-        layer = np.array([row[6] for row in rows], np.int64)
-        discard = np.array([row[7] for row in rows], np.bool_)
         begin = int(entry.argmax()) if coding.codec in _SHOW_FROM_KEY else 0
         entry[0] = True
         disposable &= layer == layer.max()
@@ -125,24 +98,23 @@ def read_index(
         shift = _shift(dts, durations, time_base)
         pts[timed] += shift[timed]
         # Second fields may come without a time; anything else without one has no order of time but the decoder's.
-        numbered = not timed.all() and not (coding.fields and timed[0] and 2 * timed.sum() >= len(rows))
-        shown = np.ones(len(rows), np.bool_) if numbered else ~discard & timed
+        numbered = not timed.all() and not (coding.fields and timed[0] and 2 * timed.sum() >= len(pts))
+        shown = np.ones(len(pts), np.bool_) if numbered else ~discard & timed
         if not numbered and begin and timed[begin]:
             shown &= pts >= pts[begin]
         if not shown.any():
             raise VideoError("video", f"{video.name} has no pictures that are shown")
         if numbered:
             timed_dts = dts[dts != NO_TIME]
-            if len(timed_dts) == len(rows) and len(set(timed_dts.tolist())) == len(rows):
+            if len(timed_dts) == len(pts) and len(set(timed_dts.tolist())) == len(pts):
                 picture_pts = np.sort(timed_dts)
             else:
-                time_base, picture_pts = 1 / rate, np.arange(len(rows), dtype=np.int64)
-                durations = np.ones(len(rows), np.int64)
-            picture_packet = np.arange(len(rows), dtype=np.int64)
+                time_base, picture_pts = 1 / rate, np.arange(len(pts), dtype=np.int64)
+                durations = np.ones(len(pts), np.int64)
+            picture_packet = np.arange(len(pts), dtype=np.int64)
         else:
-            packets = np.flatnonzero(shown)
-            order = np.argsort(pts[packets], kind="stable")
-            picture_packet = packets[order]
+            of_shown = np.flatnonzero(shown)
+            picture_packet = of_shown[np.argsort(pts[of_shown], kind="stable")]
             picture_pts = pts[picture_packet]
         duration = int(picture_pts[-1] - picture_pts[0]) + _last_duration(picture_pts, durations[picture_packet])
         duration_s = float(duration * time_base)
@@ -167,6 +139,61 @@ def read_index(
             codec=stream.codec_context.codec.canonical_name,
             note=note,
         )
+
+
+class _Packets(NamedTuple):
+    """Of each packet that has content, in the order of the file; times in the stream's units, NO_TIME without one."""
+
+    pts: Longs
+    dts: Longs
+    size: Longs
+    durations: Longs
+    entry: Marks
+    disposable: Marks
+    layer: Longs
+    discard: Marks
+
+
+def _read_packets(
+    video: OpenVideo, container: InputContainer, stream: VideoStream, coding: Coding, halt: Halt
+) -> tuple[_Packets | None, str]:
+    """And why it ends early; None where there is not one.
+
+    Raises:
+        VideoError: nothing can be read, or it is too long.
+    """
+    rows: list[tuple[int, int, int, int, bool, bool, int, bool]] = []
+    note = ""
+    try:
+        for packet in packets_of(container, stream):
+            if not len(rows) % _LOOK_PACKETS and halt.is_set():
+                break
+            if not packet.size:
+                continue
+            look = coding.look(packet)
+            rows.append(
+                (
+                    NO_TIME if packet.pts is None else packet.pts,
+                    NO_TIME if packet.dts is None else packet.dts,
+                    packet.size,
+                    packet.duration or 0,
+                    look.entry,
+                    look.disposable,
+                    look.layer,
+                    packet.is_discard,
+                )
+            )
+    except MemoryError:  # of this machine, not of the video
+        raise
+    except (MeshError, av.FFmpegError, OSError) as error:
+        if not rows or isinstance(error, TooLong):  # a limit is no damage
+            raise video.explain(error) from None
+        note = f"after {len(rows)} packets it cannot be read: {video.explain(error).message}"
+    if not rows:
+        return None, note
+    pts, dts, size, durations, layer = (np.array([row[place] for row in rows], np.int64) for place in (0, 1, 2, 3, 6))
+    entry, disposable, discard = (np.array([row[place] for row in rows], np.bool_) for place in (4, 5, 7))
+    return _Packets(pts, dts, size, durations, entry, disposable, layer, discard), note
 
 
 def _last_duration(picture_pts: Longs, durations: Longs) -> int:
