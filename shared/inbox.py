@@ -22,14 +22,11 @@ class FrameInbox:
         self._closed = False
         self.replaced = 0
         """Live references that a newer one replaced before they were used."""
-        self.stale = 0
-        """References of a writer whose time is over."""
 
     def put(self, ref: FrameRef) -> None:
         """Take a reference in; never blocks."""
         with self._changed:
-            if ref.epoch < self._epoch:
-                self.stale += 1
+            if ref.epoch < self._epoch:  # of a writer whose time is over, which it learns itself
                 return
             self._epoch = ref.epoch
             if ref.delivery == "live":

@@ -94,6 +94,11 @@ class PacketPublisher:
         with self._lock:
             return self._ring.held_seconds
 
+    @property
+    def too_large(self) -> int:
+        """Packets that are larger than the whole packet ring, and were not kept."""
+        return self._ring.too_large
+
     def resize(self, size: RingSize) -> None:
         """Keep more or less from now on; what is kept already stays, as far as it fits. Blocks while it is copied.
 
@@ -153,8 +158,6 @@ class PacketSubscription:
         self._parts: dict[str, tuple[tuple[int, int, int], list[memoryview]]] = {}
         """(run, index, parts) of the access unit that is coming in, and what has come of it, by track."""
         self._subscription: Subscription | None = None
-        self.incomplete = 0
-        """Access units given up because a part was lost."""
 
     @classmethod
     async def open(cls, bus: Bus, stream: str, rendition: str, deliver: Deliver) -> Self:
@@ -184,8 +187,7 @@ class PacketSubscription:
     def _join(self, header: PacketHeader, payload: memoryview) -> memoryview | None:
         unit = (header.run, header.index, header.parts)
         begun, waiting = self._parts.pop(header.track, (unit, []))
-        if begun != unit or header.part != len(waiting):  # a part was lost, and with it the unit
-            self.incomplete += bool(waiting)
+        if begun != unit or header.part != len(waiting):  # a part was lost, and with it the unit: consumers see a gap
             waiting = []
             if header.part:
                 return None

@@ -14,10 +14,10 @@ def write_whole(
 ) -> None:
     """Make or replace `path` in one step; one writer of it at a time. Blocks.
 
-    `sync`: it is on the disk itself when this returns, for what must outlive the machine's power. `owner_of`: where we
-    are root, the file gets the owner and group of that one.
+    `sync`: it is on the disk itself when this returns, its name too, for what must outlive the machine's power.
+    `owner_of`: where we are root, the file gets the owner and group of that one.
 
-    Raises: OSError: nothing has changed.
+    Raises: OSError: nothing has changed; or, with `sync`, the new file is there and may not outlive the power.
     """
     half = path.with_name(f".{path.name}{NEW_SUFFIX}")
     half.unlink(missing_ok=True)  # of a writer that was killed
@@ -36,3 +36,13 @@ def write_whole(
         with contextlib.suppress(OSError):
             half.unlink()
         raise
+    if sync:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -86,7 +86,7 @@ BOARD = Board(
         ),
         lines(
             "Left out",
-            "Pictures a second, by reason: late, no free slot, an input's picture overwritten, a tile too slow.",
+            "Pictures and blocks of sound a second, by reason: late, no free slot, picture gone, slow tile, sound.",
             "cps",
             Query(f"sum by (mix, reason) (rate({_MIXES}_left_out_total{{{NODE}}}[{RATE}]))", "{{mix}} {{reason}}"),
         ),

@@ -71,6 +71,11 @@ def register_metrics(figures: Figures, runners: Mapping[str, StreamRunner], shm_
         "How far back the source's own packets in memory reach.",
         each(lambda sink: sink.packets.held_seconds),
     )
+    counter(
+        "framemesh_capture_history_too_large_packets",
+        "The source's own packets that are not kept, as they are larger than all memory for them.",
+        each(lambda sink: sink.packets.too_large),
+    )
     counter("framemesh_capture_audio_blocks", "Blocks of raw sound published.", each(lambda sink: sink.audio_blocks))
     figures.gauge(
         "framemesh_audio_level_dbfs",

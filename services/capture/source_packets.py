@@ -51,6 +51,11 @@ class SourcePackets:
         """How far back those in memory reach."""
         return self._publisher.held_seconds if self._publisher else 0.0
 
+    @property
+    def too_large(self) -> int:
+        """Packets that were not kept. Those of layers all fit."""
+        return self._publisher.too_large if self._publisher else 0
+
     def publish(self, payload: bytes, *, track: str, pts_ns: int, dts_ns: int, **fields: Any) -> None:
         """Forward one (fields of `PacketHeader`) as rendition `source`."""
         if self._publisher is None:

@@ -90,6 +90,11 @@ def register_metrics(
         "How far back the packets in memory reach.",
         each(lambda p: p.publisher.held_seconds),
     )
+    counter(
+        "framemesh_hw_encode_history_too_large_packets",
+        "Packets that are not kept, as they are larger than all memory for them.",
+        each(lambda p: p.publisher.too_large),
+    )
     for outcome, help_text in (
         ("converted", "Pictures converted to a rendition's format and size."),
         ("shared", "Pictures that another rendition of the stream had converted already."),

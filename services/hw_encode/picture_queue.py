@@ -51,8 +51,6 @@ class PictureQueue:
         """Pictures that were not encoded, by reason: `drop-oldest`, `refuse`, `clear`."""
         self.missed = 0
         """References whose picture was overwritten or gone when it was to wait."""
-        self.stale = 0
-        """References of a writer whose time is over."""
         self._capacity, self._when_full = _settings(spec)
         self._told = self._capacity
 
@@ -68,8 +66,7 @@ class PictureQueue:
     def put(self, ref: FrameRef) -> None:
         """Take a reference in; never blocks."""
         with self._changed:
-            if ref.epoch < self._epoch:
-                self.stale += 1
+            if ref.epoch < self._epoch:  # of a writer whose time is over, which it learns itself
                 return
             self._epoch = ref.epoch
             lossless = ref.delivery == "lossless"

@@ -2,6 +2,7 @@
 
 The writer never waits and may overwrite a record while it is being copied. So the rule of every read here is:
 copy, then look at the tail; if it has passed the record, the copy is worth nothing. `_body` is where that is done.
+What was missed so is seen by the indexes of the packets, as any other gap is.
 """
 
 import os
@@ -48,8 +49,6 @@ class PacketRingReader:
         self.name = name
         self._read_until = 0
         """Where the last iterator has come to."""
-        self.overruns = 0
-        """Times that the writer overtook a read: packets were missed."""
         self._fd = open_ring(folder, name, os.O_RDONLY)
         try:
             self.facts = RingFacts.parse(os.pread(self._fd, HEADER_BYTES, 0), os.fstat(self._fd).st_size)
@@ -197,7 +196,6 @@ class PacketRingReader:
                 continue
             body = self._body(record)
             if body is None:
-                self.overruns += 1
                 continue
             try:
                 header, payload = unpack_packet(body)
@@ -210,7 +208,6 @@ class PacketRingReader:
         while True:
             state = self._state()
             if position < state.tail:
-                self.overruns += 1
                 position = state.tail
             if position >= (state.head if until is None else until):
                 return

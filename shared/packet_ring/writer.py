@@ -93,6 +93,7 @@ class PacketRingWriter:
         ring = cls(folder, name, facts, file, seconds)
         if continues is not None:
             ring._state = state
+            ring.too_large = continues.too_large
             ring._records.extend(record for record in continues._records if record[0] > state.tail)
         return ring
 

@@ -49,7 +49,7 @@ def test_no_read_is_torn(folder: Path, payload_bytes: int) -> None:
         assert result["torn"] == 0
         assert result["unordered"] == 0
         assert result["packets"] > 100
-    assert sum(result["overruns"] for result in results) > 0, "the writer was fast enough to overtake them"
+    assert sum(result["missed"] for result in results) > 0, "the writer was fast enough to overtake them"
 
 
 def test_what_a_killed_writer_leaves_is_whole(folder: Path) -> None:
@@ -91,5 +91,3 @@ def test_a_reader_follows_a_live_writer_without_a_gap(folder: Path) -> None:
             time.sleep(0.05)
     assert len(seen) > 200
     assert seen == list(range(1, len(seen) + 1))
-    # On a busy machine the tail may pass what this reader has read already and looks over again; nothing is missed.
-    assert reader.overruns <= 1

@@ -49,7 +49,7 @@ def write(folder: str, run: str, payload_bytes: str, rate: str) -> None:
 
 def read(folder: str, seconds: str) -> None:
     """Read in every way for some time; prints how much was read, torn and missed."""
-    packets = torn = overruns = unordered = 0
+    packets = torn = missed = unordered = 0
     deadline = time.monotonic() + float(seconds)
     while time.monotonic() < deadline:
         try:
@@ -63,11 +63,11 @@ def read(folder: str, seconds: str) -> None:
                     packets += 1
                     torn += zlib.crc32(payload) != header.captured_ns
                     unordered += header.index <= last
+                    missed += bool(last) and header.index > last + 1
                     last = header.index
                     if time.monotonic() > deadline:
                         break
-            overruns += reader.overruns
-    print(json.dumps({"packets": packets, "torn": torn, "overruns": overruns, "unordered": unordered}))
+    print(json.dumps({"packets": packets, "torn": torn, "missed": missed, "unordered": unordered}))
 
 
 if __name__ == "__main__":

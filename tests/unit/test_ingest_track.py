@@ -170,6 +170,13 @@ def test_sound_is_not_waited_for() -> None:
     assert not receiver.track.needs_key
 
 
+def test_a_unit_that_is_none_is_counted() -> None:
+    receiver = Receiver()
+    for number, packet in enumerate(rtp_packets(h264_pictures())):
+        receiver.receive(replace(packet, payload=b"\x1f") if number == 20 else packet)
+    assert receiver.counters.drops["malformed"] == 1
+
+
 def test_the_buffer_is_bounded_and_survives_a_sender_that_begins_anew() -> None:
     buffer = ReorderBuffer(wait_seconds=1.0, max_packets=50)
     packet = rtp_packets(h264_pictures())[0]

@@ -9,7 +9,8 @@ from typing import cast
 import msgspec
 import pytest
 
-from schemas.frames import FrameRef
+from schemas.frames import AudioHeader, FrameRef
+from schemas.packets import pack
 from services.cloud_mix_proxy.mixer.input_times import InputTimes
 from services.cloud_mix_proxy.mixer.inputs import StreamInput
 from services.cloud_mix_proxy.mixer.picture_queue import PictureQueue
@@ -53,6 +54,20 @@ def test_a_picture_that_is_written_again_keeps_no_input_alive(tmp_path: Path) ->
     assert one.state == "live"
 
 
+def test_what_an_input_could_not_use_is_told(tmp_path: Path) -> None:
+    bus = cast(Bus, SimpleNamespace(connected=True))
+    one = StreamInput(bus, node="test", stream="cam0", shm_dir=tmp_path, within_ns=SECOND, lost_after_ns=SECOND)
+    one.follow()
+    for sequence in range(1, 67):  # nobody takes them; 64 wait
+        one._take_picture(cast(Message, SimpleNamespace(data=msgspec.json.encode(ref(sequence, sequence)))))
+    header = AudioHeader(
+        stream="cam0", node="test", epoch=1, sequence=1, sample_rate=44_100, channels=1, sample_format="s16",
+        samples=1, pts_ns=0, captured_ns=0,
+    )  # fmt: skip
+    one._take_sound(cast(Message, SimpleNamespace(data=pack(header, b"\0\0"))))
+    assert one.left_out == {"overflown": 2, "late_sound": 0, "unusable_sound": 1}
+
+
 # -- ticks -------------------------------------------------------------------------------------------------------
 
 
@@ -90,7 +105,6 @@ def test_the_newest_up_to_a_moment_is_taken_once() -> None:
     found = queue.at(25 * MS)
     assert found is not None
     assert found.pts_ns == 20 * MS
-    assert queue.passed_over == 2
     assert queue.at(25 * MS) is None, "nothing new since"
     following = queue.next()
     assert following is not None
@@ -101,9 +115,8 @@ def test_the_newest_up_to_a_moment_is_taken_once() -> None:
 
 def test_pictures_far_ahead_do_not_pile_up() -> None:
     queue = PictureQueue()
-    for number in range(1_000):
-        queue.put(ref(number * 1_000, number + 1))
-    assert queue.overflown == 1_000 - 64
+    gave_way = sum(queue.put(ref(number * 1_000, number + 1)) for number in range(1_000))
+    assert gave_way == 1_000 - 64
     newest = queue.at(10_000 * SECOND)
     assert newest is not None
     assert newest.sequence == 1_000

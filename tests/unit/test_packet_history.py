@@ -59,6 +59,7 @@ def kept(folder: Path, captured_ns: int = 0) -> list[int]:
 @pytest.mark.parametrize("second_bytes", [MIN_CAPACITY_BYTES * 2 + 12_345, MIN_CAPACITY_BYTES])
 def test_another_size_keeps_what_fits_and_goes_on(folder: Path, second_bytes: int) -> None:
     first = make(folder, MIN_CAPACITY_BYTES + 4_321)
+    fill(first, 0, 0, payload_bytes=MIN_CAPACITY_BYTES + 4_321)
     fill(first, 1, 217)  # several times around
     before = kept(folder)
     with PacketRingReader.open_latest(folder, "cam0", "main") as old:
@@ -66,6 +67,7 @@ def test_another_size_keeps_what_fits_and_goes_on(folder: Path, second_bytes: in
         first.close()
         assert old.ended
         assert [header.index for header, _ in old.since(0)] == before, "readers keep what they have open"
+    assert second.too_large == first.too_large == 1, "a count that falls is taken for a new one"
     after = kept(folder)
     assert after == before[-len(after) :]
     assert after[-1] == 217

@@ -148,7 +148,7 @@ def test_a_reader_that_is_overtaken_goes_on_at_the_oldest(folder: Path) -> None:
         assert next(packets)[0].index == 1
         fill(writer, 1_000, payload_bytes=700)
         rest = indexes(packets)
-        assert reader.overruns == 1
+        assert rest[0] > 2
         assert rest[-1] == 1_000
         assert rest == list(range(rest[0], 1_001))
     writer.close()

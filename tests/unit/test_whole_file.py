@@ -19,6 +19,23 @@ def test_the_new_one_takes_the_old_ones_place(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["state.json"]
 
 
+def test_what_must_outlive_the_power_is_synced_before_its_name_and_then_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.json"
+    synced: list[tuple[str, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{descriptor}"), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole(path, b"usual")
+    assert synced == []
+    path.unlink()
+    write_whole(path, b"kept", sync=True)
+    assert synced == [(str(tmp_path / f".state.json{NEW_SUFFIX}"), False), (str(tmp_path), True)]
+
+
 def test_rights(tmp_path: Path) -> None:
     umask = os.umask(0o027)
     try:

@@ -2,18 +2,18 @@
 
 import contextlib
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from schemas.devices import Device
+from shared.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
 # More places for cameras than a host has; a flood of announcements from the network must not fill the disk.
 MAX_KNOWN = 1024
+_MODE = 0o600  # where cameras are is nobody else's business
 _FORGOTTEN = {"formats": (), "controls": (), "stream": None, "error": ""}  # what is true at one moment only
 
 
@@ -73,21 +73,7 @@ class KnownDevices:
             OSError: no room, or no right to.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(self.all()), indent=1))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self._path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)  # the new name
-        finally:
-            os.close(folder)
+        write_whole(self._path, msgspec.json.format(msgspec.json.encode(self.all()), indent=1), mode=_MODE, sync=True)
 
     def _forget_one(self) -> bool:
         """Make room for a camera that is plugged in: anybody in the network can announce as many as he likes."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -44,7 +44,7 @@ class StreamInput:
         self._within_ns, self._lost_after_ns = within_ns, lost_after_ns
         self.reader = RingReader(shm_dir, _FEWEST_LEASES, max_open_rings=2)
         self.sound = SoundInput()
-        self.unusable_sound = 0
+        self._overflown = self._unusable_sound = 0
         self._times = InputTimes(within_ns)
         self._queues: list[PictureQueue] = []
         self._recent: deque[FrameRef] = deque(maxlen=_RECENT)
@@ -101,6 +101,13 @@ class StreamInput:
         return self._times.offset_ns
 
     @property
+    def left_out(self) -> Counter[str]:
+        """What came and could not be used, by the names of `Report`."""
+        return Counter(
+            overflown=self._overflown, late_sound=self.sound.late_blocks, unusable_sound=self._unusable_sound
+        )
+
+    @property
     def state(self) -> InputState:
         """Looked at anew; lost is only what others could see: while the bus is away nobody knows."""
         silent_ns = time.monotonic_ns() - self._alive_ns
@@ -133,7 +140,7 @@ class StreamInput:
         self._has_pictures = True
         self._recent.append(ref)
         for queue in self._queues:
-            queue.put(ref)
+            self._overflown += queue.put(ref)
 
     def _begin(self, epoch: int) -> bool:
         """False: of a writer whose time is over. Of a new one nothing that was known is true any more."""
@@ -153,7 +160,7 @@ class StreamInput:
         usable = header.sample_format == "s16" and header.sample_rate == SAMPLE_RATE
         length = header.samples * header.channels * _SAMPLE_BYTES
         if not usable or header.channels > _MAX_CHANNELS or len(samples) != length:
-            self.unusable_sound += 1
+            self._unusable_sound += 1
             return
         if not self._begin(header.epoch):
             return

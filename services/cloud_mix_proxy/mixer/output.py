@@ -28,7 +28,7 @@ class MixOutput:
         self._writer = StreamWriter(shm_dir, stream=mix, node=node, epoch=epoch, slots=slots)
         self.slots = slots
         self.pictures = 0
-        self.sound_blocks = 0
+        self._sound_blocks = 0
 
     def acquire(self, geometry: RingGeometry) -> WritableSlot | None:
         """A slot to draw into; None: readers hold every one.
@@ -61,12 +61,12 @@ class MixOutput:
 
     def sound(self, samples: bytes, *, channels: int, pts_ns: int, captured_ns: int) -> None:
         """Publish a block of interleaved s16."""
-        self.sound_blocks += 1
+        self._sound_blocks += 1
         header = AudioHeader(
             stream=self._mix,
             node=self._node,
             epoch=self.epoch,
-            sequence=self.sound_blocks,
+            sequence=self._sound_blocks,
             sample_rate=SAMPLE_RATE,
             channels=channels,
             sample_format="s16",

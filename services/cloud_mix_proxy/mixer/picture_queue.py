@@ -17,15 +17,13 @@ class PictureQueue:
     def __init__(self, known: Iterable[FrameRef] = ()) -> None:
         self._waiting = deque(known, maxlen=_MOST)
         self._guard = threading.Lock()
-        self.passed_over = 0
-        """Others were newer when their moment came: the input has more pictures than the mix."""
-        self.overflown = 0
 
-    def put(self, ref: FrameRef) -> None:
+    def put(self, ref: FrameRef) -> bool:
+        """True: the oldest had to give way."""
         with self._guard:
-            if len(self._waiting) == _MOST:
-                self.overflown += 1
+            full = len(self._waiting) == _MOST
             self._waiting.append(ref)
+        return full
 
     def clear(self) -> None:
         """Another writer begins."""
@@ -40,7 +38,6 @@ class PictureQueue:
         found: FrameRef | None = None
         with self._guard:
             while self._waiting and self._waiting[0].pts_ns <= pts_ns:
-                self.passed_over += found is not None
                 found = self._waiting.popleft()
         return found
 

@@ -106,11 +106,12 @@ class Report(Struct, frozen=True, kw_only=True, tag="report"):
     """Pictures of inputs that were gone when their moment came; a newer one was taken."""
     slow_tiles: int = 0
     """Pictures of inputs that were not scaled in time; the former one was shown once more."""
-    held: int = 0
-    """Pictures of inputs that are held just now: while their tiles are made, and those that are shown in place."""
-    sound_blocks: int = 0
-    sound_left_out: int = 0
+    overflown: int = 0
+    """Pictures of inputs that gave way while they waited, as too many did."""
+    unmade_sound: int = 0
     """Blocks of sound whose time had passed before they were made."""
+    late_sound: int = 0
+    """Blocks of inputs that came after their moment, or a part of them."""
     unusable_sound: int = 0
     """Blocks of inputs that are not 48 kHz, 16 bits."""
     lateness_p99_ms: float = 0.0

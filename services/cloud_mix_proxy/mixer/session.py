@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +35,8 @@ class MixSession:
         self._loop = asyncio.get_running_loop()
         self._stills: dict[str, bytes] = {}
         self._streams: dict[Id, StreamInput] = {}
-        self._unusable_sound = 0
+        self._left_out: Counter[str] = Counter()
+        """Of streams that are not followed any more."""
         self._seen = asyncio.Event()
         self._reported_s, self._reported_pictures = time.monotonic(), 0
         self._output = MixOutput(
@@ -82,7 +84,7 @@ class MixSession:
             await self._seen.wait()
         unused = self._streams.keys() - layout.streams.values()
         gone = [self._streams.pop(stream) for stream in unused]
-        self._unusable_sound += sum(stream.unusable_sound for stream in gone)
+        self._left_out = sum((stream.left_out for stream in gone), self._left_out)
         await _close(gone)
         self._keep_stills()
 
@@ -92,6 +94,7 @@ class MixSession:
         passed_s, self._reported_s = now - self._reported_s, now
         made, self._reported_pictures = output.pictures - self._reported_pictures, output.pictures
         running = mixing.now
+        left_out = sum((one.left_out for one in self._streams.values()), self._left_out)
         self._tell(
             Report(
                 inputs=running.inputs() if running else (),
@@ -101,10 +104,10 @@ class MixSession:
                 ring_full=mixing.counts.ring_full,
                 overwritten=mixing.counts.overwritten,
                 slow_tiles=mixing.counts.slow_tiles,
-                held=sum(one.reader.held for one in self._streams.values()),
-                sound_blocks=output.sound_blocks,
-                sound_left_out=mixing.sound.left_out,
-                unusable_sound=self._unusable_sound + sum(one.unusable_sound for one in self._streams.values()),
+                overflown=left_out["overflown"],
+                unmade_sound=mixing.sound.left_out,
+                late_sound=left_out["late_sound"],
+                unusable_sound=left_out["unusable_sound"],
                 lateness_p99_ms=mixing.counts.take_lateness_ms(),
             )
         )

@@ -42,9 +42,8 @@ class SoundInput:
         self._begin = 0
         """What lies before it is silence."""
         self._guard = threading.Lock()
-        self.jumps = 0
-        self.late_samples = 0
-        """Came after their moment."""
+        self.late_blocks = 0
+        """Came after their moment, or a part of them."""
         self._taken_until = 0
 
     def put(self, start_ns: int, block: npt.NDArray[np.int16]) -> None:
@@ -61,10 +60,11 @@ class SoundInput:
         with self._guard:
             error = place - self._end
             if abs(error) >= _JUMP_SAMPLES or not self._end:
+                self.late_blocks += place < self._taken_until
                 self._jump(place, samples)
             else:
+                self.late_blocks += self._end < self._taken_until
                 self._write(self._end, _stretched(samples, error))
-            self.late_samples += max(0, min(self._taken_until - self._end + len(samples), len(samples)))
 
     def take(self, start: int, count: int) -> Samples:
         """The samples from number `start` on; what is not there (yet, or any more) is silence."""
@@ -78,7 +78,6 @@ class SoundInput:
 
     def _jump(self, place: int, samples: Samples) -> None:
         """Go on elsewhere: later, after silence; or earlier, over what was there."""
-        self.jumps += bool(self._end)
         ramp = np.linspace(0, 1, min(_SPLICE_SAMPLES, len(samples)), dtype=np.float32)[:, None]
         samples = samples.copy()
         if self._begin <= place < self._end:  # earlier: from the one into the other

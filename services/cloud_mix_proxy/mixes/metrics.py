@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from services.cloud_mix_proxy.mixes.runner import MixRunner
 
 _PREFIX = "framemesh_cloud_mix_proxy"
-_LEFT_OUT = ("late", "ring_full", "overwritten", "slow_tiles")
+_LEFT_OUT = ("late", "ring_full", "overwritten", "slow_tiles", "overflown")
+_SOUND_LEFT_OUT = ("unmade_sound", "late_sound", "unusable_sound")
 
 
 def register_metrics(figures: Figures, runners: "Mapping[str, MixRunner]", counts: MixCounts) -> None:
@@ -25,7 +26,7 @@ def register_metrics(figures: Figures, runners: "Mapping[str, MixRunner]", count
         return [
             ({"mix": mix, "reason": reason}, getattr(runner.state.report, reason))
             for mix, runner in tuple(runners.items())
-            for reason in _LEFT_OUT
+            for reason in (*_LEFT_OUT, *_SOUND_LEFT_OUT)
         ]
 
     def inputs() -> list[Sample]:
@@ -38,7 +39,9 @@ def register_metrics(figures: Figures, runners: "Mapping[str, MixRunner]", count
     figures.gauge(f"{_PREFIX}_input_live", "1 while pictures of the input come.", inputs)
     figures.gauge(f"{_PREFIX}_fps", "Pictures made a second.", each(lambda report: report.fps))
     figures.counter(f"{_PREFIX}_pictures", "Pictures made by the process that runs.", each(lambda r: r.pictures))
-    figures.counter(f"{_PREFIX}_left_out", "Pictures left out by the process that runs, by reason.", left_out)
+    figures.counter(
+        f"{_PREFIX}_left_out", "Pictures and blocks of sound left out by the process that runs, by reason.", left_out
+    )
     figures.gauge(
         f"{_PREFIX}_lateness_seconds",
         "How long after their moment the slowest hundredth of pictures were handed over.",

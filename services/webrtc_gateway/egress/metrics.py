@@ -8,8 +8,9 @@ from shared.metrics import Figures, Sample, by_reason, one
 
 def dropped_of(gateway: WhepGateway) -> dict[str, int]:
     """What was not sent so far, by reason."""
-    counters = gateway.counters
-    return {**counters.drops, **counters.console_dropped, "datagrams_refused": gateway.transport.dropped_send_full}
+    counters, transport = gateway.counters, gateway.transport
+    of_datagrams = {"datagrams_refused": transport.dropped_send_full, "send_error": transport.dropped_send_error}
+    return {**counters.drops, **counters.console_dropped, **of_datagrams}
 
 
 def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
@@ -41,7 +42,12 @@ def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
         "CPU spent packetising, protecting and sending.",
         one(lambda: counters.fanout_cpu_ns / 1e9),
     )
-    counter("framemesh_webrtc_dropped", "Not sent, by reason.", by_reason(counters.drops))
+    dropped = by_reason(counters.drops)
+    counter(
+        "framemesh_webrtc_dropped",
+        "Not sent, by reason.",
+        lambda: [*dropped(), ({"reason": "send_error"}, transport.dropped_send_error)],
+    )
     counter("framemesh_webrtc_sessions_closed", "Sessions ended, by reason.", by_reason(counters.closed))
     counter(
         "framemesh_webrtc_console_dropped",
@@ -52,6 +58,11 @@ def register_metrics(figures: Figures, gateway: WhepGateway) -> None:
         "framemesh_webrtc_datagrams_refused",
         "Datagrams the full socket buffer refused.",
         one(lambda: transport.dropped_send_full),
+    )
+    counter(
+        "framemesh_webrtc_unknown_datagrams",
+        "Datagrams of no session, failed connectivity checks included.",
+        one(lambda: transport.dropped_unknown),
     )
     figures.gauge(
         "framemesh_webrtc_viewers",

@@ -1,5 +1,6 @@
 """RTP packets in their order become access units: whole as soon as a marker, or the next time, says so."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -27,15 +28,15 @@ class ReceivedUnit:
 class UnitAssembler:
     """The access units of one track. None in its place: one or more are lost."""
 
-    def __init__(self, depacketize: Depacketizer, *, marks_ends: bool) -> None:
-        """`marks_ends`: the marker is on the last packet of a unit; False: each packet is one."""
-        self._depacketize, self._marks_ends = depacketize, marks_ends
+    def __init__(self, depacketize: Depacketizer, drops: Counter[str], *, marks_ends: bool) -> None:
+        """`drops` takes the counts of units that are none, by reason. `marks_ends`: the marker is on the last packet
+        of a unit; False: each packet is one."""
+        self._depacketize, self._drops, self._marks_ends = depacketize, drops, marks_ends
         self._packets: list[RtpPacket] = []
         self._bytes = 0
         self._broken = False
         """There is a gap, and the unit behind it may lack its beginning."""
         self._broken_timestamp: int | None = None
-        self.malformed = 0
 
     def push(self, packet: RtpPacket | None) -> Iterator[ReceivedUnit | None]:
         """The next packet in order; None: there is a gap before the next."""
@@ -55,7 +56,7 @@ class UnitAssembler:
         if packet.marker or not self._marks_ends:
             yield from self._finish()
         elif self._bytes > _MAX_UNIT_BYTES or len(self._packets) > _MAX_UNIT_PACKETS:
-            self.malformed += 1
+            self._drops["too_large"] += 1
             self._forget()
             self._broken, self._broken_timestamp = True, packet.timestamp
             yield None
@@ -78,7 +79,7 @@ class UnitAssembler:
         try:
             data = self._depacketize([packet.payload for packet in packets])
         except BadRequest:
-            self.malformed += 1
+            self._drops["malformed"] += 1
             yield None
             return
         first = packets[0]

@@ -35,8 +35,6 @@ class ReorderBuffer:
         self._missing: dict[int, _Missing] = {}
         self.received = 0
         """Packets that were new."""
-        self.repeated = 0
-        """Packets that had been there before, or came too late."""
         self.lost = 0
         """Packets that were given up."""
 
@@ -62,8 +60,7 @@ class ReorderBuffer:
             self.lost += gap
             yield from self._begin_anew(packet, number)
             return
-        if number < self._next or number in self._waiting:
-            self.repeated += 1
+        if number < self._next or number in self._waiting:  # repeated, or too late: that counts as lost already
             return
         self.received += 1
         for missing in range(self._highest + 1, number):

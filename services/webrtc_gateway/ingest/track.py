@@ -98,7 +98,8 @@ class ReceivingTrack:
             wait_seconds=_VIDEO_WAIT_SECONDS if video else _SOUND_WAIT_SECONDS,
             max_packets=_VIDEO_PACKETS if video else _SOUND_PACKETS,
         )
-        self._assembler = UnitAssembler(DEPACKETIZERS[self.terms.codec or "opus"], marks_ends=video)
+        depacketize = DEPACKETIZERS[self.terms.codec or "opus"]
+        self._assembler = UnitAssembler(depacketize, self._counters.drops, marks_ends=video)
         self._reception = Reception(self.terms.clock_hz)
         self._lost_before = 0
 

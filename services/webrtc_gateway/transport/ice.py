@@ -137,6 +137,7 @@ class SharedIceTransport:
         self.dropped_send_full = 0
         """Datagrams that the full socket buffer refused."""
         self.dropped_send_error = 0
+        """Datagrams that had no way to their peer."""
         self.dropped_unknown = 0
         """Datagrams from addresses that have not authenticated themselves, and STUN that did not."""
         loop = asyncio.get_running_loop()
@@ -218,7 +219,7 @@ class SharedIceTransport:
             self.dropped_send_full += len(batch) - taken
         except OSError as error:
             # Unreachable peers and the like: consent ends the session if it lasts.
-            self.dropped_send_error += 1
+            self.dropped_send_error += len(batch) - taken
             logger.debug("send to %s: %s", address, error)
             taken = len(batch)
         self.bytes_sent += size
@@ -234,7 +235,7 @@ class SharedIceTransport:
         try:
             taken = sender.send(datagrams, size, address)
         except OSError as error:
-            self.dropped_send_error += 1
+            self.dropped_send_error += count
             logger.debug("send to %s: %s", address, error)
             taken = count
         if taken < count:
