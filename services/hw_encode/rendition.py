@@ -212,11 +212,11 @@ class RenditionRunner:
 
     def running(self, run: int, choice: Choice, info: VideoInfo) -> None:
         """From the video thread: an encoder has been opened."""
-        self._from_thread(run, **_running(choice, info))
+        self._from_thread(run, None, **_running(choice, info))
 
-    def failed(self, run: int, error: MeshError) -> None:
-        """From the video thread: no encoder works."""
-        self._from_thread(run, state="failed", error=error.info)
+    def failed(self, run: int, spec: RenditionSpec, error: MeshError) -> None:
+        """From the video thread: no encoder works for `spec`."""
+        self._from_thread(run, spec, state="failed", error=error.info)
 
     def restarted(self, choice: Choice, why: str) -> None:
         """From the video thread: the encoder's process has died, and the same encoder runs in another."""
@@ -234,10 +234,15 @@ class RenditionRunner:
         )
         self._report(queue=queue)
 
-    def _from_thread(self, run: int, **changes: Any) -> None:
+    def _from_thread(self, run: int, spec: RenditionSpec | None, **changes: Any) -> None:
+        """`spec`: what alone it is about."""
+
         def report() -> None:
-            # A thread that outlived its pipeline has nothing to say about the next one.
-            if self.pipeline and self._actual and self._actual.run == run:
+            # A thread that outlived its pipeline has nothing to say about the next one, and what failed before a change
+            # is no answer to that.
+            if not self.pipeline or (spec is not None and spec != self.pipeline.spec):
+                return
+            if self._actual and self._actual.run == run:
                 self._say_encoder_changed(str(changes.get("encoder", "")), str(changes.get("encoder_reason", "")))
                 self._report(**changes)
 

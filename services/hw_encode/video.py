@@ -62,7 +62,7 @@ class VideoEncoder:
         publisher: PacketPublisher,
         *,
         on_running: Callable[[Choice, VideoInfo], None],
-        on_failed: Callable[[MeshError], None],
+        on_failed: Callable[[RenditionSpec, MeshError], None],
         on_encoded: Callable[[float], None],
         acknowledge: Callable[[FrameAck], None],
         on_bound: Callable[[int], None] = lambda queue: None,
@@ -72,7 +72,8 @@ class VideoEncoder:
     ) -> None:
         """Args:
         on_running: called from the thread when an encoder has been opened.
-        on_failed: called from the thread when no encoder works; the thread goes on trying with new pictures.
+        on_failed: called from the thread when no encoder works for that spec; the thread goes on trying with new
+            pictures.
         on_encoded: called from the thread with the seconds from capture to packet, once per picture.
         acknowledge: gives a lossless stream's writer its credit back.
         on_bound: called from `inbox.put` when fewer pictures can wait than asked for.
@@ -188,7 +189,7 @@ class VideoEncoder:
             self.counts.missed += 1
             return str(missed)
         except MeshError as failure:
-            self._on_failed(failure)
+            self._on_failed(self._spec, failure)
             return failure.message
         except Exception:  # a bug here must not end the thread silently: it says so and goes on with the next
             log.exception("picture not encoded", extra={"stream": ref.stream, "sequence": ref.sequence})

@@ -55,7 +55,7 @@ class Bench:
             self.reader,
             self.published,  # type: ignore[arg-type]
             on_running=lambda choice, info: self.choices.append(choice.kind.name),
-            on_failed=lambda error: self.failures.append(error.message),
+            on_failed=lambda _, error: self.failures.append(error.message),
             on_encoded=lambda seconds: None,
             acknowledge=lambda credit: None,
             codecs=codecs,

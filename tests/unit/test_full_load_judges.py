@@ -33,12 +33,13 @@ def test_a_picture_of_two_is_torn() -> None:
         ([[99.0, 101.25]], 102.9, Back(1.25, "x")),
         ([[90.0, 95.0]], 102.9, Back(0.0, "x")),  # of an earlier one
         ([[99.0, 102.5]], 102.9, None),  # not steady yet
+        ([[99.0, 101.0], [102.0, 102.5]], 102.9, Back(2.5, "x")),  # a slow machine's own: it costs, and is calm
         ([], 99.9, None),  # nothing has come since
         ([], 101.0, None),  # nothing comes now
     ],
 )
 def test_a_flow_is_back_after_its_last_gap(gaps: list[list[float]], last: float, found: Back | None) -> None:
-    told = {"last": last, "gaps": gaps, "gap_seconds": 0.5, "count": 9}
+    told = {"last": last, "gaps": gaps, "patience_seconds": 0.7, "count": 9}
     assert back("x", told, since=100.0, now=103.0, steady_seconds=1.0) == found
 
 
