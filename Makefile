@@ -28,7 +28,7 @@ test: lint ## everything CI runs
 	@ops/test-programs.sh
 	# What hangs within a library ends with its process, as no signal reaches it.
 	# Once more where the machine stood still for seconds, as shared ones do; what is wrong fails twice, and is listed.
-	$(BIN)/pytest -m "not bench and not alone and not long" -n 3 --dist loadfile --reruns 1 --timeout-method thread
+	$(BIN)/pytest -m "not bench and not alone and not long" -n 2 --dist loadfile --reruns 1 --timeout-method thread
 	# Recovery times: one file after the other.
 	$(BIN)/pytest -m "alone and not long" --reruns 2
 
