@@ -9,11 +9,10 @@ from typing import NamedTuple
 from schemas.service_table import BY_NAME
 from services.cli.doctor.containers import in_container
 from services.cli.doctor.finding import Finding, Level
-from services.cli.doctor.machine import Machine
+from services.cli.doctor.machine import EVERY_ADDRESS, Machine
 from services.cli.doctor.stun import Answer, ask_tcp, ask_udp
 from shared.settings import Settings
 
-_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # compared, not listened on
 _ASK_SECONDS = 1.5
 _HOST = re.compile(
     r"\[(?P<six>[0-9A-Fa-f:.]+)\](:(?P<port6>\d+))?|(?P<bare>[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,8})|(?P<name>[^:\s]+)(:(?P<port>\d+))?"
@@ -42,7 +41,7 @@ async def hosts(machine: Machine) -> AsyncIterator[Finding]:
     if not machine.runs("webrtc-gateway"):
         return
     settings = machine.settings_of(IceSettings, "webrtc-gateway")
-    every = settings.bind in _EVERY_ADDRESS
+    every = settings.bind in EVERY_ADDRESS
     if not settings.webrtc_hosts:
         if not every:
             only = "this machine's own programs" if _loopback(settings.bind) else settings.bind
@@ -92,7 +91,7 @@ async def servers(machine: Machine) -> AsyncIterator[Finding]:
 def _told(place: _Place, answer: Answer | str | None, every: bool, runs: bool) -> Finding:
     where = f"{place.host}:{place.port}"
     private = _private(place.host)
-    if place.host in _EVERY_ADDRESS:
+    if place.host in EVERY_ADDRESS:
         return Finding("ice", "addresses", "wrong", f"{where} is no address that anybody can send to", _TELL)
     if isinstance(answer, str):
         level: Level = "wrong" if runs else "ok"

@@ -15,6 +15,7 @@ from schemas.service_table import BY_NAME, SERVICE_TABLE, ServiceEntry
 from services.cli.doctor.mesh_look import MeshLook
 from shared.settings import PREFIX, Settings, load_settings
 
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # compared, not listened on
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 

@@ -10,11 +10,10 @@ from urllib.parse import urlsplit
 from schemas.resources import Presence
 from schemas.service_table import SERVICE_TABLE
 from services.cli.doctor.finding import Finding
-from services.cli.doctor.machine import Machine
+from services.cli.doctor.machine import EVERY_ADDRESS, Machine
 from shared import healthcheck
 from shared.service import VERSION
 
-_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # compared, not listened on
 _RESTARTS = 3  # so often, and there is something wrong
 
 
@@ -88,7 +87,7 @@ def _health(presence: Presence) -> str:
         return ""
     host = url.hostname
     if _elsewhere(presence):
-        host = presence.hostname if host in _EVERY_ADDRESS else host
+        host = presence.hostname if host in EVERY_ADDRESS else host
         try:
             if ipaddress.ip_address(socket.gethostbyname(host)).is_loopback:  # its own, not ours
                 return ""
