@@ -10,7 +10,7 @@ from schemas.ids import Id
 from schemas.sampling import PictureOptions, check_options
 from schemas.units import BytesText, DurationText, parse_bytes, parse_duration
 
-SampleState = Literal["waiting", "running", "failed"]
+SampleState = Literal["waiting", "running", "failed", "away"]
 SampleReason = Literal["schedule", "event", "motion", "scene"]
 Share = Annotated[float, Meta(gt=0, le=1)]
 Levels = Annotated[float, Meta(gt=0, le=255)]

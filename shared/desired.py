@@ -13,6 +13,7 @@ from schemas.commands import Changed
 from schemas.errors import Conflict, NotFound
 from schemas.resources import Actual, Spec
 from schemas.subjects import DESIRED_BUCKET, state_key
+from shared.away import as_heard
 from shared.bus import Entry
 from shared.secret_store import SecretField
 from shared.state import StateMirrors, read_entry
@@ -100,9 +101,21 @@ class Desired(Generic[SpecT, ActualT]):
     def actual(self, resource: str) -> ActualT | None:
         return self._mirrors.actual_readings.get(state_key(self._service, resource), self._actual_type)
 
+    def state_shown(self, resource: str) -> ActualT | None:
+        """As `actual`, for people: what nobody reports any more is `away`."""
+        return as_heard(self._owner, self._mirrors.heard_nodes(self._owner), self.actual(resource))
+
     def all(self) -> list[tuple[str, SpecT, int, ActualT | None]]:
         """(id, spec, revision, actual) of each, by id."""
         return [(resource, spec, revision, self.actual(resource)) for resource, spec, revision in self._specs()]
+
+    def shown(self) -> list[tuple[str, SpecT, int, ActualT | None]]:
+        """As `all`, with states as `state_shown` has them."""
+        heard = self._mirrors.heard_nodes(self._owner)
+        return [
+            (resource, spec, revision, as_heard(self._owner, heard, actual))
+            for resource, spec, revision, actual in self.all()
+        ]
 
     def _specs(self) -> Iterator[tuple[str, SpecT, int]]:
         """(id, spec, revision) of each, by id."""
@@ -114,14 +127,14 @@ class Desired(Generic[SpecT, ActualT]):
                 yield key.removeprefix(prefix), spec, entries[key].revision
 
     def unasked(self) -> list[ActualT]:
-        """States of resources that exist although nobody asked for them, by id."""
-        prefix = f"{self._service}."
+        """States of resources that exist although nobody asked for them, by id; `away` where nobody reports them."""
+        prefix, heard = f"{self._service}.", self._mirrors.heard_nodes(self._owner)
         found = (
             self._mirrors.actual_readings.get(key, self._actual_type)
             for key in sorted(self._mirrors.actual.entries)
             if key.startswith(prefix) and key not in self._mirrors.desired.entries
         )
-        return [actual for actual in found if actual is not None]
+        return [shown for actual in found if (shown := as_heard(self._owner, heard, actual)) is not None]
 
     def owned(self, node: str) -> dict[str, tuple[SpecT, int]]:
         """(spec, revision) by id of what this node shall run."""

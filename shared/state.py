@@ -128,12 +128,11 @@ class StateMirrors:
         )
         return [presence for presence in found if presence is not None]
 
-    def heard_of(self, service: str, node: str) -> bool:
-        """Whether the service runs on the node, as far as anybody can know: right after a reconnect nobody has said so
-        yet."""
+    def heard_nodes(self, service: str) -> frozenset[str] | None:
+        """Those on which the service runs; None right after a reconnect, where nobody has said so yet."""
         if not self.bus.connected or time.monotonic() - self._reconnected_seconds < PRESENCE_TTL_SECONDS:
-            return True
-        return any(presence.node == node for presence in self.present(service))
+            return None
+        return frozenset(presence.node for presence in self.present(service))
 
     def choose_node(self, service: str, wish: str | None, here: str) -> str:
         """The node that shall own a resource of `service`.

@@ -3,39 +3,27 @@
 from schemas.commands import MeshStatus, OutputEntry, RenditionEntry, StreamEntry
 from schemas.mix_resources import MixActual, MixEntry, MixSpec
 from schemas.resources import OutputActual, OutputSpec, RenditionActual, RenditionSpec, StreamActual, StreamSpec
-from shared.away import ActualT, as_heard
 from shared.desired import Desired
 from shared.state import StateMirrors
 
 
 def mesh_status(mirrors: StateMirrors) -> MeshStatus:
     """What `framemesh status` and the console show."""
-
-    def heard(service: str, actual: ActualT | None) -> ActualT | None:
-        return as_heard(mirrors, service, actual)
-
     streams = Desired("capture", StreamSpec, StreamActual, mirrors)
     renditions = Desired("hw-encode", RenditionSpec, RenditionActual, mirrors)
     mixes = Desired("cloud-mix-proxy", MixSpec, MixActual, mirrors)
     outputs = Desired("publisher", OutputSpec, OutputActual, mirrors)
     entries = [
-        RenditionEntry(revision=revision, spec=spec, actual=heard("hw-encode", actual))
-        for _, spec, revision, actual in renditions.all()
+        RenditionEntry(revision=revision, spec=spec, actual=actual) for _, spec, revision, actual in renditions.shown()
     ]
     # Renditions that exist without being asked for: `main` of every stream.
     for actual in renditions.unasked():
         spec = RenditionSpec(stream=actual.stream, rendition=actual.rendition, node=actual.node)
-        entries.append(RenditionEntry(revision=0, spec=spec, actual=heard("hw-encode", actual)))
+        entries.append(RenditionEntry(revision=0, spec=spec, actual=actual))
     return MeshStatus(
         services=tuple(mirrors.present()),
-        streams=tuple(
-            StreamEntry(revision=rev, spec=spec, actual=heard("capture", act)) for _, spec, rev, act in streams.all()
-        ),
+        streams=tuple(StreamEntry(revision=rev, spec=spec, actual=act) for _, spec, rev, act in streams.shown()),
         renditions=tuple(sorted(entries, key=lambda entry: (entry.spec.stream, entry.spec.rendition))),
-        outputs=tuple(
-            OutputEntry(revision=rev, spec=spec, actual=heard("publisher", act)) for _, spec, rev, act in outputs.all()
-        ),
-        mixes=tuple(
-            MixEntry(revision=rev, spec=spec, actual=heard("cloud-mix-proxy", act)) for _, spec, rev, act in mixes.all()
-        ),
+        outputs=tuple(OutputEntry(revision=rev, spec=spec, actual=act) for _, spec, rev, act in outputs.shown()),
+        mixes=tuple(MixEntry(revision=rev, spec=spec, actual=act) for _, spec, rev, act in mixes.shown()),
     )

@@ -139,7 +139,7 @@ class _Commands:
         return StreamList(
             streams=tuple(
                 StreamEntry(revision=revision, spec=spec, actual=actual)
-                for stream, spec, revision, actual in self._streams.all()
+                for stream, spec, revision, actual in self._streams.shown()
                 if request.stream in (None, stream)
             )
         )

@@ -30,7 +30,6 @@ from services.cli.fleet_text import member_name
 from services.cli.mix_text import mix_table
 from services.cli.signal_text import input_table, rule_table, signal_table, troubles
 from services.cli.table import printable, table
-from shared.away import as_heard
 from shared.desired import Desired
 from shared.state import StateMirrors
 from shared.status import mesh_status
@@ -62,23 +61,14 @@ class WholeStatus(MeshStatus, frozen=True, kw_only=True):
 
 
 def whole_status(mirrors: StateMirrors) -> WholeStatus:
-    signals = Desired(SIGNAL_STATES, SignalSpec, SignalActual, mirrors)
-    inputs = Desired(INPUT_STATES, InputSpec, InputActual, mirrors)
-    rules = Desired(RULE_STATES, RuleSpec, RuleActual, mirrors)
+    signals = Desired(SIGNAL_STATES, SignalSpec, SignalActual, mirrors, owner="io-signal")
+    inputs = Desired(INPUT_STATES, InputSpec, InputActual, mirrors, owner="io-signal")
+    rules = Desired(RULE_STATES, RuleSpec, RuleActual, mirrors, owner="io-signal")
     return WholeStatus(
         **msgspec.structs.asdict(mesh_status(mirrors)),
-        signals=tuple(
-            SignalEntry(revision=rev, spec=spec, actual=as_heard(mirrors, "io-signal", act))
-            for _, spec, rev, act in signals.all()
-        ),
-        inputs=tuple(
-            InputEntry(revision=rev, spec=spec, actual=as_heard(mirrors, "io-signal", act))
-            for _, spec, rev, act in inputs.all()
-        ),
-        rules=tuple(
-            RuleEntry(revision=rev, spec=spec, actual=as_heard(mirrors, "io-signal", act))
-            for _, spec, rev, act in rules.all()
-        ),
+        signals=tuple(SignalEntry(revision=rev, spec=spec, actual=act) for _, spec, rev, act in signals.shown()),
+        inputs=tuple(InputEntry(revision=rev, spec=spec, actual=act) for _, spec, rev, act in inputs.shown()),
+        rules=tuple(RuleEntry(revision=rev, spec=spec, actual=act) for _, spec, rev, act in rules.shown()),
     )
 
 

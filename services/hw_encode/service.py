@@ -205,7 +205,7 @@ class _Commands:
         return RenditionList(
             renditions=tuple(
                 RenditionEntry(revision=revision, spec=spec, actual=actual)
-                for _, spec, revision, actual in self._renditions.all()
+                for _, spec, revision, actual in self._renditions.shown()
                 if request.stream in (None, spec.stream)
             )
         )

@@ -191,7 +191,7 @@ class _Commands:
         return OutputList(
             outputs=tuple(
                 OutputEntry(revision=revision, spec=spec, actual=actual)
-                for _, spec, revision, actual in self._outputs.all()
+                for _, spec, revision, actual in self._outputs.shown()
                 if request.stream in (None, spec.stream)
             )
         )

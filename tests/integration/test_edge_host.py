@@ -162,6 +162,8 @@ async def cut_off(on: TwoHosts, hub: Bus, edge: Bus) -> None:
     await asyncio.sleep(max(0.0, LAPSED_SECONDS - (time.monotonic() - began)))
     status = await status_of(hub)
     assert stream_states(status) == {"cam0": "away", "cam1": ""}, "nobody knows"
+    listed = (await call(hub, "capture.list", {"stream": "cam0"}))["streams"]
+    assert [one["actual"]["state"] for one in listed] == ["away"], "and no list says otherwise"
     assert output_states(status)["hub"] == "waiting"
     assert EDGE not in {one.node for one in status.services}
     status = await status_of(edge)

@@ -98,13 +98,14 @@ class MixCommands:
         found = await self._mixes.find(request.mix)
         if found is None:
             raise NotFound(f"mix {request.mix!r} does not exist; {SERVICE}.list shows what does")
-        return MixEntry(revision=found[1], spec=found[0], actual=self._mixes.actual(request.mix))
+        return MixEntry(revision=found[1], spec=found[0], actual=self._mixes.state_shown(request.mix))
 
     async def list(self, _request: ListMixes) -> MixList:
         """Every mix of the mesh."""
         return MixList(
             mixes=tuple(
-                MixEntry(revision=revision, spec=spec, actual=actual) for _, spec, revision, actual in self._mixes.all()
+                MixEntry(revision=revision, spec=spec, actual=actual)
+                for _, spec, revision, actual in self._mixes.shown()
             )
         )
 

@@ -75,7 +75,8 @@ class Inputs:
     def entries(self) -> tuple[InputEntry, ...]:
         """Every input of the mesh, by name."""
         return tuple(
-            InputEntry(revision=revision, spec=spec, actual=actual) for _, spec, revision, actual in self._inputs.all()
+            InputEntry(revision=revision, spec=spec, actual=actual)
+            for _, spec, revision, actual in self._inputs.shown()
         )
 
     async def start(self, request: StartInput) -> InputChanged:

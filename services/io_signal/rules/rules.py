@@ -60,7 +60,7 @@ class Rules:
     def entries(self) -> tuple[RuleEntry, ...]:
         """Every rule of the mesh, by name."""
         return tuple(
-            RuleEntry(revision=revision, spec=spec, actual=actual) for _, spec, revision, actual in self.desired.all()
+            RuleEntry(revision=revision, spec=spec, actual=actual) for _, spec, revision, actual in self.desired.shown()
         )
 
     async def start(self, request: StartRule) -> RuleChanged:

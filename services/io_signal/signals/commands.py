@@ -60,7 +60,7 @@ class SignalCommands:
         """Every output of the mesh, by name."""
         return tuple(
             SignalEntry(revision=revision, spec=spec, actual=actual)
-            for _, spec, revision, actual in self._parts.signals.all()
+            for _, spec, revision, actual in self._parts.signals.shown()
         )
 
     async def start(self, request: StartSignal) -> SignalChanged:

@@ -105,7 +105,7 @@ class Samples:
         return SampleList(
             samples=tuple(
                 SampleEntry(revision=revision, spec=spec, actual=actual)
-                for _, spec, revision, actual in self._samples.all()
+                for _, spec, revision, actual in self._samples.shown()
                 if request.stream in (None, spec.stream)
             )
         )
