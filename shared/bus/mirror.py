@@ -53,6 +53,11 @@ class Mirror:
                 raise Unavailable(f"the bus did not list {self._bucket.name} in time")
             listed = self._listed
 
+    @property
+    def is_synced(self) -> bool:
+        """Whether it was complete once."""
+        return self._synced.is_set()
+
     async def wait_for(self, predicate: Callable[[dict[str, Entry]], bool], timeout_seconds: float) -> bool:
         """Wait until the entries satisfy `predicate`; False when the time is over first."""
         try:

@@ -1,5 +1,6 @@
 """What is known of every task, on the bus: written by compare-and-set only."""
 
+import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -14,7 +15,10 @@ from services.cloud_mix_proxy.tasks.plan import mix_of
 from shared.bus import Bucket, Bus, Entry, Mirror
 from shared.state import read_entry
 
+log = logging.getLogger(__name__)
+
 _CAS_ATTEMPTS: Final = 8
+_HUB_SECONDS: Final = 3.0  # until a hub is taken for away, whose leaf goes on without tasks
 _OWN_WRITE_SECONDS: Final = 2.0  # until what was written is in this copy; the bus answers in milliseconds
 _RECORDS: Final = mix_task_key("x").replace("x", "*")
 _decoder: Final = msgspec.json.Decoder(TaskRecord)
@@ -36,13 +40,27 @@ class Records:
 
     @classmethod
     async def open(cls, bus: Bus) -> "Records":
+        """A host that is cut off from its hub knows the tasks when it is back; nobody else begins without them.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
         records = cls(await bus.bucket(MIX_TASKS_BUCKET))
         try:
-            await records._mirror.synced()
+            await records._synced(is_leaf=bus.leaf_of is not None)
         except BaseException:  # also of who gave up waiting: nobody else would end its task and watch
             await records.close()
             raise
         return records
+
+    async def _synced(self, *, is_leaf: bool) -> None:
+        if not is_leaf:
+            await self._mirror.synced()
+            return
+        try:
+            await self._mirror.synced(_HUB_SECONDS)
+        except Unavailable:
+            log.warning("the hub, which keeps the tasks, is away: the mixes of this host go on without them")
 
     async def close(self) -> None:
         await self._mirror.close()
@@ -52,11 +70,21 @@ class Records:
         self._listeners.append(listener)
 
     def all(self) -> list[Known]:
-        """As this copy has them, the newest first."""
+        """As this copy has them, the newest first.
+
+        Raises:
+            Unavailable: they are not known yet, as their hub is away.
+        """
+        self._check_known()
         return sorted(self._decoded.values(), key=lambda one: (-one.record.created_ns, one.record.task))
 
     def live(self) -> list[TaskRecord]:
-        """Those that are not done."""
+        """Those that are not done.
+
+        Raises:
+            Unavailable: they are not known yet, as their hub is away.
+        """
+        self._check_known()
         return [known.record for known in self._decoded.values() if known.record.status in LIVE_STATUSES]
 
     def unfinished(self) -> list[TaskRecord]:
@@ -68,13 +96,18 @@ class Records:
         ]
 
     def has_mix(self, mix: str) -> bool:
-        """Whether it is that of a task that is not done, as this copy knows."""
+        """Whether it is that of a task that is not done, as this copy knows.
+
+        Raises:
+            Unavailable: they are not known yet, as their hub is away.
+        """
         return any(mix_of(record.task) == mix for record in self.live())
 
-    def seen(self, task: str) -> TaskRecord | None:
-        """As this copy has it."""
-        known = self._decoded.get(task)
-        return known.record if known else None
+    def _check_known(self) -> None:
+        if not self._mirror.is_synced:
+            raise Unavailable(
+                "this host is cut off from its hub, which keeps the tasks; try again when it is back, or there"
+            )
 
     async def get(self, task: str) -> Known | None:
         """The record as it is now, from the bus.

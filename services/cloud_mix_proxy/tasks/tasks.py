@@ -161,7 +161,11 @@ class Tasks:
         return replace(record, rules=full.rules, callback_url=full.callback_url)
 
     async def list(self, owner: str, page: int, page_size: int) -> tuple[int, list[TaskRecord]]:
-        """How many tasks the owner has, and those of a page (from 1), the newest first, without secrets."""
+        """How many tasks the owner has, and those of a page (from 1), the newest first, without secrets.
+
+        Raises:
+            Unavailable: they are not known yet, as their hub is away.
+        """
         mine = [known.record for known in self._records.all() if known.record.owner == owner]
         start = (max(page, 1) - 1) * page_size
         return len(mine), mine[start : start + page_size]
