@@ -12,7 +12,7 @@ from schemas.channel import Party
 from schemas.errors import Unavailable
 from shared.bus.client import ReadingClient
 from shared.bus.outbox import MAX_UNSENT_BYTES
-from shared.bus.refusals import TURNED_AWAY, refusal, violation
+from shared.bus.refusals import TURNED_AWAY, Violation, refusal, violation
 from shared.bus.servers import server_urls, shown_servers
 from shared.bus_access import BusAccess
 
@@ -27,6 +27,76 @@ _REFUSED_WAIT_SECONDS = 1.0  # between attempts of one whom the server knows not
 _MOST_TOLD = 100  # subjects that are refused, in the log: whoever asks for thousands is a stranger
 # nats-py's own bound, at which `publish` would wait; far enough above the outbox's that it never does.
 _PENDING_BYTES = 2 * MAX_UNSENT_BYTES
+
+
+class _Life:
+    """What nats-py calls in the life of one connection: logs, hooks, and whether a first attempt is given up."""
+
+    def __init__(
+        self,
+        client: ReadingClient,
+        shown: str,
+        first_attempt: asyncio.Timeout,
+        *,
+        on_reconnected: Callable[[], None],
+        on_closed: Callable[[], object],
+        on_refused: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._shown = shown
+        self._first_attempt = first_attempt
+        self._on_reconnected = on_reconnected
+        self._on_closed = on_closed
+        self._on_refused = on_refused
+        self._told: set[str] = set()
+        self._refused = ""
+        self._reset = False
+        self._given_up = False
+        self.established = False
+
+    async def reconnected(self) -> None:
+        self._refused = ""
+        log.info("reconnected to NATS at %s", self._shown)
+        self._on_reconnected()
+
+    async def disconnected(self) -> None:
+        if not self._client.is_closed and not self._client.is_draining:
+            log.warning("lost NATS at %s, reconnecting", self._shown)
+
+    async def closed(self) -> None:
+        log.error("NATS at %s has closed this connection for good: %s", self._shown, self._client.last_error)
+        self._on_closed()
+
+    async def failed(self, error: Exception) -> None:
+        self._reset = isinstance(error, ConnectionResetError)
+        log.debug("NATS: %s", str(error) or type(error).__name__)
+        if (one := violation(error)) is not None:
+            self._message_refused(one)
+        elif text := refusal(error):
+            await self._connection_refused(text)
+
+    def _message_refused(self, one: Violation) -> None:
+        self._on_refused()
+        self._client.refused(one.subject)
+        if len(self._told) < _MOST_TOLD and str(one) not in self._told:
+            self._told.add(str(one))
+            log.warning("NATS at %s does not let %s %s", self._shown, self._client.party_name, one)
+
+    async def _connection_refused(self, text: str) -> None:
+        for_ever = self.established or self._first_attempt.when() is None
+        if for_ever and text != self._refused:  # the client tries again and again, and nobody would know why
+            log.error("NATS at %s: %s", self._shown, text)
+        self._refused = text
+        if not for_ever:
+            if self._given_up:
+                return
+            self._given_up = True
+            self._first_attempt.reschedule(asyncio.get_running_loop().time())  # who waits at a keyboard is told at once
+        await asyncio.sleep(_REFUSED_WAIT_SECONDS)
+
+    def why_not(self) -> str:
+        """What the server has against this party; empty where it just does not answer."""
+        return self._refused or (TURNED_AWAY if self._reset else "")  # one that just ends resets too: no refusal yet
 
 
 async def connect(
@@ -55,48 +125,12 @@ async def connect(
     await asyncio.to_thread(access.check)
     client.access = access
     client.party = await asyncio.to_thread(_party, access, url)
-    established = given_up = reset = False
-    refused = ""
-    told: set[str] = set()
-
-    async def reconnected() -> None:
-        nonlocal refused
-        refused = ""
-        log.info("reconnected to NATS at %s", shown)
-        on_reconnected()
-
-    async def disconnected() -> None:
-        if not client.is_closed and not client.is_draining:
-            log.warning("lost NATS at %s, reconnecting", shown)
-
-    async def failed(error: Exception) -> None:
-        nonlocal refused, given_up, reset
-        reset = isinstance(error, ConnectionResetError)  # also by one that just ends, so that it is no refusal yet
-        log.debug("NATS: %s", str(error) or type(error).__name__)
-        if (one := violation(error)) is not None:
-            on_refused()
-            client.refused(one.subject)
-            if len(told) < _MOST_TOLD and str(one) not in told:
-                told.add(str(one))
-                log.warning("NATS at %s does not let %s %s", shown, client.party_name, one)
-        elif text := refusal(error):
-            if text != refused:  # the client tries for ever, and nobody would know why
-                refused = text
-                if timeout_seconds is None or established:
-                    log.error("NATS at %s: %s", shown, text)
-            if timeout_seconds is None or established:
-                await asyncio.sleep(_REFUSED_WAIT_SECONDS)
-            elif not given_up:
-                given_up = True
-                deadline.reschedule(asyncio.get_running_loop().time())  # who waits at a keyboard is told at once
-                await asyncio.sleep(_REFUSED_WAIT_SECONDS)
-
-    async def closed() -> None:
-        log.error("NATS at %s has closed this connection for good: %s", shown, client.last_error)
-        on_closed()
-
+    first_attempt = asyncio.timeout(timeout_seconds)
+    life = _Life(
+        client, shown, first_attempt, on_reconnected=on_reconnected, on_closed=on_closed, on_refused=on_refused
+    )
     try:
-        async with asyncio.timeout(timeout_seconds) as deadline:
+        async with first_attempt:
             await client.connect(
                 server_urls(url),
                 name=name,
@@ -110,21 +144,21 @@ async def connect(
                 flush_timeout=_FLUSH_TIMEOUT_SECONDS,
                 pending_size=_PENDING_BYTES,
                 drain_timeout=DRAIN_TIMEOUT_SECONDS,
-                reconnected_cb=reconnected,
-                disconnected_cb=disconnected,
-                error_cb=failed,
+                reconnected_cb=life.reconnected,
+                disconnected_cb=life.disconnected,
+                error_cb=life.failed,
                 inbox_prefix=f"_INBOX_{client.party}" if client.party else "_INBOX",
             )
     except (TimeoutError, OSError, nats.errors.Error) as error:
         await client.close()
-        if refused or reset:
-            raise Unavailable(f"NATS at {shown}: {refused or TURNED_AWAY}") from None
+        if said := life.why_not():
+            raise Unavailable(f"NATS at {shown}: {said}") from None
         why = "no answer" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
         raise Unavailable(
             f"no NATS server at {shown} ({why}); start one with `framemesh up` or set FRAMEMESH_NATS_URL"
         ) from None
-    established = True
-    client._closed_cb = closed  # not before: until here whoever connects is told
+    life.established = True
+    client._closed_cb = life.closed  # not before: until here whoever connects is told
 
 
 def _party(access: BusAccess, url: str) -> str:
