@@ -2,10 +2,15 @@
 
 import asyncio
 import sys
-from typing import Final, Self
+from collections.abc import Callable
+from typing import Final, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
+
+from schemas.errors import BadRequest
+
+Setup = TypeVar("Setup", bound=Struct)
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -43,3 +48,18 @@ class StandardLines:
             self.left_out += 1
             return
         self._transport.write(_encode(message) + b"\n")
+
+
+def read_setup(line: bytes, read: Callable[[bytes], object], kind: type[Setup]) -> Setup:
+    """What the first line says, by which a process is told what it is for.
+
+    Raises:
+        BadRequest: it is no `kind`.
+    """
+    try:
+        setup = read(line)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the first line: {error}") from None
+    if not isinstance(setup, kind):
+        raise BadRequest("the first line is no setup")
+    return setup

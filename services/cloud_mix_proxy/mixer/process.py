@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from schemas.errors import BadRequest, MeshError
+from schemas.errors import MeshError
 from services.cloud_mix_proxy.mixer.protocol import (
     EXIT_CANNOT_START,
     EXIT_ENDED,
@@ -30,7 +28,7 @@ from shared.parent import end_with_parent
 from shared.ring import Superseded
 from shared.ring.folder import newest_epoch
 from shared.shm_folder import ensure_folder
-from shared.standard_lines import StandardLines
+from shared.standard_lines import StandardLines, read_setup
 from shared.tasks import end_tasks
 
 log = logging.getLogger(__name__)
@@ -61,7 +59,7 @@ async def _talk() -> int:
     first = await lines.read()
     if not first:
         return EXIT_ENDED
-    setup = _setup(first)
+    setup = read_setup(first, read_by_mixer, Setup)
     setup_logging(f"mixer {setup.mix}", setup.log)
     ensure_folder(Path(setup.shm_dir))
     stopped = asyncio.create_task(stopping.wait(), name="stopping")
@@ -88,19 +86,6 @@ async def _talk() -> int:
             await session.close()
     finally:
         await bus.drain()
-
-
-def _setup(text: bytes) -> Setup:
-    """Raises:
-    BadRequest: it is none.
-    """
-    try:
-        setup = read_by_mixer(text)
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"the first line: {error}") from None
-    if not isinstance(setup, Setup):
-        raise BadRequest("the first line is no setup")
-    return setup
 
 
 async def _until_over(session: MixSession, bus: Bus, lines: StandardLines, stopped: asyncio.Task[Any]) -> int:

@@ -11,14 +11,14 @@ from typing import Final
 
 import msgspec
 
-from schemas.errors import BadRequest, MeshError
+from schemas.errors import MeshError
 from services.io_signal.hand.hand import Hand
 from services.io_signal.hand.keep_marks import KeepMarks
 from services.io_signal.hand.last_words import LastWords
 from services.io_signal.hand.lock import take_lock
 from services.io_signal.hand.protocol import EXIT_CANNOT_START, MAX_LINE_BYTES, Ready, Setup, read_by_hand
 from shared.logs import setup_logging
-from shared.standard_lines import StandardLines
+from shared.standard_lines import StandardLines, read_setup
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ async def _talk() -> None:
     first = await lines.read()
     if not first:
         return
-    setup = _setup(first)
+    setup = read_setup(first, read_by_hand, Setup)
     setup_logging("io-signal hand", setup.log)
     await take_lock(Path(setup.lock))
     words = LastWords(lines, Path(setup.last_words))
@@ -65,16 +65,3 @@ async def _talk() -> None:
         words.service_has_gone()
         await hand.close()
         words.write()
-
-
-def _setup(text: bytes) -> Setup:
-    """Raises:
-    BadRequest: it is none.
-    """
-    try:
-        setup = read_by_hand(text)
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"the first line: {error}") from None
-    if not isinstance(setup, Setup):
-        raise BadRequest("the first line is no setup")
-    return setup
