@@ -32,6 +32,8 @@ VERSION: Final = 1
 SUFFIX: Final = ".idx"
 KEY: Final = 1
 ESTIMATED: Final = 2
+DEMUXERS: Final = {"mp4": "mp4", "ts": "mpegts", "mkv": "matroska"}
+"""By the format of a recording, which is the ending of its name too; a file is opened as nothing else."""
 
 RECORD: Final = np.dtype(
     [

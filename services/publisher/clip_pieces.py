@@ -14,10 +14,10 @@ import numpy as np
 from schemas.packets import PacketHeader
 from services.publisher.catalogue import Entry
 from services.publisher.catch_up import Packet, unbroken_from
-from services.publisher.file_packets import DEMUXERS, FilePackets
+from services.publisher.file_packets import FilePackets
 from services.publisher.packet_file import read_spool
 from shared.packet_ring import PacketRingReader
-from shared.recording_index import KEY, BadIndex, index_path, read_index
+from shared.recording_index import DEMUXERS, KEY, BadIndex, index_path, read_index
 from shared.ring import RingError
 
 _log = logging.getLogger(__name__)

@@ -12,12 +12,11 @@ from msgspec import Struct
 from schemas.resources import VideoInfo
 from services.publisher.mp4_fragments import boxes
 from shared.netguard.libav import ANY_TEXT
+from shared.recording_index import DEMUXERS
 
 _log = logging.getLogger(__name__)
 
 _MICROSECOND_NS = 1_000
-# Only what this service writes is opened, and as nothing else.
-_FORMATS: Final = {".mp4": "mp4", ".ts": "mpegts", ".mkv": "matroska"}
 _CLUSTER: Final = bytes.fromhex("1f43b675")  # RFC 9559, 5.1.3
 _MAX_MATROSKA_HEADER_BYTES = 65_536  # before the first cluster: tracks with their parameter sets
 
@@ -41,7 +40,9 @@ def read_figures(path: Path) -> FileFigures:
         if path.suffix == ".mp4":  # what is cut off of the others costs players nothing but itself
             cut_broken_end(path)
         size_bytes = path.stat().st_size
-        with av.open(path, mode="r", format=_FORMATS[path.suffix], metadata_errors=ANY_TEXT) as container:
+        with av.open(
+            path, mode="r", format=DEMUXERS[path.suffix.removeprefix(".")], metadata_errors=ANY_TEXT
+        ) as container:
             picture = container.streams.video[0]
             context: VideoCodecContext | None = picture.codec_context  # None: libav has no decoder for what it says
             if context is None:

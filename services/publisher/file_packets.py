@@ -16,19 +16,17 @@ from av.video.stream import VideoStream
 
 from schemas.errors import BadRequest
 from schemas.packets import PacketHeader, VideoCodec
+from schemas.units import NS_PER_SECOND
 from services.publisher.catalogue import Entry
 from services.publisher.catch_up import Packet
 from shared.media import bitstream
 from shared.media.adts import strip_adts
 from shared.media.configuration import configuration
 from shared.netguard.libav import ANY_TEXT
-from shared.recording_index import KEY, Records
+from shared.recording_index import DEMUXERS, KEY, Records
 
 _log = logging.getLogger(__name__)
 
-_NANOSECONDS: Final = 1_000_000_000
-DEMUXERS: Final = {"mp4": "mp4", "ts": "mpegts", "mkv": "matroska"}
-"""Of the formats of recordings; a file is opened as nothing else."""
 _MAX_SORTED: Final = 64  # pictures that a muxer holds back until the sound has come: 0.5 s of 120 pictures/s
 
 
@@ -182,8 +180,8 @@ def _times(packet: "AvPacket[Any]") -> tuple[int, int]:
 
 
 def _to_ns(ticks: int, packet: "AvPacket[Any]") -> int:
-    base = packet.time_base or Fraction(1, _NANOSECONDS)
-    return round(ticks * base.numerator * _NANOSECONDS / base.denominator)
+    base = packet.time_base or Fraction(1, NS_PER_SECOND)
+    return round(ticks * base.numerator * NS_PER_SECOND / base.denominator)
 
 
 class _FromFragment:

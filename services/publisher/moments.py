@@ -12,10 +12,9 @@ from schemas.moments import FileMoment, FindMoment
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command
 from schemas.units import parse_time
 from services.publisher.catalogue import Catalogue, Entry
-from services.publisher.file_packets import DEMUXERS
 from services.publisher.settings import PublisherSettings
 from shared.bus import Endpoint
-from shared.recording_index import KEY, BadIndex, index_path, read_index
+from shared.recording_index import DEMUXERS, KEY, BadIndex, index_path, read_index
 from shared.service import Context
 
 _PREFERRED: Final = {SOURCE_RENDITION: 0, DEFAULT_RENDITION: 1}

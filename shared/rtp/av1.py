@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from shared.media.av1 import obus
 
 _SEQUENCE_HEADER, _TEMPORAL_DELIMITER, _TILE_LIST, _PADDING = 1, 2, 8, 15
-_LEFT_OUT = frozenset({_TEMPORAL_DELIMITER, _TILE_LIST, _PADDING})  # section 5: not sent
+LEFT_OUT = frozenset({_TEMPORAL_DELIMITER, _TILE_LIST, _PADDING})  # section 5: not sent, and ignored when they are
 _HAS_SIZE = 0x02
 _GOES_ON, _FOLLOWS, _NEW_SEQUENCE = 0x80, 0x40, 0x08  # Z, Y, N of the aggregation header (section 4.4)
 _COUNT_SHIFT, _MAX_COUNT = 4, 3  # W: so many elements, the last without its length; 0: more, each with one
@@ -26,7 +26,7 @@ def packetize_av1(temporal_unit: bytes | memoryview, max_bytes: int, first_room_
     new_sequence = False
     elements: list[bytes] = []
     for kind, start, payload, leb, end in obus(data):
-        if kind not in _LEFT_OUT:
+        if kind not in LEFT_OUT:
             new_sequence = new_sequence or kind == _SEQUENCE_HEADER
             elements.append(bytes((data[start] & ~_HAS_SIZE,)) + data[start + 1 : payload - leb] + data[payload:end])
     payloads = _fill(elements, max_bytes - _HEADER_BYTES, first_room_bytes)

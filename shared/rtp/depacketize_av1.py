@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from schemas.errors import BadRequest
 from shared.media.av1 import read_leb128
+from shared.rtp.av1 import LEFT_OUT
 
 _CONTINUES, _GOES_ON, _COUNT_SHIFT = 0x80, 0x40, 4  # Z, Y, W
 _HAS_SIZE, _HAS_EXTENSION = 0x02, 0x04
-_TEMPORAL_DELIMITER, _TILE_LIST, _PADDING = 2, 8, 15
-_LEFT_OUT = frozenset({_TEMPORAL_DELIMITER, _TILE_LIST, _PADDING})  # section 5: not sent, and ignored when they are
 _MAX_OBUS = 4096  # a tile group of each tile of level 6.3, eight times; a million would hold the process up
 
 
@@ -65,7 +64,7 @@ def _with_size(obu: bytes) -> bytes:
     header_bytes = 2 if obu[0] & _HAS_EXTENSION else 1
     if len(obu) < header_bytes:
         raise BadRequest("OBU cut short")
-    if obu[0] >> 3 & 0x0F in _LEFT_OUT:
+    if obu[0] >> 3 & 0x0F in LEFT_OUT:
         return b""
     if obu[0] & _HAS_SIZE:
         size, payload = read_leb128(obu, header_bytes)

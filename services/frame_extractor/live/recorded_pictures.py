@@ -10,10 +10,12 @@ from schemas.errors import InternalError, NotFound, Unavailable
 from schemas.moments import FileMoment, FindMoment
 from schemas.recordings import FetchFile, FilePart
 from schemas.subjects import command
+from schemas.units import NS_PER_SECOND
 from services.frame_extractor.live.found import Found
 from services.frame_extractor.live.packet_pictures import decode_until
 from shared.bus import Bus
 from shared.netguard.libav import ANY_TEXT
+from shared.recording_index import DEMUXERS
 
 if TYPE_CHECKING:
     from av.packet import Packet as AvPacket
@@ -23,10 +25,7 @@ _ASK_SECONDS: Final = 5.0  # a disk that has to wake up takes some
 _PART_BYTES: Final = 1 << 20
 # Of one group of pictures: 20 s of 25 Mbit/s. What is longer has hardly a key picture.
 _MAX_BYTES: Final = 64 << 20
-_FORMATS: Final = {"mp4": "mp4", "ts": "mpegts", "mkv": "matroska"}
-"""A file is opened as nothing else."""
 _CLOCK_NS: Final = 1_000_000  # of Matroska, the coarsest
-_NS: Final = 1_000_000_000
 
 
 async def nearest_recorded(bus: Bus, nodes: list[str], stream: str, at: str, at_ns: int) -> FileMoment | None:
@@ -52,7 +51,7 @@ async def fetch_recorded(bus: Bus, stream: str, moment: FileMoment) -> Found:
         MeshError: the publisher's own; the file is gone, or a group of pictures too large.
     """
     needed = moment.header_bytes + moment.end - moment.offset
-    if needed > _MAX_BYTES or moment.format not in _FORMATS:
+    if needed > _MAX_BYTES or moment.format not in DEMUXERS:
         raise InternalError(
             f"{moment.file}: {needed} bytes of {moment.format} are needed for one picture, at most {_MAX_BYTES} are "
             f"read; record with a shorter key_interval"
@@ -91,7 +90,7 @@ async def _fetch(bus: Bus, stream: str, moment: FileMoment, offset: int, end: in
 def _decode(data: bytes, moment: FileMoment) -> "VideoFrame":
     """Raises: MeshError: the file is damaged there."""
     try:
-        with av.open(io.BytesIO(data), "r", format=_FORMATS[moment.format], metadata_errors=ANY_TEXT) as container:
+        with av.open(io.BytesIO(data), "r", format=DEMUXERS[moment.format], metadata_errors=ANY_TEXT) as container:
             video = container.streams.video[0]
             group: list[AvPacket[Any]] = []
             first_ns = None
@@ -123,4 +122,4 @@ def _is_it(number: int, shown_ns: int, first_ns: int, moment: FileMoment) -> boo
 def _shown_ns(packet: "AvPacket[Any]") -> int:
     if packet.pts is None or packet.time_base is None:
         return 0
-    return round(packet.pts * packet.time_base * _NS)
+    return round(packet.pts * packet.time_base * NS_PER_SECOND)
