@@ -56,7 +56,7 @@ soak-kills: setup ## ten minutes of recording, ten kills of its publisher
 	$(BIN)/python -m tests.soak.kills
 
 bench: setup ## measure against the peers; results in tests/bench/results
-	@ops/test-programs.sh
+	@FRAMEMESH_BENCH=1 ops/test-programs.sh
 	$(BIN)/python -m tests.bench
 
 bench-table: setup ## the summary, its picture and its page, of the results that there are

@@ -7,6 +7,7 @@ command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing="$missi
 [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] || missing="$missing libnginx-mod-rtmp"
 command -v chromium >/dev/null || missing="$missing chromium"
 [ -z "${FRAMEMESH_TEST_LONG:-}" ] || command -v firefox-esr >/dev/null || missing="$missing firefox-esr"
+[ -z "${FRAMEMESH_BENCH:-}" ] || command -v janus >/dev/null || missing="$missing janus"
 [ -e /usr/include/linux/videodev2.h ] && command -v gcc >/dev/null || missing="$missing gcc libc6-dev linux-libc-dev"
 command -v arv-fake-gv-camera-0.8 >/dev/null || missing="$missing aravis-tools"
 command -v Xvfb >/dev/null && command -v xclock >/dev/null || missing="$missing xvfb x11-apps"
