@@ -3,7 +3,7 @@
 import math
 import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -24,7 +24,7 @@ MAX_EDGE_PIXELS = 16_384
 _MAX_DURATION_SECONDS = 36_500 * 86_400.0  # a century: in nanoseconds, added to today, it still is a number of 64 bits
 _MAX_BITRATE_BPS = 1_000_000_000_000  # nothing here is a thousandth of it
 _MAX_BYTES = (1 << 63) - 1  # as file systems count
-_NS = 1_000_000_000
+NS_PER_SECOND: Final = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 BitrateText = Annotated[str, Meta(description="bit/s, with k or M", examples=["4M"])]
@@ -92,7 +92,7 @@ def parse_time(text: str, field: str, now_ns: int) -> int:
     fix = "write now, -10s, +5s, or a time with its zone, for example 2026-05-04T10:00:00Z"
     if text[:1] in ("-", "+"):
         try:
-            offset_ns = round(parse_duration(text[1:], field) * _NS)
+            offset_ns = round(parse_duration(text[1:], field) * NS_PER_SECOND)
         except InvalidValue:
             raise InvalidValue(field, text, fix) from None
         return now_ns - offset_ns if text[0] == "-" else now_ns + offset_ns

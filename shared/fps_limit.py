@@ -1,6 +1,7 @@
 """Leaving pictures out so that no more than so many a second remain, as evenly as they came."""
 
-_NS = 1_000_000_000
+from schemas.units import NS_PER_SECOND
+
 _SMOOTHING = 8  # the distance of pictures is judged over about so many
 _GAP_PERIODS = 2  # beyond, the source has paused or its clock has jumped: begin anew
 
@@ -9,7 +10,7 @@ class FpsLimit:
     """Judges one stream's pictures by their times."""
 
     def __init__(self, fps: float) -> None:
-        self._period_ns = _NS / fps
+        self._period_ns = NS_PER_SECOND / fps
         self._due_ns: float | None = None
         self._distance_ns = 0.0
         self._last_ns = 0

@@ -19,6 +19,7 @@ import msgspec
 from schemas.audit import AuditRecord
 from schemas.ids import check_id
 from schemas.subjects import PREFIX
+from schemas.units import NS_PER_SECOND
 from services.cli.connection import add_nats_argument, connected
 from services.cli.kept import add_since_argument, audit_records, if_any, since_seconds, vouched
 from services.cli.table import table
@@ -28,7 +29,6 @@ _HEADER = ("TIME", "WHO", "COMMAND", "OF", "CODE", "MS", "NODE", "TRACE", "REQUE
 _REFUSED = 400
 _MOST_REQUEST_CHARACTERS = 80
 _TRACE_CHARACTERS = 12  # enough for `framemesh trace`, and a table stays readable
-_NS = 1_000_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +86,6 @@ def commanded(record: AuditRecord) -> str:
 
 
 def _row(record: AuditRecord) -> tuple[str, ...]:
-    at = datetime.fromtimestamp(record.at_ns / _NS).strftime("%m-%d %H:%M:%S")
+    at = datetime.fromtimestamp(record.at_ns / NS_PER_SECOND).strftime("%m-%d %H:%M:%S")
     what = (commanded(record), record.resource or "-", str(record.code), f"{record.took_ms:.0f}")
     return at, who(record), *what, record.node, record.trace_id[:_TRACE_CHARACTERS], asked(record)

@@ -24,7 +24,7 @@ from schemas.errors import BadRequest, NotFound, Unavailable, error_from_code
 from schemas.events import Event
 from schemas.recordings import Clip, MakeClip
 from schemas.subjects import command, event
-from schemas.units import parse_time
+from schemas.units import NS_PER_SECOND, parse_time
 from services.cli.connection import add_nats_argument, connected
 from services.cli.fetch import check_free, fetch, local
 from services.cli.publishers import publisher_nodes
@@ -35,7 +35,6 @@ HELP = "one file of a stream from one moment to another"
 _MAX_WAIT_SECONDS = 60.0  # of one command; for what takes longer the event is awaited
 _MAKE_SECONDS = 30.0  # behind its end: an hour of 8 Mbit/s is 3.6 GB
 _REPLY_MARGIN_SECONDS = 10.0
-_NANOSECONDS = 1_000_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +55,7 @@ async def run(options: argparse.Namespace) -> int:
     end_ns = parse_time(options.end or "now", "--to", now_ns)
     if options.no_wait and options.output:
         raise BadRequest("-o needs the finished clip; leave --no-wait out")
-    wait_s = 0.0 if options.no_wait else max(0.0, (end_ns - now_ns) / _NANOSECONDS) + _MAKE_SECONDS
+    wait_s = 0.0 if options.no_wait else max(0.0, (end_ns - now_ns) / NS_PER_SECOND) + _MAKE_SECONDS
     try:
         request = msgspec.convert(
             {
@@ -148,10 +147,10 @@ async def _node(bus: Bus, stream: str) -> str:
 def _said(clip: Clip, path: Path | None) -> str:
     if clip.state == "waiting":
         return f"{clip.stream}: clip {clip.clip} is waited for; event clip tells of its end"
-    seconds = (clip.end_ns - clip.start_ns) / _NANOSECONDS
+    seconds = (clip.end_ns - clip.start_ns) / NS_PER_SECOND
     parts = [f"{clip.stream}: {seconds:.1f} s, {clip.size_bytes / 1e6:.1f} MB"]
     if clip.gaps_ns:
-        parts.append(f"{clip.gaps_ns / _NANOSECONDS:.1f} s of it were not kept")
+        parts.append(f"{clip.gaps_ns / NS_PER_SECOND:.1f} s of it were not kept")
     lines = [", ".join(parts), f"  {path or clip.file_name}"]
     if clip.error:
         lines.append(f"  {clip.error.message}")

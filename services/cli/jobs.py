@@ -27,6 +27,7 @@ from schemas.extraction import (
     UsageReply,
 )
 from schemas.subjects import command
+from schemas.units import NS_PER_SECOND
 from services.cli.connection import add_nats_argument, connected
 from services.cli.poll import poll_all
 from services.cli.table import table
@@ -41,7 +42,6 @@ _ACTIONS = {
     "usage": ("owner", "since", "until"),
 }
 _HEADER = ("JOB", "STATE", "OWNER", "SUBMITTED", "PICTURES", "SECONDS", "VIDEO")
-_NANOSECONDS = 1_000_000_000
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 
 
@@ -126,8 +126,8 @@ def _made(kind: type[RequestT], given: dict[str, object]) -> RequestT:
 
 
 def _row(job: Job) -> tuple[str, ...]:
-    submitted = datetime.fromtimestamp(job.submitted_ns // _NANOSECONDS).isoformat(" ")
-    seconds = f"{(job.ended_ns - job.started_ns) / _NANOSECONDS:.1f}" if job.ended_ns and job.started_ns else "-"
+    submitted = datetime.fromtimestamp(job.submitted_ns // NS_PER_SECOND).isoformat(" ")
+    seconds = f"{(job.ended_ns - job.started_ns) / NS_PER_SECOND:.1f}" if job.ended_ns and job.started_ns else "-"
     return job.id, job.state, job.owner, submitted, _pictures(job), seconds, job.video
 
 

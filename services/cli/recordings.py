@@ -18,6 +18,7 @@ import msgspec
 from schemas.errors import BadRequest, MeshError
 from schemas.recordings import ListRecordings, RecordedFile, RecordedFiles
 from schemas.subjects import command
+from schemas.units import NS_PER_SECOND
 from services.cli.connection import add_nats_argument, connected
 from services.cli.publishers import publisher_nodes
 from services.cli.table import table
@@ -26,7 +27,6 @@ from shared.bus import Bus
 HELP = "what was recorded"
 _REPLY_SECONDS = 15.0  # of a disk with a hundred thousand files
 _HEADER = ("NODE", "STREAM", "OUTPUT", "START", "END", "SECONDS", "MB", "FILE")
-_NANOSECONDS = 1_000_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,14 +77,14 @@ async def _ask(bus: Bus, node: str, request: ListRecordings) -> RecordedFiles | 
 
 
 def _row(node: str, file: RecordedFile) -> tuple[str, ...]:
-    start, end = (datetime.fromtimestamp(ns // _NANOSECONDS) for ns in (file.start_ns, file.end_ns))
+    start, end = (datetime.fromtimestamp(ns // NS_PER_SECOND) for ns in (file.start_ns, file.end_ns))
     return (
         node,
         file.stream,
         file.output,
         start.isoformat(" "),
         f"{end.time().isoformat()}{'*' if file.writing else ''}",
-        f"{(file.end_ns - file.start_ns) / _NANOSECONDS:.1f}",
+        f"{(file.end_ns - file.start_ns) / NS_PER_SECOND:.1f}",
         f"{file.size_bytes / 1e6:.1f}",
         file.file,
     )

@@ -7,11 +7,11 @@ from typing import Any, Final, TypeGuard
 from schemas.events import Event
 from schemas.signal_resources import InputEntry, RuleEntry, SignalEntry
 from schemas.signals import RuleTested, SignalList
+from schemas.units import NS_PER_SECOND
 from services.cli.table import printable, table
 
 _NONE: Final = """No signals, inputs or rules yet. Write them into mesh.yaml, or begin with one:
   framemesh call io-signal.start '{"signal":"do1","mode":"io","address":"file:///run/io/do1"}'"""
-_NS: Final = 1_000_000_000
 _MS: Final = 1_000_000
 
 
@@ -166,7 +166,7 @@ def _value(value: Any) -> str:
 
 def _time(at_ns: int) -> str:
     try:
-        at = datetime.fromtimestamp(at_ns // _NS).astimezone()
+        at = datetime.fromtimestamp(at_ns // NS_PER_SECOND).astimezone()
     except (ValueError, OverflowError, OSError):  # no moment that a calendar has
         return "-"
-    return f"{at:%H:%M:%S}.{at_ns % _NS // _MS:03d}"
+    return f"{at:%H:%M:%S}.{at_ns % NS_PER_SECOND // _MS:03d}"

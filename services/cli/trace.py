@@ -22,6 +22,7 @@ from schemas.errors import BadRequest, InvalidValue, NotFound, Unavailable
 from schemas.events import Event
 from schemas.subjects import PREFIX
 from schemas.trace import read_traceparent
+from schemas.units import NS_PER_SECOND
 from services.cli.audit import commanded, who
 from services.cli.connection import add_nats_argument, connected
 from services.cli.kept import add_since_argument, audit_records, if_any, kept_events, since_seconds, vouched
@@ -32,7 +33,6 @@ HELP = "the whole story of one command"
 _ID = re.compile(r"[0-9a-f]{4,32}")
 _NEWEST = 20
 _MS = 1_000_000
-_NS = 1_000_000_000
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -117,7 +117,7 @@ def story(wanted: str, records: list[AuditRecord], events: list[Event]) -> Story
 
 def describe(found: Story) -> str:
     """The story as a table, times from its beginning."""
-    began = datetime.fromtimestamp(found.steps[0].at_ns / _NS).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    began = datetime.fromtimestamp(found.steps[0].at_ns / NS_PER_SECOND).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     rows = [("AFTER", "TOOK", "SERVICE", "NODE", "WHAT", "")]
     for step in found.steps:
         took = "-" if step.took_ms is None else f"{step.took_ms:.1f} ms"
@@ -167,7 +167,7 @@ def _list(records: list[AuditRecord], as_json: bool) -> int:
         return 0
     rows = [("TRACE", "TIME", "COMMAND", "WHO")]
     for one in newest:
-        at = datetime.fromtimestamp(one.at_ns / _NS).strftime("%m-%d %H:%M:%S")
+        at = datetime.fromtimestamp(one.at_ns / NS_PER_SECOND).strftime("%m-%d %H:%M:%S")
         rows.append((one.trace_id, at, f"{commanded(one)} {one.resource}", who(one)))
     print("\n".join(table(rows)) if newest else "nothing in that time")
     return 0

@@ -10,6 +10,7 @@ from schemas.colours import UNSPECIFIED, ColourSpace
 from schemas.errors import Unavailable
 from schemas.frames import FrameRef
 from schemas.resources import RenditionSpec, VideoInfo
+from schemas.units import NS_PER_SECOND
 from services.hw_encode.codecs import Codecs
 from services.hw_encode.encoders import Choice, first_working
 from services.hw_encode.kinds import EncoderKind
@@ -18,7 +19,6 @@ from services.hw_encode.placement import encoded_colours, encoded_size
 
 log = logging.getLogger(__name__)
 
-_NS = 1_000_000_000
 _DEFAULT_FPS = 30.0
 # What every encoder opens for, SVT-AV1 the fewest: a source that says nonsense is encoded nevertheless.
 _LOWEST_FPS, _HIGHEST_FPS = 1.0, 240.0
@@ -134,7 +134,7 @@ class ActiveEncoder:
         return encoded_size(self._spec, ref), encoded_colours(self._spec, ref)
 
     def _open_next(self, ref: FrameRef) -> bool:
-        fps = _NS / ref.duration_ns if ref.duration_ns else _DEFAULT_FPS
+        fps = NS_PER_SECOND / ref.duration_ns if ref.duration_ns else _DEFAULT_FPS
         fps = min(fps, self._spec.fps or fps)
         form = self._form_of(ref)
         (width, height), colour_space = form

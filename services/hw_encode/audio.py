@@ -14,12 +14,11 @@ from av.audio.codeccontext import AudioCodecContext
 
 from schemas.frames import AudioHeader
 from schemas.resources import RenditionSpec
-from schemas.units import parse_bitrate
+from schemas.units import NS_PER_SECOND, parse_bitrate
 from shared.packets import PacketPublisher
 
 log = logging.getLogger(__name__)
 
-_NS = 1_000_000_000
 _QUEUE_BLOCKS = 100  # 2 s of 20 ms blocks; an encoder behind by more has lost the moment anyway
 _WAIT_SECONDS = 0.5
 _SAMPLE_BYTES = 2
@@ -110,11 +109,11 @@ class AudioEncoder:
             )
         elif hole_ns > _GAP_NS:
             # A fresh AAC encoder would leave a longer hole than the one there is.
-            silence = np.zeros((1, hole_ns * header.sample_rate // _NS * header.channels), np.int16)
+            silence = np.zeros((1, hole_ns * header.sample_rate // NS_PER_SECOND * header.channels), np.int16)
             for track in self._tracks:
                 self._publish(track, track.encode(silence), header)
             self._next_ns = header.pts_ns
-        self._next_ns += header.samples * _NS // header.sample_rate
+        self._next_ns += header.samples * NS_PER_SECOND // header.sample_rate
         self._last = header
         pcm = np.frombuffer(samples, np.int16).reshape(1, -1)
         for track in self._tracks:
@@ -191,13 +190,13 @@ class _Track:
         for packet in packets:
             if packet.pts is None:
                 continue
-            pts_ns = self._base_ns + packet.pts * _NS // self._rate
+            pts_ns = self._base_ns + packet.pts * NS_PER_SECOND // self._rate
             yield (
                 bytes(packet),
                 {
                     "pts_ns": pts_ns,
                     "dts_ns": pts_ns,
-                    "duration_ns": (packet.duration or 0) * _NS // self._rate,
+                    "duration_ns": (packet.duration or 0) * NS_PER_SECOND // self._rate,
                     "sample_rate": self._rate,
                     "channels": self._channels,
                     "extradata": self._context.extradata or b"",

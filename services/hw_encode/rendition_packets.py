@@ -8,13 +8,13 @@ from typing import NamedTuple
 from schemas.errors import MeshError
 from schemas.frames import FrameRef
 from schemas.resources import RenditionSpec
+from schemas.units import NS_PER_SECOND
 from services.hw_encode.libav_codec import TIME_BASE, Encoded
 from shared.media.configuration import configuration
 from shared.packets import PacketPublisher
 
 log = logging.getLogger(__name__)
 
-_NS = 1_000_000_000
 _DTS_STEP_NS = 1_000_000  # the tick of FLV, the coarsest clock; with 7 B-frames less than a picture at 120/s
 
 
@@ -91,7 +91,7 @@ class RenditionPackets:
             sequence=ref.sequence,
             key=key,
             pts_ns=ref.pts_ns,
-            dts_ns=self._decoding_time_ns(ref.pts_ns, (packet.pts - dts) * _NS // TIME_BASE.denominator),
+            dts_ns=self._decoding_time_ns(ref.pts_ns, (packet.pts - dts) * NS_PER_SECOND // TIME_BASE.denominator),
             duration_ns=inside.duration_ns,
             captured_ns=ref.captured_ns,
             width=inside.width,

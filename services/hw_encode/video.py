@@ -11,7 +11,7 @@ from av.video.frame import PictureType, VideoFrame
 from schemas.errors import MeshError
 from schemas.frames import FrameAck, FrameRef
 from schemas.resources import RenditionSpec, VideoInfo
-from schemas.units import parse_duration
+from schemas.units import NS_PER_SECOND, parse_duration
 from services.hw_encode.active_encoder import ActiveEncoder
 from services.hw_encode.codecs import Codecs
 from services.hw_encode.credits import OwedCredits
@@ -29,7 +29,6 @@ from shared.ring import Lease, LeaseError, RingReader
 
 log = logging.getLogger(__name__)
 
-_NS = 1_000_000_000
 _WAIT_SECONDS = 0.5  # how often an idle thread looks whether it shall end
 # An encoder with B-frames gives up its last pictures when none has come for so long, and for so many distances of two:
 # whoever records a stream that has ended has all of it, and a slow one has no key picture each time.
@@ -200,7 +199,7 @@ class VideoEncoder:
         last = self._packets.newest
         if last is None or not last.reordered:
             return
-        patience_seconds = max(_FINISH_AFTER_SECONDS, _FINISH_AFTER_PICTURES * last.duration_ns / _NS)
+        patience_seconds = max(_FINISH_AFTER_SECONDS, _FINISH_AFTER_PICTURES * last.duration_ns / NS_PER_SECOND)
         if time.monotonic() - self._last_used_at_seconds > patience_seconds:
             self._packets.publish(self._encoder.finish())
 
@@ -217,12 +216,12 @@ class VideoEncoder:
             self._packets.publish(self._encoder.change(spec))
 
     def _encode(self, ref: FrameRef, lease: Lease) -> None:
-        self.start_latency.observe((time.time_ns() - ref.captured_ns) / _NS)
+        self.start_latency.observe((time.time_ns() - ref.captured_ns) / NS_PER_SECOND)
         # An encoder that reorders takes only times that grow; others go on after a clock that was set back.
         steps_back = ref.pts_ns <= self._last_pts_ns
         if not self._encoder.fits(ref) or (self._spec.b_frames and steps_back):
             self._packets.publish(self._encoder.finish())
-        pts = ref.pts_ns * TIME_BASE.denominator // _NS
+        pts = ref.pts_ns * TIME_BASE.denominator // NS_PER_SECOND
         if not steps_back:
             pts = max(pts, self._last_pts + 1)  # two pictures within a tick stay two
         self._last_pts, self._last_pts_ns, self._last_used_at_seconds = pts, ref.pts_ns, time.monotonic()
@@ -249,7 +248,7 @@ class VideoEncoder:
                     ref,
                     picture.width,
                     picture.height,
-                    duration_ns=max(ref.duration_ns, int(_NS / self._spec.fps) if self._spec.fps else 0),
+                    duration_ns=max(ref.duration_ns, int(NS_PER_SECOND / self._spec.fps) if self._spec.fps else 0),
                     reordered=self._spec.b_frames > 0,
                 ),
             )
@@ -269,8 +268,8 @@ class VideoEncoder:
     def _published(self, ref: FrameRef, key: bool) -> None:
         self.counts.encoded += 1
         self.counts.key_frames += key
-        self._on_encoded((time.time_ns() - ref.captured_ns) / _NS)
+        self._on_encoded((time.time_ns() - ref.captured_ns) / NS_PER_SECOND)
 
 
 def _key_interval_ns(spec: RenditionSpec) -> int:
-    return int(parse_duration(spec.key_interval, "key_interval") * _NS)
+    return int(parse_duration(spec.key_interval, "key_interval") * NS_PER_SECOND)

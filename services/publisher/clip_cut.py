@@ -9,10 +9,10 @@ import msgspec
 
 from schemas.errors import Conflict, ErrorInfo
 from schemas.packets import PacketHeader, Track
+from schemas.units import NS_PER_SECOND
 from services.publisher.catch_up import Packet
 from services.publisher.clip_pieces import BEHIND_NS, Piece
 
-_NANOSECONDS: Final = 1_000_000_000
 # Sound from a piece's key picture to where the piece before ends: a group of pictures of 20 s.
 _MAX_EARLY_SOUND: Final = 2_048
 # A picture shown within the clip may be decoded so many after one that is not: as many as codecs keep.
@@ -21,7 +21,7 @@ _MAX_REORDERED: Final = 16
 _MAX_REMEMBERED: Final = 600
 # What is less than two pictures apart is the unrest of a camera's clock.
 _GAP_PICTURES: Final = 2
-_USUAL_DURATION_NS: Final = _NANOSECONDS // 25
+_USUAL_DURATION_NS: Final = NS_PER_SECOND // 25
 
 
 class Cut:
@@ -131,7 +131,7 @@ class Cut:
         assert first is not None  # there is a last picture
         if _parameters(header) == _parameters(first):
             return False
-        moment = datetime.fromtimestamp(header.captured_ns // _NANOSECONDS, UTC).isoformat()
+        moment = datetime.fromtimestamp(header.captured_ns // NS_PER_SECOND, UTC).isoformat()
         what = "size" if (header.width, header.height) != (first.width, first.height) else "codec or its parameters"
         self.changed = Conflict(
             f"the {what} of {header.stream}/{header.rendition} changes at {moment}, and one file has only one; "

@@ -17,7 +17,7 @@ from schemas.errors import InternalError, InvalidValue, MeshError, NotFound, Too
 from schemas.recordings import Clip, MakeClip
 from schemas.resources import StreamActual, StreamSpec
 from schemas.subjects import DEFAULT_RENDITION, SOURCE_RENDITION, command
-from schemas.units import parse_time
+from schemas.units import NS_PER_SECOND, parse_time
 from services.publisher.clip_maker import ClipMaker, output_spec
 from services.publisher.clip_orders import ClipOrder, ClipOrders
 from services.publisher.clip_spool import ClipSpool
@@ -35,7 +35,6 @@ from shared.tasks import end_tasks
 _log = logging.getLogger(__name__)
 
 Streams = Desired[StreamSpec, StreamActual]
-_NANOSECONDS: Final = 1_000_000_000
 # A picture may reach the ring so long after it was captured: encoders that look ahead, and a busy machine.
 _LATE_SECONDS: Final = 3.0
 # How often the ring is looked at: an encoder's shortest setting keeps 1 s, the usual one 15 s.
@@ -109,12 +108,12 @@ class Clips:
         now_ns = time.time_ns()
         start_ns = parse_time(request.start, "start", now_ns)
         end_ns = parse_time(request.end, "end", now_ns)
-        longest_ns = round(self._context.settings.clip_max_seconds * _NANOSECONDS)
+        longest_ns = round(self._context.settings.clip_max_seconds * NS_PER_SECOND)
         if end_ns <= start_ns:
             raise InvalidValue("end", request.end, "write a time after start")
         if end_ns - start_ns > longest_ns or end_ns - now_ns > longest_ns:
             raise InvalidValue(
-                "end", request.end, f"a clip ends {longest_ns // _NANOSECONDS} s after its start and from now at most"
+                "end", request.end, f"a clip ends {longest_ns // NS_PER_SECOND} s after its start and from now at most"
             )
         rendition = request.rendition
         kept = await asyncio.to_thread(self._maker.kept, request.stream, start_ns, end_ns)
@@ -192,7 +191,7 @@ class Clips:
         try:
             while True:
                 reached_ns = await asyncio.to_thread(spool.look)
-                ahead_seconds = (order.end_ns - time.time_ns()) / _NANOSECONDS
+                ahead_seconds = (order.end_ns - time.time_ns()) / NS_PER_SECOND
                 if reached_ns > order.end_ns or ahead_seconds < -_LATE_SECONDS:
                     return
                 # The ring tells nobody when it grows: it is looked at, more often than it forgets.

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from schemas.packets import Track
+from schemas.units import NS_PER_SECOND
 from services.publisher.push_wire import PushJob, PushPacket, PushReport, read_packets, write_report
 from shared.media.mux import Muxer
 
-_NANOSECONDS = 1_000_000_000
 # A packet given to the muxer passes two queues of one packet each, and the sorting of tracks, before the next one
 # waits for the peer: when so many of every track got through, the peer has answered.
 _CONFIRMING_PACKETS = 4
 # Without sound on an open sound track the sorting lets pictures through after 0.5 s; then this much tells.
-_CONFIRMING_NS = _NANOSECONDS
+_CONFIRMING_NS = NS_PER_SECOND
 
 
 class Confirmation:

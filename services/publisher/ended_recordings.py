@@ -7,9 +7,9 @@ from schemas.ids import Id, compound_id
 from schemas.recordings import RECORDING_OUTPUT, Recording
 from schemas.resources import OutputActual
 from schemas.subjects import state_key
+from schemas.units import NS_PER_SECOND
 from shared.state import StateMirrors, read_entry
 
-_NANOSECONDS: Final = 1_000_000_000
 _MAX_REMEMBERED: Final = 256  # streams whose last recording is still told of
 _SUFFIX: Final = state_key("publisher", compound_id("x", RECORDING_OUTPUT)).removeprefix("publisher.x")
 
@@ -57,12 +57,12 @@ def recording_of(actual: OutputActual) -> Recording:
         error=actual.error,
         rendition=actual.rendition,
         started_ns=actual.started_ns,
-        duration_s=actual.duration_ns / _NANOSECONDS,
+        duration_s=actual.duration_ns / NS_PER_SECOND,
         width=video.width if video else 0,
         height=video.height if video else 0,
         frame_rate=video.fps if video else 0.0,
         file_size=actual.bytes_written,
         file_name=actual.file,
         files=actual.files,
-        preroll_s=actual.preroll_ns / _NANOSECONDS,
+        preroll_s=actual.preroll_ns / NS_PER_SECOND,
     )

@@ -10,12 +10,12 @@ import numpy as np
 
 from schemas.packets import PacketHeader
 from schemas.resources import OutputFormat, OutputSpec
+from schemas.units import NS_PER_SECOND
 from services.publisher.mp4_fragments import fragments
 from services.publisher.outputs.base import Output
 from services.publisher.timeline import Place
 from shared.recording_index import KEY, RECORD, VERSION, IndexAppender, IndexHeader, index_path
 
-_NANOSECONDS = 1_000_000_000
 # The muxers' clocks: a time in the index is the one that a player finds in the file.
 _CLOCK_HZ: Mapping[OutputFormat, int] = {"mp4": 90_000, "ts": 90_000, "mkv": 1_000}
 _LONGEST_DURATION_NS = 2**32 - 1
@@ -153,5 +153,5 @@ class FileIndex:
 
 def _on_clock(nanoseconds: int, clock_hz: int) -> int:
     """The time that a muxer with such a clock makes of it."""
-    ticks = (nanoseconds * clock_hz + _NANOSECONDS // 2) // _NANOSECONDS
-    return (ticks * _NANOSECONDS + clock_hz // 2) // clock_hz
+    ticks = (nanoseconds * clock_hz + NS_PER_SECOND // 2) // NS_PER_SECOND
+    return (ticks * NS_PER_SECOND + clock_hz // 2) // clock_hz

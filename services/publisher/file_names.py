@@ -15,6 +15,7 @@ from typing import Final
 
 from schemas.errors import InvalidValue, NotFound
 from schemas.resources import OutputFormat, OutputSpec
+from schemas.units import NS_PER_SECOND
 from shared.urls import redact
 
 SUFFIXES: Final[Mapping[OutputFormat, str]] = {"mp4": ".mp4", "ts": ".ts", "mkv": ".mkv", "hls": ".m3u8"}
@@ -26,7 +27,6 @@ _SCHEME = "file://"
 _START_FORMAT = re.compile(r"(?:%[YmdHMSjy]|[A-Za-z0-9 ._/-])+\Z")
 _DEFAULT_START_FORMAT = "%Y%m%d-%H%M%S"
 _PLACEHOLDER = re.compile(r"\{([a-z]+)(?::([^{}]*))?\}")
-_NANOSECONDS = 1_000_000_000
 # Linux' NAME_MAX is 255 bytes; the rest is for `-99999`.
 _MAX_NAME_BYTES = 240
 _MAX_FOLDERS = 16
@@ -129,7 +129,7 @@ def expand(template: str, spec: OutputSpec, start_ns: int) -> str:
             if not _START_FORMAT.match(date_format or _DEFAULT_START_FORMAT):
                 raise _invalid(_SCHEME + template, "in {start:…} use %Y %m %d %H %M %S %j %y and plain characters")
             try:
-                start = datetime.fromtimestamp(start_ns // _NANOSECONDS)  # local: the time on the site's clocks
+                start = datetime.fromtimestamp(start_ns // NS_PER_SECOND)  # local: the time on the site's clocks
             except (OverflowError, OSError, ValueError):  # a producer without a clock; the name still has to work
                 start = datetime.fromtimestamp(0)
             return start.strftime(date_format or _DEFAULT_START_FORMAT)

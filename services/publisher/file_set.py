@@ -12,6 +12,7 @@ from schemas.errors import ErrorInfo, OutOfSpace
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader, Track
 from schemas.resources import OutputFormat, OutputSpec, VideoInfo
+from schemas.units import NS_PER_SECOND
 from services.publisher.disk_room import check_room
 from services.publisher.failures import explain_file
 from services.publisher.file_index import FileIndex
@@ -29,7 +30,6 @@ from shared.recording_index import BadIndex, IndexSummary, index_path, read_inde
 
 _log = logging.getLogger(__name__)
 
-_NANOSECONDS = 1_000_000_000
 INDEXED: frozenset[OutputFormat] = frozenset({"mp4", "ts", "mkv"})
 """Formats of one file each; a playlist keeps its own."""
 
@@ -287,7 +287,7 @@ class FileSet:
             self._retention.add(file, KeptFile(summary.start_ns, end_ns, status.st_size))
         detail: dict[str, Any] = {**self._named(file), "bytes": status.st_size}
         if summary:
-            duration_s = (summary.end_ns - summary.start_ns) / _NANOSECONDS
+            duration_s = (summary.end_ns - summary.start_ns) / NS_PER_SECOND
             detail |= {"start_ns": summary.start_ns, "end_ns": summary.end_ns, "duration_s": round(duration_s, 3)}
             detail |= {"pictures": summary.pictures, "index": self._named(index_path(file))["file"]}
         self._tell("segment-finished", detail)
@@ -309,7 +309,7 @@ class FileSet:
         return {
             "files": len(self.names),
             "start_ns": self.started_ns,
-            "duration_s": round(self.duration_ns / _NANOSECONDS, 3),
+            "duration_s": round(self.duration_ns / NS_PER_SECOND, 3),
             "bytes": self.size_bytes,
         }
 

@@ -5,6 +5,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from schemas.units import NS_PER_SECOND
+
 VIDEO_CLOCK_HZ: Final = 90_000
 """Of the pictures' track, as `shared.media.mux` sets it."""
 _BOX_HEADER_BYTES = 8
@@ -13,7 +15,6 @@ _LARGE_BOX_BYTES = 16
 _MAX_MOOF_BYTES = 4 << 20
 _MAX_SAMPLES = 100_000
 _VIDEO_TRACK: Final = 1  # the muxer is given pictures first
-_NANOSECONDS = 1_000_000_000
 _NOT_KEY = 0x0001_0000  # sample_is_non_sync_sample
 _FULL_BOX_BYTES = 4
 
@@ -140,4 +141,4 @@ def _run(data: bytes, start: int, defaults: _Defaults, dts: int) -> Iterator[tup
 
 
 def _nanoseconds(ticks: int) -> int:
-    return (ticks * _NANOSECONDS + VIDEO_CLOCK_HZ // 2) // VIDEO_CLOCK_HZ
+    return (ticks * NS_PER_SECOND + VIDEO_CLOCK_HZ // 2) // VIDEO_CLOCK_HZ

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from schemas.resources import OutputSpec
-from schemas.units import parse_bytes, parse_duration
+from schemas.units import NS_PER_SECOND, parse_bytes, parse_duration
 from shared.recording_index import SUFFIX, BadIndex, index_path, read_summary
 
 _log = logging.getLogger(__name__)
 
-_NANOSECONDS = 1_000_000_000
 # How often age and the free room are looked at while no file ends; the disk fills by megabytes in that time.
 _CHECK_SECONDS: Final = 5.0
 _STOP_SECONDS = _ROOM_SECONDS = 5.0  # an unlink of a very large file takes seconds on some disks
@@ -43,7 +42,7 @@ class Limits(NamedTuple):
         InvalidValue: names the field.
         """
         return cls(
-            round(parse_duration(spec.keep_for, "keep_for") * _NANOSECONDS) if spec.keep_for else None,
+            round(parse_duration(spec.keep_for, "keep_for") * NS_PER_SECOND) if spec.keep_for else None,
             parse_bytes(spec.keep_bytes, "keep_bytes") if spec.keep_bytes else None,
             parse_bytes(spec.keep_free, "keep_free") if spec.keep_free else None,
         )

@@ -3,9 +3,7 @@
 from typing import NamedTuple
 
 from schemas.resources import OutputSpec
-from schemas.units import parse_bytes, parse_duration
-
-_NANOSECONDS = 1_000_000_000
+from schemas.units import NS_PER_SECOND, parse_bytes, parse_duration
 
 
 class SegmentLimits(NamedTuple):
@@ -20,7 +18,7 @@ class SegmentLimits(NamedTuple):
         InvalidValue: names the field.
         """
         return cls(
-            round(parse_duration(spec.segment, "segment") * _NANOSECONDS) if spec.segment else None,
+            round(parse_duration(spec.segment, "segment") * NS_PER_SECOND) if spec.segment else None,
             parse_bytes(spec.segment_bytes, "segment_bytes") if spec.segment_bytes else None,
         )
 

@@ -4,14 +4,14 @@ from collections import Counter
 from typing import NamedTuple
 
 from schemas.packets import PacketHeader, Track
+from schemas.units import NS_PER_SECOND
 
-_NANOSECONDS = 1_000_000_000
 # Sound this far from the pictures belongs to another time: to the clock before a step, or to a dead producer.
-_MAX_SKEW_NS = 10 * _NANOSECONDS
+_MAX_SKEW_NS = 10 * NS_PER_SECOND
 # The step that is put in place of one backwards when the pictures do not tell their duration: 25 pictures/s.
-_DEFAULT_DURATION_NS = _NANOSECONDS // 25
+_DEFAULT_DURATION_NS = NS_PER_SECOND // 25
 # A real gap stays a gap; one this long is a host that found out the date, and nobody wants hours of nothing.
-LONGEST_GAP_NS = 3_600 * _NANOSECONDS
+LONGEST_GAP_NS = 3_600 * NS_PER_SECOND
 
 
 class Place(NamedTuple):

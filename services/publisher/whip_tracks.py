@@ -10,9 +10,9 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av.packet import Packet
 
 from schemas.packets import Track
+from schemas.units import NS_PER_SECOND
 from services.publisher.push_wire import PushPacket
 
-_NANOSECONDS = 1_000_000_000
 # RTP's clocks: RFC 6184 section 8.2.1, RFC 7741 section 4.1 and RFC 7587 section 4.1.
 _CLOCK_HZ: dict[Track, int] = {"video": 90_000, "opus": 48_000}
 # Two seconds of 60 pictures/s; sent as fast as they come, so more means that this process starves.
@@ -70,6 +70,6 @@ class PacketTrack(MediaStreamTrack):
         packet, payload = self._queue.popleft()
         made: Packet[Any] = Packet(len(payload))
         made.update(payload)  # type: ignore[arg-type]  # a copy into libav's memory, all that aiortc takes
-        made.pts = (packet.pts_ns * self._clock_hz + _NANOSECONDS // 2) // _NANOSECONDS
+        made.pts = (packet.pts_ns * self._clock_hz + NS_PER_SECOND // 2) // NS_PER_SECOND
         made.time_base = self._time_base
         return made

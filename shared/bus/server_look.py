@@ -14,11 +14,11 @@ from msgspec import Struct
 from nats.aio.client import Client
 
 from schemas.errors import Unavailable
+from schemas.units import NS_PER_SECOND
 from shared.bus.bus import Bus
 
 _ASK_SECONDS = 1.0
 _NOT_FOUND = 404
-_NS = 1_000_000_000
 
 JetStreamState = Literal["there", "none", "not told"]
 
@@ -116,7 +116,7 @@ async def _clock_ahead(client: Client, stream: str) -> float | None:
     answer = await _ask(client, f"$JS.API.STREAM.INFO.{stream}") if stream else {}
     after_ns = time.time_ns()
     then_ns = _time_ns(str(answer.get("ts", "")))
-    return None if then_ns is None else (then_ns - (before_ns + after_ns) // 2) / _NS
+    return None if then_ns is None else (then_ns - (before_ns + after_ns) // 2) / NS_PER_SECOND
 
 
 async def _ask(client: Client, subject: str, body: bytes = b"") -> dict[str, Any]:
@@ -182,6 +182,7 @@ def _time_ns(text: str) -> int | None:
     """RFC 3339 with up to nine decimals, as Go writes it; `fromisoformat` knows six."""
     whole, _, rest = text.rstrip("Z").partition(".")
     try:
-        return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * _NS + int(rest.ljust(9, "0")[:9] or 0)
+        seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
+        return seconds * NS_PER_SECOND + int(rest.ljust(9, "0")[:9] or 0)
     except ValueError:
         return None

@@ -15,6 +15,7 @@ from schemas.colours import RGB, UNSPECIFIED, ColourSpace
 from schemas.errors import InvalidValue
 from schemas.frames import Clock, Delivery, FrameRef
 from schemas.subjects import RAW, frames
+from schemas.units import NS_PER_SECOND
 from shared.bus import Bus
 from shared.clients.credits import Credits
 from shared.clients.picture import PictureInPlace, Stamp
@@ -25,7 +26,6 @@ from shared.ring.lossless import FailedPicture
 
 log = logging.getLogger(__name__)
 
-_NS: Final = 1_000_000_000
 _MIN_STEP_NS: Final = 11_112  # one tick of video's 90 kHz clock: two pictures in one tick cannot be told apart
 _SLOT_RETRY_SECONDS: Final = 0.002  # readers do not tell when they let go; an eighth of a picture's time at 60 fps
 _CHECK_AGAIN_SECONDS: Final = 0.5  # a lossless writer that waits notices by then that another has taken the stream
@@ -233,7 +233,7 @@ class PublishedStream:
             pts_ns=pts_ns,
             captured_ns=captured_ns,
             monotonic_ns=monotonic_ns - (now_ns - captured_ns),
-            duration_ns=round(_NS / self._fps) if self._fps else 0,
+            duration_ns=round(NS_PER_SECOND / self._fps) if self._fps else 0,
             clock=stamp.clock,
             colour_space=self._colour_space,
         )
@@ -255,7 +255,7 @@ class PublishedStream:
         least_ns = -(1 << 63) if self._last_pts_ns is None else self._last_pts_ns + _MIN_STEP_NS
         if given_ns is None:
             if self.gate is not None and self._fps:
-                given_ns = self._started_ns + round(self.counts.written * _NS / self._fps)
+                given_ns = self._started_ns + round(self.counts.written * NS_PER_SECOND / self._fps)
             return max(captured_ns if given_ns is None else given_ns, least_ns)
         if given_ns < least_ns:
             raise InvalidValue(

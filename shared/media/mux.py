@@ -20,8 +20,8 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from schemas.packets import PacketHeader, Track
+from schemas.units import NS_PER_SECOND
 
-_NANOSECONDS = 1_000_000_000
 _VIDEO_CLOCK_HZ = 90_000  # MPEG's clock: whole numbers for 24, 25, 30, 50 and 60 pictures/s, and RTP's own
 # Encoders whose contexts serve as templates; they are never opened.
 _TEMPLATE_CODECS = {
@@ -196,7 +196,7 @@ def _add_stream(container: av.container.OutputContainer, parameters: TrackParame
         stream.codec_context.width, stream.codec_context.height = parameters.width, parameters.height
         stream.time_base = Fraction(1, _VIDEO_CLOCK_HZ)
         if parameters.picture_ns > 0:  # Matroska's milliseconds make players guess 24 pictures/s of 30
-            rate = Fraction(_NANOSECONDS, parameters.picture_ns)
+            rate = Fraction(NS_PER_SECOND, parameters.picture_ns)
             stream.codec_context.framerate = rate.limit_denominator(_RATE_DENOMINATOR)
     else:
         stream.codec_context.sample_rate = parameters.sample_rate
@@ -214,5 +214,5 @@ def _clock_hz(stream: VideoStream | AudioStream) -> Fraction:
 
 def _ticks(nanoseconds: int, clock_hz: Fraction) -> int:
     # In integers: Fraction arithmetic costs 2 us a call and would be most of what a packet costs here.
-    divisor = clock_hz.denominator * _NANOSECONDS
+    divisor = clock_hz.denominator * NS_PER_SECOND
     return (nanoseconds * clock_hz.numerator + divisor // 2) // divisor

@@ -4,7 +4,8 @@ import threading
 import time
 from collections.abc import Callable
 
-_NS_PER_SECOND = 1_000_000_000
+from schemas.units import NS_PER_SECOND
+
 # Later than this is a stall (suspended machine, blocked disk), not jitter: what was missed is not played in a burst.
 _STALL_SECONDS = 0.5
 # Further ahead than this is a jump of the media clock (edited file, wrapped counter), not a slow source.
@@ -25,8 +26,8 @@ class Pacer:
         jump_seconds: float = _JUMP_SECONDS,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._stall_ns = int(stall_seconds * _NS_PER_SECOND)
-        self._jump_ns = int(jump_seconds * _NS_PER_SECOND)
+        self._stall_ns = int(stall_seconds * NS_PER_SECOND)
+        self._jump_ns = int(jump_seconds * NS_PER_SECOND)
         self._clock_ns = clock_ns
         self._offset_ns: int | None = None
 
@@ -39,7 +40,7 @@ class Pacer:
         if not -self._stall_ns <= ahead_ns <= self._jump_ns:
             self._offset_ns = now_ns - media_ns
             return 0.0
-        return max(ahead_ns, 0) / _NS_PER_SECOND
+        return max(ahead_ns, 0) / NS_PER_SECOND
 
     def wait(self, media_ns: int, stop: threading.Event) -> bool:
         """Wait until `media_ns` is due; False when `stop` was set first. Takes at most `jump_seconds`."""

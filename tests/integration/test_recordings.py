@@ -18,6 +18,7 @@ import pytest
 from schemas.ids import compound_id
 from schemas.recordings import RECORDING_OUTPUT
 from schemas.subjects import DESIRED_BUCKET, state_key
+from schemas.units import NS_PER_SECOND
 from shared.bus import Bus
 from shared.recording_index import index_path, read_index
 from tests.support.mesh import CallFailed, RunningMesh, bunny
@@ -28,7 +29,6 @@ pytestmark = pytest.mark.integration
 _FPS = 30
 _FRAME_SECONDS = 1 / _FPS
 _FRAGMENT_SECONDS = 1.0  # the publisher's setting
-_NANOSECONDS = 1_000_000_000
 _BUSY = 3  # times fewer pictures than asked for is what a machine makes that does many other things
 _MIN_FREE_BYTES = 1_000_000
 
@@ -86,7 +86,7 @@ def test_start_status_stop(mesh):
     assert started["state"] == "running"
     assert started["rendition"] == "main"
     assert Path(started["file_name"]).parent == mesh.media_dir / "cam0"
-    assert 0 <= started["started_ns"] - began_ns < 10 * _NANOSECONDS
+    assert 0 <= started["started_ns"] - began_ns < 10 * NS_PER_SECOND
     with pytest.raises(CallFailed, match=f"cam0 is being recorded to {started['file_name']} already") as caught:
         mesh.call("publisher.start-recording", stream="cam0")
     assert caught.value.code == 409

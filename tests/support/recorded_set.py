@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from schemas.units import NS_PER_SECOND
 from shared.recording_index import ESTIMATED, index_path, read_index
 from tests.support.peers import probe
 
-_NANOSECONDS = 1_000_000_000
 _SOUND_LATE_SECONDS = 0.2  # behind its pictures: a block, an encoder of AAC, and a machine that does other things
 
 
@@ -36,7 +36,7 @@ def check_set(files: Sequence[Path]) -> FoundSet:
         tracks = probe(file)  # fails on anything that ffprobe complains about
         video = tracks["video"]
         assert video.decoded == len(records), f"{file}: {video.decoded} pictures, {len(records)} records"
-        found_ns = np.array(video.pts) * _NANOSECONDS
+        found_ns = np.array(video.pts) * NS_PER_SECOND
         assert np.abs(found_ns - records["pts_ns"]).max() < 2_000, file  # ffprobe shows microseconds
         for track in tracks.values():
             assert all(b > a for a, b in pairwise(track.dts)), f"{file}: decoding times grow strictly"

@@ -4,8 +4,9 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from schemas.units import NS_PER_SECOND
+
 SOURCE: Final = Path(__file__).with_name("stepped_clock.c")
-_NS: Final = 1_000_000_000
 _BUILD_SECONDS: Final = 60
 
 
@@ -30,4 +31,4 @@ class SteppedClocks:
         """From now on so far from the host's clock."""
         path = self._folder / service.replace("-", "_")
         with path.open("r+b" if path.exists() else "wb") as file:  # in place: the processes map it
-            file.write(round(seconds * _NS).to_bytes(8, "little", signed=True))
+            file.write(round(seconds * NS_PER_SECOND).to_bytes(8, "little", signed=True))

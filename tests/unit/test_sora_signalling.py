@@ -70,7 +70,7 @@ def test_each_stream_is_matched_with_its_own_lines() -> None:
         ("opus", None, "0"),
         ("video", "h264", "1"),
     ]
-    assert terms.tracks[1].retransmission_type == 101
+    assert terms.tracks[1].repair_type == 101
     assert side_of(description, ("7",)) is None
     refused = read_offer(text.replace("m=video 9", "m=video 0"))
     assert side_of(refused, ("1", "2")) is None

@@ -50,7 +50,7 @@ def test_a_camera_and_a_microphone_are_taken_as_h264_and_opus() -> None:
     offer = match(CHROMIUM)
     sound, video = offer.terms.tracks
     assert (sound.track, sound.codec, sound.payload_type, sound.clock_hz) == ("opus", None, 111, 48_000)
-    assert (video.track, video.codec, video.payload_type, video.retransmission_type) == ("video", "h264", 108, 109)
+    assert (video.track, video.codec, video.payload_type, video.repair_type) == ("video", "h264", 108, 109)
     assert video.feedback == {"nack", "nack pli", "ccm fir", "goog-remb"}
     assert not sound.feedback
     text = answer_to(offer)
@@ -89,7 +89,7 @@ def test_a_page_chooses_by_what_it_offers(offered: tuple[str, ...], taken: str) 
         text = only(CHROMIUM, "VP8").replace("VP8/90000", "H265/90000")
     video = match(text).terms.tracks[1]
     assert video.codec == taken
-    assert (video.retransmission_type is not None) == ("rtx" in offered)
+    assert (video.repair_type is not None) == ("rtx" in offered)
 
 
 def test_data_channels_are_taken_in_the_bundle() -> None:

@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from schemas.resources import StreamSpec
+from schemas.units import NS_PER_SECOND
 from services.capture.sink import StreamSink
 from services.capture.sound_blocks import RAW_SAMPLE_RATE
 from services.capture.sources.sender_clock import Captured
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NS = 1_000_000_000
 _BLOCK_SAMPLES = 960  # 20 ms at 48 kHz
 _MAX_ARRIVALS = 64  # pictures inside the decoder at once; more is a stream without timestamps
 
@@ -157,4 +157,4 @@ def fresh_decoder(stream: CodedTrack) -> Any:
 
 def to_ns(value: int, base: Fraction) -> int:
     """A time in units of `base` seconds, in nanoseconds."""
-    return value * base.numerator * _NS // base.denominator
+    return value * base.numerator * NS_PER_SECOND // base.denominator

@@ -19,6 +19,7 @@ import numpy as np
 
 from schemas.errors import BadRequest, InvalidValue, NotFound
 from schemas.resources import StreamSpec, VideoInfo
+from schemas.units import NS_PER_SECOND
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
 from services.capture.sources.container_source import ContainerSource
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NS = 1_000_000_000
 _MAX_PICTURES = 100_000  # a round of five hours at the default rate; a folder beyond it is a mistake
 _LOOK_SECONDS = 1.0  # how often a picture is decoded for `frozen_after` while nobody looks
 
@@ -67,10 +67,10 @@ class ImagesSource(ContainerSource):
             raise BadRequest(f"source {self.spec.source}: none of the {len(names)} pictures can be read")
         sink.live(VideoInfo(codec="images", width=first.width, height=first.height, fps=self._fps), None, ())
         pacer, epoch_ns, number, looked_at = Pacer(), time.time_ns(), 0, 0.0
-        duration_ns = round(_NS / self._fps)
+        duration_ns = round(NS_PER_SECOND / self._fps)
         while True:
             for name in names:
-                media_ns = round(number * _NS / self._fps)
+                media_ns = round(number * NS_PER_SECOND / self._fps)
                 if not pacer.wait(media_ns, stop):
                     return
                 number += 1

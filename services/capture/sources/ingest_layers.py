@@ -12,20 +12,21 @@ import msgspec
 
 from schemas.packets import PacketHeader
 from schemas.resources import LayerInfo
+from schemas.units import NS_PER_SECOND
 
-_NS = 1_000_000_000
-_ACTIVE_NS = 2 * _NS  # a layer that was silent for so long is shown as ended; still screens are sent once a second
+_ACTIVE_NS = 2 * NS_PER_SECOND  # a layer silent for so long is shown as ended; still screens are sent once a second
 # The followed layer has ended when another one goes on without it. Every layer is made from the same pictures: that one
 # of them brings this many while the other brings none in this time is neither a slow camera nor a lost packet.
-_ENDED_PICTURES, _ENDED_NS = 3, _NS // 2
+_ENDED_PICTURES, _ENDED_NS = 3, NS_PER_SECOND // 2
 # One that ended and came back is followed again when it has lasted: on a line that is nearly good enough `source` would
 # change its size with every second otherwise.
-_STEADY_NS = 2 * _NS
-_WINDOW_NS = 3 * _NS  # of the bitrate that is shown
+_STEADY_NS = 2 * NS_PER_SECOND
+_WINDOW_NS = 3 * NS_PER_SECOND  # of the bitrate that is shown
 _MAX_WINDOW_UNITS = 512  # 3 s of 170 pictures/s
 _MIN_STEP_NS = 11_112  # one tick of the 90 kHz clock
-_REPORT_NS = _NS
-_REPORT_SAME_NS, _REPORT_CHANGE = 5 * _NS, 0.2  # a bitrate that wanders by less is no news, and state is kept for all
+_REPORT_NS = NS_PER_SECOND
+# A bitrate that wanders by less is no news, and state is kept for all.
+_REPORT_SAME_NS, _REPORT_CHANGE = 5 * NS_PER_SECOND, 0.2
 
 
 @dataclass
@@ -69,8 +70,8 @@ class Layer:
         """Of the last seconds, bit/s; while it has not come for so long, of the time since it came."""
         while self._recent and now_ns - self._recent[0][0] > _WINDOW_NS:
             self._recent.popleft()
-        window_ns = max(_NS, min(_WINDOW_NS, now_ns - self.began_ns))
-        return sum(size for _, size in self._recent) * 8 * _NS // window_ns
+        window_ns = max(NS_PER_SECOND, min(_WINDOW_NS, now_ns - self.began_ns))
+        return sum(size for _, size in self._recent) * 8 * NS_PER_SECOND // window_ns
 
 
 class Layers:

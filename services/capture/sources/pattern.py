@@ -10,7 +10,7 @@ import numpy as np
 
 from schemas.errors import InvalidValue
 from schemas.resources import AudioInfo, StreamSpec, VideoInfo
-from schemas.units import parse_size
+from schemas.units import NS_PER_SECOND, parse_size
 from services.capture.settings import CaptureSettings
 from services.capture.shaping import only_shaping_changed
 from services.capture.sink import StreamSink
@@ -23,7 +23,6 @@ from shared.media.tone import tone
 from shared.pixel_formats import Picture
 from shared.ring import RingGeometry
 
-_NS = 1_000_000_000
 _BLOCK_SAMPLES = 960  # 20 ms at 48 kHz
 _CHANNELS = 2
 
@@ -48,7 +47,7 @@ class _Drawing:
 
     def write(self, number: int, sink: StreamSink, pts_ns: int) -> None:
         """Draw the picture of this number and hand it over."""
-        duration_ns = round(_NS / self.fps)
+        duration_ns = round(NS_PER_SECOND / self.fps)
         if self.shaped:
             self._draw(number, self._canvas)
             sink.image(self._canvas, "yuv420p", pts_ns=pts_ns, duration_ns=duration_ns, colour_space=COLOUR_SPACE)
@@ -100,7 +99,7 @@ class PatternSource(Source):
         pacer = Pacer()
         number, sample = 0, 0
         while True:
-            media_ns = round(number * _NS / fps)
+            media_ns = round(number * NS_PER_SECOND / fps)
             if not pacer.wait(media_ns, stop):
                 return
             sink.arrived()
@@ -108,9 +107,9 @@ class PatternSource(Source):
             if sink.wants_raw:
                 self._drawing.write(number, sink, epoch_ns + media_ns)
             # Sound is made up to the end of this picture, block by block, so both share one clock.
-            while self._tone and sample * _NS // RAW_SAMPLE_RATE <= media_ns:
+            while self._tone and sample * NS_PER_SECOND // RAW_SAMPLE_RATE <= media_ns:
                 if sink.wants_sound:
-                    pts_ns = epoch_ns + sample * _NS // RAW_SAMPLE_RATE
+                    pts_ns = epoch_ns + sample * NS_PER_SECOND // RAW_SAMPLE_RATE
                     block = tone(sample, _BLOCK_SAMPLES, RAW_SAMPLE_RATE, _CHANNELS).reshape(-1, _CHANNELS)
                     sink.sound(block, pts_ns=pts_ns, captured_ns=pts_ns)
                 sample += _BLOCK_SAMPLES

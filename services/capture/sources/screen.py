@@ -17,7 +17,7 @@ import numpy as np
 
 from schemas.errors import InvalidValue, Unavailable
 from schemas.resources import StreamSpec, VideoInfo
-from schemas.units import parse_size
+from schemas.units import NS_PER_SECOND, parse_size
 from services.capture.settings import CaptureSettings
 from services.capture.sink import StreamSink
 from services.capture.sources.container_source import ContainerSource
@@ -27,7 +27,6 @@ from shared.netguard import Policy, check, interruptible
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-_NS = 1_000_000_000
 _MAX_OFFSET_PIXELS = 32_767  # of X11's coordinates
 _LOOK_SECONDS = 1.0  # how often an X server that nobody looks at is asked whether it is there
 
@@ -75,7 +74,7 @@ class ScreenSource(ContainerSource):
 
     def _show(self, sink: StreamSink, stop: threading.Event) -> None:
         """Write the pictures for as long as somebody looks."""
-        duration_ns = round(_NS / self._query.fps)
+        duration_ns = round(NS_PER_SECOND / self._query.fps)
         with interruptible(stop), self._open() as container:
             try:
                 for frame in container.decode(video=0):
@@ -91,7 +90,7 @@ class ScreenSource(ContainerSource):
 
     def _wait(self, sink: StreamSink, stop: threading.Event) -> None:
         """Let time pass as if the pictures were taken, until somebody looks; see now and then that they could be."""
-        pacer, duration_ns = Pacer(), round(_NS / self._query.fps)
+        pacer, duration_ns = Pacer(), round(NS_PER_SECOND / self._query.fps)
         for number in range(max(1, round(_LOOK_SECONDS * self._query.fps))):
             if not pacer.wait(number * duration_ns, stop) or sink.wants_raw:
                 return

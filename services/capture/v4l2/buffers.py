@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 
 from schemas.errors import Unavailable
+from schemas.units import NS_PER_SECOND
 from services.capture.v4l2 import abi
 from services.capture.v4l2.device import VideoDevice, explain
 from services.capture.v4l2.formats import Bytes
@@ -21,9 +22,8 @@ from services.capture.v4l2.formats import Bytes
 # One being filled, one being used, and some for a process that is kept waiting for two or three pictures.
 _BUFFERS = 4
 _MIN_BUFFERS = 2
-_NS = 1_000_000_000
 # A driver's time further away than this from now is not the time of the picture (some count from power-up).
-_OLDEST_NS = 10 * _NS
+_OLDEST_NS = 10 * NS_PER_SECOND
 _AHEAD_NS = 100_000_000
 
 
@@ -153,6 +153,6 @@ class Buffers:
 def _believable(buffer: abi.Buffer) -> int | None:
     if buffer.flags & abi.BUF_FLAG_TIMESTAMP_MASK != abi.BUF_FLAG_TIMESTAMP_MONOTONIC:
         return None
-    stamp_ns = int(buffer.timestamp.seconds) * _NS + int(buffer.timestamp.microseconds) * 1_000
+    stamp_ns = int(buffer.timestamp.seconds) * NS_PER_SECOND + int(buffer.timestamp.microseconds) * 1_000
     age_ns = time.monotonic_ns() - stamp_ns
     return stamp_ns if -_AHEAD_NS <= age_ns <= _OLDEST_NS else None

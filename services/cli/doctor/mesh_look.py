@@ -15,6 +15,7 @@ from schemas.errors import MeshError, Unavailable
 from schemas.packets import UNREADABLE
 from schemas.resources import Presence
 from schemas.subjects import ACTUAL_BUCKET, DESIRED_BUCKET, EVENTS_STREAM, PRESENCE_BUCKET, presence_key
+from schemas.units import NS_PER_SECOND
 from services.cli.connection import DEFAULT_URL, connected
 from services.launcher.ports import NATS_PORT
 from shared.bus import Bus, ServerLook, look_at_server, shown_servers, stored_at
@@ -25,7 +26,6 @@ ESSENTIAL = frozenset({f"KV_{DESIRED_BUCKET}", f"KV_{ACTUAL_BUCKET}", f"KV_{PRES
 """Without these there is no mesh; the others are made when they are first needed."""
 _STATE_SECONDS = 2.0
 _MOST_CLOCKS = 64  # services whose clocks are compared: those of one node have the same one
-_NS = 1_000_000_000
 
 
 class NobodyListens(Unavailable):
@@ -127,5 +127,5 @@ async def _clocks(bus: Bus, present: Iterable[Presence]) -> dict[str, float]:
             said_ns = msgspec.json.decode(stored[0], type=Presence).at_ns
         except UNREADABLE:
             continue
-        clocks[presence.node] = (said_ns - stored[1]) / _NS
+        clocks[presence.node] = (said_ns - stored[1]) / NS_PER_SECOND
     return clocks

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypeVar
 
+from schemas.units import NS_PER_SECOND
 from services.cli.table import printable
 from services.cli.top_screen.scene import EventRow, ServiceRow, StreamRow, WorkRow
 
 Tone = Literal["", "good", "warn", "bad", "dim"]
 RowT = TypeVar("RowT")
 
-_NS: Final = 1_000_000_000
 _BUSY_PERCENT: Final = 90.0  # of one core: Python's loop has no second one
 _LATE_MS: Final = 50.0  # a picture at 20 fps: who is later than that drops some
 _TONES: Final[dict[str, Tone]] = {
@@ -67,7 +67,7 @@ def age(seconds: float) -> str:
 
 
 def clock(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns / _NS).strftime("%H:%M:%S")
+    return datetime.fromtimestamp(at_ns / NS_PER_SECOND).strftime("%H:%M:%S")
 
 
 def _fps(row: StreamRow) -> str:

@@ -7,10 +7,10 @@ from schemas.commands import MeshStatus, StreamEntry
 from schemas.events import Event
 from schemas.extraction import Job
 from schemas.resources import Presence, RenditionActual
+from schemas.units import NS_PER_SECOND
 from services.cli.status import WholeStatus
 from services.cli.top_screen.scene import EventRow, ServiceRow, StreamRow, WorkRow
 
-_NS = 1_000_000_000
 _DONE = ("completed", "failed", "canceled")
 
 
@@ -23,7 +23,7 @@ def service_row(one: Presence, lag_ms: float | None, now_s: float) -> ServiceRow
         cpu_percent=one.process_cpu_percent,
         rss_bytes=one.rss_bytes,
         restarts=one.restarts,
-        up_s=round(max(0.0, now_s - one.started_ns / _NS), 1),
+        up_s=round(max(0.0, now_s - one.started_ns / NS_PER_SECOND), 1),
         lag_ms=_rounded(lag_ms),
         dropped=sum(one.dropped.values()),
     )

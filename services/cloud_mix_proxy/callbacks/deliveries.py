@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from schemas.errors import MeshError, NotFound, Unavailable
 from schemas.mix_tasks import CallbackItem, CallbackState, TaskRecord
 from schemas.packets import UNREADABLE
+from schemas.units import NS_PER_SECOND
 from services.cloud_mix_proxy.callbacks.envelope import envelope
 from services.cloud_mix_proxy.callbacks.post import TIMEOUT_SECONDS, post, reason_of
 from services.cloud_mix_proxy.tasks import full_rules
@@ -40,7 +41,6 @@ _OWNER_BUSY_SECONDS: Final = 1.0
 _MAX_TRIED: Final = 4_096  # notices whose tries are remembered; one that is forgotten has its quick ones again
 _TAKE_SECONDS: Final = 5.0
 _BUS_AWAY_SECONDS: Final = 1.0
-_NS: Final = 1_000_000_000
 
 
 class Deliveries:
@@ -112,7 +112,7 @@ class Deliveries:
             await end_tasks(going_on)
         if error is not None:
             self.failed[reason_of(error)] += 1
-            if time.time_ns() - item.notice.at_ns < _LIFE_SECONDS * _NS:
+            if time.time_ns() - item.notice.at_ns < _LIFE_SECONDS * NS_PER_SECOND:
                 await self._count(item, partial(_not_yet, error=error.message))
                 await work.again(self._wait_seconds(item))
                 return

@@ -7,11 +7,11 @@ from typing import Any, Final
 import msgspec
 
 from schemas.mix_tasks import CallbackItem
+from schemas.units import NS_PER_SECOND
 
 EVENT_TYPE: Final = "cloud_mix_task"
 _VALID_SECONDS: Final = 600
 """Until then a receiver shall believe the signature."""
-_NS: Final = 1_000_000_000
 
 
 def envelope(item: CallbackItem, key: str, now_s: int) -> bytes:
@@ -34,7 +34,7 @@ def envelope(item: CallbackItem, key: str, now_s: int) -> bytes:
             "source_ids": notice.sources,
             "err_code": error.code if error else 0,
             "err_msg": error.message if error else "",
-            "time": datetime.fromtimestamp(notice.at_ns / _NS, UTC).isoformat(timespec="milliseconds"),
+            "time": datetime.fromtimestamp(notice.at_ns / NS_PER_SECOND, UTC).isoformat(timespec="milliseconds"),
         },
     }
     return msgspec.json.encode({"code": 0, "message": "ok", "data": data})

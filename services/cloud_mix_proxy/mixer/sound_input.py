@@ -6,10 +6,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from schemas.units import NS_PER_SECOND
+
 SAMPLE_RATE: Final = 48_000
 Samples = npt.NDArray[np.float32]
 """Shape (samples, 2), -1 to 1."""
-_NANOSECONDS: Final = 1_000_000_000
 _FULL_SCALE: Final = 32_768
 _CHANNELS: Final = 2
 _KEPT_SAMPLES: Final = 2 * SAMPLE_RATE
@@ -24,7 +25,7 @@ _SPLICE_SAMPLES: Final = SAMPLE_RATE * 5 // 1000  # a jump without a click
 
 def sample_at(time_ns: int) -> int:
     """The number of the sample at a time, from the beginning of CLOCK_REALTIME."""
-    return time_ns * SAMPLE_RATE // _NANOSECONDS
+    return time_ns * SAMPLE_RATE // NS_PER_SECOND
 
 
 class SoundInput:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, Literal
 
+from schemas.units import NS_PER_SECOND
 from services.cloud_mix_proxy.mixer.output import MixOutput
 from services.cloud_mix_proxy.mixer.sound import SoundMixer
 from services.cloud_mix_proxy.mixer.sound_input import SAMPLE_RATE, SoundInput, sample_at
@@ -10,7 +11,6 @@ from services.cloud_mix_proxy.mixer.sound_input import SAMPLE_RATE, SoundInput, 
 _BLOCK_SAMPLES: Final = SAMPLE_RATE // 50  # 20 ms: what Opus takes, and half the messages of 10 ms
 _MOST_BLOCKS: Final = 10
 """Made at once after a pause. What is older is not wanted any more by those who listen."""
-_NANOSECONDS: Final = 1_000_000_000
 
 
 class SoundOutput:
@@ -46,9 +46,9 @@ class SoundOutput:
         if surplus > 0:
             self._next += surplus * _BLOCK_SAMPLES
             self.left_out += surplus
-        shift = clock_ns * SAMPLE_RATE // _NANOSECONDS
+        shift = clock_ns * SAMPLE_RATE // NS_PER_SECOND
         while self._next + _BLOCK_SAMPLES <= end:
-            block_ns = self._next * _NANOSECONDS // SAMPLE_RATE
+            block_ns = self._next * NS_PER_SECOND // SAMPLE_RATE
             samples = self._mixer.block(gains, self._next + shift, _BLOCK_SAMPLES)
             self._output.sound(samples, channels=channels, pts_ns=block_ns, captured_ns=block_ns + clock_ns)
             self._next += _BLOCK_SAMPLES

@@ -10,13 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from schemas.errors import InvalidValue
 from schemas.mix_resources import MixText
+from schemas.units import NS_PER_SECOND
 from services.cloud_mix_proxy.mixer.colours import planes_of, seen_parts
 from services.cloud_mix_proxy.mixer.layer import Layer
 from shared.media.colour.facts import HD_LINES
 
 _PADDING_SHARE = 0.25  # of a line's height, around a text that has a background
 _MAX_CHARACTERS = 1_024  # of what a format makes
-_NANOSECONDS = 1_000_000_000
 
 
 def check_text(text: MixText, field: str) -> None:
@@ -47,7 +47,7 @@ def filled(text: MixText, mix: str, now_ns: int) -> str:
         if name == "mix":
             pieces.append(mix)
         elif name == "now":
-            pieces.append(datetime.fromtimestamp(now_ns // _NANOSECONDS, ZoneInfo(text.timezone)).strftime(form or ""))
+            pieces.append(datetime.fromtimestamp(now_ns // NS_PER_SECOND, ZoneInfo(text.timezone)).strftime(form or ""))
     return " ".join("".join(pieces)[:_MAX_CHARACTERS].split("\n"))
 
 

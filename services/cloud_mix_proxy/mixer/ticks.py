@@ -1,8 +1,6 @@
 """When pictures are due: evenly, by the monotonic clock, whatever became of those before."""
 
-from typing import Final
-
-_NANOSECONDS: Final = 1_000_000_000
+from schemas.units import NS_PER_SECOND
 
 
 class Ticks:
@@ -17,16 +15,16 @@ class Ticks:
 
     @property
     def period_ns(self) -> int:
-        return round(_NANOSECONDS / self._fps)
+        return round(NS_PER_SECOND / self._fps)
 
     def next(self, now_ns: int) -> int:
         """CLOCK_MONOTONIC of the next one that is still worth a picture: it is not over by a whole period."""
         self._number += 1
-        behind = int((now_ns - self._due(self._number)) * self._fps) // _NANOSECONDS
+        behind = int((now_ns - self._due(self._number)) * self._fps) // NS_PER_SECOND
         if behind > 0:
             self._number += behind
             self.late += behind
         return self._due(self._number)
 
     def _due(self, number: int) -> int:
-        return self._first_ns + round(number * _NANOSECONDS / self._fps)
+        return self._first_ns + round(number * NS_PER_SECOND / self._fps)

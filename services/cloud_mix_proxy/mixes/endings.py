@@ -2,9 +2,7 @@
 
 from schemas.errors import Conflict, ErrorInfo, Unavailable
 from schemas.mix_resources import MixSpec
-from schemas.units import parse_duration
-
-_NS = 1_000_000_000
+from schemas.units import NS_PER_SECOND, parse_duration
 
 
 class Endings:
@@ -44,7 +42,7 @@ class Endings:
         lost_seconds = now - self._lost_since if self._lost_since is not None else 0.0
         if self._lost_seconds is not None and self._lost_since is not None and lost_seconds >= self._lost_seconds:
             return Unavailable(f"all inputs were lost for {lost}; end_when_lost ends the mix").info
-        passed_seconds = (now_ns - self.started_ns) / _NS if self.started_ns else 0.0
+        passed_seconds = (now_ns - self.started_ns) / NS_PER_SECOND if self.started_ns else 0.0
         if self._after_seconds is not None and self.started_ns and passed_seconds >= self._after_seconds:
             return Conflict(f"its time of {after} is over; end_after ends the mix").info
         return None

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from schemas.errors import ErrorInfo, MeshError, NotFound
 from schemas.mix_tasks import LIVE_STATUSES, CallbackItem, TaskPlace, TaskRecord
 from schemas.trace import read_traceparent
+from schemas.units import NS_PER_SECOND
 from services.cloud_mix_proxy.tasks import full_rules
 from services.cloud_mix_proxy.tasks.changes import told, with_seen, with_status
 from services.cloud_mix_proxy.tasks.full_rules import FullRules
@@ -30,7 +31,6 @@ _LOOK_SECONDS: Final = 1.0
 """Between two looks at a task when nothing is heard of: leases are kept, limits of time are judged."""
 _SETTLE_SECONDS: Final = 0.1  # changes come in bursts, and one look sees them all
 _STEP_SECONDS: Final = 15.0  # what is asked of others answers within 10 s, or not at all
-_NS: Final = 1_000_000_000
 
 
 class Keeper:
@@ -160,7 +160,7 @@ class Keeper:
         return await self._tell(record)
 
     async def _advance(self, record: TaskRecord, place: Place) -> TaskRecord:
-        if time.time_ns() - record.created_ns > self._task_hours * 3_600 * _NS:
+        if time.time_ns() - record.created_ns > self._task_hours * 3_600 * NS_PER_SECOND:
             error = ErrorInfo(code=408, message=f"a task lasts {self._task_hours:g} hours at most")
             return await self._end(record, error)
         if record.status == "pending" or record.node != self._context.node:
@@ -218,7 +218,7 @@ class Keeper:
         """Whether a cloud that does not answer has been asked for long enough to end a task, whose name is wanted."""
         if record.place != "cloud":
             return False
-        waited_seconds = (time.time_ns() - record.updated_ns) / _NS
+        waited_seconds = (time.time_ns() - record.updated_ns) / NS_PER_SECOND
         return waited_seconds > (GIVE_UP_SECONDS if record.cloud_task else self._upstream_seconds)
 
     async def _tell(self, record: TaskRecord) -> TaskRecord:

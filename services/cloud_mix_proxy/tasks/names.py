@@ -10,6 +10,7 @@ import msgspec
 from schemas.errors import Conflict
 from schemas.mix_tasks import LIVE_STATUSES, NameHolder, TaskRecord
 from schemas.subjects import mix_task_key, mix_task_name_key
+from schemas.units import NS_PER_SECOND
 from services.cloud_mix_proxy.tasks.full_rules import forget_task
 from shared.bus import Bucket
 
@@ -17,7 +18,6 @@ _CAS_ATTEMPTS: Final = 8
 _CREATION_SECONDS: Final = 30.0  # from a name to its record; whoever took longer has died between the two
 _UNMADE_SECONDS: Final = 900.0  # by any clock of the mesh such a creation is over
 _DIGEST_DIGITS: Final = 40
-_NS: Final = 1_000_000_000
 _ALL: Final = mix_task_name_key("x", "x").replace("x", "*")
 
 
@@ -41,7 +41,7 @@ class Names:
             record = await self._record(holder.task) if holder else None
             if record is not None and record.status in LIVE_STATUSES:
                 break
-            if holder and record is None and time.time_ns() - holder.at_ns < _CREATION_SECONDS * _NS:
+            if holder and record is None and time.time_ns() - holder.at_ns < _CREATION_SECONDS * NS_PER_SECOND:
                 break
             with contextlib.suppress(Conflict):
                 revision = await self._bucket.update(key, _holder(task), entry.revision if entry else 0)
@@ -81,7 +81,7 @@ class Names:
         """
         for entry in (await self._bucket.entries(_ALL)).values():
             holder = msgspec.json.decode(entry.value, type=NameHolder)
-            if now_ns - holder.at_ns > _UNMADE_SECONDS * _NS and await self._record(holder.task) is None:
+            if now_ns - holder.at_ns > _UNMADE_SECONDS * NS_PER_SECOND and await self._record(holder.task) is None:
                 with contextlib.suppress(Conflict):  # taken by another, who forgets it too
                     await self._bucket.purge(entry.key, entry.revision)
                     await forget_task(self._bucket.bus, holder.task)

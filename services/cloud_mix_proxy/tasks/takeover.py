@@ -3,11 +3,11 @@
 from typing import Final
 
 from schemas.mix_tasks import LIVE_STATUSES, TaskRecord
+from schemas.units import NS_PER_SECOND
 from services.cloud_mix_proxy.tasks.remains import GIVE_UP_SECONDS
 from services.cloud_mix_proxy.tasks.settings import TaskSettings
 
 _HOUR_SECONDS: Final = 3_600.0
-_NS: Final = 1_000_000_000
 
 
 def may_take(record: TaskRecord, node: str, settings: TaskSettings, now_ns: int) -> bool:
@@ -23,7 +23,7 @@ def may_take(record: TaskRecord, node: str, settings: TaskSettings, now_ns: int)
     if record.place == "local":
         return True
     if record.stopping or record.status == "prestop":
-        return now_ns - record.updated_ns > GIVE_UP_SECONDS * _NS
+        return now_ns - record.updated_ns > GIVE_UP_SECONDS * NS_PER_SECOND
     if record.cloud_task:
-        return now_ns - record.created_ns > settings.task_hours * _HOUR_SECONDS * _NS
-    return now_ns - record.created_ns > settings.upstream_seconds * _NS
+        return now_ns - record.created_ns > settings.task_hours * _HOUR_SECONDS * NS_PER_SECOND
+    return now_ns - record.created_ns > settings.upstream_seconds * NS_PER_SECOND

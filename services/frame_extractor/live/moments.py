@@ -16,7 +16,7 @@ from schemas.moments import TakenPicture, TakePicture
 from schemas.resources import StreamActual, StreamSpec
 from schemas.sampling import check_options
 from schemas.subjects import command
-from schemas.units import parse_duration, parse_time
+from schemas.units import NS_PER_SECOND, parse_duration, parse_time
 from services.frame_extractor.live.coming import coming
 from services.frame_extractor.live.found import Found
 from services.frame_extractor.live.packet_pictures import nearest_in_packets
@@ -30,7 +30,6 @@ from shared.ring import RingReader
 from shared.state import StateMirrors
 
 _SERVICE: Final = "frame-extractor"
-_NS: Final = 1_000_000_000
 _THREADS: Final = 2  # files are made beside the live pictures, which come first
 _WAITING: Final = 32  # requests under way; each may hold 8 MiB of the bus
 _MAX_LEASES: Final = _WAITING
@@ -97,9 +96,9 @@ class Moments:
         """As `take_here`, however large it is. `at_ns` stands for `at`."""
         now_ns = time.time_ns()
         check_options(request.pictures, "pictures.")
-        if at_ns is not None and at_ns > now_ns + request.wait_s * _NS:
+        if at_ns is not None and at_ns > now_ns + request.wait_s * NS_PER_SECOND:
             raise InvalidValue("at", request.at, f"at most wait_s, {request.wait_s:g} s, ahead; raise wait_s")
-        within_ns = round(parse_duration(request.within, "within") * _NS) if request.within is not None else None
+        within_ns = None if request.within is None else round(parse_duration(request.within, "within") * NS_PER_SECOND)
         if self._under_way >= _WAITING:
             self.refused += 1
             raise TooMany(f"{_WAITING} pictures are being made or waited for; try again, with fewer at a time")
@@ -132,7 +131,7 @@ class Moments:
         """The nearest picture, held."""
         best: Found | None = None
         oldest_ns = 0
-        is_recent = at_ns > time.time_ns() - _LATE_SECONDS * _NS  # or to come: what comes next is as good
+        is_recent = at_ns > time.time_ns() - _LATE_SECONDS * NS_PER_SECOND  # or to come: what comes next is as good
 
         def better(found: Found | None) -> bool:
             """Keep the nearer of two; whether no nearer one can be."""
@@ -168,7 +167,7 @@ class Moments:
         return nearest_in_ring(self._folder, self._reader, request.stream, at_ns)
 
     async def _to_come(self, request: TakePicture, at_ns: int) -> tuple[Found | None, int]:
-        ahead_s = (at_ns - time.time_ns()) / _NS
+        ahead_s = (at_ns - time.time_ns()) / NS_PER_SECOND
         if ahead_s < -_LATE_SECONDS:
             return None, 0
         if ahead_s > 0:
@@ -184,7 +183,7 @@ class Moments:
 
     async def _recorded(self, request: TakePicture, at_ns: int) -> tuple[Found | None, int]:
         nodes = sorted({presence.node for presence in self._mirrors.present("publisher")})
-        at = datetime.fromtimestamp(at_ns / _NS, UTC).isoformat()
+        at = datetime.fromtimestamp(at_ns / NS_PER_SECOND, UTC).isoformat()
         moment = await nearest_recorded(self._bus, nodes, request.stream, at, at_ns)
         if moment is None:
             return None, 0
@@ -247,7 +246,7 @@ class Moments:
         exists = await self._streams.find(request.stream) is not None
         if not exists and not oldest_ns:
             return NotFound(f"stream {request.stream!r} does not exist, and nothing of it is recorded")
-        if exists and at_ns > time.time_ns() - (request.wait_s + _LATE_SECONDS) * _NS:  # waited for, and none came
+        if exists and at_ns > time.time_ns() - (request.wait_s + _LATE_SECONDS) * NS_PER_SECOND:  # it was waited for
             return self._none_came(request)
         there = (
             f"the oldest is of {_text(oldest_ns)}"
@@ -264,5 +263,5 @@ class Moments:
 
 
 def _text(at_ns: int) -> str:
-    seconds, rest_ns = divmod(at_ns, _NS)
+    seconds, rest_ns = divmod(at_ns, NS_PER_SECOND)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest_ns // 1_000_000:03}Z"

@@ -4,12 +4,10 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
 
 from schemas.errors import ErrorInfo, MeshError, TooMany
+from schemas.units import NS_PER_SECOND
 from services.io_signal.hand.protocol import Cause, Done, Send, Switch
-
-_NS: Final = 1_000_000_000
 
 
 @dataclass(eq=False)
@@ -53,7 +51,7 @@ class JobQueue:
         """Queue it, or refuse it at once: `most` may wait."""
         loop = asyncio.get_running_loop()
         late_ns = time.time_ns() - asked.asked_ns if isinstance(asked, Switch) and asked.asked_ns else 0
-        job = Job(asked, loop.time() - max(late_ns, 0) / _NS)
+        job = Job(asked, loop.time() - max(late_ns, 0) / NS_PER_SECOND)
         if job.is_on and self.refusal is not None:
             job.refuse(self.refusal.info)
         elif len(self._waiting) >= most:

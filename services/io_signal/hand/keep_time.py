@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 from schemas.signal_resources import SignalSpec
-from schemas.units import parse_duration
+from schemas.units import NS_PER_SECOND, parse_duration
 from services.io_signal.hand.keep_marks import KeepMarks
 from services.io_signal.hand.protocol import Switch
 
-_NS: Final = 1_000_000_000
 _MS: Final = 1_000
 _NS_PER_MS: Final = 1_000_000
 
@@ -42,7 +41,7 @@ class KeepTime:
             return 0
         loop = asyncio.get_running_loop()
         # By the monotonic clock: a step of the other one makes no pulse longer.
-        since_edge_seconds = min(max(time.time_ns() - edge_ns, 0) / _NS, longest_ago_seconds)
+        since_edge_seconds = min(max(time.time_ns() - edge_ns, 0) / NS_PER_SECOND, longest_ago_seconds)
         self._timer = loop.call_at(loop.time() - since_edge_seconds + milliseconds / _MS, self._end)
         return edge_ns + milliseconds * _NS_PER_MS
 

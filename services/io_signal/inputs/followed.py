@@ -14,6 +14,7 @@ from schemas.frames import FrameRef
 from schemas.resources import StreamActual, StreamSpec
 from schemas.signal_resources import JoinedFrame
 from schemas.subjects import RAW, frames
+from schemas.units import NS_PER_SECOND
 from services.io_signal.inputs.frame_times import StreamTimes
 from shared.bus import Bus, Message, Subscription
 from shared.demand import Wants
@@ -34,7 +35,6 @@ _MOST_WAITING: Final = 1_024  # instants: two seconds of the fastest input
 _RETRY_SECONDS: Final = 0.5
 _CONSUMER: Final = "io-signal"
 _DIGEST_BYTES: Final = 6  # names of nodes may be as long as those of consumers
-_NS: Final = 1_000_000_000
 _decode_ref: Final = msgspec.json.Decoder(FrameRef).decode
 
 
@@ -86,7 +86,7 @@ class FollowedStream:
             self.left_out += 1
             joined(None, f"{_MOST_WAITING} instants wait for pictures of {self.stream} already")
             return
-        late_seconds = min(self.times.late_ns / _NS, _MOST_LATE_SECONDS)
+        late_seconds = min(self.times.late_ns / NS_PER_SECOND, _MOST_LATE_SECONDS)
         self._waiting.append((at_ns, self._loop.time() + JOIN_SECONDS + late_seconds, joined))
         if self._timer is None:
             self._set_timer()
@@ -130,7 +130,8 @@ class FollowedStream:
             return f"no picture of {self.stream} has come; it is {state}"
         where = "before" if since_ns >= 0 else "after"
         return (
-            f"the nearest picture of {self.stream} was captured {abs(since_ns) / _NS:.3f} s {where} it; it is {state}"
+            f"the nearest picture of {self.stream} was captured "
+            f"{abs(since_ns) / NS_PER_SECOND:.3f} s {where} it; it is {state}"
         )
 
     # -- following -------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import msgspec
 from schemas.errors import ErrorInfo, MeshError, Unavailable
 from schemas.events import Event
 from schemas.signal_resources import InputActual, InputSpec, JoinedFrame
+from schemas.units import NS_PER_SECOND
 from services.io_signal.hand.protocol import InputIs, LeaveInput, Listen, Taken
 from services.io_signal.inputs.followed import FollowedStream
 from services.io_signal.inputs.parts import SERVICE, InputParts
@@ -21,7 +22,6 @@ from shared.tasks import end_tasks, set_within, start_task
 _REPORT_SECONDS: Final = 0.5  # values may change 500 times in a second; the state of an input is for people
 _LEAVE_SECONDS: Final = 3.0  # to let go of a device
 _DELAYS: Final = 1_024
-_NS: Final = 1_000_000_000
 
 
 class InputRunner:
@@ -137,7 +137,7 @@ class InputRunner:
             self._parts.values.tell(spec.stream, spec.attach, taken.value, taken.at_ns)
         if not taken.edge:
             return
-        self.delays.append((time.time_ns() - taken.at_ns) / _NS)
+        self.delays.append((time.time_ns() - taken.at_ns) / NS_PER_SECOND)
         detail = {"value": taken.value, "at_ns": taken.at_ns, "clock": taken.clock, "number": number}
         self._event("edge", detail)
         if self._followed is not None:

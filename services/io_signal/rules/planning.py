@@ -11,7 +11,7 @@ from schemas.events import Event
 from schemas.ids import check_id
 from schemas.signal_resources import Action, RuleSpec
 from schemas.signals import PlannedCommand
-from schemas.units import parse_duration
+from schemas.units import NS_PER_SECOND, parse_duration
 from services.io_signal.rules.causes import BY, why_of
 from services.io_signal.rules.templates import fill
 
@@ -19,8 +19,7 @@ SERVICE: Final = "io-signal"
 PICTURE: Final = "frame-extractor.picture"
 START_RECORDING: Final = "publisher.start-recording"
 STOP_RECORDING: Final = "publisher.stop-recording"
-_NS: Final = 1_000_000_000
-_FAR_NS: Final = 3_600 * _NS  # an instant so far from its event is a mistake in a clock or a unit
+_FAR_NS: Final = 3_600 * NS_PER_SECOND  # an instant so far from its event is a mistake in a clock or a unit
 _MAX_INTEGER: Final = 1 << 63  # what JSON's other readers take
 _PICTURE_SECONDS: Final = 5.0
 _WHY_CHARACTERS: Final = 512  # as `schemas.signals.Why`
@@ -148,12 +147,13 @@ def _planned(command: str, **given: Any) -> PlannedCommand:
 
 
 def _ns(text: str) -> int:
-    return round(parse_duration(text) * _NS)
+    return round(parse_duration(text) * NS_PER_SECOND)
 
 
 def _time(at_ns: int) -> str:
     """RFC 3339, to the microsecond. Raises: InvalidValue: no moment that a calendar has."""
     try:
-        return datetime.fromtimestamp(at_ns // _NS, UTC).replace(microsecond=at_ns % _NS // 1_000).isoformat()
+        seconds, rest_ns = divmod(at_ns, NS_PER_SECOND)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ns // 1_000).isoformat()
     except (ValueError, OverflowError, OSError):
         raise InvalidValue("at_ns", at_ns, "give CLOCK_REALTIME in nanoseconds") from None

@@ -12,15 +12,15 @@ import msgspec
 from schemas.errors import Conflict, MeshError, NotFound, Unavailable
 from schemas.recordings import Recording, StartRecording, StopRecording
 from schemas.subjects import command
+from schemas.units import NS_PER_SECOND
 from shared.bus import Bus
 from shared.tasks import set_within
 from shared.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
-_NS: Final = 1_000_000_000
 _REPLY_SECONDS: Final = 15.0
-_AGAIN_NS: Final = 5 * _NS  # a publisher that is away is asked again
+_AGAIN_NS: Final = 5 * NS_PER_SECOND  # a publisher that is away is asked again
 _TRIES: Final = 120  # for ten minutes: by then somebody has looked
 
 
@@ -78,7 +78,8 @@ class RuleRecordings:
             for stream in [stream for stream, at_ns in self._ends.items() if at_ns <= time.time_ns()]:
                 await self._end(stream)
             next_ns = min(self._ends.values(), default=None)
-            await set_within(self._changed, None if next_ns is None else max(0.0, (next_ns - time.time_ns()) / _NS))
+            seconds = None if next_ns is None else max(0.0, (next_ns - time.time_ns()) / NS_PER_SECOND)
+            await set_within(self._changed, seconds)
 
     async def _end(self, stream: str) -> None:
         async with self._busy[stream]:

@@ -13,7 +13,7 @@ from schemas.events import Event
 from schemas.rule_checks import pattern_of
 from schemas.signal_resources import RuleActual, RuleSpec
 from schemas.signals import RuleTested
-from schemas.units import parse_duration
+from schemas.units import NS_PER_SECOND, parse_duration
 from services.io_signal.rules.causes import chain_of, is_loop
 from services.io_signal.rules.deeds import Deeds
 from services.io_signal.rules.limits import Limits
@@ -28,8 +28,6 @@ from shared.tasks import end_tasks
 _MAX_WAITING: Final = 64  # events of one rule; at the usual 10 a second that is what a slow command holds up
 _REPORT_SECONDS: Final = 1.0  # counts may change a thousand times in it
 _LOOP_EVENT_SECONDS: Final = 1.0  # a loop that goes round a thousand times a second is told of once in it
-
-_NS: Final = 1_000_000_000
 
 
 class RuleRunner:
@@ -136,7 +134,7 @@ class RuleRunner:
         assert self._spec is not None
         planned = plan(self._spec, event, chain, self._node_of, time.time_ns())
         began_ns = time.monotonic_ns()
-        self._delays.observe((began_ns - came_ns) / _NS)
+        self._delays.observe((began_ns - came_ns) / NS_PER_SECOND)
         # On with the story of the event; one that began by itself begins a story.
         cause = begin(of_trace(event.trace_id), actor=f"rule {self._rule}")
         with doing(cause, f"rule {self._rule}", "consumer"):

@@ -5,13 +5,11 @@ import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from schemas.errors import Unavailable
 from schemas.moments import TakenPicture
+from schemas.units import NS_PER_SECOND
 from shared.whole_file import write_whole
-
-_NS: Final = 1_000_000_000
 
 
 class Snapshots:
@@ -49,5 +47,6 @@ class Snapshots:
 
 
 def _name(picture: TakenPicture) -> str:
-    at = datetime.fromtimestamp(picture.captured_ns // _NS, UTC).replace(microsecond=picture.captured_ns % _NS // 1_000)
+    seconds, rest_ns = divmod(picture.captured_ns, NS_PER_SECOND)
+    at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ns // 1_000)
     return f"{at:%Y%m%d-%H%M%S-%f}-{picture.stream}.{picture.format}"

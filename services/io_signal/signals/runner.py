@@ -9,7 +9,7 @@ from schemas.errors import BadRequest, ErrorInfo, InvalidValue, MeshError, TooMa
 from schemas.signal_resources import SignalActual, SignalSpec
 from schemas.signals import ClearSignal, PulseSignal, SendTcp, SetSignal, SignalSet, TcpSent
 from schemas.subjects import command
-from schemas.units import parse_duration
+from schemas.units import NS_PER_SECOND, parse_duration
 from services.io_signal.hand.protocol import Done, LetGo, Send, SetUp, Switch
 from services.io_signal.link.hand_link import ASK_SECONDS
 from services.io_signal.signals.parts import SERVICE, SignalParts
@@ -20,7 +20,6 @@ from shared.service import VERSION
 
 log = logging.getLogger(__name__)
 
-_NS: Final = 1_000_000_000
 _MS: Final = 1_000
 _QUEUED_SECONDS: Final = 60.0  # for the pulses before it to end
 _LONGEST_KEEP_MS: Final = 86_400_000
@@ -175,7 +174,7 @@ class SignalRunner:
             raise
         since_capture_ns = None if captured_ns is None else done.edge_ns - captured_ns
         if since_capture_ns is not None:
-            self.state.figures.since_capture.observe(max(since_capture_ns, 0) / _NS)
+            self.state.figures.since_capture.observe(max(since_capture_ns, 0) / NS_PER_SECOND)
         return SignalSet(
             signals=(self._signal,),
             on=on,

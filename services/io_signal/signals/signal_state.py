@@ -8,11 +8,11 @@ import msgspec
 
 from schemas.errors import ErrorInfo
 from schemas.signal_resources import SignalActual, SignalState, SignalType
+from schemas.units import NS_PER_SECOND
 from services.io_signal.hand.protocol import Output
 from services.io_signal.signals.parts import SignalFigures, SignalParts
 
 _REPORT_SECONDS: Final = 0.1  # states in between are in the events
-_NS: Final = 1_000_000_000
 _TYPES: Final[tuple[SignalType, ...]] = get_args(SignalType)
 
 
@@ -103,7 +103,7 @@ class SignalStateTeller:
     def _count(self, before: Output, output: Output) -> None:
         self.figures.causes[output.cause] += 1
         if output.asked_ns:
-            self.figures.latency.observe(max(output.edge_ns - output.asked_ns, 0) / _NS)
+            self.figures.latency.observe(max(output.edge_ns - output.asked_ns, 0) / NS_PER_SECOND)
             self.figures.results["done"] += 1
         if output.cause == "keep" and before.until_ns:
-            self.figures.keep_error.observe(max(output.edge_ns - before.until_ns, 0) / _NS)
+            self.figures.keep_error.observe(max(output.edge_ns - before.until_ns, 0) / NS_PER_SECOND)

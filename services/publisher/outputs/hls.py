@@ -16,7 +16,7 @@ from schemas.errors import Conflict, InvalidValue, MeshError
 from schemas.ids import compound_id
 from schemas.packets import PacketHeader, Track
 from schemas.resources import OutputSpec
-from schemas.units import parse_duration
+from schemas.units import NS_PER_SECOND, parse_duration
 from services.publisher.failures import explain_file
 from services.publisher.file_names import check_template, open_folder
 from services.publisher.outputs.base import Output, OutputSettings
@@ -25,7 +25,6 @@ from services.publisher.outputs.hls_folder import HlsFolder
 from services.publisher.outputs.hls_playlist import Entry, Playlist, time_text
 from shared.media.mux import Muxer, TrackParameters
 
-_NANOSECONDS = 1_000_000_000
 _PIECE_SECONDS = 2.0  # what players begin after three of; shorter ones cost a request each
 # A group of pictures that ends this much early still ends a piece: rates and clocks are not exact.
 _EARLY_SECONDS = 0.1
@@ -162,14 +161,14 @@ class HlsOutput(Output):
                 self._piece_start = group
             self._piece.append(fragment)
             end_ns = self._groups[0].start_ns if self._groups else self._end_ns
-            if end_ns - self._piece_start.start_ns >= (self._piece_seconds - _EARLY_SECONDS) * _NANOSECONDS:
+            if end_ns - self._piece_start.start_ns >= (self._piece_seconds - _EARLY_SECONDS) * NS_PER_SECOND:
                 self._finish_piece(end_ns)
 
     def _finish_rest(self) -> None:
         """What the end of the run cuts off: a piece, or nothing where players would find pictures without sound."""
         if self._piece_start is None:
             return
-        if self._end_ns - self._piece_start.start_ns < _LEAST_SECONDS * _NANOSECONDS and self._header:
+        if self._end_ns - self._piece_start.start_ns < _LEAST_SECONDS * NS_PER_SECOND and self._header:
             self.dropped["too_short_a_piece"] += 1
         else:
             self._finish_piece(self._end_ns)
@@ -192,7 +191,7 @@ class HlsOutput(Output):
             Entry(
                 name=name,
                 header=self._header,
-                seconds=(end_ns - start.start_ns) / _NANOSECONDS,
+                seconds=(end_ns - start.start_ns) / NS_PER_SECOND,
                 time=time_text(start.captured_ns),
                 discontinuity=first and bool(self._playlist.entries or self._playlist.first),
             )

@@ -7,7 +7,8 @@ from typing import Final
 
 from msgspec import Struct
 
-_NANOSECONDS: Final = 1_000_000_000
+from schemas.units import NS_PER_SECOND
+
 _VERSION: Final = 7  # fragmented MP4 with EXT-X-MAP
 # RFC 8216, 6.2.2: a live playlist keeps at least three target durations.
 _LEAST_TARGETS: Final = 3
@@ -131,7 +132,7 @@ class Playlist:
 def time_text(realtime_ns: int) -> str:
     """As EXT-X-PROGRAM-DATE-TIME wants it; empty for a time beyond the calendar."""
     try:
-        at = datetime.fromtimestamp(realtime_ns / _NANOSECONDS, UTC)
+        at = datetime.fromtimestamp(realtime_ns / NS_PER_SECOND, UTC)
     except (OverflowError, OSError, ValueError):
         return ""
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

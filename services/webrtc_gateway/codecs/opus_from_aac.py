@@ -19,12 +19,12 @@ from av.audio.codeccontext import AudioCodecContext
 from msgspec.structs import replace
 
 from schemas.packets import PacketHeader
+from schemas.units import NS_PER_SECOND
 from services.webrtc_gateway.egress.source import Deliver
 from shared.rtp.opus import OPUS_CLOCK_HZ
 
 logger = logging.getLogger(__name__)
 
-_NS = 1_000_000_000
 _QUEUE_PACKETS = 64  # more than a second of AAC; whoever is behind by more has lost the moment anyway
 _FRAME_SECONDS = Fraction(20, 1000)  # what browsers send each other
 _FRAME_SAMPLES = int(OPUS_CLOCK_HZ * _FRAME_SECONDS)
@@ -149,7 +149,7 @@ class _Piece:
         """
         for sound in self._decoder.decode(av.Packet(frame)):
             # The first frame of a decoder may be silent, but it is as long as the others.
-            self._next_ns = header.pts_ns + sound.samples * _NS // sound.sample_rate
+            self._next_ns = header.pts_ns + sound.samples * NS_PER_SECOND // sound.sample_rate
             # Times are told by what went in before.
             sound.pts, sound.time_base = self._decoded_samples, Fraction(1, sound.sample_rate)
             self._decoded_samples += sound.samples
@@ -160,13 +160,13 @@ class _Piece:
 
     def _described(self, packets: "Iterable[av.Packet[Any]]") -> Iterator[tuple[bytes, dict[str, Any]]]:
         for packet in packets:
-            pts_ns = self._base_ns + (packet.pts or 0) * _NS // OPUS_CLOCK_HZ
+            pts_ns = self._base_ns + (packet.pts or 0) * NS_PER_SECOND // OPUS_CLOCK_HZ
             yield (
                 bytes(packet),
                 {
                     "pts_ns": pts_ns,
                     "dts_ns": pts_ns,
-                    "duration_ns": int(_FRAME_SECONDS * _NS),
+                    "duration_ns": int(_FRAME_SECONDS * NS_PER_SECOND),
                     "sample_rate": OPUS_CLOCK_HZ,
                     "channels": self._channels,
                 },

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from schemas.errors import BadRequest
 from schemas.packets import PacketHeader
+from schemas.units import NS_PER_SECOND
 from services.webrtc_gateway.hls.fragments import Sample, TrackRun, write_fragment
 from services.webrtc_gateway.hls.header import AUDIO_TRACKS, VIDEO_CODECS, make_header
 from services.webrtc_gateway.hls.samples import sample_data
@@ -30,7 +31,6 @@ from shared.media.mux import TrackParameters
 
 logger = logging.getLogger(__name__)
 
-_NANOSECONDS: Final = 1_000_000_000
 _VIDEO_TRACK_ID: Final = 1
 PART_SECONDS: Final = 0.2
 """At least, of a part: players stay three parts behind, and each part is a request."""
@@ -44,9 +44,9 @@ _FIRST_SEGMENTS_SECONDS: Final = (0.5, 1.0)
 _EARLY_SECONDS: Final = 0.1
 _ASK_SECONDS: Final = 0.5  # between two requests for a key picture, of which one may get lost
 # From the first key picture on: so long a beginning waits for sound, and for the preferred of two tracks.
-_OPENING_NS: Final = _NANOSECONDS // 2
+_OPENING_NS: Final = NS_PER_SECOND // 2
 _MAX_OPENING_PACKETS: Final = 4_096
-_SILENT_NS: Final = 2 * _NANOSECONDS  # a track without sound for so long would hold the pictures up in players
+_SILENT_NS: Final = 2 * NS_PER_SECOND  # a track without sound for so long would hold the pictures up in players
 
 
 class _Picture(NamedTuple):
@@ -211,17 +211,17 @@ class Packager:
             self._next_header_number += 1
         self._video, self._header_sound = parameters, self._sound.track
         if not self._part_target_seconds:
-            picture_s = (header.duration_ns or DEFAULT_PICTURE_NS) / _NANOSECONDS
+            picture_s = (header.duration_ns or DEFAULT_PICTURE_NS) / NS_PER_SECOND
             pictures = math.ceil(PART_SECONDS / picture_s - 1e-6)
             self._part_target_seconds = self.window.part_target_seconds = pictures * picture_s * _PART_SLACK
 
     @property
     def _part_seconds(self) -> float:
-        return (self._timeline.end_ns - self._part_start_ns) / _NANOSECONDS if self._samples else 0.0
+        return (self._timeline.end_ns - self._part_start_ns) / NS_PER_SECOND if self._samples else 0.0
 
     @property
     def _segment_seconds(self) -> float:
-        return (self._timeline.end_ns - self._segment_start_ns) / _NANOSECONDS
+        return (self._timeline.end_ns - self._segment_start_ns) / NS_PER_SECOND
 
     @property
     def _wanted_seconds(self) -> float:
@@ -280,7 +280,7 @@ class Packager:
         self.window.add(
             Part(
                 number=number,
-                seconds=(end_ns - start_ns) / _NANOSECONDS,
+                seconds=(end_ns - start_ns) / NS_PER_SECOND,
                 independent=any(sample.key for sample in samples),
                 data=write_fragment(self._fragment_number, runs),
             )

@@ -4,10 +4,10 @@ import math
 from datetime import UTC, datetime
 from typing import Final
 
+from schemas.units import NS_PER_SECOND
 from services.webrtc_gateway.hls.window import LiveWindow, Segment
 
 _VERSION: Final = 9  # parts and preload hints; players that know less ignore those tags
-_NANOSECONDS: Final = 1_000_000_000
 _HELD_BACK_PARTS: Final = 3  # RFC 8216bis, 4.4.3.8: at least three
 _HELD_BACK_SEGMENTS: Final = 3
 _PART_TARGETS: Final = 3  # RFC 8216bis, 6.2.2: parts further from the end go
@@ -79,7 +79,7 @@ def multivariant_playlist(window: LiveWindow, path: str) -> str:
         f"RESOLUTION={header.video.width}x{header.video.height}",
     ]
     if header.video.picture_ns > 0:
-        attributes.append(f"FRAME-RATE={_NANOSECONDS / header.video.picture_ns:.3f}")
+        attributes.append(f"FRAME-RATE={NS_PER_SECOND / header.video.picture_ns:.3f}")
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{_VERSION}", "#EXT-X-INDEPENDENT-SEGMENTS"]
     return "\n".join([*lines, f"#EXT-X-STREAM-INF:{','.join(attributes)}", path]) + "\n"
 

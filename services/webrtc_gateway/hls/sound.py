@@ -4,6 +4,7 @@ from collections import Counter, deque
 from typing import Final, NamedTuple
 
 from schemas.packets import PacketHeader, Track
+from schemas.units import NS_PER_SECOND
 from services.webrtc_gateway.hls.fragments import Sample, TrackRun
 from services.webrtc_gateway.hls.header import AUDIO_TRACKS
 from services.webrtc_gateway.hls.timeline import Timeline, ticks
@@ -11,12 +12,11 @@ from shared.media.mux import TrackParameters
 
 _AUDIO_TRACK_ID: Final = 2
 _MAX_WAITING: Final = 512  # 10 s of sound; more is sound without pictures
-_NANOSECONDS: Final = 1_000_000_000
 # Of Opus; AAC's frames are 1024 samples. For a last packet whose successor is not there yet.
 _OPUS_PACKET_NS: Final = 20_000_000
 _AAC_FRAME_SAMPLES: Final = 1_024
 _MAX_SAMPLE_RATE: Final = 192_000
-_MAX_SKEW_NS: Final = 5 * _NANOSECONDS
+_MAX_SKEW_NS: Final = 5 * NS_PER_SECOND
 # Between packets more is a hole; players bridge one by the next fragment's own time.
 _LONGEST_PACKET_NS: Final = 200_000_000
 
@@ -100,7 +100,7 @@ class Sound:
         if not taken:
             return None
         rate = track.sample_rate
-        usual_ns = _OPUS_PACKET_NS if track.track == "opus" else _AAC_FRAME_SAMPLES * _NANOSECONDS // rate
+        usual_ns = _OPUS_PACKET_NS if track.track == "opus" else _AAC_FRAME_SAMPLES * NS_PER_SECOND // rate
         times = [ticks(one.time_ns, rate) for one in taken]
         following_ns = timeline.at(self._waiting[0][0].pts_ns) if self._waiting else taken[-1].time_ns + usual_ns
         if not 0 < following_ns - taken[-1].time_ns <= _LONGEST_PACKET_NS:

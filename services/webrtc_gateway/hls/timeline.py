@@ -2,14 +2,15 @@
 
 from typing import Final
 
-_NANOSECONDS: Final = 1_000_000_000
+from schemas.units import NS_PER_SECOND
+
 VIDEO_CLOCK_HZ: Final = 90_000
 """Of the pictures' track, as `shared.media.mux` sets it."""
 # A picture shown for longer is a source that stood still, not a slow one: what follows is another beginning.
-LONGEST_PICTURE_NS: Final = 2 * _NANOSECONDS
-SLOWEST_PICTURE_NS: Final = 60 * _NANOSECONDS
+LONGEST_PICTURE_NS: Final = 2 * NS_PER_SECOND
+SLOWEST_PICTURE_NS: Final = 60 * NS_PER_SECOND
 """One picture a minute; what claims more, or shows a picture so long after decoding it, is damaged."""
-DEFAULT_PICTURE_NS: Final = _NANOSECONDS // 25
+DEFAULT_PICTURE_NS: Final = NS_PER_SECOND // 25
 
 
 class Timeline:
@@ -30,4 +31,4 @@ class Timeline:
 
 
 def ticks(time_ns: int, clock_hz: int) -> int:
-    return (time_ns * clock_hz + _NANOSECONDS // 2) // _NANOSECONDS
+    return (time_ns * clock_hz + NS_PER_SECOND // 2) // NS_PER_SECOND

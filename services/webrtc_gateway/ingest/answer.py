@@ -33,7 +33,7 @@ def _accepted(media: IngestMedia, max_bps: int) -> list[str]:
     if codec is None:
         raise ValueError("a rejected m-line has no codec")
     payload_type = codec.payloadType
-    retransmission = terms.retransmission_type if terms else None
+    retransmission = terms.repair_type if terms else None
     types = [payload_type] if retransmission is None else [payload_type, retransmission]
     lines = [f"m={section.kind} 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, types))}", "c=IN IP4 0.0.0.0"]
     if section.kind == "video":

@@ -4,9 +4,9 @@ The publisher's sender reports (RFC 3550 section 6.4.1) and abs-capture-time tie
 agrees with ours it is believed; where it does not, the quickest way that something took is taken for no way at all.
 """
 
+from schemas.units import NS_PER_SECOND
 from shared.rtp.clock import NTP_EPOCH_OFFSET_SECONDS
 
-_NS = 1_000_000_000
 _WRAP = 1 << 32
 # Clocks set by NTP are off by milliseconds; a picture needs less than a second from camera to gateway.
 _AHEAD_NS, _SOON_NS = -20_000_000, 1_000_000_000
@@ -19,7 +19,7 @@ _DRIFT_NS_PER_S = 100_000  # how fast two clocks part at most (100 ppm), so how 
 
 def ntp_to_ns(ntp: int) -> int:
     """Nanoseconds since 1970 of a 64-bit NTP time, of which 0 means that the sender has no clock."""
-    return ((ntp >> 32) - NTP_EPOCH_OFFSET_SECONDS) * _NS + ((ntp & 0xFFFFFFFF) * _NS >> 32)
+    return ((ntp >> 32) - NTP_EPOCH_OFFSET_SECONDS) * NS_PER_SECOND + ((ntp & 0xFFFFFFFF) * NS_PER_SECOND >> 32)
 
 
 class PublisherClock:
@@ -37,7 +37,7 @@ class PublisherClock:
         if self.offset_ns is None or age_ns - self._quickest_ns > _FAR_NS:  # the first, or a clock was set
             self._quickest_ns = age_ns
         else:
-            grown_ns = max(0, arrived_ns - self._noted_ns) * _DRIFT_NS_PER_S // _NS
+            grown_ns = max(0, arrived_ns - self._noted_ns) * _DRIFT_NS_PER_S // NS_PER_SECOND
             self._quickest_ns = min(age_ns, self._quickest_ns + grown_ns)
         self._noted_ns = arrived_ns
         agrees = _AHEAD_NS <= self._quickest_ns <= _SOON_NS
@@ -88,7 +88,7 @@ class TrackTime:
         pts_ns = captured_ns
         if self._shown is not None:
             before, before_ns = self._shown
-            media_ns = (number - before) * _NS // self._rate_hz
+            media_ns = (number - before) * NS_PER_SECOND // self._rate_hz
             wrong_ns = captured_ns - (before_ns + media_ns)
             if abs(wrong_ns) < _STEP_NS:
                 most_ns = int(abs(media_ns) * self._slew)
@@ -98,7 +98,7 @@ class TrackTime:
 
     def _captured(self, number: int) -> int:
         anchor, anchor_ns = self._anchor
-        time_ns = anchor_ns + (number - anchor) * _NS // self._rate_hz
+        time_ns = anchor_ns + (number - anchor) * NS_PER_SECOND // self._rate_hz
         return time_ns + (self._clock.offset_ns or 0) if self._reported else time_ns
 
     def _unwrap(self, timestamp: int) -> int:

@@ -83,7 +83,7 @@ def match_ingest(
     if not tracks:
         wanted = ", ".join(VIEWER_CODECS[codec].wanted for codec in PREFERENCE)
         raise NotAcceptable(f"nothing to receive: offer to send video ({wanted}) or Opus audio")
-    types = [number for t in tracks for number in (t.payload_type, t.retransmission_type) if number is not None]
+    types = [number for t in tracks for number in (t.payload_type, t.repair_type) if number is not None]
     if len(set(types)) < len(types):
         # RFC 9143 section 9.1.1: in a bundle one payload type is one codec.
         raise BadRequest(f"payload types {sorted(types)} are offered twice; each codec needs its own")
@@ -123,7 +123,7 @@ def _match(section: MediaDescription, understood: Mapping[str, frozenset[str]]) 
             mid=section.rtp.muxId,
             payload_type=payload_type,
             clock_hz=VIDEO_CLOCK_HZ if video_codec else OPUS_CLOCK_HZ,
-            retransmission_type=repair_type_of(section, payload_type) if video_codec else None,
+            repair_type=repair_type_of(section, payload_type) if video_codec else None,
             capture_time_id=capture_time_id if capture_time_id in _ONE_BYTE_IDS else None,
             audio_level_id=audio_level_id if video_codec is None and audio_level_id in _ONE_BYTE_IDS else None,
             feedback=understood.get(str(payload_type), frozenset()) | understood.get("*", frozenset()),

@@ -80,8 +80,8 @@ class Publisher:
             tracks += found.values()
             receiver = LayerSorter(agreed.layers, found, counters) if agreed.layers else found[""]
             self._by_type[agreed.payload_type] = receiver
-            if agreed.retransmission_type is not None:
-                self._by_type[agreed.retransmission_type] = receiver
+            if agreed.repair_type is not None:
+                self._by_type[agreed.repair_type] = receiver
         self.tracks = tuple(tracks)
         """Each layer is one."""
         self.track_names: tuple[Track, ...] = tuple(agreed.track for agreed in terms.tracks)

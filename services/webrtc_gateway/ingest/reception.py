@@ -2,7 +2,8 @@
 
 from aiortc.rtp import RtcpReceiverInfo
 
-_NS = 1_000_000_000
+from schemas.units import NS_PER_SECOND
+
 _SHORT_NTP_SHIFT = 16  # 64-bit NTP time to its middle 32 bits
 _SHORT_NTP_HZ = 65_536
 _MAX_LOST = (1 << 23) - 1
@@ -22,7 +23,7 @@ class Reception:
 
     def arrived(self, timestamp: int, arrived_ns: int) -> None:
         """A packet came for the first time."""
-        transit = (arrived_ns * self._clock_hz // _NS - timestamp) & 0xFFFFFFFF
+        transit = (arrived_ns * self._clock_hz // NS_PER_SECOND - timestamp) & 0xFFFFFFFF
         if self._transit is not None:
             distance = (transit - self._transit) & 0xFFFFFFFF
             distance = min(distance, (1 << 32) - distance)
@@ -39,7 +40,7 @@ class Reception:
         last, delay = 0, 0
         if self._report is not None:
             last, arrived_ns = self._report
-            delay = min(max(0, now_ns - arrived_ns) * _SHORT_NTP_HZ // _NS, 0xFFFFFFFF)
+            delay = min(max(0, now_ns - arrived_ns) * _SHORT_NTP_HZ // NS_PER_SECOND, 0xFFFFFFFF)
         return RtcpReceiverInfo(
             ssrc=ssrc,
             fraction_lost=min(255, went * 256 // (came + went)) if went > 0 else 0,

@@ -31,7 +31,7 @@ class TrackTerms:
     mid: str
     payload_type: int
     clock_hz: int
-    retransmission_type: int | None = None
+    repair_type: int | None = None
     """Payload type of RFC 4588, where lost packets come again in a stream of their own."""
     capture_time_id: int | None = None
     """Id of abs-capture-time."""

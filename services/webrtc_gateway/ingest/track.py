@@ -105,7 +105,7 @@ class ReceivingTrack:
 
     def receive(self, packet: RtpPacket, now_s: float) -> None:
         """A packet whose payload type is of this track."""
-        if packet.payload_type == self.terms.retransmission_type:
+        if packet.payload_type == self.terms.repair_type:
             if len(packet.payload) < 3:  # without an original sequence number: a probe
                 return
             if self.ssrc is None:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from schemas.errors import MeshError
 from schemas.packets import PacketHeader
+from schemas.units import NS_PER_SECOND
 from shared.clients.async_mesh import AsyncMesh
 from shared.clients.publishing import PublishedStream
 from shared.clients.sail.arrivals import PacketArrivals
@@ -25,7 +26,6 @@ from shared.ring.lossless import FailedPicture
 
 NAME_PREFIX: Final = "sail-"
 RENDITION: Final = "sail"
-_NS: Final = 1_000_000_000
 _MAX_NODE_CHARACTERS: Final = 40  # of a stream's name, which has 63
 _SLOTS: Final = 8  # of the ring: six pictures on their way to the encoder, one being written, one for an onlooker
 _DRAIN_SECONDS: Final = 2.0  # in one go: whoever waits looks at other things in between
@@ -141,7 +141,7 @@ class Session:
             MeshError, RingError: the stream is lost.
         """
         assert self._stream is not None  # open() has been called
-        pts_ns = self._started_ns + round(picture.number * _NS / self._request.framerate)
+        pts_ns = self._started_ns + round(picture.number * NS_PER_SECOND / self._request.framerate)
         ref = await self._stream.write(picture.array, pts_ns=pts_ns)
         if ref is not None and self._files:
             self.outstanding[ref.sequence] = picture

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from schemas.units import NS_PER_SECOND
 from tests.chaos.full_load.disturbances import Disturbance, OutputStayedOn, deck
 from tests.chaos.full_load.invariants import Window, check_recordings
 from tests.chaos.full_load.load import FullLoad
@@ -22,8 +23,7 @@ from tests.chaos.full_load.recovery import Recovered, markdown, recover, table, 
 SECONDS: Final = 600.0
 SEED: Final = 7
 _CALM_SECONDS: Final = (0.0, 3.0)
-_NS: Final = 1_000_000_000
-_STEP_BACK_NS: Final = _NS
+_STEP_BACK_NS: Final = NS_PER_SECOND
 """What is recorded when a disturbance begins may be of a moment ago."""
 
 

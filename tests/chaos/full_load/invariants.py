@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from schemas.frames import FrameRef
+from schemas.units import NS_PER_SECOND
 from shared.bus import Message
 from shared.kernel_locks import is_read_locked, is_write_locked
 from shared.media import timecode
@@ -36,7 +37,6 @@ _SETTLED_SECONDS: Final = 10.0
 RECORDED_GAP_SECONDS: Final = 1.0
 _CODE_LATE_NS: Final = 60_000_000_000
 _WRONG_KEPT: Final = 100
-_NS: Final = 1_000_000_000
 _NS_PER_MS: Final = 1_000_000
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _PRING = ".pring"
@@ -209,11 +209,11 @@ def check_recordings(files: Sequence[Path], windows: Sequence[Window]) -> list[s
         times += [int(at) for at in read_index(index_path(file)).records["captured_ns"]]
     times.sort()
     for before_ns, after_ns in pairwise(times):
-        if after_ns - before_ns > RECORDED_GAP_SECONDS * _NS and not any(
+        if after_ns - before_ns > RECORDED_GAP_SECONDS * NS_PER_SECOND and not any(
             window.begin_ns < after_ns and before_ns < window.end_ns for window in windows
         ):
             wrong.append(
-                f"recordings lack {(after_ns - before_ns) / _NS:.2f} s from {before_ns / _NS:.2f} on, "
-                "and nothing was disturbed then"
+                f"recordings lack {(after_ns - before_ns) / NS_PER_SECOND:.2f} s "
+                f"from {before_ns / NS_PER_SECOND:.2f} on, and nothing was disturbed then"
             )
     return wrong

@@ -9,7 +9,7 @@ import msgspec
 from schemas.frames import FrameRef
 from schemas.sample_resources import SampleReason, SampleSpec
 from schemas.subjects import RAW, frames
-from schemas.units import parse_duration
+from schemas.units import NS_PER_SECOND, parse_duration
 from services.frame_extractor.live.samples.changes import Changes, brightness
 from shared.bus import Bus, Message
 from shared.demand import Wants
@@ -17,7 +17,6 @@ from shared.ring import LeaseError, RingReader
 
 # Motion that is over in less is seen by nobody; each look costs some 0.1 ms.
 _LOOK_NS: Final = 100_000_000
-_NS: Final = 1_000_000_000
 _decode_ref = msgspec.json.Decoder(FrameRef).decode
 
 
@@ -35,7 +34,7 @@ class MotionWatch:
     ) -> None:
         self._bus, self._wants, self._reader, self._node = bus, wants, reader, node
         self._spec, self._begins = spec, begins
-        quiet_ns = round(parse_duration(spec.quiet_for, "quiet_for") * _NS)
+        quiet_ns = round(parse_duration(spec.quiet_for, "quiet_for") * NS_PER_SECOND)
         self.changes = Changes(spec.motion, spec.scene, spec.levels, quiet_ns)
         self._looked_ns = 0
 

@@ -15,7 +15,7 @@ from schemas.moments import TakenPicture, TakePicture
 from schemas.packets import UNREADABLE
 from schemas.sample_resources import SampleActual, SampleClaim, SampleReason, SampleSpec
 from schemas.subjects import RAW, events_like
-from schemas.units import parse_bytes, parse_duration
+from schemas.units import NS_PER_SECOND, parse_bytes, parse_duration
 from services.frame_extractor.live.moments import Moments
 from services.frame_extractor.live.samples.claims import Claims
 from services.frame_extractor.live.samples.motion_watch import MotionWatch
@@ -32,7 +32,6 @@ from shared.tasks import end_tasks
 
 _log = logging.getLogger(__name__)
 
-_NS: Final = 1_000_000_000
 SAMPLE_EVENT: Final = "sample"
 _WAITING: Final = 8  # pictures that are due while one is being taken
 # Pictures that are taken while the store is away: of 5 a second those of 12 s, of one a second those of a minute.
@@ -44,7 +43,7 @@ _WAKE_SECONDS: Final = 3.0  # before a picture is due: a camera's next key pictu
 _ALWAYS_SECONDS: Final = 10.0
 _WRITE_SECONDS: Final = 30.0  # a store that restarts is back by then
 _EXACT_NS: Final = 1_000_000
-_RESUME_NS: Final = 3_600 * _NS  # what was claimed before is in no memory and hardly in a recording
+_RESUME_NS: Final = 3_600 * NS_PER_SECOND  # what was claimed before is in no memory and hardly in a recording
 _TIDY_LEAST_SECONDS: Final = 1.0
 _TIDY_SHARE: Final = 20  # of the time between two looks at the folder one look takes no more than one part of so many
 _decode_event = msgspec.json.Decoder(Event).decode
@@ -118,7 +117,7 @@ class Sampler:
     # -- what is due ---------------------------------------------------------------------------------------------
 
     async def _schedule(self, every_s: float) -> None:
-        every_ns = round(every_s * _NS)
+        every_ns = round(every_s * NS_PER_SECOND)
         stop_wanting = None
         if every_s < _ALWAYS_SECONDS:
             name = f"frame-extractor-{self._spec.sample}"
@@ -132,7 +131,7 @@ class Sampler:
                 piece = due
                 at_ns = piece * every_ns
                 # The wall clock's own moment is waited for; nothing tells of it.
-                await asyncio.sleep(max(0.0, (at_ns - time.time_ns()) / _NS - _WAKE_SECONDS))
+                await asyncio.sleep(max(0.0, (at_ns - time.time_ns()) / NS_PER_SECOND - _WAKE_SECONDS))
                 await self._take(at_ns, "schedule", piece, within_ns=every_ns // 2)
         finally:
             if stop_wanting is not None:
@@ -237,7 +236,7 @@ class Sampler:
         await self._claims.done(claim)
 
     async def _picture(self, at_ns: int, within_ns: int | None) -> TakenPicture:
-        within = None if within_ns is None else f"{within_ns / _NS:.6f}s"
+        within = None if within_ns is None else f"{within_ns / NS_PER_SECOND:.6f}s"
         request = TakePicture(
             stream=self._spec.stream, pictures=self._spec.pictures, within=within, wait_s=_WAIT_SECONDS
         )

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from schemas.units import NS_PER_SECOND
 from services.io_signal.hand.drivers.base import InstantClock, Reading
 
 LONGEST_LINE_BYTES: Final = 1_024
@@ -21,7 +22,6 @@ _BYTES_PER_LINE: Final = 256  # what counts as one, whatever the bytes are
 SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h; Python has no name for it
 _TIMESPEC: Final = struct.Struct("qq")
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_TIMESPEC.size)
-_NS: Final = 1_000_000_000
 
 
 class LineClient:
@@ -108,5 +108,5 @@ def _instant(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, InstantClock
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) >= _TIMESPEC.size:
             seconds, rest_ns = _TIMESPEC.unpack_from(data)
-            return seconds * _NS + rest_ns, "kernel"
+            return seconds * NS_PER_SECOND + rest_ns, "kernel"
     return time.time_ns(), "arrival"
