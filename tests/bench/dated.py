@@ -7,6 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from tests.support.pace import slowness_now
+
 
 def today() -> str:
     return datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -24,6 +26,6 @@ def machine(load_before: float | None = None) -> dict[str, Any]:
 
 
 def keep(path: Path, report: dict[str, Any]) -> None:
-    """Write a report, its day first."""
+    """Write a report, its day first, and how much slower than the reference the machine was just after it."""
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"date": today(), **report}, indent=1) + "\n")
+    path.write_text(json.dumps({"date": today(), "slowness": round(slowness_now(), 1), **report}, indent=1) + "\n")

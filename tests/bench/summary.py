@@ -178,7 +178,7 @@ def _run(name: str) -> dict[str, Any]:
     """When and where; None where it was not told, or not run."""
     found = _read(name)
     if found is None:
-        return {"date": None, "machine": "", "load_before": None}
+        return {"date": None, "machine": "", "slowness": None, "load_before": None}
     machine = found.get("machine") or found.get("about") or {}
     words = [
         f"{machine.get('cpus') or machine.get('cores')} cores",
@@ -187,7 +187,12 @@ def _run(name: str) -> dict[str, Any]:
     ]
     load = machine.get("load_before", machine.get("load"))
     load = load[0] if isinstance(load, list) else load
-    return {"date": found["date"], "machine": ", ".join(filter(None, words)), "load_before": _short(load)}
+    return {
+        "date": found["date"],
+        "machine": ", ".join(filter(None, words)),
+        "slowness": found.get("slowness"),
+        "load_before": _short(load),
+    }
 
 
 def _short(value: Any) -> Any:

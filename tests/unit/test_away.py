@@ -26,7 +26,7 @@ def test_who_is_not_heard_of_is_away() -> None:
 
 
 def test_what_is_over_stays_as_it_ended() -> None:
-    finished = OutputActual(stream="cam0", output="file", node="edge1", revision=1, state="finished")
+    finished = OutputActual(stream="cam0", output="file", rendition="main", node="edge1", revision=1, state="finished")
     off = StreamActual(stream="cam0", node="edge1", revision=1, state="off")
     assert as_heard("publisher", frozenset(), finished) is finished
     assert as_heard("capture", frozenset(), off) is off

@@ -120,6 +120,7 @@ def test_what_one_more_costs_is_a_slope() -> None:
 def test_results_are_kept_with_their_day(tmp_path: Path) -> None:
     keep(tmp_path / "results" / "x.json", {"machine": machine(0.5), "value": 1})
     found = json.loads((tmp_path / "results" / "x.json").read_text())
-    assert list(found) == ["date", "machine", "value"]
+    assert list(found) == ["date", "slowness", "machine", "value"]
+    assert 1.0 <= found["slowness"] <= 4.0
     assert found["machine"]["load_before"] == 0.5
     assert math.isfinite(found["machine"]["load_after"])
