@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 _DEADLINE_SECONDS = 3.0  # for all of it; Docker, Kubernetes and who waits at a keyboard give it more
 _MAX_ANSWER_BYTES = 4096  # the reason of a service that is ill is one line
 _OK = 200
-_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # asked, not listened on
+_LOOPBACK_FOR = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # asked, not listened on
 _USAGE = "usage: python -m shared.healthcheck [SERVICE] [--ready]; SERVICE may be in FRAMEMESH_SERVICE"
 
 
@@ -64,12 +64,12 @@ def _address(service: str, environ: Mapping[str, str]) -> tuple[str, int]:
         if text and not text.isdecimal():
             raise _Ill(f"{variable} {text!r}: give a port")
         if text and int(text):
-            return _EVERY_ADDRESS.get(bind, bind), int(text)
+            return _LOOPBACK_FOR.get(bind, bind), int(text)
     from schemas.service_table import BY_NAME  # only here: it takes longer than all the rest
 
     if service not in BY_NAME:
         raise _Ill(f"no such service; there are {', '.join(BY_NAME)}")
-    return _EVERY_ADDRESS.get(bind, bind), BY_NAME[service].metrics_port
+    return _LOOPBACK_FOR.get(bind, bind), BY_NAME[service].metrics_port
 
 
 def _ask(host: str, port: int, path: str, deadline: float) -> tuple[int, str]:
