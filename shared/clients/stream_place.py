@@ -1,29 +1,23 @@
 """The place in the mesh of a stream that an application writes: asked for at its beginning, given up at its end."""
 
-import asyncio
 import contextlib
-import logging
-import time
 from collections.abc import AsyncIterator
 from typing import Final
 
 import msgspec
 
-from schemas.errors import Conflict, MeshError, NotFound, Unavailable
+from schemas.errors import Conflict, MeshError, Unavailable
 from schemas.frames import Delivery
 from schemas.ids import check_id
 from schemas.resources import StreamSpec
-from shared.backoff import Backoff
 from shared.clients.commands import Commands
 from shared.clients.errors import OtherNode
 from shared.clients.state import find_stream, snapshot
+from shared.clients.take_away import take_away
 from shared.ring import RingGeometry
 from shared.settings import Settings
 
-log = logging.getLogger(__name__)
-
 _SOURCE: Final = "app://"
-_GIVE_UP_SECONDS: Final = 5.0  # a bus or a service that restarts is back by then
 
 
 @contextlib.asynccontextmanager
@@ -54,26 +48,10 @@ async def stream_place(
         # Not where it is refused, as somebody else may have the name. But an answer may be lost, or tell what fails.
         refused = isinstance(error, MeshError) and not isinstance(error, Unavailable) and not error.reply
         if existing is None and not refused:
-            await _give_up(client, stream)
+            await take_away(f"stream {stream}", lambda: client.stop_stream(stream))
         raise
     try:
         yield
     finally:
         if existing is None:
-            await _give_up(client, stream)
-
-
-async def _give_up(client: Commands, stream: str) -> None:
-    backoff = Backoff()
-    deadline = time.monotonic() + _GIVE_UP_SECONDS
-    while True:
-        try:
-            await client.stop_stream(stream)
-            return
-        except NotFound:
-            return
-        except MeshError as error:
-            if not isinstance(error, Unavailable) or time.monotonic() > deadline:
-                log.warning("stream %s stays in the mesh: %s", stream, error)
-                return
-        await asyncio.sleep(backoff.next_seconds())
+            await take_away(f"stream {stream}", lambda: client.stop_stream(stream))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 import shared.clients.sail as sail
-from schemas.commands import StreamChanged
+from schemas.resources import RenditionSpec
 from shared.clients.commands import Commands
 from shared.clients.mesh import BadRequest, Unavailable
 from shared.clients.sail import connection
@@ -45,12 +45,16 @@ def mesh() -> Iterator[RunningMesh]:
 
 @pytest.fixture(autouse=True)
 def leaves_no_stream(mesh: RunningMesh) -> Iterator[None]:
-    """Whoever leaves a stream fails here, and not whoever comes next."""
+    """Whoever leaves a stream or a rendition fails here, and not whoever comes next."""
     yield
-    left = _streams()
-    for stream in left:
-        connection.mesh().stop_stream(stream)
-    assert left == []
+    client = connection.mesh()
+    renditions = _asked_renditions()
+    for spec in renditions:
+        client.stop_rendition(spec.stream, spec.rendition)
+    streams = _streams()
+    for stream in streams:
+        client.stop_stream(stream)
+    assert (streams, renditions) == ([], [])
 
 
 def _numbered(number: int, width: int = _WIDTH, height: int = _HEIGHT) -> NDArray[np.uint8]:
@@ -75,6 +79,10 @@ def _numbers(path: Path) -> list[int]:
 def _streams() -> list[str]:
     """What there is, without the second that a command line takes."""
     return [entry.spec.stream for entry in connection.mesh().status().streams]
+
+
+def _asked_renditions() -> list[RenditionSpec]:
+    return [entry.spec for entry in connection.mesh().status().renditions if entry.revision]
 
 
 def _work(encoder: sail.Encoder) -> EncoderWork:
@@ -262,7 +270,7 @@ def test_a_full_queue(mesh: RunningMesh, tmp_path: Path, policy: int) -> None:
     assert encoder.video_write(_numbered(0)) == 0
     work = _work(encoder)
     wait_until(lambda: work._file is not None and work._file.pictures == 1, 5, "the encoder works")
-    go_on = _stopped(mesh, "hw-encode")
+    go_on, goes_on = _stopped(mesh, "hw-encode"), threading.Event()
     try:
         number = 1
         while number < 8:  # six on their way, and one that waits for them
@@ -273,18 +281,17 @@ def test_a_full_queue(mesh: RunningMesh, tmp_path: Path, policy: int) -> None:
         for number in range(8, 11):
             assert encoder.video_write(_numbered(number)) == 0
         if policy == 3:
-            timer = threading.Timer(0.3, go_on)
+            timer = threading.Timer(0.3, lambda: (goes_on.set(), go_on()))
             timer.start()
-            begun = time.monotonic()
             assert encoder.video_write(_numbered(11)) == 0
-            assert time.monotonic() - begun > 0.2
+            assert goes_on.is_set()
             timer.join()
         else:
             results = [encoder.video_write(_numbered(number)) for number in (11, 12)]
             assert results == ([-1, -1] if policy == 0 else [0, 0])
     finally:
         go_on()
-    encoder.release()
+        encoder.release()
     expected = {0: range(11), 1: [*range(8), 10, 11, 12], 2: [*range(8), 11, 12], 3: range(12)}
     assert _numbers(path) == list(expected[policy])
     assert work._intake.replaced == {0: 0, 1: 2, 2: 3, 3: 0}[policy]
@@ -356,23 +363,45 @@ def test_kills_lose_nothing(mesh: RunningMesh, tmp_path: Path, caplog: pytest.Lo
 def test_an_answer_that_is_lost_leaves_no_stream(
     mesh: RunningMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    start, stop = Commands.start_stream, Commands.stop_stream
-    lost = []
+    """Neither the stream nor its rendition stays, whichever of them nobody answered for."""
+    lost: list[str] = []
 
-    async def lose(name: str, answer: Coroutine[Any, Any, StreamChanged]) -> StreamChanged:
-        changed = await answer
-        if name in lost:
-            return changed
-        lost.append(name)
-        raise Unavailable("capture does not answer")
+    def loses(name: str) -> None:
+        ask = getattr(Commands, name)
 
-    monkeypatch.setattr(Commands, "start_stream", lambda *given, **more: lose("start", start(*given, **more)))
-    monkeypatch.setattr(Commands, "stop_stream", lambda *given, **more: lose("stop", stop(*given, **more)))
+        async def asked(*given: object, **more: object) -> object:
+            changed = await ask(*given, **more)
+            if name in lost:
+                return changed
+            lost.append(name)
+            raise Unavailable(f"nobody answers {name}")
+
+        monkeypatch.setattr(Commands, name, asked)
+
+    for start, stops in (("start_stream", ["stop_stream"]), ("start_rendition", ["stop_rendition", "stop_stream"])):
+        lost.clear()
+        for name in (start, *stops):
+            loses(name)
+        encoder = sail.Encoder(str(tmp_path / "a.mp4"), 0, "h264_bm", "I420", _PARAMETERS)
+        assert not encoder.is_opened()
+        assert f"nobody answers {start}" in caplog.text
+        assert lost == [start, *stops]
+        assert _streams() == []
+        assert _asked_renditions() == []
+        monkeypatch.undo()
+
+
+def test_what_a_stream_that_is_gone_has_left_is_taken_away(mesh: RunningMesh, tmp_path: Path) -> None:
+    stream, client = "sail-test-1-1", connection.mesh()
+    client.start_stream(stream, "test://?size=640x360&fps=5")
+    client.start_rendition(stream, "sail")
+    client.start_output(stream, "sail", "rtmp://127.0.0.1:9/live/key0", rendition="sail", wait_s=0)
+    client.stop_stream(stream)
+    assert [spec.stream for spec in _asked_renditions()] == [stream]
     encoder = sail.Encoder(str(tmp_path / "a.mp4"), 0, "h264_bm", "I420", _PARAMETERS)
-    assert not encoder.is_opened()
-    assert "capture does not answer" in caplog.text
-    assert lost == ["start", "stop"]
-    assert _streams() == []
+    assert stream not in [spec.stream for spec in _asked_renditions()]
+    assert client.status().outputs == ()
+    encoder.release()
 
 
 _KILLED = """

@@ -20,7 +20,7 @@ _YOUNG_NS: Final = 30_000_000_000  # a stream is made before its ring; and one i
 
 
 def sweep_leftovers() -> None:
-    """Take away the streams of this host's encoders that nobody writes any more.
+    """Take away the streams of this host's encoders that nobody writes any more, and what is left of such streams.
 
     Raises:
         Unavailable: there is no mesh.
@@ -45,11 +45,17 @@ async def _sweep(client: AsyncMesh) -> None:
 
 
 def _left(status: MeshStatus, client: AsyncMesh) -> list[str]:
-    now_ns = time.time_ns()
-    names = []
+    """Names of streams that nobody writes, and of streams that are gone although something made of them is not."""
+    now_ns, node = time.time_ns(), client.settings.node
+    streams = {entry.spec.stream for entry in status.streams}
+    # A stream is asked for before what is made of it, and goes after it.
+    made = {(entry.spec.stream, entry.spec.node) for entry in status.outputs}
+    made |= {(entry.spec.stream, entry.spec.node) for entry in status.renditions if entry.revision}  # was asked for
+    names = sorted(name for name, where in made if where == node and _NAME.match(name) and name not in streams)
+    names = [name for name in names if name not in open_names]
     for entry in status.streams:
         found = _NAME.match(entry.spec.stream)
-        if found is None or entry.spec.node != client.settings.node or entry.actual is None:
+        if found is None or entry.spec.node != node or entry.actual is None:
             continue
         if entry.spec.stream in open_names or written_rings(client.settings.shm_dir, entry.spec.stream):
             continue

@@ -10,7 +10,8 @@ from schemas.resources import OutputActual
 from schemas.subjects import ACTUAL_BUCKET, state_key
 from shared.bus import Entry, Mirror
 from shared.clients.async_mesh import AsyncMesh
-from shared.clients.sail.log import log, quietly
+from shared.clients.sail.log import log
+from shared.clients.take_away import take_away
 from shared.demand import DemandBoard
 from shared.state import read_entry
 from shared.tasks import set_within
@@ -45,9 +46,9 @@ class Push:
             lambda _key, entry: self._changed(entry),
         )
         stack.push_async_callback(mirror.close)
+        stack.push_async_callback(self._end)  # also of one whose answer is lost
         # Not waited for: it connects with the first key picture, and the mirror tells how that went.
         await mesh.start_output(self._stream, OUTPUT, url, rendition=self._rendition, wait_s=0)
-        stack.push_async_callback(self._end)
         await self._taken()
 
     async def _taken(self) -> None:
@@ -77,4 +78,5 @@ class Push:
         self._seen = said
 
     async def _end(self) -> None:
-        await quietly(self._mesh.stop_output(self._stream, OUTPUT))
+        stream = self._stream
+        await take_away(f"the output of {stream}", lambda: self._mesh.stop_output(stream, OUTPUT))

@@ -16,9 +16,10 @@ from schemas.units import NS_PER_SECOND
 from shared.clients.async_mesh import AsyncMesh
 from shared.clients.publishing import PublishedStream
 from shared.clients.sail.arrivals import PacketArrivals
-from shared.clients.sail.log import log, quietly
+from shared.clients.sail.log import log
 from shared.clients.sail.push import Push
 from shared.clients.sail.request import EncoderRequest
+from shared.clients.take_away import take_away
 from shared.packets import PacketSubscription
 from shared.pixel_formats import Picture
 from shared.ring import RingError
@@ -118,8 +119,8 @@ class Session:
             )
         )
         self._stream.on_failed = self._not_encoded
+        stack.push_async_callback(self._end_rendition)  # also of one whose answer is lost
         await mesh.start_rendition(self.name, RENDITION, codec=request.codec, **request.rendition)
-        stack.push_async_callback(self._end_rendition)
         if not self._files:
             await Push(mesh, self.name, RENDITION, self._events.push_failed).open(request.url, stack)
             return
@@ -131,7 +132,7 @@ class Session:
     async def _end_rendition(self) -> None:
         if not self._rendition_ended:
             self._rendition_ended = True
-            await quietly(self._mesh.stop_rendition(self.name, RENDITION))
+            await take_away(f"the rendition of {self.name}", lambda: self._mesh.stop_rendition(self.name, RENDITION))
 
     async def write(self, picture: Pending) -> None:
         """Give a picture to the encoder.
