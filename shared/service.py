@@ -33,7 +33,6 @@ from shared.leaf.keeper import check_node, keep_in_step
 from shared.logs import setup_logging
 from shared.metrics import Figures, Health, MetricsServer
 from shared.migration import Migration, migrate
-from shared.parent import end_with_parent
 from shared.place import Place
 from shared.process_figures import ProcessWatch
 from shared.service_figures import register_service
@@ -135,8 +134,6 @@ def run_service(
     try:
         settings = load_settings(settings_type, service)
         setup_logging(service, settings.log)
-        if READY_FD_VARIABLE in os.environ:  # a launcher started us
-            end_with_parent()
         # Never closed: that would wait for threads that hang, in a driver or a network file system.
         code = asyncio.Runner(loop_factory=loop_factory).run(_run(service, settings, build, migrations))
     except MeshError as error:

@@ -9,9 +9,9 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 
-from shared.parent import end_with_parent
+from services.launcher.starting import Process, Start
 from shared.service import RESTARTS_VARIABLE
 
 log = logging.getLogger(__name__)
@@ -34,22 +34,17 @@ class Child:
     def __init__(
         self,
         name: str,
-        command: Sequence[str],
+        start: Start,
         environment: Mapping[str, str],
-        *,
-        ready_variable: str = "",
         on_ready: Callable[[bytes], None] | None = None,
     ) -> None:
-        """Args:
-        ready_variable: the process gets the number of a pipe under this name and writes one line when it is ready.
-        on_ready: called with that line, after every start.
-        """
+        """`on_ready`: called with the line that the process writes when it is ready, after every start; None: it writes
+        none, and what cannot start is tried again all the same."""
         self.name = name
-        self._command = command
+        self._start = start
         self._environment = environment
-        self._ready_variable = ready_variable
         self._on_ready = on_ready
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
@@ -121,7 +116,7 @@ class Child:
             self._ever_ready = self._ever_ready or was_ready
             if self._stopping:
                 return
-            if self._ready_variable and not self._ever_ready:
+            if self._on_ready and not self._ever_ready:
                 if not self.exited_at_start.done():
                     self.exited_at_start.set_result(status)
                 return
@@ -142,66 +137,45 @@ class Child:
         """Start it and wait for its end: (exit status, whether it became ready)."""
         self.ready.clear()
         self.started_ns = time.time_ns()
-        read_fd = write_fd = -1
-        environment = dict(self._environment)
-        if self._ready_variable:
-            read_fd, write_fd = os.pipe()
-            os.set_inheritable(write_fd, True)
-            environment[self._ready_variable] = str(write_fd)
-            environment[RESTARTS_VARIABLE] = str(self.restarts)
+        (errors, stderr), (readiness, ready) = os.pipe(), os.pipe()
+        environment = {**self._environment, RESTARTS_VARIABLE: str(self.restarts)}
         try:
-            process = self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                env=environment,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                pass_fds=(write_fd,) if write_fd >= 0 else (),
-                start_new_session=True,  # Ctrl-C is for the launcher, which ends its children in order
-                preexec_fn=end_with_parent,
-            )
+            process = self._process = await self._start(environment, stderr, ready)
         except OSError as error:  # no process or memory left: counts as a failed start, and is tried again
             log.error("%s cannot be started: %s", self.name, error)
-            if read_fd >= 0:
-                os.close(read_fd)
+            os.close(errors)
+            os.close(readiness)
             return _CANNOT_BE_STARTED, False
         finally:
-            if write_fd >= 0:
-                os.close(write_fd)
-        listener = asyncio.create_task(self._listen(process))
-        waiting = asyncio.create_task(self._wait_ready(read_fd)) if read_fd >= 0 else None
+            os.close(stderr)
+            os.close(ready)
+        listener = asyncio.create_task(self._listen(errors))
+        waiting = asyncio.create_task(self._wait_ready(readiness))
         status = await process.wait()
         self.ready.clear()
         # Its last words; not its end of file, which a process of its own that outlives it may hold back.
         await asyncio.wait({listener}, timeout=_LAST_WORDS_SECONDS)
         listener.cancel()
-        was_ready = False
-        if waiting:
-            was_ready = await waiting
-        return status, was_ready
+        return status, await waiting
 
-    async def _wait_ready(self, read_fd: int) -> bool:
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
-        transport, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb", 0)
-        )
-        try:
+    async def _wait_ready(self, descriptor: int) -> bool:
+        async with _reading(descriptor) as reader:
             line = await reader.readline()
-        finally:
-            transport.close()
         if line:
             self.ready.set()
             if self._on_ready:
                 self._on_ready(line)
         return bool(line)
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+    async def _listen(self, descriptor: int) -> None:
         """Pass its log on, and keep the last lines."""
-        assert process.stderr is not None
+        async with _reading(descriptor) as reader:
+            await self._pass_on(reader)
+
+    async def _pass_on(self, reader: asyncio.StreamReader) -> None:
         while True:
             try:
-                line = await process.stderr.readline()
+                line = await reader.readline()
             except ValueError:  # a line longer than the reader's limit: the rest of it follows
                 continue
             if not line:
@@ -215,6 +189,19 @@ class Child:
                 self.refusal = int(found[1]), found[2]  # whoever started it says so, once
                 continue
             print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextlib.asynccontextmanager
+async def _reading(descriptor: int) -> AsyncIterator[asyncio.StreamReader]:
+    """A pipe's lines; it is closed at the end."""
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
+    )
+    try:
+        yield reader
+    finally:
+        transport.close()
 
 
 def _say(status: int) -> str:

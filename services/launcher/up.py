@@ -23,9 +23,11 @@ from services.launcher.child import Child
 from services.launcher.fleet.processes import SERVICES, ProcessFleet
 from services.launcher.fleet.service import FleetService
 from services.launcher.folders import allow, media_folder
+from services.launcher.forked import ForkServer
 from services.launcher.lock import access_environment, mesh_secrets, set_up
 from services.launcher.ports import HTTP_PORT, RTSP_PORT, UDP_PORT, Ports, choose_ports, free_port, port_turn
 from services.launcher.secret_folder import SecretFolder
+from services.launcher.starting import executed
 from shared.apply import Applied, apply_plan
 from shared.audit import Audit
 from shared.bus import Bus, shown_servers
@@ -98,6 +100,9 @@ class Mesh:
         if options.secure and not own_nats:
             raise BadRequest("--secure locks the bundled server; leave out --nats and FRAMEMESH_NATS_URL")
         async with contextlib.AsyncExitStack() as stack:
+            fork_server = ForkServer()
+            stack.push_async_callback(fork_server.close)
+            fork_server.start()  # first: it imports while the bus starts
             turn = await stack.enter_async_context(contextlib.AsyncExitStack())
             if options.auto_ports:
                 await turn.enter_async_context(port_turn())
@@ -126,7 +131,7 @@ class Mesh:
             timeout_seconds = _OWN_NATS_SECONDS if own_nats else _OTHER_NATS_SECONDS
             bus = await Bus.connect(nats_url, name="launcher", access=access, timeout_seconds=timeout_seconds)
             stack.push_async_callback(bus.drain)
-            fleet = ProcessFleet(settings.node, settings.bind, environment)
+            fleet = ProcessFleet(settings.node, settings.bind, environment, fork_server.service)
             stack.push_async_callback(fleet.close)
             present = await fleet.up(_READY_TIMEOUT_SECONDS)
             await turn.aclose()
@@ -174,9 +179,8 @@ def _only_mesh(folder: Path) -> Iterator[None]:
 
 async def _start_nats(stack: contextlib.AsyncExitStack, folder: Path, port: int, secrets: SecretFolder | None) -> None:
     configuration = await asyncio.to_thread(write_configuration, folder, "127.0.0.1", port, secrets)
-    server = Child(
-        "nats-server", [nats_server_program(), "-c", str(configuration), "-l", str(folder / "nats.log")], os.environ
-    )
+    program = executed(nats_server_program(), "-c", str(configuration), "-l", str(folder / "nats.log"))
+    server = Child("nats-server", program, os.environ)
     server.start()
     stack.push_async_callback(server.stop)
 

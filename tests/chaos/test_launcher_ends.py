@@ -66,7 +66,7 @@ def test_a_signal_ends_everything_in_order(number: signal.Signals, tmp_path: Pat
         mesh.call("io-signal.start", signal="do1", mode="io", address=f"file://{output}")
         mesh.call("io-signal.on", signal="do1")
         began, pids = time.monotonic(), mesh.pids()
-        assert len(pids) == 8  # the bus, and seven services
+        assert len(pids) == 9  # the bus, the fork server, and seven services
         assert mesh.process is not None
         mesh.process.send_signal(number)
         assert mesh.process.wait(ENDS_SECONDS) == 0
@@ -166,7 +166,7 @@ def test_a_second_up_in_the_same_folders_is_refused(tmp_path: Path) -> None:
         assert lines[0].startswith("error 409: a mesh already runs here")
         assert "FRAMEMESH_DATA_DIR" in lines[0]
         assert (tmp_path / "data/nats/nats.conf").read_text() == configuration
-        assert len(mesh.pids()) == 8
+        assert len(mesh.pids()) == 9
         assert mesh.actual("streams", STREAM)["state"] == "live"
         third = subprocess.run(
             [*FRAMEMESH, "up", "--auto-ports", "--nats", mesh.ready["nats"]],

@@ -18,14 +18,14 @@ from collections import defaultdict
 import pytest
 
 from tests.support.console import console_page
-from tests.support.mesh import RunningMesh, bunny
+from tests.support.mesh import FORK_SERVER, RunningMesh, bunny
 from tests.support.picture_watch import PictureWatch
 
 pytestmark = [pytest.mark.chaos, pytest.mark.browser]
 
 LONG_MINUTES = 10.0
 STREAM = "cam0"
-VICTIMS = ("capture", "hw-encode", "publisher", "webrtc-gateway", "nats-server")
+VICTIMS = ("capture", "hw-encode", "publisher", "webrtc-gateway", "nats-server", FORK_SERVER)
 BACK_SECONDS = 2.0
 LONGEST_BACKOFF_SECONDS = 10.0  # the launcher's, for what is killed again and again
 FROZEN_SECONDS = (0.5, 7.0)
@@ -66,7 +66,7 @@ def hold_out(seed: int, minutes: float) -> list[str]:
         console.open(mesh.console)
         watch = PictureWatch(console.page, STREAM)
         watch.wait_for_pictures(25)
-        wanted, rings = asked(mesh), families(mesh)
+        wanted, rings, processes = asked(mesh), families(mesh), set(mesh.pids())
         deadline = time.monotonic() + minutes * 60
         while time.monotonic() < deadline:
             since_ms = watch.now_ms()
@@ -74,7 +74,7 @@ def hold_out(seed: int, minutes: float) -> list[str]:
             gap = watch.gap_after(since_ms, seconds=LONGEST_BACKOFF_SECONDS + frozen_seconds + 10)
             backs[what].append(gap.back_after_seconds - frozen_seconds)
             print(f"{what}: gap {gap.seconds:.2f} s, back {backs[what][-1]:.2f} s after", flush=True)
-            mesh.wait_for(lambda: set(mesh.pids()) == set(VICTIMS), LONGEST_BACKOFF_SECONDS + 5, "every process")
+            mesh.wait_for(lambda: set(mesh.pids()) == processes, LONGEST_BACKOFF_SECONDS + 5, "every process")
             mesh.wait_for(lambda: families(mesh) == rings, 15, f"rings {rings}, not {mesh.rings()}")
             mesh.wait_for(lambda: asked(mesh) == wanted, 15, "what was asked for")
             time.sleep(dice.uniform(*CALM_SECONDS))

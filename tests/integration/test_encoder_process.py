@@ -125,11 +125,7 @@ def _threads(pid: int) -> int:
 
 
 def service_pid(mesh: RunningMesh) -> int:
-    assert mesh.process is not None
-    found = subprocess.run(
-        ["pgrep", "-P", str(mesh.process.pid), "-f", "services.hw_encode"], capture_output=True, text=True
-    )
-    return int(found.stdout.split()[0])
+    return mesh.pids()["hw-encode"]
 
 
 def held(pid: int) -> tuple[int, int]:

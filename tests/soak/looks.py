@@ -16,7 +16,7 @@ import nats
 from schemas.subjects import SERVICES
 from tests.soak.load import RECORDING, STREAM
 from tests.support.content import Content, decode, sync_errors
-from tests.support.mesh import RunningMesh, bunny
+from tests.support.mesh import FORK_SERVER, RunningMesh, bunny
 from tests.support.metrics import families
 
 MIB = 1 << 20
@@ -79,8 +79,8 @@ class Watcher:
                 self.restarts.append(f"{name}: {self._pids.get(name)}, then {pids.get(name)}; {' | '.join(said)}")
         self._pids = pids
         for name, pid in {**pids, "launcher": self._mesh.process.pid}.items():
-            # The launcher's children are the others.
-            for measure, value in process_values(pid, with_children=name != "launcher").items():
+            # The children of the launcher and of its fork server are the others.
+            for measure, value in process_values(pid, with_children=name not in ("launcher", FORK_SERVER)).items():
                 values[measure, name] = value
 
     def _metrics(self, values: Values) -> None:

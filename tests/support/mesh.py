@@ -27,6 +27,7 @@ from shared.status import mesh_status
 from tests.support.access import access_environment, access_of
 from tests.support.pace import Patience
 
+FORK_SERVER = "launcher.fork-server"
 FRAMEMESH = [sys.executable, "-m", "services.cli"]
 _READY_SECONDS = 40.0
 _STOP_SECONDS = 20.0
@@ -177,17 +178,14 @@ class RunningMesh:
     # -- its processes ---------------------------------------------------------------------------------------
 
     def pids(self) -> dict[str, int]:
-        """Process ids of the launcher's children, by service name (and `nats-server`)."""
+        """Process ids of what the launcher keeps going, by service name (and `nats-server`, `launcher.fork-server`)."""
         assert self.process is not None
         found = {}
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for pid in children:
-            try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            except OSError:  # it has ended between the two looks
-                continue
-            name = command[2].removeprefix("services.").replace("_", "-") if "-m" in command else Path(command[0]).name
-            found[name] = int(pid)
+        for pid in _children(self.process.pid):
+            found[_program(pid)] = pid
+        for pid in _children(found.get(FORK_SERVER, 0)):
+            found.setdefault(_program(pid), pid)  # one that was made just now has its parent's command line
+        found.pop("", None)
         return found
 
     def kill(self, service: str) -> int:
@@ -251,3 +249,19 @@ def bunny() -> Path:
     assert found is not None
     assert found.submodule_search_locations is not None
     return Path(found.submodule_search_locations[0]) / "datasets" / "data" / "bigbuckbunny.mp4"
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it has ended between the two looks
+        return []
+
+
+def _program(pid: int) -> str:
+    """Empty: it has ended."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except OSError:
+        return ""
+    return command[2].removeprefix("services.").replace("_", "-") if "-m" in command else Path(command[0]).name

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,11 +19,15 @@
 
 #define SECOND_NS 1000000000LL
 #define PACKAGE "services."
+#define FORK_SERVER "services.launcher.fork_server"
 
 static int (*real_gettime)(clockid_t, struct timespec *);
 static volatile int64_t *step_ns; /* NULL: the real clock */
+static volatile int is_copy;      /* forked, and does not show yet what it is */
 
-__attribute__((constructor)) static void begin(void) {
+static void be_copy(void) { is_copy = 1; }
+
+static void look(void) {
     char line[4096], path[4096];
     const char *folder = getenv("STEPPED_CLOCKS");
     real_gettime = (__typeof__(real_gettime))dlsym(RTLD_NEXT, "clock_gettime");
@@ -32,6 +37,8 @@ __attribute__((constructor)) static void begin(void) {
     close(fd);
     if (length <= 0) return;
     line[length] = 0;
+    if (is_copy && memmem(line, length, FORK_SERVER, strlen(FORK_SERVER))) return;
+    is_copy = 0;
     for (char *word = line; word < line + length; word += strlen(word) + 1) {
         if (strncmp(word, PACKAGE, strlen(PACKAGE))) continue;
         char *name = word + strlen(PACKAGE);
@@ -45,7 +52,13 @@ __attribute__((constructor)) static void begin(void) {
     }
 }
 
+__attribute__((constructor)) static void begin(void) {
+    look();
+    pthread_atfork(NULL, NULL, be_copy);
+}
+
 int clock_gettime(clockid_t clock, struct timespec *at) {
+    if (is_copy) look();
     if (!real_gettime) real_gettime = (__typeof__(real_gettime))dlsym(RTLD_NEXT, "clock_gettime");
     int result = real_gettime(clock, at);
     if (!result && step_ns && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {

@@ -3,9 +3,8 @@
 import asyncio
 import importlib.util
 import socket
-import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,9 +19,9 @@ from services.launcher.fleet.interface import check_scale, check_service
 from services.launcher.fleet.log_text import bounded, number_of, read_cursor, write_cursor
 from services.launcher.fleet.turn import Turn
 from services.launcher.ports import free_port
+from services.launcher.starting import Start
 from shared.healthcheck import trouble
 from shared.process_figures import ProcessFigures, ProcessWatch
-from shared.service import READY_FD_VARIABLE
 from shared.tasks import end_tasks
 
 # A mesh does without those whose extra is not installed.
@@ -40,8 +39,9 @@ class ProcessFleet:
 
     backend: Backend = "processes"
 
-    def __init__(self, node: str, bind: str, environment: Mapping[str, str]) -> None:
-        self._node, self._bind, self._environment = node, bind, environment
+    def __init__(self, node: str, bind: str, environment: Mapping[str, str], how: Callable[[str], Start]) -> None:
+        """`how`: how a service of that module is started."""
+        self._node, self._bind, self._environment, self._how = node, bind, environment, how
         self._children: dict[Key, Child] = {}
         self._present: dict[Key, Presence] = {}
         self._watches: dict[int, ProcessWatch] = {}
@@ -149,9 +149,8 @@ class ProcessFleet:
                     environment[f"{entry.environment_prefix}{name}"] = str(free_port(self._bind, socket.SOCK_STREAM))
         child = self._children[service, number] = Child(
             service if number == 1 else f"{service}-{number}",
-            [sys.executable, "-m", SERVICES[service]],
+            self._how(SERVICES[service]),
             environment,
-            ready_variable=READY_FD_VARIABLE,
             on_ready=lambda line: self._told(service, number, line),
         )
         child.start()

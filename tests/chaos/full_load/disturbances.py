@@ -17,6 +17,7 @@ from tests.chaos.full_load.invariants import below
 from tests.chaos.full_load.load import STEPPED, FullLoad
 from tests.chaos.full_load.machine import KEEP_SECONDS, LATE_SECONDS
 from tests.chaos.full_load.observer import STREAMS
+from tests.support.mesh import FORK_SERVER
 
 _FROZEN_SECONDS: Final = (1.0, 5.0)  # as a host that swaps; presence lapses after 5
 _AWAY_SECONDS: Final = (1.0, 6.0)  # a pulled cable, shorter and longer than a client's patience
@@ -59,6 +60,7 @@ def deck(short: bool = False) -> list[Disturbance]:
         ]
     return [
         *(_kill(service) for service in SERVICES),
+        _kill(FORK_SERVER),
         # Encoders of H.264 and RTMP pushes have no process of their own; these have.
         _kill_child("cloud-mix-proxy", "cloud_mix_proxy"),
         _kill_child("frame-extractor", "frame_extractor"),
