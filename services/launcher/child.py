@@ -16,8 +16,8 @@ from shared.service import RESTARTS_VARIABLE
 
 log = logging.getLogger(__name__)
 
-# A killed service needs 0.5-0.9 s to be ready and shall be back within two seconds, also when it is killed three
-# times in a row. One that cannot live is left more and more time.
+# A killed service needs 0.1 s to be ready, 0.5-0.9 s without the fork server, and shall be back within two seconds,
+# also when it is killed three times in a row. One that cannot live is left more and more time.
 _RESTART_DELAYS_SECONDS = (0.0, 0.1, 0.3, 1.0, 2.0, 5.0, 10.0)
 _STABLE_AFTER_SECONDS = 10.0
 _LAST_LINES = 1000  # for who asks for its log; a mesh's take 2 MB
