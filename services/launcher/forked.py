@@ -112,15 +112,22 @@ class ForkServer:
         return start
 
     async def _fork(self, module: str, environment: Mapping[str, str], stderr: int, ready: int) -> Process | None:
-        """None: there is no fork server just now."""
+        """None: the fork server cannot just now."""
         connection = self._connection
         if connection is None:
             return None
         self._numbers += 1
-        order = Order(self._numbers, module, dict(environment))
-        forked = self._forked[order.number] = ForkedProcess()
+        number = self._numbers
+        data = encode(Order(number, module, dict(environment)))
+        if len(data) > MAX_BYTES:
+            return None
         try:
-            socket.send_fds(connection, [encode(order)], [stderr, ready])
+            socket.send_fds(connection, [data], [stderr, ready])
+        except OSError as error:  # it has just ended, or too much waits for it
+            log.debug("the fork server takes no order: %s", error)
+            return None
+        forked = self._forked[number] = ForkedProcess()
+        try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await forked.copied.wait()
         except asyncio.CancelledError:  # it comes all the same, and nobody would look after it
@@ -130,8 +137,8 @@ class ForkServer:
                     forked.kill()
                     await forked.wait()
             raise
-        except (OSError, TimeoutError) as error:  # OSError: it has ended, or there is no room for another order
-            log.warning("the fork server does not start %s: %s", module, error or "no answer")
+        except TimeoutError:
+            log.warning("the fork server hangs, and is started anew")
             if connection is self._connection:
                 self._connection = None  # from now on nothing that it says is believed
                 connection.shutdown(socket.SHUT_RDWR)

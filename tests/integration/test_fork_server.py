@@ -26,11 +26,15 @@ _NO_BUS = {"FRAMEMESH_NATS_URL": "nats://127.0.0.1:9", "FRAMEMESH_CAPTURE_METRIC
 async def server() -> AsyncIterator[ForkServer]:
     running = ForkServer()
     running.start()
-    async with patience(20):
-        while running._connection is None:
-            await asyncio.sleep(0.01)
+    await _until(running, there=True)
     yield running
     await running.close()
+
+
+async def _until(server: ForkServer, there: bool) -> None:
+    async with patience(20):
+        while (server._connection is not None) != there:
+            await asyncio.sleep(0.01)
 
 
 async def _start(server: ForkServer, environment: dict[str, str]) -> tuple[Process, int]:
@@ -105,8 +109,7 @@ async def test_without_its_fork_server_a_copy_goes_on_and_the_next_service_start
     process, errors = await _start(server, _settings(tmp_path))
     os.kill(_server_pid(server), signal.SIGKILL)
     async with patience(10):
-        while server._connection is not None:
-            await asyncio.sleep(0.01)
+        await _until(server, there=False)
         other, said = await _start(server, _REFUSED)
         assert not isinstance(other, ForkedProcess)
         assert await other.wait() == 2
@@ -114,9 +117,8 @@ async def test_without_its_fork_server_a_copy_goes_on_and_the_next_service_start
         process.kill()
         await process.wait()
     assert not _exists(process.pid)
+    await _until(server, there=True)
     async with patience(20):
-        while server._connection is None:
-            await asyncio.sleep(0.01)
         again, more = await _start(server, _REFUSED)
         assert isinstance(again, ForkedProcess)
         await again.wait()
@@ -135,6 +137,19 @@ async def test_a_fork_server_that_hangs_is_started_anew(server: ForkServer, monk
         while _exists(hangs):
             await asyncio.sleep(0.01)
     assert (await _said(errors)).count("FRAMEMESH_LOG") == 1, "it was not started twice"
+
+
+async def test_what_is_too_much_for_an_order_starts_without(server: ForkServer) -> None:
+    process, errors = await _start(server, {**_REFUSED, **{f"A{number}": "x" * 50_000 for number in range(5)}})
+    assert not isinstance(process, ForkedProcess)
+    async with patience(10):
+        assert await process.wait() == 2
+    os.close(errors)
+    other, errors = await _start(server, _REFUSED)
+    assert isinstance(other, ForkedProcess), "it goes on"
+    async with patience(10):
+        assert await other.wait() == 2
+    os.close(errors)
 
 
 async def test_a_start_that_nobody_waits_for_any_more_leaves_no_process(server: ForkServer, tmp_path: Path) -> None:
