@@ -13,13 +13,15 @@ from tests.support.state_log import StateLog
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
-# Read by every Python of the mesh as it starts. In capture, the first two patterns are drawn by a driver that gives ten
-# pictures and then never returns from its next call, whatever it is told.
+# Read by every Python of the mesh as it starts. In capture, which the fork server makes, the first two patterns are
+# drawn by a driver that gives ten pictures and then never returns from its next call, whatever it is told.
 HANGING_DRIVER = """
 import sys
-if "services.capture" in sys.orig_argv:
+if "services.launcher.fork_server" in sys.orig_argv:
     import threading
-    from services.capture.sources import pattern
+    from shared.quick_start import quick_start
+    with quick_start():  # without the threads that numpy would begin
+        from services.capture.sources import pattern
     run, lives = pattern.PatternSource.run, iter(range(100))
     class TenPictures(Exception): pass
     def hang(self, sink, stop):

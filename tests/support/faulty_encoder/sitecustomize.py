@@ -8,11 +8,15 @@ from typing import Any
 
 _PICTURES = 30
 
-if {"services.hw_encode", "services.hw_encode.encoder_process"} & set(sys.orig_argv):
-    import av
+# The fork server makes hw-encode, and that makes the other.
+if {"services.launcher.fork_server", "services.hw_encode.encoder_process"} & set(sys.orig_argv):
+    from shared.quick_start import quick_start
 
-    from services.hw_encode import encoders, kinds, libav_codec
-    from services.hw_encode.kinds import ENCODERS, EncoderKind
+    with quick_start():  # without the threads that numpy would begin
+        import av
+
+        from services.hw_encode import encoders, kinds, libav_codec
+        from services.hw_encode.kinds import ENCODERS, EncoderKind
 
     class _Fails:
         def __init__(self, inner: Any) -> None:

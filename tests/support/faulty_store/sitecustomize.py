@@ -4,12 +4,15 @@ about to write the next one, which it has claimed."""
 import sys
 from typing import Any
 
-if "services.frame_extractor" in sys.orig_argv:
+if "services.launcher.fork_server" in sys.orig_argv:  # which makes every frame-extractor
     import os
     import signal
     from pathlib import Path
 
-    from services.frame_extractor.storage import Places
+    from shared.quick_start import quick_start
+
+    with quick_start():  # without the threads that numpy would begin
+        from services.frame_extractor.storage import Places
 
     _die = Path(os.environ["FRAMEMESH_DATA_DIR"]) / "pictures" / "die"
     _put = Places.put
