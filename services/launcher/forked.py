@@ -19,8 +19,7 @@ from shared.tasks import end_tasks, start_task
 log = logging.getLogger(__name__)
 
 _MODULE: Final = "services.launcher.fork_server"
-# What it imports takes two seconds of a slow core; one that is silent for so long hangs, and is started anew.
-_ANSWER_SECONDS: Final = 20.0
+_ANSWER_SECONDS: Final = 20.0  # what it imports takes two seconds of a slow core
 _UNKNOWN_STATUS: Final = 255
 _BURY_SECONDS: Final = 5.0
 
@@ -84,7 +83,13 @@ class ForkedProcess:
 class ForkServer:
     """Keeps the fork server's process; belongs to the event loop. `start` first, `close` when all services ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer_seconds: float = _ANSWER_SECONDS, bury_seconds: float = _BURY_SECONDS) -> None:
+        """
+        Args:
+            answer_seconds: one that is silent for so long hangs, and is started anew.
+            bury_seconds: between two looks for adopted processes that have ended.
+        """
+        self._answer_seconds, self._bury_seconds = answer_seconds, bury_seconds
         self._connection: socket.socket | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._numbers = 0
@@ -94,7 +99,10 @@ class ForkServer:
 
     def start(self) -> None:
         adopt_orphans()  # its copies, when it is killed
-        self._tasks = [start_task(self._keep(), "fork server"), start_task(_bury(), "bury adopted processes")]
+        self._tasks = [
+            start_task(self._keep(), "fork server"),
+            start_task(_bury(self._bury_seconds), "bury adopted processes"),
+        ]
 
     async def close(self) -> None:
         await end_tasks(*self._tasks)
@@ -128,11 +136,11 @@ class ForkServer:
             return None
         forked = self._forked[number] = ForkedProcess()
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 await forked.copied.wait()
         except asyncio.CancelledError:  # it comes all the same, and nobody would look after it
             with contextlib.suppress(TimeoutError, ProcessLookupError):
-                async with asyncio.timeout(_ANSWER_SECONDS):
+                async with asyncio.timeout(self._answer_seconds):
                     await forked.copied.wait()
                     forked.kill()
                     await forked.wait()
@@ -201,12 +209,12 @@ class ForkServer:
             self._forked.pop(said.number).ended(said.status)
 
 
-async def _bury() -> None:
+async def _bury(every_seconds: float) -> None:
     """Wait for adopted processes that have ended, as those that a killed service leaves. Who started one waits for it
     at once, so that one which is still there at the next look is nobody's."""
     before: set[int] = set()
     while True:
-        await asyncio.sleep(_BURY_SECONDS)
+        await asyncio.sleep(every_seconds)
         before = await asyncio.to_thread(_bury_ended, before)
 
 

@@ -42,16 +42,20 @@ async def stream_place(
     size = f"{geometry.width}x{geometry.height}" if even else None
     spec = msgspec.structs.replace(spec, node=settings.node, size=size, fps=fps, delivery=delivery)
     fields = msgspec.to_builtins(spec)
+
+    async def give_up() -> None:
+        if existing is None:
+            await take_away(f"stream {stream}", lambda: client.stop_stream(stream))
+
     try:
         await client.start_stream(fields.pop("stream"), fields.pop("source"), **fields)
     except BaseException as error:
         # Not where it is refused, as somebody else may have the name. But an answer may be lost, or tell what fails.
         refused = isinstance(error, MeshError) and not isinstance(error, Unavailable) and not error.reply
-        if existing is None and not refused:
-            await take_away(f"stream {stream}", lambda: client.stop_stream(stream))
+        if not refused:
+            await give_up()
         raise
     try:
         yield
     finally:
-        if existing is None:
-            await take_away(f"stream {stream}", lambda: client.stop_stream(stream))
+        await give_up()

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from services.launcher import forked
 from services.launcher.forked import ForkedProcess, ForkServer
 from services.launcher.starting import Process
 from tests.support.mesh import FORK_SERVER, RunningMesh
 from tests.support.pace import patience
+from tests.support.processes import children, command
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +24,7 @@ _NO_BUS = {"FRAMEMESH_NATS_URL": "nats://127.0.0.1:9", "FRAMEMESH_CAPTURE_METRIC
 
 @pytest.fixture
 async def server() -> AsyncIterator[ForkServer]:
-    running = ForkServer()
+    running = ForkServer(answer_seconds=3.0, bury_seconds=0.1)
     running.start()
     await _until(running, there=True)
     yield running
@@ -63,17 +63,12 @@ def _exists(pid: int) -> bool:
 
 def _shown(pid: int) -> tuple[list[str], str]:
     """Command line and name."""
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-    return [word.decode() for word in words], Path(f"/proc/{pid}/comm").read_text().strip()
+    return command(pid), Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def _server_pid(server: ForkServer) -> int:
-    [pid] = [child for child in _children(os.getpid()) if "services.launcher.fork_server" in _shown(child)[0]]
+    [pid] = [child for child in children(os.getpid()) if "services.launcher.fork_server" in command(child)]
     return pid
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _settings(folder: Path) -> dict[str, str]:
@@ -126,8 +121,7 @@ async def test_without_its_fork_server_a_copy_goes_on_and_the_next_service_start
         os.close(descriptor)
 
 
-async def test_a_fork_server_that_hangs_is_started_anew(server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forked, "_ANSWER_SECONDS", 0.5)
+async def test_a_fork_server_that_hangs_is_started_anew(server: ForkServer) -> None:
     hangs = _server_pid(server)
     os.kill(hangs, signal.SIGSTOP)
     process, errors = await _start(server, _REFUSED)
@@ -162,7 +156,7 @@ async def test_a_start_that_nobody_waits_for_any_more_leaves_no_process(server: 
     os.kill(pid, signal.SIGCONT)
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert _children(pid) == []
+    assert children(pid) == []
 
 
 async def test_copies_end_with_the_launcher(server: ForkServer, tmp_path: Path) -> None:
@@ -188,29 +182,31 @@ def test_a_pipe_that_nobody_writes_any_more_ends_who_comes_too_late() -> None:
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "first\n")
 
 
-async def test_adopted_processes_are_buried(server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forked, "_BURY_SECONDS", 0.1)
-    burying = asyncio.create_task(forked._bury())
+async def test_adopted_processes_are_buried(server: ForkServer) -> None:
     shell = await asyncio.create_subprocess_exec("sh", "-c", "sleep 0.3 & echo $!", stdout=subprocess.PIPE)
     pid = int((await shell.communicate())[0])
-    assert pid in _children(os.getpid())
+    assert pid in children(os.getpid())
     async with patience(10):
         while _exists(pid):
             await asyncio.sleep(0.01)
-    burying.cancel()
+
+
+def _kill_and_wait(mesh: RunningMesh, program: str) -> int:
+    """Until another one of it runs; returns the process id of the one that was killed."""
+    killed = mesh.kill(program)
+    mesh.wait_for(lambda: mesh.pids().get(program, killed) != killed, 10, f"another {program}")
+    return killed
 
 
 def test_a_mesh_goes_on_without_its_fork_server() -> None:
     with RunningMesh("--source", "test://") as mesh:
         mesh.wait_for(lambda: (mesh.actual("streams", "cam0") or {}).get("state") == "live", 10, "the stream")
         before = mesh.pids()
-        killed = mesh.kill(FORK_SERVER)
-        mesh.wait_for(lambda: mesh.pids().get(FORK_SERVER, killed) != killed, 10, "another fork server")
+        killed = _kill_and_wait(mesh, FORK_SERVER)
         after = mesh.pids()
         assert {**after, FORK_SERVER: killed} == before
         for service in ("capture", "io-signal"):
-            mesh.kill(service)
-            mesh.wait_for(lambda: mesh.pids().get(service, after[service]) != after[service], 5, service)  # noqa: B023
+            _kill_and_wait(mesh, service)
         mesh.wait_for(lambda: (mesh.actual("streams", "cam0") or {}).get("state") == "live", 10, "the stream")
         assert mesh.stop() == []
 

@@ -23,6 +23,7 @@ from shared.bus import Bus
 from tests.support.mesh import CallFailed, RunningMesh, bunny
 from tests.support.pace import slowness
 from tests.support.peers import free_port
+from tests.support.processes import children, command
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
@@ -86,9 +87,7 @@ def picture(mesh: RunningMesh, stream: str = "wall", above: int = 0) -> tuple[in
 
 def processes(mesh: RunningMesh) -> list[int]:
     """Of the mixes of this mesh."""
-    service = mesh.pids()["cloud-mix-proxy"]
-    children = Path(f"/proc/{service}/task/{service}/children").read_text().split()
-    return [int(pid) for pid in children if MIX_PROCESS in Path(f"/proc/{pid}/cmdline").read_text()]
+    return [pid for pid in children(mesh.pids()["cloud-mix-proxy"]) if MIX_PROCESS in command(pid)]
 
 
 def spec_of(entry: Any, **changes: Any) -> dict[str, Any]:

@@ -360,10 +360,18 @@ def test_kills_lose_nothing(mesh: RunningMesh, tmp_path: Path, caplog: pytest.Lo
     wait_until(lambda: _streams() == [], 10, "both streams are taken away")
 
 
-def test_an_answer_that_is_lost_leaves_no_stream(
-    mesh: RunningMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("start", "stops"),
+    [("start_stream", ["stop_stream"]), ("start_rendition", ["stop_rendition", "stop_stream"])],
+)
+def test_an_answer_that_is_lost_leaves_neither_stream_nor_rendition(
+    mesh: RunningMesh,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    start: str,
+    stops: list[str],
 ) -> None:
-    """Neither the stream nor its rendition stays, whichever of them nobody answered for."""
     lost: list[str] = []
 
     def loses(name: str) -> None:
@@ -378,17 +386,14 @@ def test_an_answer_that_is_lost_leaves_no_stream(
 
         monkeypatch.setattr(Commands, name, asked)
 
-    for start, stops in (("start_stream", ["stop_stream"]), ("start_rendition", ["stop_rendition", "stop_stream"])):
-        lost.clear()
-        for name in (start, *stops):
-            loses(name)
-        encoder = sail.Encoder(str(tmp_path / "a.mp4"), 0, "h264_bm", "I420", _PARAMETERS)
-        assert not encoder.is_opened()
-        assert f"nobody answers {start}" in caplog.text
-        assert lost == [start, *stops]
-        assert _streams() == []
-        assert _asked_renditions() == []
-        monkeypatch.undo()
+    for name in (start, *stops):
+        loses(name)
+    encoder = sail.Encoder(str(tmp_path / "a.mp4"), 0, "h264_bm", "I420", _PARAMETERS)
+    assert not encoder.is_opened()
+    assert f"nobody answers {start}" in caplog.text
+    assert lost == [start, *stops]
+    assert _streams() == []
+    assert _asked_renditions() == []
 
 
 def test_what_a_stream_that_is_gone_has_left_is_taken_away(mesh: RunningMesh, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.mesh import CallFailed, RunningMesh
 from tests.support.peers import wait_until
+from tests.support.processes import children
 from tests.support.senders import SrtListener
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -33,14 +34,6 @@ class GuardedSrtListener(SrtListener):
 def mesh() -> Iterator[RunningMesh]:
     with RunningMesh() as running:
         yield running
-
-
-def children(pid: int) -> list[int]:
-    # By all threads: a child belongs to the thread that started it.
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
-    return found
 
 
 def runs(pid: int) -> bool:

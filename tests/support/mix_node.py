@@ -25,6 +25,7 @@ from tests.support.mesh import CallFailed
 from tests.support.nats import NatsServer
 from tests.support.pace import Patience
 from tests.support.peers import free_port
+from tests.support.processes import children, command
 
 _READY_SECONDS = 20.0
 _REPLY_SECONDS = 5.0
@@ -108,8 +109,7 @@ class MixNode:
 
     def mixers(self) -> list[int]:
         """The processes of its mixes."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(pid) for pid in children if _MIX_PROCESS in Path(f"/proc/{pid}/cmdline").read_text()]
+        return [pid for pid in children(self.pid) if _MIX_PROCESS in command(pid)]
 
     # -- commands ----------------------------------------------------------------------------------------------
 

@@ -13,11 +13,11 @@ from typing import Final
 
 from services.launcher.fleet.processes import SERVICES
 from shared.ring import LeaseError, RingReader, kept_pictures
-from tests.chaos.full_load.invariants import below
 from tests.chaos.full_load.load import STEPPED, FullLoad
 from tests.chaos.full_load.machine import KEEP_SECONDS, LATE_SECONDS
 from tests.chaos.full_load.observer import STREAMS
 from tests.support.mesh import FORK_SERVER
+from tests.support.processes import below, command
 
 _FROZEN_SECONDS: Final = (1.0, 5.0)  # as a host that swaps; presence lapses after 5
 _AWAY_SECONDS: Final = (1.0, 6.0)  # a pulled cable, shorter and longer than a client's patience
@@ -105,7 +105,9 @@ def _kill(service: str) -> Disturbance:
 def _kill_child(service: str, module: str) -> Disturbance:
     def run(load: FullLoad, dice: random.Random) -> None:
         children = load.mesh.wait_for(
-            lambda: [pid for pid in below(_pid(load, service)) if module in _command(pid)], 15, f"{module} runs"
+            lambda: [pid for pid in below(_pid(load, service)) if any(module in word for word in command(pid))],
+            15,
+            f"{module} runs",
         )
         with contextlib.suppress(ProcessLookupError):  # those of jobs end by themselves
             os.kill(dice.choice(children), signal.SIGKILL)
@@ -252,10 +254,3 @@ def _cut_source(load: FullLoad, _: random.Random) -> None:
     load.end_application()
     time.sleep(_CUT_SECONDS)
     load.begin_application()
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    except OSError:  # it has ended
-        return ""

@@ -24,6 +24,7 @@ from shared.ring.folder import list_rings, open_ring
 from shared.ring.layout import WRITER_LOCK_OFFSET, slot_header_offset
 from tests.chaos.full_load import pictures
 from tests.chaos.full_load.flows import Flow
+from tests.support.processes import below
 from tests.support.recorded_set import check_set
 
 ORPHAN_SECONDS: Final = 15.0
@@ -176,17 +177,6 @@ class Processes:
         self.most_rss_bytes = max(self.most_rss_bytes, total_bytes)
         self._began = {pid: began for pid, began in self._began.items() if pid in pids}
         self._settled = {pid: first for pid, first in self._settled.items() if pid in pids}
-
-
-def below(pid: int) -> Iterable[int]:
-    """All processes that descend from one."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:  # it has ended
-        return
-    for child in children:
-        yield int(child)
-        yield from below(int(child))
 
 
 class Window(NamedTuple):
